@@ -1,0 +1,291 @@
+"""Heads -> ab: argmax, annealed mean, prior correction with a cap, red guard, regression, fusion.
+
+All functions take logits over the bins, channels last, any leading shape, float32; knobs are scalars or one value a
+picture (N,). This is the one truth of the formulas: the exported graph holds the same decode, and tests tie the two
+together.
+
+Why the cap: uncapped, the prior correction makes a red bin count up to 47 times a grey one, so that red wins wherever
+its true probability passes 3 %; that is the "red noise". Why the guard: where the decoded hue is red but the network's
+own posterior does not back it, chroma is compressed.
+
+References:
+    Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.3 (annealed mean).
+    Menon et al., "Long-tail learning via logit adjustment", ICLR 2021 (prior correction after training).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+MIN_TEMPERATURE: Final = 1e-3
+"""Lowest temperature; below it the softmax of logits / T overflows."""
+
+RED_CENTER_DEGREES: Final = 15.0
+"""Middle of the red hues, degrees in the ab plane."""
+RED_HALF_WIDTH_DEGREES: Final = 45.0
+"""The guard watches decoded hues this far from the middle: 330 to 60 degrees."""
+RED_BIN_HUES_DEGREES: Final = (340.0, 50.0)
+"""A bin is red when its hue lies between these."""
+RED_BIN_CHROMA: Final = 15.0
+"""...and its chroma is above this, Lab units."""
+GUARD_MASS: Final = 0.8
+"""Posterior mass on red bins that fully backs a red pixel."""
+GUARD_CHROMA: Final = 18.0
+"""Chroma up to this passes the guard untouched, Lab units."""
+GUARD_KEEP: Final = 0.25
+"""Share of the chroma above `GUARD_CHROMA` that a pixel without any backing keeps."""
+FUSE_SPREAD: Final = 25.0
+"""Posterior spread at which fusion trusts the classification by exp(-1/2), Lab units."""
+
+Scalars = float | Float[np.ndarray, "N"]
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """What one decode takes.
+
+    Attributes:
+        temperature: of the annealed mean, >= 1e-3; 1 is the plain mean, towards 0 the mode.
+        tau: strength of the prior correction, [0, 1]; 0 is none.
+        cap: largest over smallest weight of the prior correction, >= 1.
+        gain: factor on chroma after the mean, >= 0.
+    """
+
+    temperature: float
+    tau: float
+    cap: float
+    gain: float
+
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning.
+
+        Raises:
+            ValueError: a knob outside its range.
+        """
+        in_range = (
+            MIN_TEMPERATURE <= self.temperature <= 100
+            and 0 <= self.tau <= 1
+            and 1 <= self.cap <= 1e6
+            and 0 <= self.gain
+        )
+        if not in_range or not np.isfinite(astuple(self)).all():
+            raise ValueError(f"knobs out of range: {self}")
+
+
+@dataclass(frozen=True)
+class VividnessCurve:
+    """What one vividness knob in [0, 1] means: knobs at a few points, linear between them.
+
+    Chosen on the validation split, stored in the model's stamp.
+
+    Attributes:
+        points: (vividness, knobs), by rising vividness, the first at 0, the last at 1.
+    """
+
+    points: tuple[tuple[float, Knobs], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a curve that does not cover [0, 1].
+
+        Raises:
+            ValueError: fewer than two points, not rising, or not from 0 to 1.
+        """
+        at = [vividness for vividness, _ in self.points]
+        if len(at) < 2 or at[0] != 0 or at[-1] != 1 or any(b <= a for a, b in zip(at, at[1:], strict=False)):
+            raise ValueError(f"a vividness curve rises from 0 to 1, not {at}")
+
+    def at(self, vividness: float) -> Knobs:
+        """Return the knobs at a vividness.
+
+        Raises:
+            ValueError: vividness is not in [0, 1].
+        """
+        if not 0 <= vividness <= 1:
+            raise ValueError(f"vividness must be in [0, 1], is {vividness}")
+        rows = np.asarray(self.to_rows())
+        values = [float(np.interp(vividness, rows[:, 0], rows[:, column])) for column in range(1, 5)]
+        return Knobs(*values)
+
+    def to_rows(self) -> list[list[float]]:
+        """Return [vividness, temperature, tau, cap, gain] a point, for JSON."""
+        return [[vividness, *astuple(knobs)] for vividness, knobs in self.points]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Sequence[float]]) -> "VividnessCurve":
+        """Read what `to_rows` gives.
+
+        Raises:
+            ValueError: a row of another length, knobs out of range, or a curve that does not cover [0, 1].
+        """
+        points = []
+        for row in rows:
+            vividness, temperature, tau, cap, gain = (float(value) for value in row)
+            points.append((vividness, Knobs(temperature, tau, cap, gain)))
+        return cls(tuple(points))
+
+
+def log_softmax(logits: Float[np.ndarray, "*shape Q"]) -> Float[np.ndarray, "*shape Q"]:
+    """Return log-probabilities over the last axis, same shape and dtype."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)), dtype=logits.dtype)
+
+
+def softmax(logits: Float[np.ndarray, "*shape Q"]) -> Float[np.ndarray, "*shape Q"]:
+    """Return probabilities over the last axis, same shape and dtype."""
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    odds /= odds.sum(axis=-1, keepdims=True)
+    return np.asarray(odds, dtype=logits.dtype)
+
+
+def argmax_ab(
+    logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"]
+) -> Float[np.ndarray, "*shape 2"]:
+    """Return the center of the most probable bin, Lab units, shape (..., 2) (decode v0 of the original)."""
+    index: Int[np.ndarray, "*shape"] = logits.argmax(axis=-1)
+    return centers[index]
+
+
+def annealed_mean(
+    logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"], temperature: Scalars
+) -> Float[np.ndarray, "*shape 2"]:
+    """Return the mean of softmax(log p / T) over the centers (decode v1 of the original).
+
+    Args:
+        logits: shape (..., Q); a constant added to a pixel's logits changes nothing.
+        centers: bin centers in Lab units, shape (Q, 2).
+        temperature: scalar, or one a picture (N,) for logits (N, ..., Q); values below 1e-3 count as 1e-3.
+
+    Returns:
+        ab in Lab units, shape (..., 2).
+
+    References:
+        Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equation 5; T = 0.38 there.
+    """
+    return softmax(logits / np.maximum(_per_picture(temperature, logits), MIN_TEMPERATURE)) @ centers
+
+
+def capped_log_weights(log_weights: Float[np.ndarray, "Q"], cap: Scalars) -> Float[np.ndarray, "*N Q"]:
+    """Clip the bins' log-weights to `cap` times the smallest weight.
+
+    Args:
+        log_weights: log of `chroma.prior.rebalancing_weights`, shape (Q,).
+        cap: largest over smallest weight, >= 1; scalar, or (N,).
+
+    Returns:
+        Log-weights, shape (Q,), or (N, Q).
+    """
+    highest = log_weights.min() + np.log(np.maximum(np.asarray(cap, dtype=log_weights.dtype), 1))
+    return np.minimum(log_weights, highest[..., None])
+
+
+def red_bins(centers: Float[np.ndarray, "Q 2"]) -> Bool[np.ndarray, "Q"]:
+    """Return which bins are red: hue from 340 to 50 degrees and chroma above 15; shape (Q,)."""
+    hue = np.degrees(np.arctan2(centers[:, 1], centers[:, 0])) % 360
+    start, end = RED_BIN_HUES_DEGREES
+    return ((hue >= start) | (hue < end)) & (np.hypot(centers[:, 0], centers[:, 1]) > RED_BIN_CHROMA)
+
+
+def red_guard(
+    ab: Float[np.ndarray, "*shape 2"], red_mass: Float[np.ndarray, "*shape 1"]
+) -> Float[np.ndarray, "*shape 2"]:
+    """Compress the chroma of red pixels that the posterior does not back.
+
+    Where the hue is red, the chroma above 18 is kept fully when the posterior's mass on red bins is 0.8 or more, to a
+    quarter when it is 0, and in proportion between.
+
+    Args:
+        ab: decoded ab in Lab units, shape (..., 2).
+        red_mass: the uncorrected posterior's mass on `red_bins`, [0, 1], shape (..., 1).
+
+    Returns:
+        ab in Lab units, same hue, chroma never larger, shape (..., 2).
+    """
+    middle = np.radians(RED_CENTER_DEGREES)
+    toward_red = (ab @ np.array([np.cos(middle), np.sin(middle)], dtype=ab.dtype))[..., None]
+    chroma = np.sqrt(np.square(ab).sum(axis=-1, keepdims=True))
+    is_red = toward_red > np.cos(np.radians(RED_HALF_WIDTH_DEGREES)).astype(ab.dtype) * chroma
+    doubt = 1 - np.minimum(red_mass / ab.dtype.type(GUARD_MASS), 1)
+    excess = np.maximum(chroma - ab.dtype.type(GUARD_CHROMA), 0)
+    kept = chroma - excess * doubt * ab.dtype.type(1 - GUARD_KEEP)
+    factor = np.where(is_red, kept / np.maximum(chroma, ab.dtype.type(1e-6)), 1).astype(ab.dtype)
+    return ab * factor
+
+
+def decode(
+    logits: Float[np.ndarray, "*shape Q"],
+    centers: Float[np.ndarray, "Q 2"],
+    log_weights: Float[np.ndarray, "Q"],
+    *,
+    temperature: Scalars,
+    tau: Scalars,
+    cap: Scalars,
+    gain: Scalars,
+) -> Float[np.ndarray, "*shape 2"]:
+    """Decode a posterior as Photochrom does by default: capped prior correction, annealed mean, gain, red guard.
+
+    q = softmax((log p + tau log min(w, cap min w)) / T);  ab = red_guard(gain * sum q c).
+
+    Args:
+        logits: shape (..., Q), or (N, ..., Q) with one value of each knob a picture.
+        centers: bin centers in Lab units, shape (Q, 2).
+        log_weights: log of `chroma.prior.rebalancing_weights` of the run's smoothed prior, shape (Q,).
+        temperature: >= 1e-3; scalar or (N,).
+        tau: strength of the prior correction, [0, 1]; scalar or (N,).
+        cap: largest over smallest prior weight, >= 1; scalar or (N,).
+        gain: factor on chroma, >= 0; scalar or (N,).
+
+    Returns:
+        ab in Lab units, float, shape (..., 2).
+
+    References:
+        Zhang et al. 2016, equation 5; Menon et al. 2021, section 4.
+    """
+    weights = capped_log_weights(log_weights.astype(logits.dtype), cap)
+    if weights.ndim > 1:
+        weights = weights.reshape(len(weights), *(1,) * (logits.ndim - 2), -1)
+    corrected = logits + _per_picture(tau, logits) * weights
+    ab = annealed_mean(corrected, centers, temperature) * _per_picture(gain, logits)
+    return red_guard(ab, red_mass(logits, centers))
+
+
+def red_mass(logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"]) -> Float[np.ndarray, "*shape 1"]:
+    """Return the uncorrected posterior's mass on `red_bins`, [0, 1], shape (..., 1)."""
+    return (softmax(logits) @ red_bins(centers).astype(logits.dtype))[..., None]
+
+
+def posterior_spread(
+    logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"]
+) -> Float[np.ndarray, "*shape 1"]:
+    """Return how unsure the posterior is: RMS distance of its colors from their mean, Lab units, shape (..., 1)."""
+    posterior = softmax(logits)
+    mean = posterior @ centers
+    second_moment = posterior @ np.square(centers).sum(axis=1, keepdims=True)
+    return np.sqrt(np.maximum(second_moment - np.square(mean).sum(axis=-1, keepdims=True), 0))
+
+
+def fuse(
+    ab_decoded: Float[np.ndarray, "*shape 2"],
+    ab_regressed: Float[np.ndarray, "*shape 2"],
+    spread: Float[np.ndarray, "*shape 1"],
+) -> Float[np.ndarray, "*shape 2"]:
+    """Mix classification and regression: the less sure the posterior, the more the regression counts.
+
+    Args:
+        ab_decoded: from `decode`, Lab units, shape (..., 2).
+        ab_regressed: from the regression head, Lab units, shape (..., 2).
+        spread: from `posterior_spread`, Lab units, shape (..., 1).
+
+    Returns:
+        ab in Lab units, shape (..., 2).
+    """
+    trust = np.exp(-np.square(spread) / ab_decoded.dtype.type(2 * FUSE_SPREAD**2))
+    return np.asarray(trust * ab_decoded + (1 - trust) * ab_regressed, dtype=ab_decoded.dtype)
+
+
+def _per_picture(value: Scalars, logits: Float[np.ndarray, "*shape Q"]) -> Float[np.ndarray, "..."]:
+    """Shape a knob, scalar or (N,), to broadcast over logits (N, ..., Q)."""
+    knob = np.asarray(value, dtype=logits.dtype)
+    return knob.reshape(-1, *(1,) * (logits.ndim - 1)) if knob.ndim else knob
