@@ -1,0 +1,102 @@
+# One Makefile for people and for CI. `make help` lists the targets.
+# Every environment is a folder beside this file, made on first use from a hash-locked file in requirements/ and made
+# again only when that file or pyproject.toml changes.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+TORCH := torch==2.13.0+cpu
+
+# The runtime of the service: `gpu` where an NVIDIA driver is present, `service` (CPU) elsewhere. `make serve RUNTIME=service` overrides.
+RUNTIME ?= $(shell if [ "$$(uname -m)" = x86_64 ] && { [ -e /proc/driver/nvidia/version ] || nvidia-smi -L >/dev/null 2>&1; }; then echo gpu; else echo service; fi)
+
+# The CPU and the GPU build of ONNX Runtime break each other in one environment, so each has its own.
+VENV := .venv$(if $(filter gpu,$(RUNTIME)),-gpu)
+VENV_DEV ?= .venv-dev
+VENV_LOCK := .venv-lock
+DEV := $(VENV_DEV)/bin
+
+TESTS ?= tests
+PYTEST_ARGS ?=
+
+.PHONY: help serve test check format smoke bench lock torch clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.installed ## Install the service if needed, then serve the shipped model on 127.0.0.1:8000
+	$(VENV)/bin/photochrom serve
+
+test: $(VENV_DEV)/.installed $(VENV_DEV)/.torch ## Install everything if needed, then run the whole test suite
+	$(DEV)/python -m pytest $(TESTS) $(PYTEST_ARGS)
+
+check: $(VENV_DEV)/.installed ## Lint, format, types, layers, dependencies, spelling
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+	$(DEV)/deptry .
+	$(DEV)/codespell
+
+format: $(VENV_DEV)/.installed ## Rewrite the code as `make check` wants it
+	$(DEV)/ruff check --fix .
+	$(DEV)/ruff format .
+
+smoke: $(VENV_DEV)/.installed ## Train a tiny recipe on synthetic pictures, export it, serve a picture
+	$(DEV)/python -m pytest tests/integration -m smoke $(PYTEST_ARGS)
+
+bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast
+	$(DEV)/python -m pytest tests/bench -p no:randomly -s $(PYTEST_ARGS)
+
+# Makes an environment: $(call install,FOLDER,REQUIREMENTS). The project itself goes in as links to this folder,
+# built by the locked setuptools, so that no step downloads anything without a hash.
+define install
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else "Photochrom needs Python 3.11 or 3.12, but $(PYTHON) is %d.%d. Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
+	@echo "Making $(1) from $(2); the first time takes some minutes."
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(1)/.installed
+endef
+
+$(VENV)/.installed: requirements/$(RUNTIME).txt pyproject.toml
+	$(call install,$(VENV),$<)
+
+$(VENV_DEV)/.installed: requirements/dev.txt pyproject.toml
+	$(call install,$(VENV_DEV),$<)
+
+# `+cpu` names the build without CUDA, which not every package index has; pip then says so at once and the tests marked
+# `torch` are skipped. What torch itself depends on is locked in requirements/dev.txt.
+$(VENV_DEV)/.torch: $(VENV_DEV)/.installed
+	@$(DEV)/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: '$(TORCH)' \
+		|| echo "pip finds no $(TORCH) here: the tests marked torch will be skipped."
+	@touch $@
+
+torch: ## Try again to install the CPU build of torch, for the tests marked torch
+	@rm -f $(VENV_DEV)/.torch
+	@$(MAKE) --no-print-directory $(VENV_DEV)/.torch
+
+$(VENV_LOCK)/.installed-$(UV_VERSION):
+	$(PYTHON) -m venv $(VENV_LOCK)
+	$(VENV_LOCK)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: uv==$(UV_VERSION)
+	@touch $@
+
+# The development environment holds everything and is resolved first; the others take their versions from it.
+# `make lock UPGRADE=--upgrade` moves to the newest versions that pyproject.toml allows.
+UPGRADE ?=
+COMPILE = $(VENV_LOCK)/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --group build $(UPGRADE)
+
+lock: $(VENV_LOCK)/.installed-$(UV_VERSION) ## Write requirements/*.txt again from pyproject.toml
+	$(COMPILE) --extra service --extra training --extra export --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --extra service --constraints requirements/dev.txt --output-file requirements/service.txt
+	$(COMPILE) --extra gpu --constraints requirements/dev.txt --output-file requirements/gpu.txt
+	$(COMPILE) --extra training --extra export --constraints requirements/dev.txt --output-file requirements/training.txt
+
+clean: ## Remove caches and build products; environments stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,41 @@
+"""Sets up pytest: shape checks in `chroma`, quiet frameworks, hypothesis, markers for optional backends."""
+
+import importlib.util
+import os
+
+# Before any framework is imported: TensorFlow's C++ side logs to stderr otherwise, and Keras picks its backend once.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+# Every shape and dtype annotation in `chroma` is checked on every call, in tests only.
+install_import_hook("chroma", "beartype.beartype")
+
+# No deadline: the machine is shared, and a slow example is not a wrong one. CI repeats the same examples every time.
+settings.register_profile("photochrom", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("photochrom")
+
+OPTIONAL_BACKENDS = ("torch", "jax")
+"""Markers that are also the name of the package the test needs."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-golden", action="store_true", help="write the golden files again; review the diff")
+
+
+@pytest.fixture
+def rewrite_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written instead of compared."""
+    return bool(request.config.getoption("--rewrite-golden"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a backend that is not installed, by name, so that the report shows it."""
+    for name in OPTIONAL_BACKENDS:
+        if importlib.util.find_spec(name) is None:
+            for item in items:
+                if item.get_closest_marker(name):
+                    item.add_marker(pytest.mark.skip(reason=f"{name} is not installed (see `make torch`)"))
