@@ -1,0 +1,237 @@
+"""The rules of the house that a machine can check: documentation, layering, light imports, clean files."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("chroma", "training", "export", "service")
+IMPORT_BUDGET_S = 1.5
+"""How long `import service.app` may take, s; the start of the service is felt by whoever scales it."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = Function | ast.ClassDef
+
+
+def source_files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def place(path: Path, node: ast.AST) -> str:
+    return f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {getattr(node, 'name', '')}".rstrip()
+
+
+def public_definitions(path: Path) -> Iterator[Definition]:
+    """Yield the public classes and functions of a module and the public methods of its public classes."""
+
+    def walk(body: list[ast.stmt]) -> Iterator[Definition]:
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith(
+                "_"
+            ):
+                yield node
+                if isinstance(node, ast.ClassDef):
+                    yield from walk(node.body)
+
+    yield from walk(ast.parse(path.read_text()).body)
+
+
+def public_functions(path: Path) -> Iterator[Function]:
+    return (node for node in public_definitions(path) if not isinstance(node, ast.ClassDef))
+
+
+def section(docstring: str, title: str) -> str | None:
+    """Return the body of a Google-style docstring section, or None."""
+    found = re.search(rf"^{title}:\n((?:[ \t]+.*\n?|\n)*)", docstring + "\n", re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def entries(body: str) -> list[str]:
+    """Return the names a section documents: what stands before the colon at the section's own indent."""
+    indent = re.match(r"[ \t]*", body)
+    width = len(indent.group(0)) if indent else 0
+    return re.findall(rf"^[ \t]{{{width}}}(\*{{0,2}}[\w.]+)(?: \([^)]*\))?:", body, re.MULTILINE)
+
+
+def parameters(node: Function) -> list[str]:
+    every = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
+    return [argument.arg for argument in every if argument.arg not in {"self", "cls"}]
+
+
+def own_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a function without those of functions defined inside it."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            yield child
+            yield from own_nodes(child)
+
+
+def tracked_text_files() -> list[Path]:
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listing.returncode != 0:
+        pytest.skip("a copy without git does not say which files are tracked")
+    suffixes = {".py", ".md", ".txt", ".toml", ".yaml", ".yml", ".json", ".html", ".js", ".css", ".cfg", ".lock", ""}
+    paths = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.suffix in suffixes and path.is_file()]
+
+
+def test_every_public_name_is_documented() -> None:
+    silent = [
+        place(path, node)
+        for path in source_files(*PACKAGES)
+        for node in (ast.parse(path.read_text()), *public_definitions(path))
+        if not ast.get_docstring(node)
+    ]
+    assert not silent
+
+
+def test_args_sections_name_the_parameters() -> None:
+    wrong = []
+    for path in source_files(*PACKAGES):
+        for node in public_functions(path):
+            body = section(ast.get_docstring(node) or "", "Args")
+            if body is not None and entries(body) != parameters(node):
+                wrong.append(f"{place(path, node)}: documents {entries(body)}, takes {parameters(node)}")
+    assert not wrong
+
+
+def test_what_is_raised_is_documented() -> None:
+    silent = []
+    for path in source_files(*PACKAGES):
+        for node in public_functions(path):
+            raised = {
+                ast.unparse(step.exc.func).split(".")[-1]
+                for step in own_nodes(node)
+                if isinstance(step, ast.Raise) and isinstance(step.exc, ast.Call)
+            } - {"Exit"}  # typer.Exit is how a command returns its status
+            documented = section(ast.get_docstring(node) or "", "Raises") or ""
+            silent += [f"{place(path, node)}: {name}" for name in sorted(raised) if name not in documented]
+    assert not silent
+
+
+def test_color_science_states_shapes() -> None:
+    silent = []
+    for path in source_files("chroma"):
+        for node in public_functions(path):
+            annotations = [argument.annotation for argument in node.args.args + node.args.kwonlyargs]
+            arrays = [a for a in (*annotations, node.returns) if a is not None and "np.ndarray" in ast.unparse(a)]
+            says_shape = re.search(r"\bshape|\([^)]*[,.][^)]*\)", ast.get_docstring(node) or "")
+            if arrays and not says_shape:
+                silent.append(place(path, node))
+    assert not silent
+
+
+def test_every_test_asserts() -> None:
+    idle = []
+    for path in source_files("tests"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not node.name.startswith("test_"):
+                continue
+            steps = list(ast.walk(node))
+            calls = [ast.unparse(step.func) for step in steps if isinstance(step, ast.Call)]
+            checks = any(re.search(r"assert|raises|warns|check", name) for name in calls)
+            if not checks and not any(isinstance(step, ast.Assert) for step in steps):
+                idle.append(place(path, node))
+    assert not idle
+
+
+def test_layers_are_kept() -> None:
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+IMPORT_PROBE = """
+import os, sys, time
+root = os.getcwd() + os.sep
+opened = []
+def watch(event, args):
+    if event == "open" and isinstance(args[0], str):
+        path = os.path.abspath(args[0])
+        if path.startswith(root) and not path.startswith(root + ".venv") and not path.endswith((".py", ".pyc")):
+            opened.append(path)
+sys.addaudithook(watch)
+started = time.perf_counter()
+import service.app
+print(time.perf_counter() - started)
+print(sorted({name.partition(".")[0] for name in sys.modules}))
+print(opened)
+"""
+
+
+def probe_import() -> tuple[float, set[str], list[str]]:
+    """Import service.app in a fresh interpreter; return seconds, top-level modules, project files read but code."""
+    result = subprocess.run([sys.executable, "-c", IMPORT_PROBE], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    seconds, modules, opened = result.stdout.splitlines()
+    return float(seconds), set(ast.literal_eval(modules)), ast.literal_eval(opened)
+
+
+def test_importing_the_service_is_light() -> None:
+    probes = [probe_import() for _ in range(3)]
+    _, modules, opened = probes[0]
+    assert not modules & {"tensorflow", "keras", "tf2onnx", "torch", "jax", "training", "export"}
+    assert opened == []
+    # The best of three, and twice the budget: what is measured here is the program, not what else the machine does.
+    assert min(seconds for seconds, _, _ in probes) < 2 * IMPORT_BUDGET_S
+
+
+def test_no_tracked_file_names_a_package_index_or_a_path_of_one_machine() -> None:
+    # Put together from halves, so that this file does not find itself.
+    addresses = ["--index" + "-url", "extra-index" + "-url", "find" + "-links", "pypi" + ".org", "file" + ":///"]
+    pattern = re.compile("|".join(map(re.escape, [*addresses, "pythonhosted" + ".org", "/root" + "/", "/home" + "/"])))
+    found = [
+        f"{path.relative_to(ROOT)}: {hit.group(0)}"
+        for path in tracked_text_files()
+        if (hit := pattern.search(path.read_text(errors="replace")))
+    ]
+    assert not found
+
+
+def requirement_names(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;]+)", path.read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("environment", ["service", "gpu", "training", "dev"])
+def test_requirement_files_hold_what_the_project_asks_for(environment: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {"training": ["training", "export"], "dev": ["service", "training", "export", "dev"]}.get(
+        environment, [environment]
+    )
+
+    def asked(requirements: list[str]) -> Iterator[tuple[str, str]]:
+        for requirement in requirements:
+            if inner := re.match(r"photochrom\[(.+)\]", requirement):
+                yield from asked(project["optional-dependencies"][inner.group(1)])
+            elif pin := re.match(r"([\w-]+)(?:\[.*\])?==([^ ;]+)", requirement):
+                yield pin.group(1), pin.group(2)
+
+    locked = requirement_names(ROOT / "requirements" / f"{environment}.txt")
+    wanted = dict(asked(project["dependencies"])) | {
+        name: pin for extra in extras for name, pin in asked(project["optional-dependencies"][extra])
+    }
+    assert wanted
+    assert {name: locked.get(name) for name in wanted} == wanted, "run `make lock`"
+
+
+def test_the_service_environment_holds_no_training_stack() -> None:
+    for environment in ("service", "gpu"):
+        locked = requirement_names(ROOT / "requirements" / f"{environment}.txt")
+        assert locked
+        assert not {"tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "torch", "jax"} & set(locked)
+
+
+def test_every_setting_is_documented() -> None:
+    from service.settings import Settings
+
+    documented = (ROOT / "docs" / "settings.md").read_text()
+    prefix = Settings.model_config.get("env_prefix", "")
+    missing = [name for name in Settings.model_fields if f"`{prefix}{name.upper()}`" not in documented]
+    assert prefix == "PHOTOCHROM_"
+    assert not missing
