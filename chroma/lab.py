@@ -130,7 +130,7 @@ def lab_to_linear_rgb(lab: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "
     Returns:
         Linear light, float32 (float64 for float64 input), shape (..., 3).
     """
-    dtype = np.float64 if lab.dtype == np.float64 else np.float32
+    dtype = np.dtype(np.float64 if lab.dtype == np.float64 else np.float32)
     fy = (lab[..., 0].astype(dtype, copy=False) + 16) / 116
     f = np.stack([fy + lab[..., 1] / 500, fy, fy - lab[..., 2] / 200], axis=-1)
     return np.asarray(_f_inverse(f) @ _FROM_F_OUTPUT.T.astype(dtype), dtype=dtype)

@@ -1,0 +1,366 @@
+"""Full-size L and small ab -> RGB: enlargement, gamut, rounding.
+
+The picture's own L goes through untouched, so the answer is as sharp as the question; the network only adds ab at a
+quarter of its input's size. Three steps, each a function: ab is enlarged, its chroma is reduced to what sRGB can show
+at that L, and Lab becomes RGB. `compose`, `compose_u8` and `compose_u16` do all three in strips of rows, so memory
+stays bounded: a picture needs its input, its output, and a few strips of temporaries. A strip computes the same numbers
+that the whole picture would, bit for bit.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Final, Literal
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, Float64, UInt8, UInt16
+
+from chroma.framing import resize_lightness
+from chroma.lab import lab_to_linear_rgb, lab_to_rgb
+
+GUIDE_RADIUS: Final = 1
+"""Radius of the window of guided enlargement, in pixels of the small ab map."""
+GUIDE_EPS: Final = 100.0
+"""Variance of L below which guided enlargement trusts no edge (Lab units squared)."""
+
+STRIP_PIXELS: Final = 1 << 16
+"""Pixels of a strip if nothing else is asked for: its temporaries then fit a core's cache."""
+
+GAMUT_L_STEPS: Final = 200
+"""Intervals of L, from 0 to 100, in the gamut table."""
+GAMUT_HUE_STEPS: Final = 512
+"""Intervals of hue, round the circle, in the gamut table."""
+_RADIUS_LIMIT: Final = 200.0  # |a| + |b| of every sRGB color is below this
+_RADIUS_TOLERANCE: Final = 1e-3  # Lab units
+
+Enlargement = Literal["bilinear", "guided"]
+
+
+def enlarge_ab(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float32[np.ndarray, "H W 2"]:
+    """Enlarge ab bilinearly, with half-pixel centers and repeated borders.
+
+    A side that is larger than wanted is first reduced by area mean.
+
+    Args:
+        ab: ab in Lab units, shape (h, w, 2).
+        shape: (H, W) wanted, px, each at least 1.
+
+    Returns:
+        ab in Lab units, float32, shape (H, W, 2); never outside the range of the input.
+
+    Raises:
+        ValueError: ab is empty, not (h, w, 2), or has a NaN or infinity; or a side below 1.
+    """
+    return _enlarge_rows(_reduce(ab, shape), shape, 0, shape[0])
+
+
+def guided_enlarge_ab(
+    ab: Float[np.ndarray, "h w 2"],
+    L: Float[np.ndarray, "H W 1"],
+    *,
+    radius: int = GUIDE_RADIUS,
+    eps: float = GUIDE_EPS,
+) -> Float32[np.ndarray, "H W 2"]:
+    """Enlarge ab so that its edges follow those of L.
+
+    ab = enlarge(ab) + enlarge(A) (L - enlarge(L reduced)): bilinear enlargement plus the detail of L that the small map
+    lost, times the local slope A = cov(L, ab) / (var(L) + eps) of ab on L. This is the fast guided filter in residual
+    form: where L is flat the result is the bilinear one, where ab is flat nothing happens, and means are kept.
+
+    Args:
+        ab: ab in Lab units, shape (h, w, 2).
+        L: lightness in [0, 100], shape (H, W, 1).
+        radius: of the square window of the slope, in pixels of the small map, at least 1.
+        eps: regularisation in Lab units squared, > 0; L edges well below sqrt(eps) leave ab alone.
+
+    Returns:
+        ab in Lab units, float32, shape (H, W, 2).
+
+    Raises:
+        ValueError: ab or L is empty, of another shape, ab has a NaN or infinity, radius < 1, or eps <= 0.
+
+    References:
+        He, Sun, "Fast Guided Filter", arXiv:1505.00996, 2015.
+    """
+    maps = _guide(ab, L, radius=radius, eps=eps)
+    return _guided_rows(maps, L, 0, len(L))
+
+
+def fit_gamut(L: Float[np.ndarray, "*shape 1"], ab: Float[np.ndarray, "*shape 2"]) -> Float32[np.ndarray, "*shape 2"]:
+    """Reduce chroma, at constant L and hue, until the color lies in sRGB.
+
+    Clipping RGB instead would move L and turn the hue. The largest chroma comes from a table over L and hue, made once
+    by bisection and read bilinearly; it is right to about 0.1 Lab units except at the ridges near pure yellow, where
+    the boundary is folded and the little that stays outside (below 0.02 of linear blue) is left to the final clip.
+
+    Args:
+        L: lightness, shape (..., 1); what is outside [0, 100] counts as its nearest end.
+        ab: ab in Lab units, shape (..., 2).
+
+    Returns:
+        ab in Lab units, float32, shape (..., 2): the same where the color is in gamut, never of larger chroma, and 0
+        where L is 0 or 100.
+    """
+    fitted = np.array(ab, dtype=np.float32, order="C")
+    flat = fitted.reshape(-1, 2)
+    row = np.clip(np.asarray(L, np.float32).reshape(-1) * np.float32(GAMUT_L_STEPS / 100), 0, GAMUT_L_STEPS)
+    table, safe_radius = _gamut()
+    # Most colors of a photograph are paler than any color on the boundary at their L: only the others are looked up.
+    vivid = np.flatnonzero(np.abs(flat[:, 0]) + np.abs(flat[:, 1]) > safe_radius[row.astype(np.int32)])
+    if vivid.size:
+        row = row[vivid]
+        a, b = flat[vivid, 0], flat[vivid, 1]
+        radius = np.abs(a) + np.abs(b)
+        column = _diamond_angle(a, b, radius) * np.float32(GAMUT_HUE_STEPS / 4)
+        i, j = row.astype(np.int32), column.astype(np.int32)
+        down, right = row - i.astype(np.float32), column - j.astype(np.float32)
+        upper = table[i, j] * (1 - right) + table[i, j + 1] * right
+        lower = table[i + 1, j] * (1 - right) + table[i + 1, j + 1] * right
+        flat[vivid] *= np.minimum((upper * (1 - down) + lower * down) / radius, 1)[:, None]
+    return fitted
+
+
+def compose(
+    L: Float[np.ndarray, "H W 1"],
+    ab: Float[np.ndarray, "h w 2"],
+    *,
+    enlargement: Enlargement = "bilinear",
+    strip_rows: int | None = None,
+    workers: int = 1,
+) -> Float32[np.ndarray, "H W 3"]:
+    """Join full-size L and small ab to an RGB picture.
+
+    Args:
+        L: lightness in [0, 100], shape (H, W, 1).
+        ab: ab in Lab units, shape (h, w, 2).
+        enlargement: "bilinear" (`enlarge_ab`) or "guided" (`guided_enlarge_ab` with its defaults).
+        strip_rows: rows computed at a time; None lets a strip have about 65,536 pixels. It changes memory and speed,
+            never the result.
+        workers: threads that compute strips, at least 1.
+
+    Returns:
+        sRGB in [0, 1], float32, shape (H, W, 3); its L is the given one.
+
+    Raises:
+        ValueError: L or ab is empty, of another shape, ab has a NaN or infinity, an unknown enlargement, or
+            strip_rows or workers below 1.
+    """
+    return _compose(L, ab, np.float32, _keep, enlargement, strip_rows, workers)
+
+
+def compose_u8(
+    L: Float[np.ndarray, "H W 1"],
+    ab: Float[np.ndarray, "h w 2"],
+    *,
+    enlargement: Enlargement = "bilinear",
+    strip_rows: int | None = None,
+    workers: int = 1,
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Do what `compose` does, rounded once to 8 bits.
+
+    With ab = 0 and L from `chroma.lab.gray_to_lightness` every 8-bit gray comes back exactly.
+
+    Args:
+        L: lightness in [0, 100], shape (H, W, 1).
+        ab: ab in Lab units, shape (h, w, 2).
+        enlargement: as in `compose`.
+        strip_rows: as in `compose`.
+        workers: as in `compose`.
+
+    Returns:
+        sRGB, uint8, shape (H, W, 3).
+
+    Raises:
+        ValueError: as `compose`.
+    """
+    return _compose(L, ab, np.uint8, _round_to_u8, enlargement, strip_rows, workers)
+
+
+def compose_u16(
+    L: Float[np.ndarray, "H W 1"],
+    ab: Float[np.ndarray, "h w 2"],
+    *,
+    enlargement: Enlargement = "bilinear",
+    strip_rows: int | None = None,
+    workers: int = 1,
+) -> UInt16[np.ndarray, "H W 3"]:
+    """Do what `compose` does, rounded once to 16 bits.
+
+    With ab = 0 and L from `chroma.lab.gray_to_lightness` every 16-bit gray comes back within 1.
+
+    Args:
+        L: lightness in [0, 100], shape (H, W, 1).
+        ab: ab in Lab units, shape (h, w, 2).
+        enlargement: as in `compose`.
+        strip_rows: as in `compose`.
+        workers: as in `compose`.
+
+    Returns:
+        sRGB, uint16, shape (H, W, 3).
+
+    Raises:
+        ValueError: as `compose`.
+    """
+    return _compose(L, ab, np.uint16, _round_to_u16, enlargement, strip_rows, workers)
+
+
+def _compose(
+    L: Float[np.ndarray, "H W 1"],
+    ab: Float[np.ndarray, "h w 2"],
+    dtype: type[np.generic],
+    round_rgb: Callable[[Float32[np.ndarray, "*shape"]], np.ndarray],
+    enlargement: Enlargement,
+    strip_rows: int | None,
+    workers: int,
+) -> np.ndarray:
+    """Fill the output strip by strip; strips are independent, so threads may share them."""
+    _check_lightness(L)
+    H, W = L.shape[:2]
+    rows = max(STRIP_PIXELS // W, 1) if strip_rows is None else strip_rows
+    if rows < 1 or workers < 1:
+        raise ValueError(f"strip_rows and workers must be at least 1, are {strip_rows} and {workers}")
+    enlarged_rows = _enlarger(L, ab, enlargement)
+    rgb = np.empty((H, W, 3), dtype)
+
+    def fill(start: int) -> None:
+        stop = min(start + rows, H)
+        L_strip = np.asarray(L[start:stop], np.float32)
+        lab = np.concatenate([L_strip, fit_gamut(L_strip, enlarged_rows(start, stop))], axis=-1)
+        rgb[start:stop] = round_rgb(lab_to_rgb(lab))
+
+    starts = range(0, H, rows)
+    if workers == 1 or len(starts) == 1:
+        for start in starts:
+            fill(start)
+    else:
+        with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
+            list(pool.map(fill, starts))
+    return rgb
+
+
+def _enlarger(
+    L: Float[np.ndarray, "H W 1"], ab: Float[np.ndarray, "h w 2"], enlargement: Enlargement
+) -> Callable[[int, int], Float32[np.ndarray, "rows W 2"]]:
+    """Return a function that gives the enlarged ab of the rows from start to stop."""
+    if enlargement == "guided":
+        maps = _guide(ab, L, radius=GUIDE_RADIUS, eps=GUIDE_EPS)
+        return lambda start, stop: _guided_rows(maps, L, start, stop)
+    if enlargement != "bilinear":
+        raise ValueError(f"enlargement must be 'bilinear' or 'guided', is {enlargement!r}")
+    H, W = L.shape[:2]
+    small = _reduce(ab, (H, W))
+    return lambda start, stop: _enlarge_rows(small, (H, W), start, stop)
+
+
+def _keep(rgb: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    return rgb
+
+
+def _round_to_u8(rgb: Float32[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    return (rgb * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+
+
+def _round_to_u16(rgb: Float32[np.ndarray, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
+    return (rgb * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
+
+
+def _reduce(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float32[np.ndarray, "small_h small_w 2"]:
+    """Bring every side of ab that is larger than the picture down to it, by area mean."""
+    if ab.ndim != 3 or ab.shape[-1] != 2 or ab.size == 0:
+        raise ValueError(f"expected ab of shape (h, w, 2), got {ab.shape}")
+    if not np.isfinite(ab).all():
+        raise ValueError("ab has a NaN or an infinity")
+    if min(shape) < 1:
+        raise ValueError(f"a picture has at least one pixel, not {shape[0]} x {shape[1]}")
+    small = np.ascontiguousarray(ab, np.float32)
+    h, w = min(ab.shape[0], shape[0]), min(ab.shape[1], shape[1])
+    return small if (h, w) == ab.shape[:2] else cv2.resize(small, (w, h), interpolation=cv2.INTER_AREA)
+
+
+def _enlarge_rows(
+    small: Float32[np.ndarray, "h w C"], shape: tuple[int, int], start: int, stop: int
+) -> Float32[np.ndarray, "rows W C"]:
+    """Return the rows from start to stop of a map enlarged bilinearly to shape (H, W)."""
+    h, w, channels = small.shape
+    H, W = shape
+    # Down the columns here, so that a strip needs nothing but the small map; along the rows OpenCV is faster.
+    position = np.clip((np.arange(start, stop) + 0.5) * (h / H) - 0.5, 0, h - 1)
+    above = position.astype(np.int32)
+    below = np.minimum(above + 1, h - 1)
+    share = (position - above).astype(np.float32)[:, None, None]
+    rows = small[above] * (1 - share) + small[below] * share
+    if w != W:
+        rows = cv2.resize(rows, (W, stop - start), interpolation=cv2.INTER_LINEAR)
+    return rows.reshape(stop - start, W, channels)
+
+
+def _guide(
+    ab: Float[np.ndarray, "h w 2"], L: Float[np.ndarray, "H W 1"], *, radius: int, eps: float
+) -> Float32[np.ndarray, "small_h small_w 5"]:
+    """Return the small maps that guided enlargement needs: ab, its slope on L, and L reduced."""
+    _check_lightness(L)
+    if radius < 1 or not eps > 0:
+        raise ValueError(f"radius must be at least 1 and eps above 0, are {radius} and {eps}")
+    small = _reduce(ab, L.shape[:2]).astype(np.float64)
+    h, w = small.shape[:2]
+    small_L = resize_lightness(np.asarray(L, np.float32), (h, w)).astype(np.float64)
+    mean_L, mean_ab = _box_mean(small_L, radius), _box_mean(small, radius)
+    variance = _box_mean(small_L * small_L, radius) - mean_L * mean_L
+    covariance = _box_mean(small_L * small, radius) - mean_L * mean_ab
+    slope = _box_mean(covariance / (np.maximum(variance, 0) + eps), radius)
+    return np.concatenate([small, slope, small_L], axis=-1).astype(np.float32)
+
+
+def _guided_rows(
+    maps: Float32[np.ndarray, "h w 5"], L: Float[np.ndarray, "H W 1"], start: int, stop: int
+) -> Float32[np.ndarray, "rows W 2"]:
+    enlarged = _enlarge_rows(maps, (L.shape[0], L.shape[1]), start, stop)
+    detail = np.asarray(L[start:stop], np.float32) - enlarged[..., 4:]
+    return enlarged[..., :2] + enlarged[..., 2:4] * detail
+
+
+def _box_mean(values: Float64[np.ndarray, "h w C"], radius: int) -> Float64[np.ndarray, "h w C"]:
+    side = 2 * radius + 1
+    return cv2.blur(values, (side, side), borderType=cv2.BORDER_REPLICATE).reshape(values.shape)
+
+
+def _check_lightness(L: Float[np.ndarray, "H W 1"]) -> None:
+    if L.ndim != 3 or L.shape[-1] != 1 or L.size == 0:
+        raise ValueError(f"expected L of shape (H, W, 1), got {L.shape}")
+
+
+def _diamond_angle(a: np.ndarray, b: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Return the hue as a number in [0, 4], one unit a quadrant: the way round the diamond |a| + |b| = radius.
+
+    It stands in for atan2, whose last bit may depend on where in an array a value lies; this has exact operations only.
+    """
+    across = a / radius
+    return np.where(b >= 0, 1 - across, 3 + across)
+
+
+@cache
+def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "rows"]]:
+    """Return the largest |a| + |b| in sRGB by (L, diamond angle), and the least of it over all hues by L.
+
+    Entry i of the second covers L from step i to step i + 1. The table has one row and two columns more than it has
+    steps, so that reading the neighbor of the last entry needs no special case.
+    """
+    L = np.linspace(0, 100, GAMUT_L_STEPS + 1)[:, None, None]
+    angle = np.arange(GAMUT_HUE_STEPS) * (4 / GAMUT_HUE_STEPS)
+    direction_a = np.where(angle <= 2, 1 - angle, angle - 3)
+    direction_b = np.where(angle <= 2, 1, -1) * (1 - np.abs(direction_a))
+    direction = np.stack([direction_a, direction_b], axis=-1)
+    inside = np.zeros((GAMUT_L_STEPS + 1, GAMUT_HUE_STEPS, 1))
+    outside = np.full_like(inside, _RADIUS_LIMIT)
+    while (outside - inside).max() > _RADIUS_TOLERANCE:
+        middle = (inside + outside) / 2
+        lab = np.concatenate([np.broadcast_to(L, middle.shape), middle * direction], axis=-1)
+        linear = lab_to_linear_rgb(lab)
+        is_inside = ((linear >= 0) & (linear <= 1)).all(axis=-1, keepdims=True)
+        inside, outside = np.where(is_inside, middle, inside), np.where(is_inside, outside, middle)
+    radius = inside[..., 0].astype(np.float32)
+    radius[0] = radius[-1] = 0
+    table = np.pad(np.pad(radius, ((0, 0), (0, 2)), mode="wrap"), ((0, 1), (0, 0)), mode="edge")
+    least = table.min(axis=1)
+    return table, np.minimum(least[:-1], least[1:])
