@@ -15,6 +15,7 @@ References:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -69,7 +70,7 @@ class Knobs:
             MIN_TEMPERATURE <= self.temperature <= 100
             and 0 <= self.tau <= 1
             and 1 <= self.cap <= 1e6
-            and 0 <= self.gain
+            and self.gain >= 0
         )
         if not in_range or not np.isfinite(astuple(self)).all():
             raise ValueError(f"knobs out of range: {self}")
@@ -94,7 +95,7 @@ class VividnessCurve:
             ValueError: fewer than two points, not rising, or not from 0 to 1.
         """
         at = [vividness for vividness, _ in self.points]
-        if len(at) < 2 or at[0] != 0 or at[-1] != 1 or any(b <= a for a, b in zip(at, at[1:], strict=False)):
+        if len(at) < 2 or at[0] != 0 or at[-1] != 1 or any(b <= a for a, b in pairwise(at)):
             raise ValueError(f"a vividness curve rises from 0 to 1, not {at}")
 
     def at(self, vividness: float) -> Knobs:

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-SIZE_MULTIPLE = 32
-"""Height and width of the network's input are multiples of this, px."""
+from chroma.signature import SIZE_MULTIPLE
+
 LONGEST_FACTOR = 4
 """A side of the network's input is at most this many times the inference size."""
 

@@ -4,10 +4,15 @@ The prior belongs to a run. Dozens of the 313 bins may never occur, so it is smo
 in the ab plane: neighbors in *index* are not neighbors in color.
 """
 
+from typing import Final
+
 import numpy as np
 from jaxtyping import Float
 
 from chroma.bins import nearest_bin, squared_distances
+
+LEAST_SHARE: Final = 1e-12
+"""A smoothed share is never below this: the Gaussian of a far bin underflows to 0, and weights divide by shares."""
 
 
 def count_bins(ab: Float[np.ndarray, "*shape 2"], centers: Float[np.ndarray, "Q 2"]) -> Float[np.ndarray, "Q"]:
@@ -43,7 +48,7 @@ def smooth_prior(
     """
     shares = _as_shares(prior)
     kernel = np.exp(-squared_distances(centers, centers) / (2 * sigma**2))
-    return shares @ (kernel / kernel.sum(axis=1, keepdims=True))
+    return _as_shares(np.maximum(shares @ (kernel / kernel.sum(axis=1, keepdims=True)), LEAST_SHARE))
 
 
 def smooth_prior_1d(

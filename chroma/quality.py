@@ -174,12 +174,12 @@ def delta_e_2000(
     # Differences and means; the hue takes the short way round the circle.
     colored = C1 * C2 > 0
     delta_h = np.where(colored, h2 - h1, 0)
-    delta_h -= 360 * np.sign(delta_h) * (np.abs(delta_h) > 180)
+    across = np.abs(delta_h) > 180 + 1e-9  # opposite hues count as 180 degrees apart, whatever arctan2 rounds them to
+    delta_h -= 360 * np.sign(delta_h) * across
     delta_L, delta_C = L2 - L1, C2 - C1
     delta_H = 2 * np.sqrt(C1 * C2) * np.sin(np.radians(delta_h / 2))
     mean_L, mean_C = (L1 + L2) / 2, (C1 + C2) / 2
     sum_h = h1 + h2
-    across = colored & (np.abs(h1 - h2) > 180)
     mean_h = np.where(across, sum_h + np.where(sum_h < 360, 360, -360), sum_h) / np.where(colored, 2, 1)
 
     # Weights of the three differences, and the turn that the blue region needs.

@@ -94,7 +94,8 @@ class Stamp:
         """Refuse a stamp that cannot be of a model of this signature.
 
         Raises:
-            SignatureError: another signature version, other bins, or a prior of the wrong length or sum.
+            SignatureError: another signature version, other bins, a size that the network cannot take, or a
+                prior of the wrong length, sum or sign.
         """
         if self.signature_version != SIGNATURE_VERSION:
             raise SignatureError(
@@ -103,8 +104,8 @@ class Stamp:
             )
         if self.bins_sha256 != BINS_SHA256:
             raise SignatureError(f"model was trained on other ab bins (sha256 {self.bins_sha256[:12]}...)")
-        if len(self.prior) != Q or not 0.999 < sum(self.prior) < 1.001:
-            raise SignatureError(f"the stamp's prior must hold {Q} shares that sum to 1")
+        if len(self.prior) != Q or not 0.999 < sum(self.prior) < 1.001 or min(self.prior) < 0:
+            raise SignatureError(f"the stamp's prior must hold {Q} shares >= 0 that sum to 1")
         if self.size < SIZE_MULTIPLE or self.size % SIZE_MULTIPLE:
             raise SignatureError(f"the stamp's size must be a positive multiple of {SIZE_MULTIPLE}, is {self.size}")
 

@@ -84,10 +84,10 @@ def gaussian_weights(
     """
     offset = np.asarray(ab, dtype=np.float64)[..., None, :] - centers.astype(np.float64)[index]
     distance = np.sqrt(np.square(offset).sum(axis=-1))
-    # Relative to the nearest bin, so that values far outside the gamut do not underflow to 0 / 0.
+    # Far outside the gamut relative to the nearest bin, where the exponential would underflow to 0 / 0.
     squared = distance**2
-    if (squared.min(axis=-1) > 700 * 2 * sigma**2).any():
-        squared = squared - squared.min(axis=-1, keepdims=True)
+    nearest = squared.min(axis=-1, keepdims=True)
+    squared -= np.where(nearest > 700 * 2 * sigma**2, nearest, 0)
     weights = np.exp(-squared / (2 * sigma**2))
     return np.asarray(weights / np.sum(weights, axis=-1, keepdims=True))
 
