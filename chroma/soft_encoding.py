@@ -3,8 +3,8 @@
 Two forms. `soft_encode` is exact for any float ab. `build_table` tabulates all 65,536 integer ab pairs once; a look-up
 then costs nothing beside a training step. Both are *sparse*: k indices and k weights a pixel, never 313 values.
 
-Ties: 18.5 % of the integer pairs lie equally far from two or more bins, and 44 % of those in gamut tie between the 5th
-and the 6th neighbor. `soft_encode` takes the lowest index among equals. The table can also take scikit-learn's
+Ties: of the integer pairs that occur in sRGB, 19 % have two or more nearest bins, and 47 % tie between the 5th and the
+6th neighbor. `soft_encode` takes the lowest index among equals. The table can also take scikit-learn's
 ball-tree choice, which is what the original recipe trained on; that choice is stored, see ``chroma/data/README.md``.
 
 References:
