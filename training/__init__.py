@@ -1,0 +1,31 @@
+"""Training: photographs -> a multi-head Keras 3 network that turns L into ab.
+
+Runs on any Keras 3 backend (``KERAS_BACKEND=tensorflow``, ``torch`` or ``jax``); reading data needs none of them.
+
+Errors:
+    TrainingError
+        RecipeError          the recipe's options do not fit together, or there is no such recipe
+        DataError            the photographs cannot be found or read
+        CheckpointError      a checkpoint is broken, or belongs to another recipe
+        NonFiniteLossError   a head's loss is NaN or infinite
+"""
+
+
+class TrainingError(Exception):
+    """Something went wrong in training that the user can mend."""
+
+
+class RecipeError(TrainingError):
+    """The recipe's options do not fit together, or there is no such recipe."""
+
+
+class DataError(TrainingError):
+    """The photographs cannot be found or read."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint is broken, or belongs to another recipe."""
+
+
+class NonFiniteLossError(TrainingError):
+    """A head's loss is NaN or infinite."""

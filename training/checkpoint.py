@@ -1,0 +1,126 @@
+"""The state of a run on disk: written whole or not at all, checked when read, the last good one is kept.
+
+A checkpoint holds every variable (weights, statistics, the state of dropout's generators, the optimizer's slots and
+moving averages) and the step; together with `training.data` that is all a run needs to go on exactly.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import keras
+import numpy as np
+
+from training import CheckpointError
+
+log = logging.getLogger(__name__)
+
+CURRENT: Final = "checkpoint.npz"
+PREVIOUS: Final = "checkpoint.previous.npz"
+_STATE: Final = "state"
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run stands.
+
+    Attributes:
+        step: steps done.
+        elapsed_s: training time spent so far.
+        recipe_digest: of the recipe that the checkpoint belongs to.
+        best_kl: lowest validation KL so far, nats.
+    """
+
+    step: int
+    elapsed_s: float
+    recipe_digest: str
+    best_kl: float
+
+
+def save_checkpoint(folder: Path, model: keras.Model, state: RunState) -> None:
+    """Write a checkpoint beside the current one, then swap; a kill at any moment leaves a whole one.
+
+    Raises:
+        CheckpointError: the disk refuses.
+    """
+    arrays = {f"v{place}": _to_numpy(variable) for place, variable in enumerate(_variables(model))}
+    arrays[_STATE] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
+    partial = folder / "checkpoint.partial.npz"
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        if (folder / CURRENT).exists():
+            (folder / CURRENT).replace(folder / PREVIOUS)
+        partial.replace(folder / CURRENT)
+    except OSError as error:
+        raise CheckpointError(f"cannot write a checkpoint to {folder}: {error}") from error
+
+
+def load_checkpoint(folder: Path, model: keras.Model, recipe_digest: str) -> RunState | None:
+    """Put the newest whole checkpoint into the model and its optimizer.
+
+    Args:
+        folder: the run's.
+        model: compiled, its optimizer built.
+        recipe_digest: of the recipe about to run.
+
+    Returns:
+        Where the run stands, or None when there is no checkpoint.
+
+    Raises:
+        CheckpointError: all checkpoints are broken, or they belong to another recipe.
+    """
+    broken = []
+    for name in (CURRENT, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            with np.load(path) as file:
+                state = RunState(**json.loads(bytes(file[_STATE])))
+                arrays = [file[f"v{place}"] for place in range(len(file.files) - 1)]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            log.warning("%s is broken (%s): trying the one before", path, error)
+            broken.append(name)
+            continue
+        if state.recipe_digest != recipe_digest:
+            raise CheckpointError(f"{path} belongs to another recipe: use another run folder, or remove it")
+        _assign(model, arrays, path)
+        return state
+    if broken:
+        raise CheckpointError(f"no whole checkpoint in {folder}: {', '.join(broken)} cannot be read")
+    return None
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """Every variable that a step changes, in a fixed order; running means of the losses do not matter."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    own = [variable for variable in model.variables if id(variable) not in metrics]
+    return own + list(model.optimizer.variables)
+
+
+def _assign(model: keras.Model, arrays: list[np.ndarray], path: Path) -> None:
+    variables = _variables(model)
+    if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
+        raise CheckpointError(f"{path} does not fit the network: it was written by another version")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+
+
+def _to_numpy(variable: keras.Variable) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable.value))
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Return a short hash of all weights; equal digests mean bit-equal networks."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        digest.update(_to_numpy(variable).astype("<f4").tobytes())
+    return digest.hexdigest()[:16]

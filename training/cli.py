@@ -1,0 +1,144 @@
+"""`photochrom-train`: run a recipe, choose the decoder, evaluate."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from training import TrainingError
+from training.recipes import load_recipe, recipe_names
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train Photochrom's network.")
+console = Console(stderr=True)
+
+RunFolder = Annotated[Path, typer.Option("--run", help="Run folder; a run found there goes on.")]
+DataFolder = Annotated[Path, typer.Option("--data", help="Folder of photographs, or of zip shards with labels.csv.")]
+
+
+@app.command()
+def recipes() -> None:
+    """List the recipes."""
+    for name in recipe_names():
+        typer.echo(name)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="Name of the recipe; `photochrom-train recipes` lists them.")],
+    data: DataFolder,
+    folder: Annotated[Path | None, typer.Option("--run", help="Run folder, default runs/RECIPE.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read photographs.")] = 2,
+    minutes: Annotated[float | None, typer.Option(min=0.0, help="Schedule by elapsed time and stop then.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints.")] = None,
+) -> None:
+    """Train a recipe; a killed run goes on where it stopped when the same command is given again."""
+    chosen = load_recipe(recipe)
+    from training.train import Options, train
+
+    options = Options(data, folder or Path("runs") / recipe, workers, minutes, epochs, checkpoint_every)
+    display = Display()
+    with display.bar:
+        made = train(chosen, options, watch=display.step, report=display.scores)
+    console.print(f"done: {made}")
+
+
+@app.command()
+def calibrate(
+    run_folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    data: DataFolder,
+    pictures: Annotated[int, typer.Option(min=8, help="Validation photographs to look at.")] = 256,
+) -> None:
+    """Choose the vividness curve on the validation split; writes curve.json into the run folder."""
+    from training.calibrate import calibrate_run
+
+    for line in calibrate_run(run_folder, data, pictures=pictures):
+        console.print(line)
+
+
+@app.command()
+def evaluate(
+    run_folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    pictures: Annotated[Path, typer.Option("--pictures", help="Folder of color photographs to score on.")],
+    out: Annotated[Path | None, typer.Option(help="Also write the colorized pictures here.")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="Inference size; default the recipe's.")] = None,
+) -> None:
+    """Score a run on color photographs at 256x256; writes evaluation.json and prints the table."""
+    from training.evaluate import evaluate_run, table_markdown
+
+    report = evaluate_run(run_folder, pictures, out=out, size=size)
+    typer.echo(table_markdown(report))
+
+
+class Display:
+    """Progress bar with images a second, losses and time left; a table after each epoch."""
+
+    def __init__(self) -> None:
+        """Make the bar; it shows when entered."""
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn(
+                "{task.completed:.0f}/{task.total:.0f} · {task.fields[rate]:.1f} images/s · {task.fields[losses]}"
+            ),
+            TextColumn("· {task.fields[left]} left"),
+            console=console,
+            refresh_per_second=2,
+        )
+        self.task = self.bar.add_task("train", total=1, epoch=0, rate=0.0, losses="", left="?", start=True)
+        self.plain = not console.is_terminal
+
+    def step(self, progress: Any) -> None:
+        """Show a step; without a terminal, one line every 50 steps."""
+        losses = " ".join(f"{name.removesuffix('_loss')} {value:.3f}" for name, value in progress.losses.items())
+        left = f"{int(progress.left_s // 60)}:{int(progress.left_s % 60):02d}"
+        self.bar.update(
+            self.task,
+            completed=progress.step,
+            total=progress.steps,
+            epoch=progress.epoch,
+            rate=progress.images_per_s,
+            losses=losses,
+            left=left,
+        )
+        if self.plain and progress.step % 50 == 0:
+            console.print(
+                f"epoch {progress.epoch} step {progress.step}/{progress.steps} "
+                f"{progress.images_per_s:.1f} images/s {losses} {left} left"
+            )
+
+    def scores(self, row: dict[str, Any]) -> None:
+        """Show an epoch's scores beside the rows that learn nothing."""
+        table = Table(title=f"epoch {row['epoch']}: {row['images']} images, {row['minutes']} min")
+        for column in ("", "KL", "top-1", "ab within 20", "RMSE", "scene"):
+            table.add_column(column)
+        table.add_row(
+            "network",
+            f"{row['kl']:.3f}",
+            f"{row['top1']:.3f}",
+            f"{row['within20']:.3f}",
+            f"{row['rmse_mean']:.2f} (reg {row['rmse_regression']:.2f}, argmax {row['rmse_argmax']:.2f})",
+            "unknown" if row["scene_top1"] is None else f"{row['scene_top1']:.3f}",
+        )
+        table.add_row("majority", f"{row['kl_prior']:.3f}", f"{row['top1_majority']:.3f}", "", "", "")
+        table.add_row("do nothing", "", "", f"{row['within20_gray']:.3f}", f"{row['rmse_gray']:.2f}", "")
+        console.print(table)
+
+
+def main() -> None:
+    """Run the command line; a known error is one line and exit status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except TrainingError as error:
+        console.print(f"[red]{type(error).__name__}:[/red] {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""One loss a head. Each takes (y_true, y_pred) and returns one value a picture; targets carry their own weights.
+
+Targets, float32:
+    ab_logits, ab   (batch, h, w, 3): a, b in Lab units, and the pixel's weight (0 for grey pictures)
+    scene_logits    (batch, 1): class index, or -1 where the scene is unknown
+
+A picture's value is scaled so that the batch mean is the mean over weighted pixels (or known scenes), not over all.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from chroma import signature
+from chroma.bins import load_centers
+from chroma.prior import rebalancing_weights
+from chroma.soft_encoding import build_table
+from training.color_ops import TableEncoder
+from training.config import LossConfig
+from training.heads import AB_SCALE
+
+Loss = Callable[[Any, Any], Any]
+
+
+def build_losses(config: LossConfig, smoothed_prior: np.ndarray) -> dict[str, Loss]:
+    """Return the loss of each head by its name.
+
+    Args:
+        config: neighbors, sigma, rebalancing.
+        smoothed_prior: the run's smoothed prior, (Q,); read only when rebalancing.
+    """
+    encode = TableEncoder(build_table(load_centers(), k=config.neighbors, sigma=config.sigma, ties=config.ties))
+    weights = None
+    if config.rebalance:
+        weights = rebalancing_weights(smoothed_prior, lam=config.rebalance_lambda, alpha=config.rebalance_alpha)
+    return {
+        signature.AB_LOGITS: soft_encoding_loss(encode, weights),
+        signature.AB: regression_loss,
+        signature.SCENE_LOGITS: scene_loss(config.label_smoothing),
+    }
+
+
+def loss_weights(config: LossConfig) -> dict[str, float]:
+    """Return the weight of each head's loss in the sum."""
+    return {
+        signature.AB_LOGITS: config.ab_logits,
+        signature.AB: config.ab,
+        signature.SCENE_LOGITS: config.scene_logits,
+    }
+
+
+def soft_encoding_loss(encode: TableEncoder, bin_weights: np.ndarray | None) -> Loss:
+    """Make the cross-entropy of the soft-encoded ab against logits, computed sparsely.
+
+    loss = -1/n sum_pixels v sum_j w_j log softmax(logits)[q_j], over the k pairs (q_j, w_j) of each pixel: no target
+    of 313 values is ever built.
+
+    Args:
+        encode: ab -> (index, weight).
+        bin_weights: v, one a bin (Q,), looked up by the pixel's heaviest bin; None for no rebalancing.
+
+    References:
+        Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equations 2 to 4.
+    """
+
+    def ab_logits_loss(y_true: Any, y_pred: Any) -> Any:
+        index, weight = encode(y_true[..., :2])
+        log_p = ops.take_along_axis(ops.log_softmax(y_pred, axis=-1), index, axis=-1)
+        cross_entropy = -ops.sum(weight * log_p, axis=-1)
+        if bin_weights is not None:
+            heaviest = ops.take_along_axis(index, ops.argmax(weight, axis=-1)[..., None], axis=-1)[..., 0]
+            cross_entropy = cross_entropy * ops.take(ops.convert_to_tensor(bin_weights.astype(np.float32)), heaviest)
+        return _weighted_mean(cross_entropy, y_true[..., 2])
+
+    return ab_logits_loss
+
+
+def regression_loss(y_true: Any, y_pred: Any) -> Any:
+    """Smooth L1 (Huber with delta 1, in units of 50) of ab, both channels summed.
+
+    References:
+        Girshick, "Fast R-CNN", ICCV 2015, equation 3.
+    """
+    error = ops.abs(y_pred - y_true[..., :2]) / AB_SCALE
+    huber = ops.where(error < 1, 0.5 * ops.square(error), error - 0.5)
+    return _weighted_mean(ops.sum(huber, axis=-1), y_true[..., 2])
+
+
+def scene_loss(label_smoothing: float) -> Loss:
+    """Make the cross-entropy of the scene, over the pictures whose scene is known."""
+
+    def scene_logits_loss(y_true: Any, y_pred: Any) -> Any:
+        label = ops.cast(y_true[..., 0], "int32")
+        known = ops.cast(label >= 0, "float32")
+        log_p = ops.log_softmax(y_pred, axis=-1)
+        hit = ops.take_along_axis(log_p, ops.maximum(label, 0)[..., None], axis=-1)[..., 0]
+        mixed = (1 - label_smoothing) * hit + label_smoothing * ops.mean(log_p, axis=-1)
+        return -mixed * known * _batch_size(known) / ops.maximum(ops.sum(known), 1.0)
+
+    return scene_logits_loss
+
+
+def _weighted_mean(value: Any, weight: Any) -> Any:
+    """Reduce pixels (batch, h, w) to (batch,), so that the batch mean is the weighted mean over pixels."""
+    total = ops.maximum(ops.sum(weight), 1.0)
+    return ops.sum(value * weight, axis=(1, 2)) * _batch_size(value) / total
+
+
+def _batch_size(tensor: Any) -> Any:
+    return ops.cast(ops.shape(tensor)[0], "float32")
+
+
+def compile_model(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, config: LossConfig, smoothed_prior: np.ndarray
+) -> None:
+    """Attach losses and optimizer; XLA only where the backend has nothing else (it is slower on CPU)."""
+    model.compile(
+        optimizer=optimizer,
+        loss=build_losses(config, smoothed_prior),
+        loss_weights=loss_weights(config),
+        jit_compile=keras.backend.backend() == "jax",
+    )

@@ -1,0 +1,76 @@
+"""AdamW with groups, and the learning rate over a run."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from training.config import OptimizerConfig
+
+
+@keras.saving.register_keras_serializable("photochrom")
+class GroupedAdamW(keras.optimizers.Adam):
+    """Adam with decoupled weight decay on kernels, and a slower rate for the encoder.
+
+    Both factors are applied variable by variable: a gradient scaled down would change nothing, Adam divides it out.
+
+    References:
+        Loshchilov, Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
+    """
+
+    def __init__(self, *, kernel_decay: float = 0.0, encoder_factor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kernel_decay = kernel_decay
+        self.encoder_factor = encoder_factor
+
+    def build(self, variables: list[Any]) -> None:
+        """Note each variable's share of the learning rate and of the decay, then make the slots."""
+        self._rates = [self.encoder_factor if v.path.startswith("encoder_") else 1.0 for v in variables]
+        self._decays = [self.kernel_decay if len(v.shape) > 1 else 0.0 for v in variables]
+        super().build(variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Decay a kernel, then take Adam's step, both at this variable's own rate."""
+        # TensorFlow hands over its own variables, which do not know their path: go by position, as Keras' Adam does.
+        position = self._get_variable_index(variable)
+        rate = ops.cast(learning_rate, variable.dtype) * self._rates[position]
+        if self._decays[position]:
+            self.assign_sub(variable, variable * (rate * self._decays[position]))
+        super().update_step(gradient, variable, rate)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().get_config() | {"kernel_decay": self.kernel_decay, "encoder_factor": self.encoder_factor}
+
+
+def build_optimizer(config: OptimizerConfig) -> GroupedAdamW:
+    """Return the recipe's optimizer; it also keeps the moving average of the weights."""
+    return GroupedAdamW(
+        learning_rate=config.learning_rate,
+        beta_1=config.beta_1,
+        beta_2=config.beta_2,
+        global_clipnorm=config.clip_norm,
+        use_ema=config.ema > 0,
+        ema_momentum=config.ema or 0.99,
+        kernel_decay=config.weight_decay,
+        encoder_factor=config.encoder_factor,
+    )
+
+
+def learning_rate_at(config: OptimizerConfig, progress: float) -> float:
+    """Return the learning rate at a point of the run.
+
+    Args:
+        config: peak, warm-up and schedule.
+        progress: how much of the run is done, [0, 1].
+
+    References:
+        Loshchilov, Hutter, "SGDR", ICLR 2017 (cosine).
+    """
+    if progress < config.warmup:
+        return config.learning_rate * max(progress / config.warmup, 1e-3)
+    if config.schedule == "constant":
+        return config.learning_rate
+    done = (min(progress, 1.0) - config.warmup) / (1 - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
