@@ -57,7 +57,7 @@ def load_legacy_pytorch(path: Path) -> dict[str, np.ndarray]:
     storages: dict[str, tuple[np.ndarray, str]] = {}
     try:
         with path.open("rb") as file:
-            if pickle.load(file) != _MAGIC:  # noqa: S301 - the hash was checked, and find_class is closed below
+            if _TensorUnpickler(file, storages).load() != _MAGIC:
                 raise RecipeError(f"{path.name} is not a legacy PyTorch file")
             _TensorUnpickler(file, storages).load()  # protocol version
             _TensorUnpickler(file, storages).load()  # byte order and integer sizes of the writer

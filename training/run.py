@@ -84,7 +84,8 @@ class Run:
         try:
             model.load_weights(path)
         except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path} cannot be loaded: {error}") from error
+            reason = str(error).strip().partition("\n")[0]
+            raise CheckpointError(f"{path} cannot be loaded: {reason}") from error
         return model
 
     def evaluation(self) -> dict[str, Any]:
