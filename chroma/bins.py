@@ -1,4 +1,4 @@
-"""The Q = 313 ab bins: centers on a grid of 10 Lab units inside the sRGB gamut.
+"""The Q = 313 ab bins: centers on a grid of 10 Lab units that covers the sRGB gamut, edges included.
 
 Source: Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.1 (``pts_in_hull``).
 """

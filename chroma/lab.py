@@ -87,12 +87,12 @@ def rgb_u8_to_lab(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*
 
 def rgb_to_lightness(rgb: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 1"]:
     """Return CIE L in [0, 100], float32 (..., 1), of sRGB in [0, 1], float (..., 3). Never luma."""
-    return _luminance_to_lightness(decode_srgb(rgb) @ _TO_F_INPUT[1])[..., None]
+    return _luminance_to_lightness(decode_srgb(rgb) @ _TO_F_INPUT[1, :, None])
 
 
 def rgb_u8_to_lightness(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 1"]:
     """Return CIE L in [0, 100], float32 (..., 1), of 8-bit sRGB (..., 3)."""
-    return _luminance_to_lightness(_linear_of_u8()[rgb_u8] @ _TO_F_INPUT[1])[..., None]
+    return _luminance_to_lightness(_linear_of_u8()[rgb_u8] @ _TO_F_INPUT[1, :, None])
 
 
 def gray_to_lightness(gray: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 1"]:
@@ -107,13 +107,14 @@ def gray_to_lightness(gray: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*sh
     Raises:
         TypeError: another dtype.
     """
+    gray = gray[..., None]
     if gray.dtype == np.uint8:
-        return _lightness_of_codes(256)[gray][..., None]
+        return _lightness_of_codes(256)[gray]
     if gray.dtype == np.uint16:
-        return _lightness_of_codes(65536)[gray][..., None]
+        return _lightness_of_codes(65536)[gray]
     if not np.issubdtype(gray.dtype, np.floating):
         raise TypeError(f"gray must be uint8, uint16 or float, is {gray.dtype}")
-    return _luminance_to_lightness(decode_srgb(gray))[..., None]
+    return _luminance_to_lightness(decode_srgb(gray))
 
 
 @cache

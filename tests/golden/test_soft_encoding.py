@@ -1,6 +1,6 @@
 """The soft encoding table against scikit-learn's ball tree, which the original recipe trained on.
 
-Nearly half of the integer ab pairs in sRGB tie between their 5th and 6th bin, so that "the 5 nearest" is not one answer:
+Nearly half of the integer ab pairs in sRGB tie between their 5th and 6th bin, so "the 5 nearest" is not one answer, and
 the tree's own choice is part of the original labels.
 """
 
