@@ -59,9 +59,12 @@ def decode_photograph(data: bytes) -> np.ndarray:
         RGB, uint8, (H, W, 3).
 
     Raises:
-        DataError: not a picture, truncated, or smaller than 16 px.
+        DataError: not a picture, truncated, smaller than 16 px, or larger than OpenCV takes (2^30 pixels).
     """
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error as error:
+        raise DataError(f"not decoded: {error.err}") from error
     if bgr is None:
         raise DataError("not a picture")
     if min(bgr.shape[:2]) < MIN_SIDE_PX:

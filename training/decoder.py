@@ -1,6 +1,6 @@
 """Features -> quarter-size features, with the scene's global context fused in."""
 
-from typing import Any
+from typing import Any, Final
 
 import keras
 
@@ -8,6 +8,9 @@ from training.config import ModelConfig
 from training.encoder import Features
 from training.layers import Modulate, Up2, conv_block
 
+DROPOUT_SEED: Final = 2016
+"""With a seed, dropout's state is a variable and part of the checkpoint on every backend; without one Keras draws from
+torch's global generator, and a resumed run is another run."""
 
 def build_global_context(config: ModelConfig, features: Features, scenes: int) -> tuple[Any, Any]:
     """Summarize the whole picture.
@@ -27,7 +30,7 @@ def build_global_context(config: ModelConfig, features: Features, scenes: int) -
     deepest = features[max(features)]
     pooled = keras.layers.GlobalAveragePooling2D(name="context_pool")(deepest)
     vector = keras.layers.Dense(config.global_features, activation="relu", name="context_dense")(pooled)
-    vector = keras.layers.Dropout(config.dropout, name="context_dropout")(vector)
+    vector = keras.layers.Dropout(config.dropout, seed=DROPOUT_SEED, name="context_dropout")(vector)
     scene_logits = keras.layers.Dense(scenes, dtype="float32", name="scene_logits")(vector)
     if scenes == 1:
         return vector, scene_logits

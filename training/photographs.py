@@ -9,6 +9,7 @@ import csv
 import hashlib
 import threading
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ class PhotographSet:
                 if photo.container not in self._archives:
                     self._archives[photo.container] = zipfile.ZipFile(photo.container)
                 return self._archives[photo.container].read(photo.member)
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+        # A RuntimeError is an encrypted or strangely compressed member, zlib.error and EOFError a damaged one.
+        except (OSError, KeyError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise DataError(f"{photo.key}: {error}") from error
 
 
