@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import os
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -16,7 +15,7 @@ from typing import Final
 import keras
 import numpy as np
 
-from training import CheckpointError
+from training import CheckpointError, NonFiniteLossError
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +45,16 @@ def save_checkpoint(folder: Path, model: keras.Model, state: RunState) -> None:
     """Write a checkpoint beside the current one, then swap; a kill at any moment leaves a whole one.
 
     Raises:
-        CheckpointError: the disk refuses.
+        NonFiniteLossError: a weight is NaN or infinite, and would be so for ever.
+        CheckpointError: the disk refuses; the checkpoints that were there stay.
     """
-    arrays = {f"v{place}": _to_numpy(variable) for place, variable in enumerate(_variables(model))}
+    variables = _variables(model)
+    arrays = {f"v{place}": _to_numpy(variable) for place, variable in enumerate(variables)}
+    for variable, array in zip(variables, arrays.values(), strict=True):
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise NonFiniteLossError(
+                f"{variable.path} is not finite at step {state.step}: the last checkpoint is whole"
+            )
     arrays[_STATE] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
     partial = folder / "checkpoint.partial.npz"
     try:
@@ -59,7 +65,8 @@ def save_checkpoint(folder: Path, model: keras.Model, state: RunState) -> None:
         if (folder / CURRENT).exists():
             (folder / CURRENT).replace(folder / PREVIOUS)
         partial.replace(folder / CURRENT)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a zip archive whose file failed closes with a ValueError
+        partial.unlink(missing_ok=True)
         raise CheckpointError(f"cannot write a checkpoint to {folder}: {error}") from error
 
 
@@ -86,13 +93,15 @@ def load_checkpoint(folder: Path, model: keras.Model, recipe_digest: str) -> Run
             with np.load(path) as file:
                 state = RunState(**json.loads(bytes(file[_STATE])))
                 arrays = [file[f"v{place}"] for place in range(len(file.files) - 1)]
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # what a damaged archive raises depends on where the damage is
             log.warning("%s is broken (%s): trying the one before", path, error)
             broken.append(name)
             continue
         if state.recipe_digest != recipe_digest:
             raise CheckpointError(f"{path} belongs to another recipe: use another run folder, or remove it")
         _assign(model, arrays, path)
+        if broken:  # else the next save would push the whole one out and keep the broken one
+            path.replace(folder / CURRENT)
         return state
     if broken:
         raise CheckpointError(f"no whole checkpoint in {folder}: {', '.join(broken)} cannot be read")

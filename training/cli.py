@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from training import TrainingError
 from training.recipes import load_recipe, recipe_names
@@ -33,7 +34,7 @@ def run(
     data: DataFolder,
     folder: Annotated[Path | None, typer.Option("--run", help="Run folder, default runs/RECIPE.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read photographs.")] = 2,
-    minutes: Annotated[float | None, typer.Option(min=0.0, help="Schedule by elapsed time and stop then.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Schedule by elapsed time and stop then.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints.")] = None,
 ) -> None:
@@ -114,19 +115,24 @@ class Display:
 
     def scores(self, row: dict[str, Any]) -> None:
         """Show an epoch's scores beside the rows that learn nothing."""
+
+        def number(name: str, digits: int = 3) -> str:
+            # A score is unknown where validation has no color, or no scenes.
+            return "unknown" if row[name] is None else f"{row[name]:.{digits}f}"
+
         table = Table(title=f"epoch {row['epoch']}: {row['images']} images, {row['minutes']} min")
         for column in ("", "KL", "top-1", "ab within 20", "RMSE", "scene"):
             table.add_column(column)
         table.add_row(
             "network",
-            f"{row['kl']:.3f}",
-            f"{row['top1']:.3f}",
-            f"{row['within20']:.3f}",
-            f"{row['rmse_mean']:.2f} (reg {row['rmse_regression']:.2f}, argmax {row['rmse_argmax']:.2f})",
-            "unknown" if row["scene_top1"] is None else f"{row['scene_top1']:.3f}",
+            number("kl"),
+            number("top1"),
+            number("within20"),
+            f"{number('rmse_mean', 2)} (reg {number('rmse_regression', 2)}, argmax {number('rmse_argmax', 2)})",
+            number("scene_top1"),
         )
-        table.add_row("majority", f"{row['kl_prior']:.3f}", f"{row['top1_majority']:.3f}", "", "", "")
-        table.add_row("do nothing", "", "", f"{row['within20_gray']:.3f}", f"{row['rmse_gray']:.2f}", "")
+        table.add_row("majority", number("kl_prior"), number("top1_majority"), "", "", "")
+        table.add_row("do nothing", "", "", number("within20_gray"), number("rmse_gray", 2), "")
         console.print(table)
 
 
@@ -136,7 +142,7 @@ def main() -> None:
     try:
         app()
     except TrainingError as error:
-        console.print(f"[red]{type(error).__name__}:[/red] {error}")
+        console.print(Text(f"{type(error).__name__}: {error}", style="red"), soft_wrap=True)
         sys.exit(1)
 
 

@@ -12,6 +12,7 @@ DROPOUT_SEED: Final = 2016
 """With a seed, dropout's state is a variable and part of the checkpoint on every backend; without one Keras draws from
 torch's global generator, and a resumed run is another run."""
 
+
 def build_global_context(config: ModelConfig, features: Features, scenes: int) -> tuple[Any, Any]:
     """Summarize the whole picture.
 

@@ -114,12 +114,19 @@ def open_photographs(folder: Path, *, scenes: Literal["scene", "scene_coarse"] =
 
 
 def _from_shards(folder: Path, scenes: str) -> list[Photograph]:
-    with (folder / LABELS).open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"key", "shard", "split"} - set(reader.fieldnames or ())
-        if missing:
-            raise DataError(f"{LABELS} lacks the columns {', '.join(sorted(missing))}")
-        rows = list(reader)
+    needed = ("key", "shard", "split")
+    try:
+        with (folder / LABELS).open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = set(needed) - set(reader.fieldnames or ())
+            if missing:
+                raise DataError(f"{LABELS} lacks the columns {', '.join(sorted(missing))}")
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{LABELS} cannot be read: {error}") from error
+    for place, row in enumerate(rows, 2):
+        if not all(row[column] for column in needed):
+            raise DataError(f"{LABELS}, row {place}: {', '.join(needed)} must not be empty")
     absent = sorted(name for name in {row["shard"] for row in rows} if not (folder / name).is_file())
     if absent:
         raise DataError(f"{LABELS} names shards that are not there: {', '.join(absent[:3])}")

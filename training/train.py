@@ -17,7 +17,7 @@ import numpy as np
 from chroma.bins import load_centers
 from chroma.prior import smooth_prior
 from chroma.soft_encoding import build_table
-from training import NonFiniteLossError, RecipeError, run
+from training import DataError, NonFiniteLossError, RecipeError, run
 from training.averaging import averaged_weights
 from training.checkpoint import RunState, load_checkpoint, save_checkpoint, weights_digest
 from training.config import Recipe
@@ -112,9 +112,9 @@ def train(
     _claim(options.folder, recipe)
 
     photographs = open_photographs(options.data, scenes=recipe.data.scenes)
+    _note_photographs(options.folder, photographs)
     prior = _load_or_count_prior(photographs, recipe, options)
     smoothed = smooth_prior(prior, load_centers())
-    _write_json(options.folder / run.PHOTOGRAPHS, _facts(photographs))
 
     keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
     model = build_model(recipe.model, scenes=len(photographs.scenes))
@@ -174,10 +174,13 @@ class _Loop:
         )
         self.steps = maker.steps_per_epoch * recipe.epochs
         self.step, self.elapsed_s, self.best_kl = state.step, state.elapsed_s, state.best_kl
-        self.saved_at = time.monotonic()
+        self.saved_at = self.ready_at = time.monotonic()
+        self.steps_here = 0
 
     def run(self, watch: Watcher, report: Callable[[dict[str, Any]], None]) -> None:
-        batches = stream(self.maker, self.step, self.steps, workers=self.options.workers)
+        stop = self.steps if self._progress() < 1 else self.step
+        batches = stream(self.maker, self.step, stop, workers=self.options.workers)
+        self.ready_at = time.monotonic()
         try:
             for batch in batches:
                 self._train_step(batch, watch)
@@ -189,12 +192,12 @@ class _Loop:
                     self._save()
                 if timed_out:
                     break
+                self.ready_at = time.monotonic()
         finally:
             batches.close()
-            _write_json(self.options.folder / run.REFUSED, self.maker.refused | self.validation.refused)
+            _note_refused(self.options.folder / run.REFUSED, self.maker.refused | self.validation.refused)
 
     def _train_step(self, batch: Batch, watch: Watcher) -> None:
-        started = time.monotonic()
         self.model.optimizer.learning_rate = learning_rate_at(self.recipe.optimizer, self._progress())
         self.model.reset_metrics()
         logs = self.model.train_on_batch(batch.lightness, batch.targets(), return_dict=True)
@@ -202,11 +205,13 @@ class _Loop:
         for name, value in sorted(losses.items(), key=lambda item: item[0] == "loss"):
             if not math.isfinite(value):
                 raise NonFiniteLossError(f"{name} is {value} at step {self.step}: the last checkpoint is whole")
-        took_s = time.monotonic() - started
+        # Waiting for photographs counts; evaluation does not.
+        took_s = time.monotonic() - self.ready_at
         self.step += 1
+        self.steps_here += 1
         self.elapsed_s += took_s
         # The first steps compile and page in; they say nothing of the pace.
-        pace = took_s if self.step < 3 or not hasattr(self, "pace_s") else 0.95 * self.pace_s + 0.05 * took_s
+        pace = took_s if self.steps_here < 3 else 0.95 * self.pace_s + 0.05 * took_s
         self.pace_s = pace
         left_s = (self.steps - self.step) * pace
         if self.options.minutes is not None:
@@ -232,11 +237,13 @@ class _Loop:
             samples = _some_samples(self.validation)
             write_png(folder / run.PREVIEWS / f"epoch{epoch:04d}.png", preview_grid(self.model, samples, self.decoder))
             result = scores.result()
-            self.model.save_weights(folder / run.LAST)
-            # A run without color in validation still ends with weights.
-            if result["kl"] < self.best_kl or not (folder / run.BEST).exists():
-                self.best_kl = min(result["kl"], self.best_kl)
-                self.model.save_weights(folder / run.BEST)
+            _save_weights(self.model, folder / run.LAST)
+            better = result["kl"] < self.best_kl
+            # A run without color in validation, where KL is NaN, still ends with weights.
+            if better or not (folder / run.BEST).exists():
+                _save_weights(self.model, folder / run.BEST)
+            if better:
+                self.best_kl = result["kl"]
         row = {"epoch": epoch, "step": self.step, "images": self.step * self.recipe.batch_size}
         row |= {"minutes": round(self.elapsed_s / 60, 2), "evaluation_s": round(time.monotonic() - started, 1)}
         row |= {name: round(value, 5) if math.isfinite(value) else None for name, value in result.items()}
@@ -262,9 +269,27 @@ def _evenly(photographs: tuple[Photograph, ...], count: int) -> tuple[Photograph
 def _claim(folder: Path, recipe: Recipe) -> None:
     """Write the recipe into a fresh folder; refuse a folder of another recipe."""
     path = folder / run.RECIPE
-    if path.exists() and Recipe.from_json(path.read_text(encoding="utf-8")) != recipe:
+    if not path.exists():
+        _write_whole(path, recipe.to_json())
+    elif Recipe.from_json(path.read_text(encoding="utf-8")) != recipe:
         raise RecipeError(f"{folder} holds a run of another recipe: use another --run folder")
-    path.write_text(recipe.to_json(), encoding="utf-8")
+
+
+def _note_photographs(folder: Path, photographs: PhotographSet) -> None:
+    """Write down what the run trains on; refuse to go on with something else."""
+    path, facts = folder / run.PHOTOGRAPHS, _facts(photographs)
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        changed = [name for name in ("scenes", "train", "val") if known.get(name) != facts[name]]
+        if changed:
+            raise DataError(f"{folder} was started with other photographs ({', '.join(changed)} differ)")
+    _write_json(path, facts)
+
+
+def _note_refused(path: Path, refused: dict[str, str]) -> None:
+    """Add to the photographs that could not be read; a run that goes on does not meet all of them again."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    _write_json(path, dict(sorted((known | refused).items())))
 
 
 def _load_or_count_prior(photographs: PhotographSet, recipe: Recipe, options: Options) -> np.ndarray:
@@ -281,7 +306,12 @@ def _load_or_count_prior(photographs: PhotographSet, recipe: Recipe, options: Op
 
 def _facts(photographs: PhotographSet) -> dict[str, Any]:
     splits = {split: sum(photo.split == split for photo in photographs.photographs) for split in ("train", "val")}
-    return {"scenes": photographs.scenes, **splits, "backend": keras.backend.backend(), "keras": keras.__version__}
+    return {
+        "scenes": list(photographs.scenes),
+        **splits,
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+    }
 
 
 def _some_samples(maker: BatchMaker) -> Batch:
@@ -301,9 +331,7 @@ def _append_metrics(path: Path, row: dict[str, Any]) -> None:
     """Add a row; one from before a kill, at or after this step, is replaced."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     rows = [old for old in rows if old["step"] < row["step"]] + [row]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(old) + "\n" for old in rows), encoding="utf-8")
-    os.replace(partial, path)
+    _write_whole(path, "".join(json.dumps(old) + "\n" for old in rows))
 
 
 def _remove_results(folder: Path) -> None:
@@ -313,4 +341,18 @@ def _remove_results(folder: Path) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    _write_whole(path, json.dumps(value, indent=2) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    """Save weights whole or not at all."""
+    partial = path.with_name("partial.weights.h5")
+    model.save_weights(partial)
+    os.replace(partial, path)
