@@ -31,6 +31,8 @@ GAMUT_L_STEPS: Final = 200
 """Intervals of L, from 0 to 100, in the gamut table."""
 GAMUT_HUE_STEPS: Final = 512
 """Intervals of hue, round the circle, in the gamut table."""
+YELLOW_EXCESS: Final = 0.032
+"""How far linear red may pass 1 in the hue of yellow, linear light."""
 _RADIUS_LIMIT: Final = 200.0  # |a| + |b| of every sRGB color is below this
 _RADIUS_TOLERANCE: Final = 1e-3  # Lab units
 
@@ -91,8 +93,9 @@ def fit_gamut(L: Float[np.ndarray, "*shape 1"], ab: Float[np.ndarray, "*shape 2"
     """Reduce chroma, at constant L and hue, until the color lies in sRGB.
 
     Clipping RGB instead would move L and turn the hue. The largest chroma comes from a table over L and hue, made once
-    by bisection and read bilinearly; it is right to about 0.1 Lab units except at the ridges near pure yellow, where
-    the boundary is folded and the little that stays outside (below 0.02 of linear blue) is left to the final clip.
+    by bisection and read bilinearly: right to about 0.1 Lab units, 3 too low at the corners of the RGB cube (6 at pure
+    yellow). Only at yellow hues above L = 90, where the boundary is folded, is a little left to the final clip, which
+    then moves L by up to 0.4.
 
     Args:
         L: lightness, shape (..., 1); what is outside [0, 100] counts as its nearest end.
@@ -234,6 +237,7 @@ def _compose(
         for start in starts:
             fill(start)
     else:
+        _gamut()  # before the threads would each make it
         with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
             list(pool.map(fill, starts))
     return rgb
@@ -340,7 +344,7 @@ def _diamond_angle(a: np.ndarray, b: np.ndarray, radius: np.ndarray) -> np.ndarr
 
 
 @cache
-def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "rows"]]:
+def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "steps"]]:
     """Return the largest |a| + |b| in sRGB by (L, diamond angle), and the least of it over all hues by L.
 
     Entry i of the second covers L from step i to step i + 1. The table has one row and two columns more than it has
@@ -351,13 +355,18 @@ def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "
     direction_a = np.where(angle <= 2, 1 - angle, angle - 3)
     direction_b = np.where(angle <= 2, 1, -1) * (1 - np.abs(direction_a))
     direction = np.stack([direction_a, direction_b], axis=-1)
+    # Near yellow the boundary is folded: on the straight way from gray to yellow red passes 1 by 3 %, then comes back.
+    # Stopping at the fold would take three quarters of yellow's chroma, so red may pass 1 there, and is clipped later.
+    hue = np.degrees(np.arctan2(direction_b, direction_a))[:, None]
+    near_yellow = np.clip((L - 90) / 2, 0, 1) * np.clip((100 - L) / 2, 0, 1) * np.clip(2 - np.abs(hue - 102) / 7, 0, 1)
+    highest = 1 + YELLOW_EXCESS * near_yellow * [1, 0, 0]
     inside = np.zeros((GAMUT_L_STEPS + 1, GAMUT_HUE_STEPS, 1))
     outside = np.full_like(inside, _RADIUS_LIMIT)
     while (outside - inside).max() > _RADIUS_TOLERANCE:
         middle = (inside + outside) / 2
         lab = np.concatenate([np.broadcast_to(L, middle.shape), middle * direction], axis=-1)
         linear = lab_to_linear_rgb(lab)
-        is_inside = ((linear >= 0) & (linear <= 1)).all(axis=-1, keepdims=True)
+        is_inside = ((linear >= 0) & (linear <= highest)).all(axis=-1, keepdims=True)
         inside, outside = np.where(is_inside, middle, inside), np.where(is_inside, outside, middle)
     radius = inside[..., 0].astype(np.float32)
     radius[0] = radius[-1] = 0
