@@ -20,7 +20,7 @@ from chroma import decoding, signature
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
 from chroma.signature import SignatureError, Stamp
-from export import ToleranceError
+from export import ConversionError, ToleranceError
 from export.stamp import read_stamp
 from export.tolerances import TOLERANCES
 from training.prediction import Decoder, predict_heads
@@ -86,6 +86,7 @@ def write_verified(model: ModelProto, network: keras.Model, stamp: Stamp, path: 
     Raises:
         ToleranceError: something differs by more than its tolerance; nothing is written.
         SignatureError: the model does not say what it should; nothing is written.
+        ConversionError: ONNX Runtime refuses the model; nothing is written.
         OSError: the file cannot be written.
     """
     content = model.SerializeToString()
@@ -120,8 +121,12 @@ def compare(content: bytes, network: keras.Model, stamp: Stamp) -> tuple[Differe
 
     Raises:
         SignatureError: the stamp read back is another, or the inputs or outputs have other names.
+        ConversionError: ONNX Runtime refuses the model.
     """
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    try:
+        session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions have no common root but Exception.
+        raise ConversionError(f"ONNX Runtime refuses the model: {error}") from error
     found = read_stamp(session.get_modelmeta().custom_metadata_map)
     if found != stamp:
         raise SignatureError("the stamp read back from the model is not the one written")
@@ -169,7 +174,7 @@ def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
     """
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
-    return float(np.abs(found - expected).max())
+    return float(np.abs(found - expected).max(initial=0))
 
 
 def away_from_guard_edge(ab: np.ndarray) -> np.ndarray:
@@ -183,7 +188,8 @@ def away_from_guard_edge(ab: np.ndarray) -> np.ndarray:
     """
     from_red = np.degrees(np.arctan2(ab[..., 1], ab[..., 0])) - decoding.RED_CENTER_DEGREES
     from_red = np.abs((from_red + 180) % 360 - 180)
-    return np.asarray(np.abs(from_red - decoding.RED_HALF_WIDTH_DEGREES) > EDGE_DEGREES)
+    # Written so that a NaN is compared, and found.
+    return ~np.asarray(np.abs(from_red - decoding.RED_HALF_WIDTH_DEGREES) <= EDGE_DEGREES)
 
 
 def _differences(

@@ -1,22 +1,11 @@
-"""Runs and photographs made up for tests: no training, no downloads."""
+"""Runs made up for tests: no training, no downloads."""
 
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from chroma.bins import load_centers
-
-
-def write_photographs(folder: Path, count: int, *, side: int = 80) -> None:
-    """Write colorful pictures of blobs as JPEG files; the same ones every time."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        coarse = rng.integers(0, 256, (5, 5, 3)).astype(np.uint8)
-        picture = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(folder / f"{number:03d}.jpg"), picture)
 
 
 def make_prior() -> np.ndarray:
@@ -55,7 +44,7 @@ def make_run(folder: Path, *, seed: int = 0, scenes: tuple[str, ...] = ("indoor"
                 weight.assign(rng.uniform(0.5, 1.5, weight.shape))
             elif weight.name in ("beta", "moving_mean", "bias") or "film" in layer.name:
                 weight.assign(rng.normal(0, 0.3, weight.shape))
-    for name, factor in (("ab_logits", 4.0), ("ab_unit", 0.5), ("scene_logits", 3.0)):
+    for name, factor in (("ab_logits", 30.0), ("ab_unit", 3.0), ("scene_logits", 3.0)):
         kernel = model.get_layer(name).kernel
         kernel.assign(kernel * factor)
     folder.mkdir(parents=True, exist_ok=True)

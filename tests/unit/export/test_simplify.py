@@ -1,0 +1,127 @@
+"""Each rewrite keeps the result, does its work on its pattern, and leaves its neighbors alone."""
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import GraphProto, TensorProto, helper, numpy_helper
+
+from export.simplify import drop_unused, enlarge_by_scales, multiply_directly, simplify
+
+
+def run(graph: GraphProto, **feeds: np.ndarray) -> list[np.ndarray]:
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    return list(ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feeds))
+
+
+def copied(graph: GraphProto) -> GraphProto:
+    copy = GraphProto()
+    copy.CopyFrom(graph)
+    return copy
+
+
+def kinds(graph: GraphProto) -> list[str]:
+    return [node.op_type for node in graph.node]
+
+
+def tensordot_graph(*, name: str = "Tensordot/MatMul", second_reader: bool = False) -> GraphProto:
+    """What tf2onnx makes of a contraction of (N, h, w, 3) with a constant (3, 2)."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "flat"], ["rows"]),
+        helper.make_node("MatMul", ["rows", "matrix"], ["products"], name=name),
+        helper.make_node("Shape", ["x"], ["shape"], start=0, end=3),
+        helper.make_node("Concat", ["shape", "columns"], ["back"], axis=0),
+        helper.make_node("Reshape", ["products", "back"], ["y"]),
+    ]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "h", "w", 2])]
+    if second_reader:
+        nodes.append(helper.make_node("Relu", ["products"], ["z"]))
+        outputs.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["rows", 2]))
+    constants = {
+        "flat": np.array([-1, 3]),
+        "columns": np.array([2]),
+        "matrix": np.arange(6, dtype=np.float32).reshape(3, 2),
+    }
+    return helper.make_graph(
+        nodes,
+        "tensordot",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "h", "w", 3])],
+        outputs,
+        [numpy_helper.from_array(array, key) for key, array in constants.items()],
+    )
+
+
+def resize_graph() -> GraphProto:
+    """What tf2onnx makes of `Up2`: the new size is computed from the shape."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Mul", ["shape", "factors"], ["sizes"]),
+        helper.make_node(
+            "Resize",
+            ["x", "", "", "sizes"],
+            ["y"],
+            mode="linear",
+            coordinate_transformation_mode="half_pixel",
+        ),
+    ]
+    return helper.make_graph(
+        nodes,
+        "resize",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, "h2", "w2"])],
+        [numpy_helper.from_array(np.array([1, 1, 2, 2]), "factors")],
+    )
+
+
+def test_tensordot_becomes_one_multiplication() -> None:
+    before = tensordot_graph()
+    after = copied(before)
+    simplify(after)
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 3)).astype(np.float32)
+    assert kinds(after) == ["MatMul"]
+    assert [tensor.name for tensor in after.initializer] == ["matrix"]
+    np.testing.assert_allclose(run(after, x=x)[0], run(before, x=x)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("graph", [tensordot_graph(name="dense/MatMul"), tensordot_graph(second_reader=True)])
+def test_other_multiplications_are_left_alone(graph: GraphProto) -> None:
+    after = copied(graph)
+    multiply_directly(after)
+    assert after == graph
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 3, 5, 4)])
+def test_enlargement_by_a_computed_size_becomes_one_by_two(shape: tuple[int, ...]) -> None:
+    before = resize_graph()
+    after = copied(before)
+    simplify(after)
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    assert kinds(after) == ["Resize"]
+    np.testing.assert_array_equal(run(after, x=x)[0], run(before, x=x)[0])
+
+
+def test_enlargement_by_scales_is_left_alone() -> None:
+    graph = resize_graph()
+    simplify(graph)
+    again = copied(graph)
+    enlarge_by_scales(again)
+    assert again == graph
+
+
+def test_nodes_and_constants_that_nothing_needs_are_dropped() -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Add", ["x", "one"], ["y"]),
+            helper.make_node("Mul", ["x", "two"], ["idle"]),
+            helper.make_node("Relu", ["idle"], ["also_idle"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+        [numpy_helper.from_array(np.array([value], np.float32), name) for name, value in (("one", 1), ("two", 2))],
+    )
+    drop_unused(graph)
+    assert kinds(graph) == ["Add"]
+    assert [tensor.name for tensor in graph.initializer] == ["one"]
+    assert run(graph, x=np.array([3], np.float32))[0] == 4
