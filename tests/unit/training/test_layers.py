@@ -1,0 +1,77 @@
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from training.layers import Modulate, Up2, conv_block
+
+pytestmark = pytest.mark.training
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (1, 1, 1, 2), (1, 8, 2, 1)])
+def test_up2_equals_keras_bilinear_upsampling(shape: tuple[int, ...]) -> None:
+    features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    expected = keras.layers.UpSampling2D(2, interpolation="bilinear")(features)
+    got = Up2()(features)
+    assert_allclose(keras.ops.convert_to_numpy(got), keras.ops.convert_to_numpy(expected), atol=1e-6)
+
+
+def test_up2_has_half_pixel_centers() -> None:
+    got = keras.ops.convert_to_numpy(Up2()(np.array([0, 4], np.float32).reshape(1, 1, 2, 1)))
+    assert got.shape == (1, 2, 4, 1)
+    assert_allclose(got[0, :, :, 0], [[0, 1, 3, 4], [0, 1, 3, 4]])
+
+
+def test_up2_traces_with_unknown_height_and_width() -> None:
+    import tensorflow as tf
+
+    layer = Up2()
+    traced = tf.function(layer, input_signature=[tf.TensorSpec((None, None, None, 3), tf.float32)])
+    for height, width in ((2, 3), (5, 1)):
+        features = np.random.default_rng(1).normal(size=(2, height, width, 3)).astype(np.float32)
+        assert_allclose(traced(features).numpy(), layer(features).numpy(), atol=1e-6)
+        assert traced(features).shape == (2, 2 * height, 2 * width, 3)
+    inputs = keras.Input((None, None, 3))
+    assert layer(inputs).shape == (None, None, None, 3)
+    assert Up2()(keras.Input((4, None, 3))).shape == (None, 8, None, 3)
+
+
+def test_up2_keeps_the_compute_dtype() -> None:
+    layer = Up2(dtype="mixed_bfloat16")
+    assert keras.backend.standardize_dtype(layer(np.ones((1, 2, 2, 1), np.float32)).dtype) == "bfloat16"
+
+
+def test_modulate_starts_as_the_identity() -> None:
+    rng = np.random.default_rng(2)
+    features, context = rng.normal(size=(2, 3, 4, 5)).astype(np.float32), rng.normal(size=(2, 7)).astype(np.float32)
+    got = Modulate()([features, context])
+    assert_array_equal(keras.ops.convert_to_numpy(got), features)
+
+
+def test_modulate_scales_and_shifts_each_picture_by_its_own_context() -> None:
+    rng = np.random.default_rng(3)
+    features, context = rng.normal(size=(2, 3, 4, 5)).astype(np.float32), rng.normal(size=(2, 7)).astype(np.float32)
+    layer = Modulate()
+    layer.build([features.shape, context.shape])
+    weights = [rng.normal(size=weight.shape).astype(np.float32) for weight in layer.get_weights()]
+    layer.set_weights(weights)
+    by_name = {v.path.split("/", 1)[1]: w for v, w in zip(layer.weights, weights, strict=True)}
+    scale = context @ by_name["scale/kernel"] + by_name["scale/bias"]
+    shift = context @ by_name["shift/kernel"] + by_name["shift/bias"]
+    expected = features * (1 + scale[:, None, None]) + shift[:, None, None]
+    assert_allclose(keras.ops.convert_to_numpy(layer([features, context])), expected, atol=1e-5)
+
+
+def test_the_layers_survive_saving() -> None:
+    for layer in (Up2(name="up"), Modulate(name="film")):
+        assert type(layer).from_config(layer.get_config()).name == layer.name
+
+
+def test_a_block_is_convolution_normalization_and_relu() -> None:
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, conv_block(inputs, 6, 3, name="block"))
+    got = model.predict_on_batch(np.random.default_rng(4).normal(size=(1, 5, 7, 3)).astype(np.float32))
+    assert got.shape == (1, 5, 7, 6)
+    assert got.min() == 0
+    assert [layer.name for layer in model.layers[1:]] == ["block_conv", "block_norm", "block_relu"]
+    assert not model.get_layer("block_conv").use_bias
