@@ -71,7 +71,9 @@ def soft_encoding_loss(encode: TableEncoder, bin_weights: np.ndarray | None) -> 
         log_p = ops.take_along_axis(ops.log_softmax(y_pred, axis=-1), index, axis=-1)
         cross_entropy = -ops.sum(weight * log_p, axis=-1)
         if bin_weights is not None:
-            heaviest = ops.take_along_axis(index, ops.argmax(weight, axis=-1)[..., None], axis=-1)[..., 0]
+            # Among equally heavy bins the lowest, as the argmax of a dense target has it, in whatever order they come.
+            is_heaviest = weight >= ops.max(weight, axis=-1, keepdims=True)
+            heaviest = ops.min(ops.where(is_heaviest, index, len(bin_weights)), axis=-1)
             cross_entropy = cross_entropy * ops.take(ops.convert_to_tensor(bin_weights.astype(np.float32)), heaviest)
         return _weighted_mean(cross_entropy, y_true[..., 2])
 
