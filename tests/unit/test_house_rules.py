@@ -67,7 +67,8 @@ def parameters(node: Function) -> list[str]:
 def raised_names(node: ast.AST) -> set[str]:
     """Return the names of the errors that a function raises and does not catch itself."""
     if isinstance(node, ast.Raise):
-        return {ast.unparse(node.exc.func).split(".")[-1]} if isinstance(node.exc, ast.Call) else set()
+        name = ast.unparse(node.exc.func).split(".")[-1] if isinstance(node.exc, ast.Call) else ""
+        return {name} if name[:1].isupper() else set()  # lower case: a function that makes the error
     children = [child for child in ast.iter_child_nodes(node) if not isinstance(child, Definition | ast.Lambda)]
     if not isinstance(node, ast.Try):
         return set().union(*map(raised_names, children))
