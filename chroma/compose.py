@@ -120,7 +120,8 @@ def fit_gamut(L: Float[np.ndarray, "*shape 1"], ab: Float[np.ndarray, "*shape 2"
         down, right = row - i.astype(np.float32), column - j.astype(np.float32)
         upper = table[i, j] * (1 - right) + table[i, j + 1] * right
         lower = table[i + 1, j] * (1 - right) + table[i + 1, j + 1] * right
-        flat[vivid] *= np.minimum((upper * (1 - down) + lower * down) / radius, 1)[:, None]
+        highest = upper * (1 - down) + lower * down
+        flat[vivid] *= (np.minimum(highest, radius) / radius)[:, None]
     return fitted
 
 
