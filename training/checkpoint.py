@@ -90,7 +90,7 @@ def load_checkpoint(folder: Path, model: keras.Model, recipe_digest: str) -> Run
         if not path.exists():
             continue
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:
                 state = RunState(**json.loads(bytes(file[_STATE])))
                 arrays = [file[f"v{place}"] for place in range(len(file.files) - 1)]
         except Exception as error:  # what a damaged archive raises depends on where the damage is
