@@ -1,0 +1,164 @@
+"""Many requests, one inference thread.
+
+Work-conserving: whatever waits is taken the moment the thread is free, nothing ever waits for company. Pictures run
+together only when they have the same size and want the same outputs. A future that was cancelled before its turn never
+reaches the model.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from service.errors import Draining, Overloaded
+from service.session import Heads, Query
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+"""Batches have one of these sizes, so that a GPU meets few different shapes."""
+
+
+def batch_sizes_up_to(largest: int) -> tuple[int, ...]:
+    """Return the batch sizes that are used when at most `largest` pictures run together; at least (1,)."""
+    return tuple(size for size in BATCH_SIZES if size <= max(largest, 1))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the inference gave for one picture.
+
+    Attributes:
+        heads: outputs by name.
+        queue_s: how long the picture waited for the inference thread, seconds.
+        infer_s: how long its batch ran, seconds.
+        batch: how many pictures were in it.
+    """
+
+    heads: Heads
+    queue_s: float
+    infer_s: float
+    batch: int
+
+
+@dataclass(eq=False)
+class _Entry:
+    query: Query
+    future: "Future[Answer]" = field(default_factory=Future)
+    since: float = field(default_factory=time.perf_counter)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        return (self.query.lightness.shape, self.query.outputs)
+
+
+class Batcher:
+    """Feeds an inference function from a bounded first-in-first-out queue, in a thread of its own."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Query]], list[Heads]],
+        *,
+        max_batch: int = 1,
+        max_queue: int = 1024,
+        on_batch: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            run: gives the heads of each query of a batch, in order.
+            max_batch: most pictures in one call.
+            max_queue: most pictures that wait.
+            on_batch: called with the size of each batch, for the metrics.
+        """
+        self._run = run
+        self._sizes = batch_sizes_up_to(max_batch)
+        self._max_queue = max_queue
+        self._on_batch = on_batch
+        self._waiting: deque[_Entry] = deque()
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._busy_since: float | None = None
+        self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
+        self._thread.start()
+
+    def submit(self, query: Query) -> "Future[Answer]":
+        """Queue a picture.
+
+        Args:
+            query: the picture and what is wanted of it.
+
+        Returns:
+            Its answer to come; cancel it to leave the queue.
+
+        Raises:
+            Overloaded: the queue is full.
+            Draining: the thread was told to stop.
+        """
+        entry = _Entry(query)
+        with self._changed:
+            if self._is_closed:
+                raise Draining()
+            if len(self._waiting) >= self._max_queue:
+                raise Overloaded("Too many pictures wait for the network.", retry_after_s=1, limit=self._max_queue)
+            self._waiting.append(entry)
+            self._changed.notify()
+        return entry.future
+
+    @property
+    def depth(self) -> int:
+        """How many pictures wait."""
+        return len(self._waiting)
+
+    def is_alive(self, stall_s: float) -> bool:
+        """Return whether the thread runs, and has not sat on one batch for longer than `stall_s` seconds."""
+        busy_since = self._busy_since
+        return self._thread.is_alive() and (busy_since is None or time.monotonic() - busy_since < stall_s)
+
+    def close(self) -> None:
+        """Answer what waits, then stop the thread."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while batch := self._next_batch():
+            self._busy_since = time.monotonic()
+            self._answer(batch)
+            self._busy_since = None
+
+    def _next_batch(self) -> list[_Entry]:
+        """Wait for work; return the entries to run together, oldest first, or none when closed and empty."""
+        with self._changed:
+            while True:
+                while not self._waiting and not self._is_closed:
+                    self._changed.wait()
+                if not self._waiting:
+                    return []
+                kind = self._waiting[0].kind
+                alike = [entry for entry in self._waiting if entry.kind == kind and not entry.future.cancelled()]
+                count = max((size for size in self._sizes if size <= len(alike)), default=0)
+                # From here on cancelling comes too late; who was cancelled just now is dropped as well.
+                batch = [entry for entry in alike[:count] if entry.future.set_running_or_notify_cancel()]
+                self._waiting = deque(
+                    entry for entry in self._waiting if entry not in batch and not entry.future.cancelled()
+                )
+                if batch:
+                    return batch
+
+    def _answer(self, batch: list[_Entry]) -> None:
+        started = time.perf_counter()
+        self._on_batch(len(batch))
+        try:
+            heads = self._run([entry.query for entry in batch])
+        except Exception as error:  # Whatever it is belongs to whoever waits for the answer, not to this thread.
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+                return
+            for entry in batch:  # One bad picture must not harm its neighbors.
+                self._answer([entry])
+            return
+        took = time.perf_counter() - started
+        for entry, head in zip(batch, heads, strict=True):
+            entry.future.set_result(Answer(head, started - entry.since, took, len(batch)))

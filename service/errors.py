@@ -1,0 +1,203 @@
+"""What can go wrong, as types; the HTTP layer turns each `RequestError` into an RFC 9457 problem.
+
+::
+
+    ServiceError
+    |-- StartupError            the service cannot start; the text says what to do
+    |   |-- ModelError          the model file is missing, broken or of a stranger
+    |   `-- DeviceError         the device asked for does not work here
+    `-- RequestError            one request fails; has a status and a stable name
+        |-- MalformedRequest    400  the body cannot be parsed
+        |-- NotFound            404
+        |-- MethodNotAllowed    405
+        |-- UploadTooLarge      413  bytes
+        |-- PictureTooLarge     413  pixels, or a side
+        |-- UnsupportedPicture  415  not a picture, or of a kind we do not read
+        |-- EmptyUpload         422
+        |-- BrokenPicture       422  truncated or damaged
+        |-- SeveralFrames       422  animation, or more than one page
+        |-- InvalidOption       422  the query, or the form
+        |-- UnfitFormat         422  the answer does not fit the format asked for
+        |-- InternalError       500  ours
+        |-- Overloaded          503  too much at once; says when to come back
+        |-- Draining            503  stopping
+        |-- Failing             503  broken inside; wants a restart
+        `-- DeadlineExceeded    504
+
+``docs/http.md`` lists the same names for those who call the service.
+"""
+
+from typing import ClassVar
+
+TYPE_PREFIX = "urn:photochrom:problem:"
+"""A problem's ``type`` is this and the error's name."""
+
+
+class ServiceError(Exception):
+    """Root of everything the service raises on purpose."""
+
+
+class StartupError(ServiceError):
+    """The service cannot start; the text says why and what to do."""
+
+
+class ModelError(StartupError):
+    """The model file is missing, broken, or not one of ours."""
+
+
+class DeviceError(StartupError):
+    """The device asked for does not work on this machine."""
+
+
+class RequestError(ServiceError):
+    """One request fails.
+
+    Attributes:
+        status: HTTP status.
+        name: stable name, the end of the problem's ``type``; never changes once released.
+        title: what the name means, the same for every occurrence.
+        detail: what happened this time; never holds paths, code or other people's data.
+        facts: more members of the problem, such as the limit that was hit; JSON values.
+        headers: more response headers.
+    """
+
+    status: ClassVar[int] = 400
+    name: ClassVar[str] = "bad-request"
+    title: ClassVar[str] = "The request cannot be served"
+
+    def __init__(self, detail: str, *, headers: dict[str, str] | None = None, **facts: object) -> None:
+        """Keep what happened, and the facts that belong to it."""
+        super().__init__(detail)
+        self.detail = detail
+        self.facts = facts
+        self.headers = headers or {}
+
+    @property
+    def type(self) -> str:
+        """The problem's ``type``: a URN."""
+        return TYPE_PREFIX + self.name
+
+
+class MalformedRequest(RequestError):
+    """The body is not what its headers say."""
+
+    status, name, title = 400, "malformed-request", "The request body cannot be parsed"
+
+
+class NotFound(RequestError):
+    """No such route."""
+
+    status, name, title = 404, "not-found", "There is nothing at this address"
+
+
+class MethodNotAllowed(RequestError):
+    """The route exists, but not for this method."""
+
+    status, name, title = 405, "method-not-allowed", "This address does not take this method"
+
+
+class UploadTooLarge(RequestError):
+    """The body has more bytes than the service takes."""
+
+    status, name, title = 413, "upload-too-large", "The upload has too many bytes"
+
+
+class PictureTooLarge(RequestError):
+    """The picture has more pixels than the service takes."""
+
+    status, name, title = 413, "picture-too-large", "The picture has too many pixels"
+
+
+class UnsupportedPicture(RequestError):
+    """The body is no picture, or of a kind the service does not read."""
+
+    status, name, title = 415, "unsupported-picture", "The body is not a picture that can be read here"
+
+
+class EmptyUpload(RequestError):
+    """There is no body."""
+
+    status, name, title = 422, "empty-upload", "There is no picture in the request"
+
+
+class BrokenPicture(RequestError):
+    """The picture starts well but cannot be decoded."""
+
+    status, name, title = 422, "broken-picture", "The picture is truncated or damaged"
+
+
+class SeveralFrames(RequestError):
+    """An animation or a file of several pages."""
+
+    status, name, title = 422, "several-frames", "The file holds more than one picture"
+
+
+class InvalidOption(RequestError):
+    """An option or a form field makes no sense."""
+
+    status, name, title = 422, "invalid-option", "An option is unknown or out of range"
+
+
+class UnfitFormat(RequestError):
+    """The answer does not fit the format asked for."""
+
+    status, name, title = 422, "unfit-format", "The format cannot hold a picture of this size"
+
+
+class InternalError(RequestError):
+    """Our fault; the log has the rest under the request's id."""
+
+    status, name, title = 500, "internal-error", "Something went wrong inside the service"
+
+
+class Overloaded(RequestError):
+    """Too much work at once."""
+
+    status, name, title = 503, "overloaded", "The service has too much to do"
+
+    def __init__(self, detail: str, *, retry_after_s: int, **facts: object) -> None:
+        """Also say when it is worth trying again, in whole seconds."""
+        super().__init__(detail, headers={"Retry-After": str(retry_after_s)}, retry_after_s=retry_after_s, **facts)
+
+
+class Draining(RequestError):
+    """The service is stopping and takes no more work."""
+
+    status, name, title = 503, "draining", "The service is stopping"
+
+    def __init__(self, detail: str = "Another instance will answer; try again in a moment.") -> None:
+        """Ask to come back in a second."""
+        super().__init__(detail, headers={"Retry-After": "1"}, retry_after_s=1)
+
+
+class Failing(RequestError):
+    """The inference thread died or hangs; only a restart helps."""
+
+    status, name, title = 503, "failing", "The service does not work any more"
+
+
+class DeadlineExceeded(RequestError):
+    """The picture was not done in time."""
+
+    status, name, title = 504, "deadline-exceeded", "The picture was not done in time"
+
+
+PROBLEMS: tuple[type[RequestError], ...] = (
+    MalformedRequest,
+    NotFound,
+    MethodNotAllowed,
+    UploadTooLarge,
+    PictureTooLarge,
+    UnsupportedPicture,
+    EmptyUpload,
+    BrokenPicture,
+    SeveralFrames,
+    InvalidOption,
+    UnfitFormat,
+    InternalError,
+    Overloaded,
+    Draining,
+    Failing,
+    DeadlineExceeded,
+)
+"""Every problem that the service can answer with."""

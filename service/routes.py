@@ -1,0 +1,348 @@
+"""HTTP in, HTTP out: every route of the service."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import quote
+
+import onnxruntime
+from fastapi import APIRouter, Query, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Receive
+
+from service.errors import (
+    TYPE_PREFIX,
+    BrokenPicture,
+    DeadlineExceeded,
+    Draining,
+    EmptyUpload,
+    Failing,
+    InvalidOption,
+    MalformedRequest,
+    Overloaded,
+    PictureTooLarge,
+    RequestError,
+    SeveralFrames,
+    UnfitFormat,
+    UnsupportedPicture,
+    UploadTooLarge,
+)
+from service.guard import PROBLEM_TYPE
+from service.images import MEDIA_TYPES, READABLE
+from service.pipeline import Job, Pipeline
+from service.schemas import ColorizeQuery, Health, Model, Probe, Problem
+from service.settings import Settings
+from service.telemetry import Stages
+
+T = TypeVar("T")
+
+STALL_S: Final = 60.0
+"""An inference that runs for longer than this hangs, and liveness says so."""
+RAW_TYPES: Final = ("application/octet-stream", "")
+"""Besides image/*: content types under which a body counts as the bytes of a picture."""
+FILE_FIELD: Final = "image"
+"""Name of the one field of a multipart form."""
+MAX_FORM_FIELDS: Final = 8
+"""Form fields that are read before the form is refused; more than one is refused anyway, but by name."""
+
+router = APIRouter()
+
+
+@dataclass(frozen=True, eq=False)
+class Services:
+    """What the routes work with; ``app.state.services``.
+
+    Attributes:
+        settings: the operator's.
+        pipeline: the loaded model and its threads.
+        page: the HTML of ``GET /``.
+        page_policy: its Content-Security-Policy.
+        version: of this program.
+        started: `time.monotonic` of the start, seconds.
+    """
+
+    settings: Settings
+    pipeline: Pipeline
+    page: str
+    page_policy: str
+    version: str
+    started: float
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
+    """Describe for OpenAPI how a route can fail: one entry a status, one example a problem."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        entry = responses.setdefault(
+            error.status,
+            {"description": "", "content": {PROBLEM_TYPE: {"schema": Problem.model_json_schema(), "examples": {}}}},
+        )
+        entry["description"] = "; ".join(part for part in (entry["description"], error.title) if part)
+        entry["content"][PROBLEM_TYPE]["examples"][error.name] = {
+            "value": {
+                "type": TYPE_PREFIX + error.name,
+                "title": error.title,
+                "status": error.status,
+                "detail": (error.__doc__ or "").strip(),
+                "request_id": "8d3f0c1e5b6a4f7c9e2d1a0b3c4d5e6f",
+            }
+        }
+        if error in (Overloaded, Draining):
+            entry["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait."}}
+    return responses
+
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+_COLORIZE_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "description": f"A photograph: {', '.join(sorted(READABLE))}.",
+        "content": {
+            "image/*": {"schema": _BINARY},
+            "application/octet-stream": {"schema": _BINARY},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FILE_FIELD],
+                    "properties": {FILE_FIELD: _BINARY},
+                    "additionalProperties": False,
+                }
+            },
+        },
+    }
+}
+_COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The photograph in color, at its own size.",
+        "content": {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()},
+        "headers": {
+            name: {"schema": {"type": "string"}, "description": text}
+            for name, text in (
+                ("ETag", "Names this answer: the same picture, options and model give the same one."),
+                ("Server-Timing", "Milliseconds, one entry a stage."),
+                ("X-Request-ID", "As sent by the caller, or a new one."),
+                ("X-Photochrom-Model", "Run that the model comes from."),
+                ("X-Photochrom-Scene", "Most likely scene, percent-encoded."),
+            )
+        },
+    },
+    304: {"description": "The caller has this answer already: its ETag was in If-None-Match."},
+    **_problem_responses(
+        MalformedRequest,
+        UploadTooLarge,
+        PictureTooLarge,
+        UnsupportedPicture,
+        EmptyUpload,
+        BrokenPicture,
+        SeveralFrames,
+        InvalidOption,
+        UnfitFormat,
+        Overloaded,
+        Draining,
+        DeadlineExceeded,
+    ),
+}
+
+
+@router.post(
+    "/colorize", response_class=Response, responses=_COLORIZE_RESPONSES, openapi_extra=_COLORIZE_BODY, tags=["pictures"]
+)
+async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -> Response:
+    """Color a black-and-white photograph; the answer has its size and its lightness."""
+    # The body is not a parameter: FastAPI would read all of it before this function could refuse the request.
+    services = _services(request)
+    services.pipeline.admission.refuse_when_full()
+    deadline_s = services.settings.deadline_s
+    stages = Stages()
+    try:
+        async with asyncio.timeout(deadline_s):
+            try:
+                with stages.measure("read"):
+                    data = await _read_upload(request)
+                return await _unless_gone(request.receive, _colorize(services.pipeline, request, data, query, stages))
+            except ClientDisconnect:
+                services.pipeline.metrics.cancelled.labels(stages.current).inc()
+                raise
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"The picture was not done within {deadline_s:g} seconds; it was at the stage {stages.current!r}.",
+            limit=deadline_s,
+            unit="s",
+            stage=stages.current,
+        ) from None
+    finally:
+        for stage, seconds in stages.seconds.items():
+            services.pipeline.metrics.stage_duration.labels(stage).observe(seconds)
+
+
+async def _colorize(
+    pipeline: Pipeline, request: Request, data: bytes, query: ColorizeQuery, stages: Stages
+) -> Response:
+    job = Job(data, query.to_options(), query.format)
+    header, tag = await pipeline.inspect(job, stages)
+    headers = {"ETag": f'"{tag}"', "X-Photochrom-Model": quote(pipeline.session.stamp.run_id)}
+    if _names(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=304, headers=headers)
+    result = await pipeline.run(job, header, stages)
+    headers |= {
+        "Server-Timing": stages.server_timing(),
+        "X-Content-Type-Options": "nosniff",
+        "X-Photochrom-Scene": quote(result.scene),
+    }
+    return Response(result.data, media_type=MEDIA_TYPES[job.output_format], headers=headers)
+
+
+async def _read_upload(request: Request) -> bytes:
+    """Return the bytes of the picture, from a raw body or from the one file of a form."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type.startswith("image/") or media_type in RAW_TYPES:
+        return await request.body()
+    if media_type != "multipart/form-data":
+        raise UnsupportedPicture(
+            "Send the picture as the body with a Content-Type of image/* (curl: -H 'Content-Type: image/jpeg' "
+            "--data-binary @photo.jpg), or as the file field 'image' of a multipart form (curl: -F image=@photo.jpg)."
+        )
+    async with request.form(max_files=1, max_fields=MAX_FORM_FIELDS) as form:
+        fields = form.multi_items()
+        if not fields:
+            raise EmptyUpload(f"The form is empty: it needs one file field, {FILE_FIELD!r}.")
+        for name, value in fields:
+            if name != FILE_FIELD:
+                raise InvalidOption(
+                    f"The form has one field, the file {FILE_FIELD!r}; options go into the query of the address.",
+                    errors=[{"option": name[:64], "reason": "not a field of the form"}],
+                )
+            if not isinstance(value, UploadFile):
+                raise InvalidOption(
+                    f"The field {FILE_FIELD!r} must be a file (curl: -F image=@photo.jpg, with the @).",
+                    errors=[{"option": FILE_FIELD, "reason": "not a file"}],
+                )
+        upload = fields[0][1]
+        return await upload.read() if isinstance(upload, UploadFile) and len(fields) == 1 else b""
+
+
+async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work gives; cancel it when the client leaves, which FastAPI itself does not notice.
+
+    Whoever waits is let go at once; what runs in a thread just then ends in the background.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # Errors of strays are nobody's.
+    gone = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _names(if_none_match: str, tag: str) -> bool:
+    """Return whether an If-None-Match header names the entity tag (RFC 9110, section 13.1.2)."""
+    return f'"{tag}"' in (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
+
+
+@router.get("/health/live", responses=_problem_responses(Failing), tags=["operation"])
+async def live(request: Request) -> Probe:
+    """Say whether the process works; when not, only a restart helps. Load never makes this fail.
+
+    Raises:
+        Failing: the inference thread died or hangs.
+    """
+    if not _services(request).pipeline.batcher.is_alive(STALL_S):
+        raise Failing("The inference thread has died or hangs.")
+    return Probe()
+
+
+@router.get("/health/ready", responses=_problem_responses(Failing, Draining), tags=["operation"])
+async def ready(request: Request) -> Probe:
+    """Say whether to send pictures here: the model has run, and the service is not stopping.
+
+    Raises:
+        Draining: the service is stopping.
+    """
+    if _services(request).pipeline.draining:
+        raise Draining()
+    return await live(request)
+
+
+@router.get("/health", tags=["operation"])
+async def health(request: Request) -> Health:
+    """Summarize the state of the service."""
+    services = _services(request)
+    pipeline = services.pipeline
+    alive = pipeline.batcher.is_alive(STALL_S)
+    return Health(
+        status="failing" if not alive else "draining" if pipeline.draining else "ok",
+        version=services.version,
+        model=pipeline.session.stamp.run_id,
+        model_sha256=pipeline.session.digest,
+        provider=pipeline.session.provider,
+        onnxruntime=onnxruntime.__version__,
+        threads=pipeline.session.threads,
+        inflight_megapixels=pipeline.admission.admitted_megapixels,
+        waiting_requests=pipeline.admission.waiting,
+        queue_depth=pipeline.batcher.depth,
+        uptime_s=time.monotonic() - services.started,
+    )
+
+
+@router.get("/metrics", response_class=Response, tags=["operation"])
+async def metrics(request: Request) -> Response:
+    """Give all metrics as Prometheus text."""
+    return Response(_services(request).pipeline.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/model", tags=["operation"])
+async def model(request: Request) -> Model:
+    """Give the stamp of the loaded model: where it comes from, its scores, its terms."""
+    session = _services(request).pipeline.session
+    stamp = session.stamp
+    return Model(
+        run_id=stamp.run_id,
+        recipe=stamp.recipe,
+        created=stamp.created,
+        license=stamp.license,
+        parameters=stamp.parameters,
+        size=stamp.size,
+        scenes=stamp.scenes,
+        vividness_curve=stamp.vividness_curve.to_rows(),
+        prior=stamp.prior,
+        scores=stamp.scores,
+        tolerances=stamp.tolerances,
+        signature_version=stamp.signature_version,
+        bins_sha256=stamp.bins_sha256,
+        sha256=session.digest,
+        provider=session.provider,
+    )
+
+
+@router.get("/", response_class=HTMLResponse, include_in_schema=False)
+async def page(request: Request) -> HTMLResponse:
+    """Show the page for people."""
+    services = _services(request)
+    return HTMLResponse(
+        services.page,
+        headers={
+            "Content-Security-Policy": services.page_policy,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        },
+    )

@@ -1,0 +1,76 @@
+"""Every setting of the service, read once from the environment (prefix ``PHOTOCHROM_``) and handed down.
+
+Nothing else in the service reads the environment. ``docs/settings.md`` holds the table that `settings_table` makes.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ENV_PREFIX = "PHOTOCHROM_"
+
+Device = Literal["auto", "cpu", "cuda"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["json", "text"]
+
+
+class Settings(BaseSettings):
+    """What an operator can choose; environment variables are the field names in capitals behind ``PHOTOCHROM_``."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every network.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+
+    model: Path | None = Field(
+        default=None, description="Path of the ONNX model; empty means the one shipped in the package."
+    )
+    device: Device = Field(
+        default="auto",
+        description="`cpu`; `cuda`, which refuses to start without a working GPU; or `auto`: "
+        "the GPU when it works, else the CPU, said loudly in the log.",
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        description="Threads of the inference and of the codec pool; 0 means the cores this process may use.",
+    )
+    max_batch: int = Field(
+        default=0, ge=0, le=64, description="Most pictures in one inference; 0 means 1 on a CPU and 8 on a GPU."
+    )
+
+    max_upload_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, bytes.")
+    max_megapixels: float = Field(default=50, gt=0, description="Largest picture, millions of pixels.")
+    max_inflight_megapixels: float = Field(
+        default=120,
+        gt=0,
+        description="Most pixels worked on at once, millions; what memory the service needs follows this.",
+    )
+    max_queue: int = Field(default=64, ge=0, description="Most requests that wait for their turn; more get 503.")
+    deadline_s: float = Field(default=30, gt=0, description="Longest time for one picture, upload included, seconds.")
+
+    drain_notice_s: float = Field(
+        default=0,
+        ge=0,
+        description="After SIGTERM: how long to say `not ready` while still serving, so that a load balancer can leave,"
+        " seconds.",
+    )
+    drain_s: float = Field(
+        default=25, ge=0, description="After that: how long requests under way may take to end, seconds."
+    )
+
+    log_level: LogLevel = Field(default="info", description="Least important messages to log.")
+    log_format: LogFormat = Field(
+        default="text", description="`text` for people, `json` for machines: one object a line."
+    )
+
+
+def settings_table() -> str:
+    """Return a Markdown table of every setting, for ``docs/settings.md``."""
+    rows = ["| variable | default | what |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        rows.append(f"| `{ENV_PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"

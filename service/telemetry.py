@@ -1,0 +1,153 @@
+"""What the service shows of itself: metrics, stage timings, log lines with request ids.
+
+Every label takes its values from a closed set; nothing a caller sends becomes one.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, Literal, get_args
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+Stage = Literal["read", "probe", "admit", "decode", "queue", "infer", "merge", "encode"]
+STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
+"""The steps of one request, in order."""
+
+SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+MEGAPIXEL_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2, 5, 12, 25, 50, 100)
+BYTES_BUCKETS: Final = tuple(2.0**power for power in range(12, 28, 2))
+BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+"""Id of the request that the current task works for."""
+
+
+class Stages:
+    """How long each stage of one request took, and which one it is in.
+
+    Attributes:
+        seconds: by stage, in the order they were entered.
+        current: the stage it is in, or was in last.
+    """
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.seconds: dict[Stage, float] = {}
+        self.current: Stage = STAGES[0]
+
+    @contextmanager
+    def measure(self, stage: Stage) -> Iterator[None]:
+        """Time what is inside, also when it fails.
+
+        Args:
+            stage: which one.
+
+        Yields:
+            Nothing.
+        """
+        self.current = stage
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = time.perf_counter() - started
+
+    def server_timing(self) -> str:
+        """Return the value of a ``Server-Timing`` header: milliseconds, one entry a stage."""
+        return ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in self.seconds.items())
+
+
+class Metrics:
+    """The Prometheus families of one application, in a registry of its own."""
+
+    def __init__(self) -> None:
+        """Create every family, so that each is there from the first scrape on."""
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # A creation time beside each series doubles the page and tells nothing.
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.requests = self._counter("requests", "Answers by route and status.", "route", "code")
+        self.request_duration = self._histogram("request_duration_seconds", "Whole request.", SECONDS_BUCKETS, "route")
+        self.stage_duration = self._histogram("stage_duration_seconds", "One stage.", SECONDS_BUCKETS, "stage")
+        self.batch_size = self._histogram("batch_size", "Pictures in one inference.", BATCH_BUCKETS)
+        self.queue_depth = self._gauge("queue_depth", "Pictures that wait for the inference thread.")
+        self.waiting_requests = self._gauge("waiting_requests", "Requests that wait to be admitted.")
+        self.inflight_megapixels = self._gauge("inflight_megapixels", "Megapixels worked on.")
+        self.rejected = self._counter("rejected", "Requests refused, by the name of the problem.", "reason")
+        self.cancelled = self._counter("cancelled", "Requests whose client left, by stage.", "where")
+        self.input_megapixels = self._histogram("input_megapixels", "Pictures that came in.", MEGAPIXEL_BUCKETS)
+        self.output_bytes = self._histogram("output_bytes", "Pictures that went out.", BYTES_BUCKETS)
+        self.model_info = self._gauge("model_info", "The loaded model; always 1.", "name", "digest", "provider", "ort")
+        self.ready = self._gauge("ready", "1 while the service takes pictures.")
+        for stage in STAGES:
+            self.stage_duration.labels(stage)
+            self.cancelled.labels(stage)
+
+    def exposition(self) -> bytes:
+        """Return all metrics as Prometheus text."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"photochrom_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"photochrom_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"photochrom_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; the fields of a record's ``extra={"facts": {...}}`` stand beside the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON text."""
+        entry: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": request_id.get(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """The same for people: time, level, message, request id, facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line, and a traceback below it when there is one."""
+        # As JSON values, so that a line feed in a path cannot start a line of its own.
+        facts = " ".join(f"{name}={json.dumps(value)}" for name, value in getattr(record, "facts", {}).items())
+        parts = (self.formatTime(record, "%H:%M:%S"), record.levelname.lower(), record.getMessage(), facts)
+        line = " ".join(part for part in parts if part)
+        line += "" if request_id.get() == "-" else f" [{request_id.get()}]"
+        return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+
+
+def configure_logging(*, level: str, log_format: str) -> None:
+    """Send every log line of the process to stderr in one format; for programs, never for imports.
+
+    Args:
+        level: least important level to log.
+        log_format: `json` or `text`.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
