@@ -90,6 +90,7 @@ class Display:
             TextColumn("· {task.fields[left]} left"),
             console=console,
             refresh_per_second=2,
+            disable=not console.is_terminal,
         )
         self.task = self.bar.add_task("train", total=1, epoch=0, rate=0.0, losses="", left="?", start=True)
         self.plain = not console.is_terminal
