@@ -28,7 +28,7 @@ def preview_grid(model: keras.Model, batch: Batch, decoder: Decoder) -> np.ndarr
     heads = predict_heads(model, batch.lightness)
     ways = [
         np.zeros_like(batch.ab[..., :2]),
-        decoder.ab(heads, "argmax", CURVE.at(0)),
+        decoder.ab(heads, "argmax", CURVE.at(0.0)),
         *(decoder.ab(heads, "annealed", CURVE.at(vividness)) for vividness in (0.0, 0.5, 1.0)),
         batch.ab[..., :2],
     ]
