@@ -222,6 +222,19 @@ class TestRedGuard:
         guarded = red_guard(ab, np.zeros((1, 1), np.float32))
         assert_allclose(guarded, [[GUARD_CHROMA + GUARD_KEEP * (50 - GUARD_CHROMA), 0.0]], rtol=1e-5)
 
+    def test_backing_is_that_of_the_posterior_before_the_correction(self) -> None:
+        """Or the correction would vouch for the red that it makes itself."""
+        logits = posterior_logits((0.7, (0.0, 0.0)), (0.3, (50.0, 40.0)))
+        strong = Knobs(0.38, 1.0, 1e6, 1.0)
+        corrected = logits + photographic_log_weights().astype(np.float32)
+        assert red_mass(corrected, load_centers())[0] > GUARD_MASS
+        unguarded = annealed_mean(corrected, load_centers(), strong.temperature)
+        doubt = 1 - red_mass(logits, load_centers())[0] / GUARD_MASS
+        chroma = np.hypot(*unguarded)
+        expected = chroma - (chroma - GUARD_CHROMA) * doubt * (1 - GUARD_KEEP)
+        assert doubt > 0.5
+        assert np.hypot(*decoded(logits, strong)) == pytest.approx(expected, rel=1e-3)
+
     def test_backing_counts_in_proportion(self) -> None:
         ab = np.repeat(np.array([[50.0, 0.0]], np.float32), 5, axis=0)
         mass = np.linspace(0, GUARD_MASS, 5, dtype=np.float32)[:, None]

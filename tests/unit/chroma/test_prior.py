@@ -55,6 +55,15 @@ def test_smoothing_follows_the_gaussian() -> None:
     assert ratio == pytest.approx(np.exp(-100 / 50))
 
 
+def test_no_share_leaks_out_at_the_border() -> None:
+    """A bin at the border keeps its share among its neighbors, like one in the middle."""
+    centers = load_centers()
+    border = centers[0]
+    smooth = smooth_prior(one_hot((0, 0)) + one_hot(tuple(border)), centers)
+    near_border = np.hypot(*(centers - border).T) < 40
+    assert smooth[near_border].sum() == pytest.approx(0.5, abs=1e-6)
+
+
 def test_smoothing_takes_counts_as_well_as_shares() -> None:
     prior = some_prior()
     assert_allclose(smooth_prior(prior * 1e6, load_centers()), smooth_prior(prior, load_centers()), rtol=1e-12)
@@ -104,9 +113,12 @@ def test_no_uniform_part_is_plain_inverse_frequency() -> None:
 
 def test_bins_that_never_occur_get_the_largest_weight() -> None:
     prior = some_prior()
+    occurs = prior > 0
     weights = rebalancing_weights(prior)
-    assert (weights[prior == 0] == weights.max()).all()
+    assert (weights[~occurs] == weights.max()).all()
     assert np.isfinite(weights).all()
+    inverse = 1 / (0.5 * prior[occurs] + 0.5 / occurs.sum())
+    assert_allclose(weights[occurs], inverse / (prior[occurs] @ inverse), rtol=1e-9)
 
 
 @pytest.mark.parametrize("spoil", [-1.0, np.nan, np.inf])
