@@ -49,8 +49,8 @@ format: $(VENV_DEV)/.installed ## Rewrite the code as `make check` wants it
 smoke: $(VENV_DEV)/.installed ## Train a tiny recipe on synthetic pictures, export it, serve a picture
 	$(DEV)/python -m pytest tests/integration -m smoke $(PYTEST_ARGS)
 
-bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast
-	$(DEV)/python -m pytest tests/bench -p no:randomly -s $(PYTEST_ARGS)
+bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast; each program judges itself
+	@for program in benchmarks/*.py; do echo "== $$program"; $(DEV)/python $$program; done
 
 # Makes an environment: $(call install,FOLDER,REQUIREMENTS). The project itself goes in as links to this folder,
 # built by the locked setuptools, so that no step downloads anything without a hash.
