@@ -28,13 +28,13 @@ def place(path: Path, node: ast.AST) -> str:
 
 
 def public_definitions(path: Path) -> Iterator[Definition]:
-    """Yield the public classes and functions of a module and the public methods of its public classes."""
+    """Yield a module's public classes and functions, and the public methods of the former; setters go with getters."""
 
     def walk(body: list[ast.stmt]) -> Iterator[Definition]:
         for node in body:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith(
-                "_"
-            ):
+            if not isinstance(node, Definition) or node.name.startswith("_"):
+                continue
+            if not any(ast.unparse(decorator).endswith(".setter") for decorator in node.decorator_list):
                 yield node
                 if isinstance(node, ast.ClassDef):
                     yield from walk(node.body)
