@@ -15,6 +15,9 @@ class GroupedAdamW(keras.optimizers.Adam):
 
     Both factors are applied variable by variable: a gradient scaled down would change nothing, Adam divides it out.
 
+    The moving average of the weights warms up: after t steps its decay is at most (1 + t) / (10 + t). A fixed decay of
+    0.999 would still hold 39 % of the random start after 900 steps.
+
     References:
         Loshchilov, Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
     """
@@ -23,6 +26,18 @@ class GroupedAdamW(keras.optimizers.Adam):
         super().__init__(**kwargs)
         self.kernel_decay = kernel_decay
         self.encoder_factor = encoder_factor
+
+    @property
+    def ema_momentum(self) -> Any:
+        """Return the decay of the moving average at the current step; a tensor once the optimizer is built."""
+        if not self.built:
+            return self._largest_ema_momentum
+        steps = ops.cast(self.iterations, "float32")
+        return ops.minimum(self._largest_ema_momentum, (1 + steps) / (10 + steps))
+
+    @ema_momentum.setter
+    def ema_momentum(self, largest: float) -> None:
+        self._largest_ema_momentum = largest
 
     def build(self, variables: list[Any]) -> None:
         """Note each variable's share of the learning rate and of the decay, then make the slots."""
@@ -41,7 +56,8 @@ class GroupedAdamW(keras.optimizers.Adam):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return super().get_config() | {"kernel_decay": self.kernel_decay, "encoder_factor": self.encoder_factor}
+        own = {"kernel_decay": self.kernel_decay, "encoder_factor": self.encoder_factor}
+        return super().get_config() | own | {"ema_momentum": self._largest_ema_momentum}
 
 
 def build_optimizer(config: OptimizerConfig) -> GroupedAdamW:
