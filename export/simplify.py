@@ -1,10 +1,11 @@
-"""Rewrites what tf2onnx leaves behind into fewer nodes that compute the same.
+"""Rewrites what tf2onnx leaves behind into fewer nodes that compute the same, and names them alike every time.
 
 TensorFlow's `tensordot` and `resize` do arithmetic on shapes that ONNX does not need; on a GPU such arithmetic runs on
 the processor beside it. Each rewrite looks for one pattern of this network and leaves everything else alone;
 `export.verify` proves the outcome.
 """
 
+import re
 from collections import defaultdict
 from typing import Final
 
@@ -23,7 +24,8 @@ def simplify(graph: GraphProto) -> None:
     """
     multiply_directly(graph)
     enlarge_by_scales(graph)
-    drop_unused(graph)
+    keep_needed(graph)
+    name_by_place(graph)
 
 
 def multiply_directly(graph: GraphProto) -> None:
@@ -66,22 +68,59 @@ def enlarge_by_scales(graph: GraphProto) -> None:
         graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), ENLARGEMENT))
 
 
-def drop_unused(graph: GraphProto) -> None:
-    """Remove nodes and constants that no output depends on.
+def keep_needed(graph: GraphProto) -> None:
+    """Keep the nodes and constants that an output depends on, each node after those it reads, in one order every time.
 
     Args:
         graph: changed in place.
     """
-    wanted = {value.name for value in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
+    producers = {value: node for node in graph.node for value in node.output}
+    pending = [producers[value.name] for value in reversed(graph.output) if value.name in producers]
+    order: dict[str, NodeProto] = {}
+    while pending:
+        node = pending[-1]
+        waits_for = [producers[value] for value in node.input if value in producers and value not in order]
+        if waits_for:
+            pending += reversed(waits_for)
+        else:
+            pending.pop()
+            order |= dict.fromkeys(node.output, node)
+    kept = [node for value, node in order.items() if value == node.output[0]]
+    wanted = {value for node in kept for value in node.input} | {value.name for value in graph.output}
     constants = [tensor for tensor in graph.initializer if tensor.name in wanted]
     del graph.node[:], graph.initializer[:]
-    graph.node.extend(reversed(kept))
+    graph.node.extend(kept)
     graph.initializer.extend(constants)
+
+
+def name_by_place(graph: GraphProto) -> None:
+    """Name nodes, values and constants after their place and layer; inputs and outputs of the graph keep theirs.
+
+    tf2onnx names by counters and in the order of sets, so two exports of one run would be two files.
+
+    Args:
+        graph: changed in place; its nodes have one output each.
+    """
+    names = {value.name: value.name for value in (*graph.input, *graph.output)}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    del graph.initializer[:]
+    for place, node in enumerate(graph.node):
+        node.name = f"{place:03d}_{_layer(node)}"
+        for position, value in enumerate(node.input):
+            if value in constants and value not in names:
+                names[value] = f"{node.name}.{position}"
+                constants[value].name = names[value]
+                graph.initializer.append(constants[value])
+        for value in node.output:
+            names.setdefault(value, node.name)
+        node.input[:] = [names[value] if value else "" for value in node.input]
+        node.output[:] = [names[value] for value in node.output]
+
+
+def _layer(node: NodeProto) -> str:
+    """Return the Keras layer that a node belongs to, or what it does."""
+    layer = re.match(r"photochrom(?:_\d+)?/([a-z]\w*?)(?:_\d+)?/", node.name)
+    return layer.group(1) if layer else node.op_type.lower()
 
 
 def _consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:

@@ -1,0 +1,110 @@
+"""The exported file against the network it came from, judged by this test and not by export itself."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from chroma.bins import load_centers
+from chroma.decoding import Knobs
+from export.convert import to_onnx
+from export.pipeline import export_run
+from export.verify import make_lightness, run
+from tests.synthetic_run import make_prior, make_run
+from training.config import ModelConfig
+from training.model import build_model
+from training.prediction import Decoder, predict_heads
+from training.recipes import load_recipe
+from training.run import open_run
+
+pytestmark = pytest.mark.training
+
+ROOT = Path(__file__).parents[2]
+CALM = Knobs(0.38, 0.0, 1.0, 1.0)
+LIVELY = {"ab": 50.0, "ab_logits": 10.0, "scene_logits": 5.0}
+"""Largest value of a trained network's heads, Lab units and nats."""
+FLOAT32 = 1e-5
+"""Relative to that, what float32 sums in another order may differ by."""
+
+
+NETWORKS = {
+    "unet of 4 levels": (ModelConfig("unet", unet_channels=(2, 4, 8, 16), decoder_channels=(8, 8)), 7),
+    "unet without scenes": (ModelConfig("unet", unet_channels=(2, 4, 8, 16), decoder_channels=(8, 8)), 1),
+    "unet of 6 levels": (ModelConfig("unet", unet_channels=(2, 4, 4, 8, 8, 8), dropout=0.0), 7),
+    "efficientnet_lite2": (ModelConfig(pretrained=False, frozen_stages=0, decoder_channels=(16, 16, 16, 16)), 7),
+}
+
+
+@pytest.mark.parametrize(("config", "scenes"), list(NETWORKS.values()), ids=list(NETWORKS))
+def test_every_network_exports(config: ModelConfig, scenes: int) -> None:
+    keras.utils.set_random_seed(5)
+    network = build_model(config, scenes=scenes)
+    # The heads of a fresh network are nearly 0; these become as lively as trained ones.
+    fresh = predict_heads(network, make_lightness(1, 64, 64))
+    for layer, head in (("ab_logits", "ab_logits"), ("ab_unit", "ab"), ("scene_logits", "scene_logits")):
+        kernel = network.get_layer(layer).kernel
+        kernel.assign(kernel * (LIVELY[head] / np.abs(fresh[head]).max()))
+    model = to_onnx(network, Decoder.of_prior(make_prior(), load_centers()))
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for shape in ((1, 64, 64), (2, 32, 96)):
+        lightness = make_lightness(*shape)
+        found = run(session, lightness, [CALM] * shape[0])
+        for name, head in predict_heads(network, lightness).items():
+            assert found[name].shape == head.shape
+            assert np.abs(head).max() > LIVELY[name] / 10
+            assert np.abs(found[name] - head).max() <= FLOAT32 * LIVELY[name], name
+
+
+def test_the_weights_asked_for_are_exported(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "first", seed=1), make_run(tmp_path / "second", seed=2)
+    (second / "best.weights.h5").rename(first / "other.weights.h5")
+    outputs = []
+    lightness = make_lightness(1, 32, 32)
+    for weights in ("best.weights.h5", "other.weights.h5"):
+        path = export_run(first, tmp_path / f"{weights}.onnx", weights=weights).path
+        outputs.append(run(ort.InferenceSession(path), lightness, [CALM])["ab_logits"])
+        network = open_run(first).load_model(weights)
+        assert np.abs(outputs[-1] - predict_heads(network, lightness)["ab_logits"]).max() <= 1e-4
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.1
+
+
+def test_a_run_in_mixed_precision_exports_in_float32(tmp_path: Path) -> None:
+    """The recipe may compute in bfloat16; what is exported and compared is float32."""
+    folder = make_run(tmp_path / "mixed")
+    (folder / "recipe.json").write_text(replace(load_recipe("tiny"), mixed_precision=True).to_json())
+    exported = export_run(folder, tmp_path / "mixed.onnx")
+    kinds = {onnx.TensorProto.DataType.Name(t.data_type) for t in onnx.load(exported.path).graph.initializer}
+    assert kinds <= {"FLOAT", "INT64", "INT32"}
+
+
+def test_two_exports_of_a_run_are_one_file(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    day = date(2026, 11, 23)
+    first, second = (export_run(folder, tmp_path / f"{name}.onnx", created=day) for name in "ab")
+    assert first.sha256 == second.sha256
+    assert first.path.read_bytes() == second.path.read_bytes()
+
+
+def test_the_command_exports_whatever_backend_the_environment_names(tmp_path: Path) -> None:
+    folder, out = make_run(tmp_path / "run"), tmp_path / "deep" / "model.onnx"
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    result = command("-m", "export", folder, "--out", out, environment=environment)
+    assert result.returncode == 0, result.stderr
+    assert hashlib.sha256(out.read_bytes()).hexdigest() in result.stdout
+    assert oct(out.stat().st_mode & 0o444) == oct(folder.joinpath("recipe.json").stat().st_mode & 0o444)
+
+
+def command(*arguments: Any, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
