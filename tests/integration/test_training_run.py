@@ -1,0 +1,262 @@
+"""Whole runs of small recipes, in this process: what lies in the run folder, and what stops a run."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from chroma import signature
+from tests.unit.training.pictures import encode, landscape, write_shards
+from training import CheckpointError, DataError, NonFiniteLossError, RecipeError, run
+from training.averaging import averaged_weights
+from training.checkpoint import load_checkpoint, weights_digest
+from training.cli import Display
+from training.config import DataConfig, ModelConfig, OptimizerConfig, Recipe
+from training.losses import compile_model
+from training.model import build_model
+from training.optimization import build_optimizer
+from training.preview import COLUMNS
+from training.train import Options, Progress, train
+
+pytestmark = pytest.mark.training
+
+RECIPE = Recipe(
+    name="small",
+    epochs=2,
+    batch_size=4,
+    size=64,
+    data=DataConfig(crop_px=64, scenes="scene", validation_pictures=6),
+    model=ModelConfig(
+        encoder="unet",
+        pretrained=False,
+        unet_channels=(4, 8, 8, 8),
+        decoder_channels=(8, 8),
+        head_channels=8,
+        regression_channels=4,
+        global_features=4,
+    ),
+    optimizer=OptimizerConfig(learning_rate=3e-3, ema=0.9),
+)
+"""A U-Net of four levels; it learns nothing, but quickly."""
+STEPS = 6
+"""Two epochs of 12 photographs, 4 a step."""
+
+
+class Finished:
+    """A finished run and everything it told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = write_shards(folder / "data", train=12, val=7, broken=("train003", "val002"))
+        self.options = Options(self.data, folder / "run")
+        self.progress: list[Progress] = []
+        self.rows: list[dict[str, Any]] = []
+        self.folder = train(RECIPE, self.options, watch=self.progress.append, report=self.rows.append)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return Finished(tmp_path_factory.mktemp("finished"))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_every_file_of_the_run_folder_is_there(finished: Finished) -> None:
+    expected = {run.RECIPE, run.PHOTOGRAPHS, run.PRIOR, run.LAST, run.BEST, run.METRICS, run.REFUSED, run.PREVIEWS}
+    assert {path.name for path in finished.folder.iterdir()} == expected | {
+        "checkpoint.npz",
+        "checkpoint.previous.npz",
+    }
+
+
+def test_progress_counts_steps_epochs_and_losses(finished: Finished) -> None:
+    assert [told.step for told in finished.progress] == list(range(1, STEPS + 1))
+    assert [told.epoch for told in finished.progress] == [1, 1, 1, 2, 2, 2]
+    assert {told.steps for told in finished.progress} == {STEPS}
+    assert finished.progress[-1].left_s == 0
+    assert all(told.images_per_s > 0 for told in finished.progress)
+    for told in finished.progress:
+        assert set(told.losses) == {"ab_logits_loss", "ab_loss", "scene_logits_loss", "loss"}
+        weighted = told.losses["ab_logits_loss"] + 5 * told.losses["ab_loss"] + 0.1 * told.losses["scene_logits_loss"]
+        assert told.losses["loss"] == pytest.approx(weighted, rel=1e-4)
+
+
+def test_the_losses_are_those_of_each_step_alone(finished: Finished) -> None:
+    """Not running means: the first cross-entropy is that of a network that knows nothing, and no two are equal."""
+    values = [told.losses["ab_logits_loss"] for told in finished.progress]
+    assert values[0] == pytest.approx(np.log(313), abs=1.0)
+    assert len(set(values)) == STEPS
+
+
+def test_each_epoch_is_scored_once_beside_the_rows_that_learn_nothing(finished: Finished) -> None:
+    rows = read_lines(finished.folder / run.METRICS)
+    assert rows == finished.rows
+    assert [(row["epoch"], row["step"], row["images"]) for row in rows] == [(1, 3, 12), (2, 6, 24)]
+    for row in rows:
+        assert {"kl", "kl_prior", "top1", "top1_majority", "within20", "within20_gray", "rmse_gray", "ece"} <= set(row)
+        assert all(row[name] is not None for name in row)
+        assert 0 <= row["top1"] <= 1
+    for name in ("kl_prior", "top1_majority", "within20_gray", "rmse_gray"):
+        assert rows[0][name] == rows[1][name]  # validation is the same each time
+
+
+def test_photographs_that_could_not_be_read_are_listed(finished: Finished) -> None:
+    refused = json.loads((finished.folder / run.REFUSED).read_text())
+    assert refused == {"train003": "not a picture", "val002": "not a picture"}
+
+
+def test_what_was_trained_on_is_written_down(finished: Finished) -> None:
+    facts = json.loads((finished.folder / run.PHOTOGRAPHS).read_text())
+    assert facts["scenes"] == ["beach", "meadow"]
+    assert (facts["train"], facts["val"]) == (12, 7)
+    assert (facts["backend"], facts["keras"]) == (keras.backend.backend(), keras.__version__)
+    prior = np.load(finished.folder / run.PRIOR)
+    assert prior.shape == (313,)
+    assert prior.sum() == pytest.approx(1)
+
+
+def test_the_preview_shows_each_way_to_decode(finished: Finished) -> None:
+    previews = finished.folder / run.PREVIEWS
+    assert sorted(path.name for path in previews.iterdir()) == ["epoch0001.png", "epoch0002.png"]
+    preview = cv2.imread(str(previews / "epoch0002.png")).astype(int)
+    rows, columns = 6, len(COLUMNS)
+    assert preview.shape == (rows * 64, columns * 64, 3)
+    shown = {name: preview[:, place * 64 : (place + 1) * 64] for place, name in enumerate(COLUMNS)}
+    assert np.ptp(shown["grey"], axis=-1).max() <= 2
+    assert np.ptp(shown["truth"], axis=-1).mean() > 30
+    for name in COLUMNS[1:]:
+        assert np.abs(shown[name] - shown["grey"]).mean() > 1, name
+    assert np.abs(shown["argmax"] - shown["calm"]).mean() > 1
+
+
+def test_the_kept_weights_are_the_moving_average(finished: Finished) -> None:
+    model = build_model(RECIPE.model, scenes=2)
+    compile_model(model, build_optimizer(RECIPE.optimizer), RECIPE.loss, np.full(313, 1 / 313))
+    model.optimizer.build(model.trainable_variables)
+    state = load_checkpoint(finished.folder, model, RECIPE.digest())
+    assert state is not None
+    assert state.step == STEPS
+    assert state.best_kl == pytest.approx(min(row["kl"] for row in finished.rows), abs=1e-5)
+    last = run.open_run(finished.folder).load_model(run.LAST)
+    assert weights_digest(model) != weights_digest(last)
+    with averaged_weights(model):
+        assert weights_digest(model) == weights_digest(last)
+
+
+def test_a_run_folder_opens_again(finished: Finished) -> None:
+    opened = run.open_run(finished.folder)
+    assert (opened.recipe, opened.scenes, opened.run_id) == (RECIPE, ("beach", "meadow"), "run")
+    assert_array_equal(opened.prior, np.load(finished.folder / run.PRIOR))
+    assert opened.evaluation() == {}
+    better = min(finished.rows, key=lambda row: row["kl"])["epoch"]
+    same = weights_digest(opened.load_model(run.BEST)) == weights_digest(opened.load_model(run.LAST))
+    assert same == (better == 2)
+    with pytest.raises(CheckpointError, match="has not finished an epoch"):
+        opened.load_model("other.weights.h5")
+
+
+def test_the_same_command_again_changes_nothing(finished: Finished) -> None:
+    before = {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()}
+    told: list[Progress] = []
+    train(RECIPE, finished.options, watch=told.append)
+    assert told == []
+    assert {path: path.read_bytes() for path in finished.folder.rglob("*") if path.is_file()} == before
+
+
+def test_another_recipe_or_other_photographs_are_refused(finished: Finished, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="holds a run of another recipe"):
+        train(replace(RECIPE, seed=1), finished.options)
+    with pytest.raises(RecipeError, match="holds a run of another recipe"):
+        train(RECIPE, replace(finished.options, epochs=9))
+    fewer = write_shards(tmp_path, train=11, val=7)
+    with pytest.raises(DataError, match="started with other photographs"):
+        train(RECIPE, replace(finished.options, data=fewer))
+
+
+def test_a_broken_weights_file_is_a_checkpoint_error(finished: Finished) -> None:
+    broken = finished.folder.parent / "broken.weights.h5"
+    broken.write_bytes((finished.folder / run.LAST).read_bytes()[:3000])
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        run.open_run(finished.folder).load_model("../broken.weights.h5")
+    with pytest.raises(CheckpointError, match="is not a run folder"):
+        run.open_run(finished.data)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_head(tmp_path: Path) -> None:
+    data = write_shards(tmp_path / "data", train=12, val=2)
+    recipe = replace(RECIPE, optimizer=OptimizerConfig(learning_rate=1e30, warmup=0.0))
+    told: list[Progress] = []
+    options = Options(data, tmp_path / "run", checkpoint_every_steps=1)
+    with pytest.raises(NonFiniteLossError, match=r"^(ab_logits_loss|ab_loss) is (nan|inf) at step \d"):
+        train(recipe, options, watch=told.append)
+    assert all(np.isfinite(list(progress.losses.values())).all() for progress in told)
+    assert json.loads((tmp_path / "run" / run.REFUSED).read_text()) == {}
+
+
+def test_a_run_by_the_clock_stops_in_time_and_stays_stopped(tmp_path: Path) -> None:
+    data = write_shards(tmp_path / "data", train=12, val=3)
+    options = Options(data, tmp_path / "run", minutes=1e-4, epochs=50)
+    told: list[Progress] = []
+    train(RECIPE, options, watch=told.append)
+    assert len(told) == 1
+    assert told[0].left_s == 0
+    assert [row["step"] for row in read_lines(tmp_path / "run" / run.METRICS)] == [1]
+    assert (tmp_path / "run" / run.BEST).exists()
+    train(RECIPE, options, watch=told.append)
+    assert len(told) == 1
+
+
+def gray_validation(folder: Path) -> Path:
+    """A plain folder whose validation pictures, as the hash has it, are all grey."""
+    from training.photographs import open_photographs
+
+    folder.mkdir()
+    for seed in range(9):
+        (folder / f"{seed}.jpg").write_bytes(encode(landscape(seed)))
+    for photo in open_photographs(folder).split("val"):
+        photo.container.write_bytes(encode(np.full((64, 64, 3), 120, np.uint8)))
+    return folder
+
+
+def test_a_validation_without_color_ends_with_weights_and_unknown_scores(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+
+    def report(row: dict[str, Any]) -> None:
+        Display().scores(row)
+        rows.append(row)
+
+    train(RECIPE, Options(gray_validation(tmp_path / "data"), tmp_path / "run"), report=report)
+    assert [(row["kl"], row["scene_top1"]) for row in rows] == [(None, None)] * 2
+    opened = run.open_run(tmp_path / "run")
+    assert opened.scenes == ("unknown",)
+    heads = opened.load_model(run.BEST).predict_on_batch(np.full((1, 32, 32, 1), 50, np.float32))
+    assert heads[signature.SCENE_LOGITS].shape == (1, 1)
+
+
+def test_without_photographs_nothing_starts(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        train(RECIPE, Options(tmp_path / "nowhere", tmp_path / "run"))
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    """Sky above, meadow below: a hundred steps are enough to see it."""
+    data = write_shards(tmp_path / "data", train=16, val=2)
+    every = replace(RECIPE.data, repeat=(("day", 50), ("night", 50)))
+    recipe = replace(RECIPE, epochs=1, batch_size=8, data=every, optimizer=OptimizerConfig(learning_rate=1e-2, ema=0.9))
+    told: list[Progress] = []
+    train(recipe, Options(data, tmp_path / "run"), watch=told.append)
+    assert len(told) == 100
+
+    def mean_loss(name: str, part: slice) -> float:
+        return float(np.mean([progress.losses[name] for progress in told[part]]))
+
+    assert mean_loss("ab_logits_loss", slice(-10, None)) < mean_loss("ab_logits_loss", slice(0, 5)) - 1.5
+    assert mean_loss("ab_loss", slice(-10, None)) < 0.5 * mean_loss("ab_loss", slice(0, 5))
+    assert mean_loss("scene_logits_loss", slice(-10, None)) < mean_loss("scene_logits_loss", slice(0, 5))
