@@ -127,6 +127,8 @@ def prepare_codecs() -> None:
 def probe(data: bytes, *, max_megapixels: float) -> Header:
     """Read and judge a picture's header; takes well below a millisecond and allocates no pixels.
 
+    `prepare_codecs` must have run.
+
     Args:
         data: the whole file.
         max_megapixels: largest picture, millions of pixels.
@@ -324,13 +326,14 @@ def _to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
             return np.asarray(_grey_curve(profile, pixels.dtype)[pixels])
         narrow = pixels if pixels.dtype == np.uint8 else to_8_bits(pixels)
         return np.asarray(_convert(Image.fromarray(narrow), profile))
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError):
         return pixels
 
 
 def _grey_curve(profile: ImageCms.ImageCmsProfile, dtype: np.dtype[Any]) -> Shaped[np.ndarray, "levels"]:
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    curve = np.asarray(_convert(ramp, profile))[0, :, 1]
+    # Unasked, lcms tabulates a grey curve so coarsely that dark levels are off by 10.
+    curve = np.asarray(_convert(ramp, profile, ImageCms.Flags.NOOPTIMIZE))[0, :, 1]
     if dtype == np.uint8:
         return curve
     levels = np.interp(np.arange(65536) / 257, np.arange(256), curve.astype(np.float64) * 257)
@@ -341,14 +344,16 @@ def _cmyk_to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
     if icc_profile:
         try:
             return _convert(image, ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)))
-        except ImageCms.PyCMSError:
+        except (ImageCms.PyCMSError, OSError):
             image.load()
     return image.convert("RGB")
 
 
-def _convert(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    return cast("Image.Image", converted)
+def _convert(
+    image: Image.Image, profile: ImageCms.ImageCmsProfile, flags: ImageCms.Flags = ImageCms.Flags.NONE
+) -> Image.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    return cast("Image.Image", ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB", flags=flags))
 
 
 def to_8_bits(levels: Shaped[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:

@@ -1,0 +1,197 @@
+"""service.admission: pixels are the currency, the line is fair and bounded, the books balance."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from service.admission import MAX_RETRY_AFTER_S, Admission
+from service.errors import Overloaded
+
+
+class Visitor:
+    """Someone who holds megapixels until told to leave."""
+
+    def __init__(self, admission: Admission, megapixels: float) -> None:
+        self.inside = asyncio.Event()
+        self.leave = asyncio.Event()
+        self.task = asyncio.create_task(self._visit(admission, megapixels))
+
+    async def _visit(self, admission: Admission, megapixels: float) -> None:
+        async with admission.admit(megapixels):
+            self.inside.set()
+            await self.leave.wait()
+
+    async def go(self) -> None:
+        self.leave.set()
+        await self.task
+
+
+def run(scene: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(scene(), 10))  # type: ignore[arg-type]
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_what_fits_is_admitted_at_once_and_what_does_not_waits_its_turn() -> None:
+    async def scene() -> None:
+        states: list[tuple[float, int]] = []
+        admission = Admission(
+            max_megapixels=10, max_waiting=5, on_change=lambda megapixels, waiting: states.append((megapixels, waiting))
+        )
+        first, second = Visitor(admission, 6), Visitor(admission, 4)
+        await settle()
+        assert first.inside.is_set()
+        assert second.inside.is_set()
+        large, small = Visitor(admission, 8), Visitor(admission, 1)
+        await settle()
+        await second.go()
+        await settle()
+        # The small one would fit by now, but it came after the large one.
+        assert (large.inside.is_set(), small.inside.is_set(), admission.waiting) == (False, False, 2)
+        await first.go()
+        await settle()
+        assert (large.inside.is_set(), small.inside.is_set()) == (True, True)
+        assert admission.admitted_megapixels == 9
+        await large.go()
+        await small.go()
+        assert (admission.admitted_megapixels, admission.admitted, admission.waiting) == (0, 0, 0)
+        assert states[-1] == (0, 0)
+        assert max(waiting for _, waiting in states) == 2
+
+    run(scene)
+
+
+def test_a_picture_larger_than_everything_is_admitted_alone() -> None:
+    async def scene() -> None:
+        admission = Admission(max_megapixels=10, max_waiting=5)
+        huge = Visitor(admission, 500)
+        await settle()
+        assert huge.inside.is_set()
+        other = Visitor(admission, 0.1)
+        await settle()
+        assert not other.inside.is_set()
+        await huge.go()
+        await settle()
+        assert other.inside.is_set()
+        await other.go()
+
+    run(scene)
+
+
+def test_a_full_line_refuses_and_says_when_to_come_back() -> None:
+    async def scene() -> None:
+        admission = Admission(max_megapixels=1, max_waiting=1)
+        admission.refuse_when_full()
+        holder = Visitor(admission, 1)
+        await settle()
+        admission.refuse_when_full()
+        waiter = Visitor(admission, 1)
+        await settle()
+        with pytest.raises(Overloaded) as caught:
+            async with admission.admit(0.5):
+                pass
+        assert caught.value.facts["limit"] == 1
+        assert 1 <= int(caught.value.headers["Retry-After"]) <= MAX_RETRY_AFTER_S
+        with pytest.raises(Overloaded):
+            admission.refuse_when_full()
+        await holder.go()
+        await settle()
+        assert waiter.inside.is_set()
+        await waiter.go()
+
+    run(scene)
+
+
+def test_no_line_at_all_refuses_only_when_there_is_no_room() -> None:
+    async def scene() -> None:
+        admission = Admission(max_megapixels=1, max_waiting=0)
+        admission.refuse_when_full()
+        holder = Visitor(admission, 1)
+        await settle()
+        with pytest.raises(Overloaded):
+            await Visitor(admission, 1).task
+        await holder.go()
+        again = Visitor(admission, 1)
+        await settle()
+        assert again.inside.is_set()
+        await again.go()
+
+    run(scene)
+
+
+def test_retry_after_follows_the_measured_service_time() -> None:
+    async def scene() -> None:
+        admission = Admission(max_megapixels=4, max_waiting=1)
+        slow = Visitor(admission, 4)
+        await asyncio.sleep(0.3)
+        await slow.go()
+        holder, waiter = Visitor(admission, 4), Visitor(admission, 400)
+        await settle()
+        with pytest.raises(Overloaded) as caught:
+            await Visitor(admission, 1).task
+        # Two pictures of full size are ahead, and one took 0.3 s.
+        assert caught.value.facts["retry_after_s"] == 1
+        admission._seconds_a_megapixel = 2.0
+        with pytest.raises(Overloaded) as caught:
+            await Visitor(admission, 1).task
+        assert caught.value.facts["retry_after_s"] == 16
+        admission._seconds_a_megapixel = 1e3
+        with pytest.raises(Overloaded) as caught:
+            await Visitor(admission, 1).task
+        assert caught.value.facts["retry_after_s"] == MAX_RETRY_AFTER_S
+        await holder.go()
+        await waiter.go()
+
+    run(scene)
+
+
+def test_who_gives_up_in_the_line_lets_the_next_one_in() -> None:
+    async def scene() -> None:
+        admission = Admission(max_megapixels=10, max_waiting=5)
+        holder = Visitor(admission, 6)
+        await settle()
+        large, small = Visitor(admission, 8), Visitor(admission, 3)
+        await settle()
+        assert not small.inside.is_set()
+        large.task.cancel()
+        await settle()
+        assert small.inside.is_set()
+        await holder.go()
+        await small.go()
+        assert (admission.admitted_megapixels, admission.admitted, admission.waiting) == (0, 0, 0)
+
+    run(scene)
+
+
+def test_who_is_called_and_gives_up_in_the_same_moment_gives_the_place_back() -> None:
+    async def scene() -> None:
+        admission = Admission(max_megapixels=1, max_waiting=5)
+        holder = Visitor(admission, 1)
+        await settle()
+        first, second = Visitor(admission, 1), Visitor(admission, 1)
+        await settle()
+        holder.leave.set()
+        await asyncio.sleep(0)
+        first.task.cancel()  # Its turn has been called, but it has not run since.
+        await settle()
+        assert not first.inside.is_set() or first.task.cancelled()
+        assert second.inside.is_set()
+        await second.go()
+        assert (admission.admitted_megapixels, admission.admitted, admission.waiting) == (0, 0, 0)
+
+    run(scene)
+
+
+def test_an_error_inside_gives_the_place_back() -> None:
+    async def scene() -> None:
+        admission = Admission(max_megapixels=1, max_waiting=0)
+        with pytest.raises(RuntimeError):
+            async with admission.admit(1):
+                raise RuntimeError
+        assert (admission.admitted_megapixels, admission.admitted) == (0, 0)
+
+    run(scene)
