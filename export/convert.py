@@ -187,7 +187,7 @@ def _version() -> str:
     try:
         return metadata.version("photochrom")
     except metadata.PackageNotFoundError:  # A source tree that is not installed.
-        return "0"
+        return "0+source"
 
 
 def count_weights(model: keras.Model) -> int:

@@ -39,9 +39,6 @@ KNOBS: Final = (
     Knobs(temperature=1.0, tau=1.0, cap=5.0, gain=1.0),
 )
 """Settings to decode with; a batch takes several at once, one a picture."""
-EDGE_DEGREES: Final = 1e-3
-"""The red guard steps at the ends of the red hues; so near to them, the last bit decides on which side a pixel is."""
-
 KERAS: Final = "Keras"
 NUMPY: Final = "NumPy"
 ALONE: Final = "one by one"
@@ -174,22 +171,7 @@ def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
     """
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
-    return float(np.abs(found - expected).max(initial=0))
-
-
-def away_from_guard_edge(ab: np.ndarray) -> np.ndarray:
-    """Return which pixels are not exactly at an end of the red hues, where the red guard has a step.
-
-    Args:
-        ab: decoded ab in Lab units, (..., 2).
-
-    Returns:
-        bool, (...).
-    """
-    from_red = np.degrees(np.arctan2(ab[..., 1], ab[..., 0])) - decoding.RED_CENTER_DEGREES
-    from_red = np.abs((from_red + 180) % 360 - 180)
-    # Written so that a NaN is compared, and found.
-    return ~np.asarray(np.abs(from_red - decoding.RED_HALF_WIDTH_DEGREES) <= EDGE_DEGREES)
+    return float(np.abs(found - expected).max())
 
 
 def _differences(
@@ -204,15 +186,12 @@ def _differences(
         for name, head in expected.items():
             yield name, KERAS, largest_difference(found[name], head)
         decoded, spread = decode_with_numpy(found[signature.AB_LOGITS], decoder, knobs)
-        keep = away_from_guard_edge(decoded)
-        yield signature.AB_DECODED, NUMPY, largest_difference(found[signature.AB_DECODED][keep], decoded[keep])
+        yield signature.AB_DECODED, NUMPY, largest_difference(found[signature.AB_DECODED], decoded)
         yield signature.SPREAD, NUMPY, largest_difference(found[signature.SPREAD], spread)
         for place in range(count if count > 1 else 0):
             alone = run(session, lightness[place : place + 1], knobs[place : place + 1])
-            keep = away_from_guard_edge(alone[signature.AB_DECODED])
             for name, head in alone.items():
-                pixels = keep if name == signature.AB_DECODED else np.s_[:]
-                yield name, ALONE, largest_difference(found[name][place : place + 1][pixels], head[pixels])
+                yield name, ALONE, largest_difference(found[name][place : place + 1], head)
 
 
 def run(session: ort.InferenceSession, lightness: np.ndarray, knobs: Sequence[Knobs]) -> dict[str, np.ndarray]:

@@ -78,9 +78,7 @@ def test_the_graph_is_lean(model: onnx.ModelProto) -> None:
     kinds = [node.op_type for node in model.graph.node]
     # Two at the color heads, two around the modulation by the scene.
     assert kinds.count("Transpose") <= 4
-    assert kinds.count("Cast") <= 2
-    # Of the two knobs' sides of `where` only.
-    assert kinds.count("Shape") <= 1
+    assert not {"Cast", "Shape", "Gather"} & set(kinds)
     # Softmax over any but the last axis is more than ten times slower.
     softmaxes = [node for node in model.graph.node if node.op_type == "Softmax"]
     assert len(softmaxes) == 3

@@ -11,7 +11,6 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from chroma.decoding import RED_CENTER_DEGREES, RED_HALF_WIDTH_DEGREES, red_guard
 from chroma.signature import OUTPUT_NAMES, SignatureError
 from export import ConversionError, ToleranceError
 from export.tolerances import TOLERANCES
@@ -19,7 +18,6 @@ from export.verify import (
     KNOBS,
     SHAPES,
     Difference,
-    away_from_guard_edge,
     compare,
     largest_difference,
     make_lightness,
@@ -170,19 +168,3 @@ def test_test_pictures_cover_the_range_of_lightness() -> None:
     assert L.max() == 100
     assert np.array_equal(L, make_lightness(3, 96, 160))
     assert np.abs(L[0] - L[1]).max() > 10
-
-
-def test_only_the_guards_edge_is_left_out() -> None:
-    edges = RED_CENTER_DEGREES + np.array([-RED_HALF_WIDTH_DEGREES, RED_HALF_WIDTH_DEGREES])
-    hue = np.radians([*edges, *(edges + 0.01), *(edges - 0.01), 15, 195, 359, 61])
-    ab = 50 * np.stack([np.cos(hue), np.sin(hue)], axis=-1)
-    assert away_from_guard_edge(ab).tolist() == [False, False] + [True] * 8
-    assert away_from_guard_edge(np.full((1, 2), np.nan)).all()
-
-
-def test_the_guard_has_a_step_at_its_edge() -> None:
-    """The reason for leaving the edge out: without the step, this test would say so."""
-    hue = np.radians(RED_CENTER_DEGREES + RED_HALF_WIDTH_DEGREES + np.array([-1e-4, 1e-4]))
-    ab = (60 * np.stack([np.cos(hue), np.sin(hue)], axis=-1)).astype(np.float32)
-    inside, outside = np.hypot(*red_guard(ab, np.zeros((2, 1), np.float32)).T)
-    assert outside - inside > 10
