@@ -36,8 +36,8 @@ REQUEST_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 UNMATCHED: Final = "unmatched"
 """Route label of requests that no route took."""
 KNOWN_METHODS: Final = "GET, POST"
-PROBLEM_KEY: Final = "photochrom.problem"
-"""Where a connection's scope holds the name of the problem it was answered with."""
+FACTS_KEY: Final = "photochrom.facts"
+"""Where a connection's scope, and every copy the framework makes of it, holds more facts for the log line."""
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def refuse(scope: Scope, error: RequestError, metrics: Metrics) -> Response:
         The response, with the error's own headers.
     """
     metrics.rejected.labels(error.name).inc()
-    scope[PROBLEM_KEY] = error.name
+    scope[FACTS_KEY]["problem"] = error.name
     problem = Problem(
         type=error.type,
         title=error.title,
@@ -89,7 +89,7 @@ class Guard:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         token = request_id.set(_request_id(headers.get("x-request-id")))
-        scope[PROBLEM_KEY] = None
+        scope[FACTS_KEY] = {}
         status = 0
 
         async def send_with_id(message: Message) -> None:

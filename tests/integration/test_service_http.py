@@ -1,0 +1,404 @@
+"""The whole application with the tiny model, through Starlette's client: pictures, options, problems, operation."""
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
+from service.app import create_app
+from service.errors import StartupError
+from service.settings import Settings
+from service.telemetry import STAGES
+from tests import onnx_factory
+from tests.pictures import bomb_png, by_opencv, by_pillow, levels, smooth_grey, with_orientation
+
+GREY = by_pillow(smooth_grey(48, 64), "PNG")
+DATA = Path(__file__).parents[1] / "data"
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx_factory.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+def settings_with(model_path: Path, **changes: Any) -> Settings:
+    return Settings(model=model_path, device="cpu", threads=2, **changes)
+
+
+@pytest.fixture(scope="module")
+def client(model_path: Path) -> Iterator[TestClient]:
+    limits = {"max_megapixels": 13, "max_upload_bytes": 30_000_000}
+    with TestClient(create_app(settings_with(model_path, **limits)), raise_server_exceptions=False) as made:
+        yield made
+
+
+def post(client: TestClient, data: bytes, query: str = "", **headers: str) -> Any:
+    return client.post(f"/colorize{query}", content=data, headers={"Content-Type": "image/png", **headers})
+
+
+def pixels_of(answer: Any) -> np.ndarray:
+    assert answer.status_code == 200, answer.text
+    image = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    return cv2.cvtColor(image, {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[image.shape[2]])
+
+
+def check_problem(answer: Any, status: int, name: str) -> dict[str, Any]:
+    """Assert that an answer is the named problem, complete and without anything of the inside; return it."""
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert problem["type"] == f"urn:photochrom:problem:{name}"
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert problem["title"]
+    assert problem["detail"]
+    assert not re.search(r"Traceback|site-packages|\.py\b|/tmp/", answer.text)
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("data", "shape", "dtype"),
+    [
+        (by_pillow(smooth_grey(1, 1), "PNG"), (1, 1, 3), np.uint8),
+        (by_pillow(smooth_grey(17, 3000), "PNG"), (17, 3000, 3), np.uint8),
+        (by_pillow(smooth_grey(3000, 17), "PNG"), (3000, 17, 3), np.uint8),
+        (by_opencv(smooth_grey(40, 50, dtype=np.uint16), ".png"), (40, 50, 3), np.uint16),
+        (by_opencv(smooth_grey(40, 50, dtype=np.uint16), ".tif"), (40, 50, 3), np.uint16),
+        (by_pillow(levels(40, 50, 4), "PNG"), (40, 50, 4), np.uint8),
+        (with_orientation(smooth_grey(40, 56), 6), (56, 40, 3), np.uint8),
+        (by_pillow(Image.fromarray(levels(40, 50, 3)).convert("CMYK"), "JPEG"), (40, 50, 3), np.uint8),
+        (by_pillow(Image.fromarray(levels(40, 50, 3)).quantize(16), "PNG"), (40, 50, 3), np.uint8),
+        (by_pillow(smooth_grey(40, 50), "BMP"), (40, 50, 3), np.uint8),
+        (by_pillow(levels(40, 50, 3), "WEBP"), (40, 50, 3), np.uint8),
+        ((DATA / "coffee.jpg").read_bytes(), (341, 512, 3), np.uint8),
+    ],
+    ids=[
+        "1x1",
+        "3000x17",
+        "17x3000",
+        "16-bit-png",
+        "16-bit-tiff",
+        "rgba",
+        "rotated",
+        "cmyk",
+        "palette",
+        "bmp",
+        "webp",
+        "jpeg",
+    ],
+)
+def test_the_answer_has_the_size_of_the_question(
+    client: TestClient, data: bytes, shape: tuple[int, ...], dtype: type
+) -> None:
+    answer = post(client, data)
+    pixels = pixels_of(answer)
+    assert (pixels.shape, pixels.dtype) == (shape, dtype)
+    assert answer.headers["content-type"] == "image/png"
+
+
+def test_twelve_megapixels(client: TestClient) -> None:
+    answer = post(client, cv2.imencode(".jpg", smooth_grey(3000, 4000))[1].tobytes(), **{"Content-Type": "image/jpeg"})
+    assert pixels_of(answer).shape == (3000, 4000, 3)
+
+
+def test_the_answer_has_the_lightness_and_the_alpha_of_the_question(client: TestClient) -> None:
+    grey = smooth_grey(120, 160)
+    rgb = pixels_of(post(client, by_pillow(grey, "PNG"), "?vividness=1"))
+    change = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(grey))
+    assert change.mean() <= 0.3
+    assert np.percentile(change, 99) <= 1.0
+    rgba = levels(30, 40, 4)
+    np.testing.assert_array_equal(pixels_of(post(client, by_pillow(rgba, "PNG")))[..., 3], rgba[..., 3])
+
+
+def test_raw_body_and_form_give_the_same_picture(client: TestClient) -> None:
+    raw = post(client, GREY)
+    form = client.post("/colorize", files={"image": ("p.png", GREY, "image/png")})
+    untyped = client.post("/colorize", content=GREY, headers={"Content-Type": "application/octet-stream"})
+    assert raw.content == form.content == untyped.content
+    assert raw.headers["etag"] == form.headers["etag"]
+
+
+def test_options_reach_the_picture(client: TestClient) -> None:
+    plain = pixels_of(post(client, GREY))
+    for query in (
+        "mode=regression", "mode=fused", "mode=argmax", "vividness=0", "vividness=1", "temperature=2", "saturation=0.5",
+        "size=32", "enlargement=guided",
+    ):  # fmt: skip
+        assert not np.array_equal(plain, pixels_of(post(client, GREY, f"?{query}"))), query
+    np.testing.assert_array_equal(
+        plain, pixels_of(post(client, GREY, "?mode=annealed&vividness=0.5&saturation=1&size=64"))
+    )
+    grey = pixels_of(post(client, GREY, "?saturation=0"))
+    np.testing.assert_array_equal(grey, np.dstack([smooth_grey(48, 64)] * 3))
+
+
+@pytest.mark.parametrize(("output_format", "kind"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
+def test_format_is_the_callers(client: TestClient, output_format: str, kind: str) -> None:
+    for data in (GREY, by_pillow(levels(48, 64, 4), "PNG"), by_opencv(levels(48, 64, 4, dtype=np.uint16), ".png")):
+        answer = post(client, data, f"?format={output_format}")
+        assert answer.headers["content-type"] == f"image/{output_format}"
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert (image.format, image.size) == (kind, (64, 48))
+
+
+def test_headers_of_an_answer(client: TestClient) -> None:
+    answer = post(client, GREY, **{"X-Request-ID": "my-id.7"})
+    assert answer.headers["x-request-id"] == "my-id.7"
+    assert answer.headers["x-photochrom-model"] == "tiny-0001"
+    assert answer.headers["x-photochrom-scene"] in {"indoor", "outdoor", "caf%C3%A9"}
+    timing = re.findall(r"(\w+);dur=(\d+\.\d)", answer.headers["server-timing"])
+    assert [stage for stage, _ in timing] == list(STAGES)
+    assert re.fullmatch(r'"[0-9a-f]{32}"', answer.headers["etag"])
+
+
+def test_hostile_request_ids_are_replaced(client: TestClient) -> None:
+    for given in ("a" * 65, "no spaces", 'x"y', ""):
+        made = client.get("/health", headers={"X-Request-ID": given}).headers["x-request-id"]
+        assert re.fullmatch(r"[0-9a-f]{32}", made)
+
+
+def test_the_same_question_has_the_same_answer_and_tag(client: TestClient) -> None:
+    first, second = post(client, GREY), post(client, GREY)
+    assert first.content == second.content
+    assert first.headers["etag"] == second.headers["etag"]
+    others = {post(client, GREY, query).headers["etag"] for query in ("?vividness=0.6", "?format=jpeg", "?size=96")}
+    others.add(post(client, by_pillow(smooth_grey(48, 65), "PNG")).headers["etag"])
+    assert len(others | {first.headers["etag"]}) == 5
+
+
+def test_who_has_the_answer_already_gets_none(client: TestClient) -> None:
+    tag = post(client, GREY).headers["etag"]
+    for given in (tag, f"W/{tag}", f'"other", {tag}'):
+        answer = post(client, GREY, **{"If-None-Match": given})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    assert post(client, GREY, **{"If-None-Match": '"other"'}).status_code == 200
+    assert post(client, GREY, "?vividness=1", **{"If-None-Match": tag}).status_code == 200
+
+
+JPEG = (DATA / "coffee.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "name"),
+    [
+        (b"", 422, "empty-upload"),
+        (b"hello, I am not a picture", 415, "unsupported-picture"),
+        (by_pillow(levels(9, 9), "GIF"), 415, "unsupported-picture"),
+        (JPEG[: len(JPEG) // 2], 422, "broken-picture"),
+        (JPEG[:100], 422, "broken-picture"),
+        (by_pillow(levels(99, 99), "PNG")[:-30], 422, "broken-picture"),
+        (bomb_png(), 413, "picture-too-large"),
+        (
+            by_pillow(
+                Image.fromarray(levels(9, 9)), "TIFF", save_all=True, append_images=[Image.fromarray(levels(9, 9))]
+            ),
+            422,
+            "several-frames",
+        ),
+    ],
+    ids=["empty", "text", "gif", "half-jpeg", "head-of-jpeg", "cut-png", "bomb", "two-pages"],
+)
+def test_bad_pictures_are_the_callers_problem(client: TestClient, data: bytes, status: int, name: str) -> None:
+    check_problem(post(client, data), status, name)
+    if data:
+        check_problem(client.post("/colorize", files={"image": ("p.jpg", data)}), status, name)
+    assert post(client, GREY).status_code == 200
+
+
+def test_limits_are_named(client: TestClient) -> None:
+    problem = check_problem(post(client, bomb_png()), 413, "picture-too-large")
+    assert (problem["limit"], problem["unit"]) == (13, "megapixels")
+    answer = post(client, by_opencv(np.zeros((1, 16_384), np.uint8), ".png"), "?format=webp")
+    assert check_problem(answer, 422, "unfit-format")["limit"] == 16_383
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_an_upload_may_be_too_large(model_path: Path, announced: bool) -> None:
+    with TestClient(create_app(settings_with(model_path, max_upload_bytes=1000))) as small:
+        read = []
+
+        def body() -> Iterator[bytes]:
+            for _ in range(100):
+                read.append(1)
+                yield bytes(500)
+
+        headers = {"Content-Type": "image/png"} | ({"Content-Length": "50000"} if announced else {})
+        for path in ("/colorize", "/nowhere"):
+            answer = small.post(path, content=body(), headers=headers)
+            if path == "/nowhere" and not announced:
+                check_problem(answer, 404, "not-found")
+                continue
+            problem = check_problem(answer, 413, "upload-too-large")
+            assert (problem["limit"], problem["unit"]) == (1000, "bytes")
+        assert post(small, by_pillow(levels(5, 5), "PNG")).status_code == 200
+        form = small.post("/colorize", files={"image": ("p.png", bytes(5000))})
+        check_problem(form, 413, "upload-too-large")
+
+
+@pytest.mark.parametrize(
+    ("query", "option"),
+    [
+        ("mode=magic", "mode"), ("vividness=2", "vividness"), ("vividness=nan", "vividness"),
+        ("vividness=-0.1", "vividness"), ("vividness=x", "vividness"), ("temperature=0", "temperature"), ("temperature=inf", "temperature"),
+        ("saturation=-1", "saturation"), ("saturation=1e9", "saturation"), ("size=1", "size"), ("size=99999", "size"),
+        ("size=64.5", "size"), ("format=gif", "format"), ("enlargement=big", "enlargement"), ("vividnes=1", "vividnes"),
+    ],
+)  # fmt: skip
+def test_nonsense_options_are_named(client: TestClient, query: str, option: str) -> None:
+    problem = check_problem(post(client, GREY, f"?{query}"), 422, "invalid-option")
+    assert [entry["option"] for entry in problem["errors"]] == [option]
+    assert option in problem["detail"]
+
+
+def test_content_types_and_forms(client: TestClient) -> None:
+    for kind in ("text/plain", "application/json", "application/x-www-form-urlencoded"):
+        answer = client.post("/colorize", content=GREY, headers={"Content-Type": kind})
+        check_problem(answer, 415, "unsupported-picture")
+        assert "-H 'Content-Type" in answer.json()["detail"]
+    check_problem(client.post("/colorize", files={"photo": ("p.png", GREY)}), 422, "invalid-option")
+    check_problem(client.post("/colorize", files={"image": (None, "text")}), 422, "invalid-option")
+    extra = client.post("/colorize", files={"image": ("p.png", GREY)}, data={"mode": "argmax"})
+    assert "query" in check_problem(extra, 422, "invalid-option")["detail"]
+    two = client.post("/colorize", files=[("image", ("p.png", GREY)), ("image", ("q.png", GREY))])
+    check_problem(two, 400, "malformed-request")
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    check_problem(client.post("/colorize", content=b"--x--\r\n", headers=headers), 422, "empty-upload")
+    check_problem(client.post("/colorize", content=b"garbage", headers=headers), 400, "malformed-request")
+    without_boundary = {"Content-Type": "multipart/form-data"}
+    check_problem(client.post("/colorize", content=b"x", headers=without_boundary), 400, "malformed-request")
+    empty_file = client.post("/colorize", files={"image": ("p.png", b"")})
+    check_problem(empty_file, 422, "empty-upload")
+
+
+def test_the_framework_answers_with_problems_too(client: TestClient) -> None:
+    check_problem(client.get("/nowhere"), 404, "not-found")
+    check_problem(client.get("/docs"), 404, "not-found")
+    answer = client.get("/colorize")
+    check_problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "POST"
+    check_problem(client.post("/health"), 405, "method-not-allowed")
+    check_problem(client.request("BREW", "/colorize"), 405, "method-not-allowed")
+
+
+def test_an_unexpected_error_leaks_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret /etc/passwd")
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
+        patched.setattr("service.images.encode", fail)
+        answer = post(client, GREY)
+    check_problem(answer, 500, "internal-error")
+    assert "secret" not in answer.text
+    assert "secret" in caplog.text
+    assert post(client, GREY).status_code == 200
+
+
+def test_health_and_model(client: TestClient) -> None:
+    assert client.get("/health/live").json() == client.get("/health/ready").json() == {"status": "ok"}
+    health = client.get("/health").json()
+    assert (health["status"], health["provider"], health["model"]) == ("ok", "CPUExecutionProvider", "tiny-0001")
+    assert (health["inflight_megapixels"], health["waiting_requests"], health["queue_depth"]) == (0, 0, 0)
+    model = client.get("/model").json()
+    assert model["sha256"] == health["model_sha256"]
+    stamp = json.loads(onnx_factory.make_stamp().to_json())
+    assert {name: model[name] for name in stamp} == stamp
+
+
+def test_metrics_count_what_happened(model_path: Path) -> None:
+    with TestClient(create_app(settings_with(model_path))) as fresh:
+        post(fresh, GREY)
+        post(fresh, b"x")
+        fresh.get("/nowhere/secret-token")
+        answer = fresh.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    text = answer.text
+    for line in (
+        'photochrom_requests_total{code="200",route="/colorize"} 1.0',
+        'photochrom_requests_total{code="415",route="/colorize"} 1.0',
+        'photochrom_requests_total{code="404",route="unmatched"} 1.0',
+        'photochrom_rejected_total{reason="unsupported-picture"} 1.0',
+        'photochrom_stage_duration_seconds_count{stage="read"} 2.0',
+        'photochrom_stage_duration_seconds_count{stage="encode"} 1.0',
+        "photochrom_batch_size_sum 1.0",
+        "photochrom_inflight_megapixels 0.0",
+        "photochrom_input_megapixels_count 1.0",
+        "photochrom_output_bytes_count 1.0",
+        "photochrom_ready 1.0",
+        'provider="CPUExecutionProvider"} 1.0',
+    ):
+        assert line in text
+    assert "secret-token" not in text
+
+
+def test_one_log_line_a_request(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "service"):
+        post(client, b"x", **{"X-Request-ID": "traced"})
+        client.get("/health/live")
+    facts = [record.facts for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]
+    assert len(facts) == 1
+    assert facts[0]["problem"] == "unsupported-picture"
+    assert (facts[0]["method"], facts[0]["path"], facts[0]["status"]) == ("POST", "/colorize", 415)
+
+
+def test_probes_tell_draining_from_failing(model_path: Path) -> None:
+    with TestClient(create_app(settings_with(model_path))) as fresh:
+        pipeline = fresh.app.state.services.pipeline  # type: ignore[attr-defined]
+        pipeline.draining = True
+        assert fresh.get("/health/live").status_code == 200
+        answer = fresh.get("/health/ready")
+        check_problem(answer, 503, "draining")
+        assert answer.headers["retry-after"] == "1"
+        assert fresh.get("/health").json()["status"] == "draining"
+        assert "photochrom_ready 0.0" in fresh.get("/metrics").text
+        assert post(fresh, GREY).status_code == 200  # What still arrives is still served.
+        pipeline.draining = False
+        pipeline.batcher.close()
+        check_problem(fresh.get("/health/live"), 503, "failing")
+        check_problem(fresh.get("/health/ready"), 503, "failing")
+        assert fresh.get("/health").json()["status"] == "failing"
+        check_problem(post(fresh, GREY), 503, "draining")
+
+
+def test_the_page_holds_everything_it_needs(client: TestClient) -> None:
+    answer = client.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//|@import|url\(", answer.text)
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert policy.count("'sha256-") == answer.text.count("<script>") + answer.text.count("<style>")
+
+
+def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    operation = schema["paths"]["/colorize"]["post"]
+    assert set(operation["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
+    names = {parameter["name"] for parameter in operation["parameters"]}
+    assert names == {"mode", "vividness", "temperature", "saturation", "size", "enlargement", "format"}
+    assert set(operation["responses"]) == {"200", "304", "400", "413", "415", "422", "503", "504"}
+    for status, response in operation["responses"].items():
+        if int(status) >= 400:
+            (content,) = response["content"].items()
+            assert content[0] == "application/problem+json"
+            assert content[1]["examples"]
+
+
+def test_a_model_that_is_refused_stops_the_start(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StartupError, match="cannot read"),
+        TestClient(create_app(Settings(model=tmp_path / "gone.onnx"))),
+    ):
+        pass

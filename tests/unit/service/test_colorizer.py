@@ -1,0 +1,129 @@
+"""service.colorizer: any size, the question's own L, each mode its own formula."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from chroma.bins import load_centers
+from chroma.compose import compose_u8
+from chroma.decoding import argmax_ab, fuse
+from chroma.framing import network_size, resize_lightness
+from chroma.lab import gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
+from chroma.signature import OUTPUT_NAMES
+from service import colorizer
+from service.colorizer import MODES, Options, colorize, finish, knobs_of, prepare
+from service.images import Picture
+from service.session import Query, Session
+from tests import onnx_factory
+from tests.pictures import levels, smooth_grey
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 7), (17, 3000), (3000, 17), (33, 63), (257, 255)])
+@pytest.mark.parametrize("mode", MODES)
+def test_any_size_keeps_its_size(session: Session, size: tuple[int, int], mode: colorizer.Mode) -> None:
+    colored = colorize(Picture(smooth_grey(*size)), Options(mode=mode), session)
+    assert colored.rgb.shape == (*size, 3)
+    assert colored.rgb.dtype == np.uint8
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("vividness", [0.0, 0.5, 1.0])
+def test_lightness_is_that_of_the_question(session: Session, mode: colorizer.Mode, vividness: float) -> None:
+    grey = smooth_grey(120, 160)
+    rgb = colorize(Picture(grey), Options(mode=mode, vividness=vividness), session).rgb
+    change = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(grey))
+    assert change.mean() <= 0.3
+    assert np.percentile(change, 99) <= 1.0
+    assert np.abs(rgb_u8_to_lab(rgb)[..., 1:]).max() > 5  # It is no grey picture.
+
+
+def test_sixteen_bits_stay_sixteen(session: Session) -> None:
+    deep = smooth_grey(40, 60, dtype=np.uint16)
+    colored = colorize(Picture(deep), Options(saturation=0), session)
+    assert colored.rgb.dtype == np.uint16
+    assert np.abs(colored.rgb.astype(int) - deep[..., None].astype(int)).max() <= 1
+    assert len(np.unique(colored.rgb)) > 600
+    shallow = colorize(Picture(deep), Options(), session, deep=False)
+    assert shallow.rgb.dtype == np.uint8
+
+
+def test_without_saturation_grey_stays_grey(session: Session) -> None:
+    grey = levels(50, 70)
+    for mode in MODES:
+        rgb = colorize(Picture(grey), Options(mode=mode, saturation=0), session).rgb
+        np.testing.assert_array_equal(rgb, np.dstack([grey] * 3))
+
+
+def test_color_is_reduced_to_its_lightness(session: Session) -> None:
+    rgb = levels(40, 50, 3)
+    prepared = prepare(Picture(rgb), Options(), session.stamp)
+    np.testing.assert_array_equal(prepared.L, rgb_u8_to_lightness(rgb))
+    deep = prepare(Picture(rgb.astype(np.uint16) * 257), Options(), session.stamp)
+    np.testing.assert_allclose(deep.L, prepared.L, atol=1e-3)
+
+
+def test_lightness_in_strips_is_that_of_the_whole(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = levels(40, 50)
+    monkeypatch.setattr(colorizer, "STRIP_PIXELS", 120)
+    np.testing.assert_array_equal(prepare(Picture(grey), Options(), session.stamp).L, gray_to_lightness(grey))
+
+
+def test_each_mode_is_its_formula(session: Session) -> None:
+    grey = smooth_grey(96, 128)
+    L = gray_to_lightness(grey)
+    knobs = onnx_factory.CURVE.at(0.8)
+    knobs = replace(knobs, temperature=0.7, gain=knobs.gain * 1.5)
+    query = Query(resize_lightness(L, network_size(96, 128, 96)), knobs, OUTPUT_NAMES)
+    heads = session.run([query])[0]
+    gain = np.float32(knobs.gain)
+    expected = {
+        "annealed": heads["ab_decoded"],
+        "regression": heads["ab"] * gain,
+        "fused": fuse(heads["ab_decoded"], heads["ab"] * gain, heads["spread"]),
+        "argmax": argmax_ab(heads["ab_logits"], load_centers()) * gain,
+    }
+    pictures = []
+    for mode in MODES:
+        options = Options(mode=mode, vividness=0.8, temperature=0.7, saturation=1.5, size=96)
+        pictures.append(colorize(Picture(grey), options, session).rgb)
+        np.testing.assert_array_equal(pictures[-1], compose_u8(L, expected[mode]))
+    assert len({picture.tobytes() for picture in pictures}) == len(MODES)
+
+
+def test_knobs_come_from_the_models_curve(session: Session) -> None:
+    assert knobs_of(Options(vividness=0.5), session.stamp) == onnx_factory.CURVE.at(0.5)
+    knobs = knobs_of(Options(vividness=1.0, temperature=0.2, saturation=2.0), session.stamp)
+    assert (knobs.temperature, knobs.tau, knobs.cap, knobs.gain) == (0.2, 1.0, 8.0, 2.6)
+
+
+def test_size_is_the_models_own_unless_asked(session: Session) -> None:
+    picture = Picture(smooth_grey(200, 200))
+    assert prepare(picture, Options(), session.stamp).query.lightness.shape == (64, 64, 1)
+    assert prepare(picture, Options(size=128), session.stamp).query.lightness.shape == (128, 128, 1)
+
+
+def test_only_the_heads_of_a_mode_are_fetched(session: Session) -> None:
+    wanted = {
+        mode: set(prepare(Picture(levels(8, 8)), Options(mode=mode), session.stamp).query.outputs) for mode in MODES
+    }
+    assert wanted["annealed"] == {"ab_decoded", "scene_logits"}
+    assert "ab_logits" not in wanted["regression"] | wanted["fused"]
+    assert wanted["argmax"] == {"ab_logits", "scene_logits"}
+
+
+def test_the_scene_is_named(session: Session) -> None:
+    assert colorize(Picture(np.full((8, 8), 255, np.uint8)), Options(), session).scene == "café"
+    assert colorize(Picture(np.zeros((8, 8), np.uint8)), Options(), session).scene == "indoor"
+
+
+@pytest.mark.parametrize("enlargement", ["bilinear", "guided"])
+def test_workers_change_nothing(session: Session, enlargement: str) -> None:
+    picture = Picture(smooth_grey(300, 400))
+    options = Options(enlargement=enlargement)  # type: ignore[arg-type]
+    prepared = prepare(picture, options, session.stamp)
+    heads = session.run([prepared.query])[0]
+    one, three = (finish(prepared, heads, session.stamp, workers=workers).rgb for workers in (1, 3))
+    np.testing.assert_array_equal(one, three)
+    plain = colorize(picture, Options(), session).rgb
+    assert np.array_equal(one, plain) == (enlargement == "bilinear")

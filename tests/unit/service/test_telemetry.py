@@ -1,0 +1,99 @@
+"""service.telemetry: stages add up, log lines hold together, every family is there from the start."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.telemetry import STAGES, JsonFormatter, Metrics, Stages, TextFormatter, configure_logging, request_id
+
+
+def record(message: str = "hello %s", *args: object, **facts: object) -> logging.LogRecord:
+    made = logging.LogRecord("service.test", logging.WARNING, __file__, 1, message, args or ("you",), None)
+    if facts:
+        made.facts = facts
+    return made
+
+
+@pytest.fixture
+def named_request() -> Iterator[None]:
+    token = request_id.set("abc")
+    yield
+    request_id.reset(token)
+
+
+def test_stages_are_timed_also_when_they_fail() -> None:
+    stages = Stages()
+    with stages.measure("read"):
+        time.sleep(0.01)
+    with pytest.raises(ValueError, match="x"), stages.measure("decode"):
+        raise ValueError("x")
+    assert list(stages.seconds) == ["read", "decode"]
+    assert stages.seconds["read"] >= 0.01
+    assert stages.current == "decode"
+    stages.seconds["decode"] = 0.00155
+    stages.seconds["read"] = 0.25
+    assert stages.server_timing() == "read;dur=250.0, decode;dur=1.6"
+
+
+@pytest.mark.usefixtures("named_request")
+def test_json_lines_are_objects() -> None:
+    made = record("bad\nnews for %s", "you", path="/a\nb", status=404)
+    entry = json.loads(JsonFormatter().format(made))
+    assert (entry["level"], entry["logger"], entry["request_id"]) == ("warning", "service.test", "abc")
+    assert (entry["message"], entry["path"], entry["status"]) == ("bad\nnews for you", "/a\nb", 404)
+    assert entry["time"].endswith("Z")
+    assert "\n" not in JsonFormatter().format(made)
+
+
+def test_json_lines_hold_the_traceback() -> None:
+    made = record()
+    try:
+        raise ValueError("inside")
+    except ValueError as error:
+        made.exc_info = (type(error), error, error.__traceback__)
+    assert "ValueError: inside" in json.loads(JsonFormatter().format(made))["traceback"]
+    assert "ValueError: inside" in TextFormatter().format(made)
+
+
+@pytest.mark.usefixtures("named_request")
+def test_text_lines_cannot_be_forged() -> None:
+    line = TextFormatter().format(record(path="/a\n12:00:00 error forged"))
+    assert "\n" not in line
+    assert line.endswith("[abc]")
+    assert "warning hello you" in line
+
+
+def test_logging_is_configured_in_one_place(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        configure_logging(level="info", log_format="json")
+        logging.getLogger("service.x").info("shown")
+        logging.getLogger("service.x").debug("hidden")
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    lines = capsys.readouterr().err.splitlines()
+    assert [json.loads(line)["message"] for line in lines] == ["shown"]
+
+
+def test_every_family_is_there_from_the_first_scrape_on() -> None:
+    text = Metrics().exposition().decode()
+    for family in (
+        "requests_total", "request_duration_seconds", "stage_duration_seconds", "batch_size", "queue_depth",
+        "waiting_requests", "inflight_megapixels", "rejected_total", "cancelled_total", "input_megapixels",
+        "output_bytes", "model_info", "ready",
+    ):  # fmt: skip
+        assert f"# TYPE photochrom_{family}" in text
+    assert all(f'photochrom_cancelled_total{{where="{stage}"}} 0.0' in text for stage in STAGES)
+    assert "process_resident_memory_bytes" in text
+
+
+def test_two_applications_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+    first.ready.set(1)
+    assert "photochrom_ready 1.0" in first.exposition().decode()
+    assert "photochrom_ready 0.0" in second.exposition().decode()
