@@ -106,12 +106,8 @@ class Guard:
             route = getattr(scope.get("route"), "path", UNMATCHED)
             self._metrics.requests.labels(route, str(status or 499)).inc()
             self._metrics.request_duration.labels(route).observe(took)
-            facts = {
-                "method": scope["method"],
-                "path": scope["path"],
-                "status": status or 499,
-                "seconds": round(took, 4),
-            }
+            facts = {"method": scope["method"], "path": scope["path"], "status": status or 499, "seconds": took}
+            facts |= scope[FACTS_KEY]
             quiet = route.startswith(("/health", "/metrics"))
             log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"facts": facts})
             request_id.reset(token)

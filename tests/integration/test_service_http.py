@@ -247,15 +247,27 @@ def test_an_upload_may_be_too_large(model_path: Path, announced: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "option"),
+    "query",
     [
-        ("mode=magic", "mode"), ("vividness=2", "vividness"), ("vividness=nan", "vividness"),
-        ("vividness=-0.1", "vividness"), ("vividness=x", "vividness"), ("temperature=0", "temperature"), ("temperature=inf", "temperature"),
-        ("saturation=-1", "saturation"), ("saturation=1e9", "saturation"), ("size=1", "size"), ("size=99999", "size"),
-        ("size=64.5", "size"), ("format=gif", "format"), ("enlargement=big", "enlargement"), ("vividnes=1", "vividnes"),
+        "mode=magic",
+        "vividness=2",
+        "vividness=nan",
+        "vividness=-0.1",
+        "vividness=x",
+        "temperature=0",
+        "temperature=inf",
+        "saturation=-1",
+        "saturation=1e9",
+        "size=1",
+        "size=99999",
+        "size=64.5",
+        "format=gif",
+        "enlargement=big",
+        "vividnes=1",
     ],
-)  # fmt: skip
-def test_nonsense_options_are_named(client: TestClient, query: str, option: str) -> None:
+)
+def test_nonsense_options_are_named(client: TestClient, query: str) -> None:
+    option = query.partition("=")[0]
     problem = check_problem(post(client, GREY, f"?{query}"), 422, "invalid-option")
     assert [entry["option"] for entry in problem["errors"]] == [option]
     assert option in problem["detail"]

@@ -1,0 +1,262 @@
+"""The application when things go wrong: callers leave, time runs out, too much comes at once, many come together."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from service import images
+from service.app import create_app
+from service.pipeline import Pipeline
+from service.session import Heads, Query, Session
+from service.settings import Settings
+from tests import onnx_factory
+from tests.pictures import by_opencv, by_pillow, smooth_grey
+
+GREY = by_pillow(smooth_grey(48, 64), "PNG")
+MEGAPIXEL = by_pillow(smooth_grey(1000, 1000), "PNG")
+
+
+class Gate:
+    """Holds whoever passes until it is opened, and counts them."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.is_open = threading.Event()
+
+    def wait(self) -> None:
+        self.passed += 1
+        assert self.is_open.wait(20)
+
+
+class Call:
+    """One request, spoken in ASGI itself, so that the caller can leave at any moment."""
+
+    def __init__(self, app: FastAPI, data: bytes, *, query: str = "", ends: bool = True) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+        self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._incoming.put_nowait({"type": "http.request", "body": data, "more_body": not ends})
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": "/colorize",
+            "raw_path": b"/colorize",
+            "query_string": query.encode(),
+            "headers": [(b"content-type", b"image/png")],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        self.task = asyncio.create_task(app(scope, self._incoming.get, self._send))  # type: ignore[arg-type]
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+        else:
+            self.body += message.get("body", b"")
+
+    def leave(self) -> None:
+        self._incoming.put_nowait({"type": "http.disconnect"})
+
+    async def done(self) -> "Call":
+        await asyncio.wait_for(self.task, 20)
+        return self
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx_factory.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """Holds the network; open while the service starts."""
+    gate = Gate()
+    gate.is_open.set()
+    run = Session.run
+
+    def gated(self: Session, queries: Sequence[Query]) -> list[Heads]:
+        gate.wait()
+        return run(self, queries)
+
+    monkeypatch.setattr(Session, "run", gated)
+    return gate
+
+
+@asynccontextmanager
+async def running(model_path: Path, **changes: Any) -> AsyncIterator[tuple[FastAPI, Pipeline]]:
+    app = create_app(Settings(model=model_path, device="cpu", threads=2, **changes))
+    async with app.router.lifespan_context(app):
+        yield app, app.state.services.pipeline
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("it did not come to that")
+
+
+def metric(pipeline: Pipeline, line: str) -> float:
+    found = [text for text in pipeline.metrics.exposition().decode().splitlines() if text.startswith(line + " ")]
+    return float(found[0].rpartition(" ")[2]) if found else 0.0
+
+
+def check_idle(pipeline: Pipeline) -> None:
+    """Assert that every gauge is back at zero."""
+    for gauge in ("queue_depth", "waiting_requests", "inflight_megapixels"):
+        assert metric(pipeline, f"photochrom_{gauge}") == 0
+    assert pipeline.admission.admitted == 0
+
+
+def run(scene: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(scene(), 60))  # type: ignore[arg-type]
+
+
+def test_who_leaves_while_waiting_never_reaches_the_model(model_path: Path, engine: Gate) -> None:
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            engine.is_open.clear()
+            before = engine.passed
+            first = Call(app, GREY)
+            await until(lambda: engine.passed == before + 1)
+            second = Call(app, GREY)
+            await until(lambda: pipeline.batcher.depth == 1)
+            second.leave()
+            assert (await second.done()).status == 0
+            assert metric(pipeline, 'photochrom_cancelled_total{where="queue"}') == 1
+            assert metric(pipeline, 'photochrom_requests_total{code="499",route="/colorize"}') == 1
+            engine.is_open.set()
+            assert (await first.done()).status == 200
+            third = await Call(app, GREY).done()
+            assert third.status == 200
+            assert engine.passed == before + 2
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_who_leaves_during_the_upload_is_no_error(model_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            call = Call(app, GREY[:100], ends=False)
+            call.leave()
+            assert (await call.done()).status == 0
+            assert metric(pipeline, 'photochrom_cancelled_total{where="read"}') == 1
+            check_idle(pipeline)
+
+    run(scene)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_pixels_stay_admitted_until_their_thread_has_stopped(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+    decode = images.decode
+
+    def gated(data: bytes, header: images.Header) -> images.Picture:
+        gate.wait()
+        return decode(data, header)
+
+    monkeypatch.setattr(images, "decode", gated)
+
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            call = Call(app, MEGAPIXEL)
+            await until(lambda: gate.passed == 1)
+            call.leave()
+            await call.done()
+            assert metric(pipeline, 'photochrom_cancelled_total{where="decode"}') == 1
+            assert pipeline.admission.admitted_megapixels == 1
+            gate.is_open.set()
+            await until(lambda: pipeline.admission.admitted == 0)
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_time_runs_out(model_path: Path, engine: Gate) -> None:
+    async def scene() -> None:
+        async with running(model_path, deadline_s=0.3) as (app, pipeline):
+            engine.is_open.clear()
+            call = await Call(app, GREY).done()
+            assert call.status == 504
+            assert b"deadline-exceeded" in call.body
+            assert b'"stage":"queue"' in call.body
+            assert b'"limit":0.3' in call.body
+            slow_upload = await Call(app, GREY[:50], ends=False).done()
+            assert slow_upload.status == 504
+            assert b'"stage":"read"' in slow_upload.body
+            engine.is_open.set()
+            await until(lambda: pipeline.admission.admitted == 0)
+            assert (await Call(app, GREY).done()).status == 200
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_too_much_at_once_is_told_when_to_come_back(model_path: Path, engine: Gate) -> None:
+    async def scene() -> None:
+        async with running(model_path, max_inflight_megapixels=1.5, max_queue=1) as (app, pipeline):
+            engine.is_open.clear()
+            before = engine.passed
+            first = Call(app, MEGAPIXEL)
+            await until(lambda: engine.passed == before + 1)
+            second = Call(app, MEGAPIXEL)
+            await until(lambda: pipeline.admission.waiting == 1)
+            assert metric(pipeline, "photochrom_inflight_megapixels") == 1
+            assert metric(pipeline, "photochrom_waiting_requests") == 1
+            # Refused although its upload has not even come.
+            third = await Call(app, b"", ends=False).done()
+            assert third.status == 503
+            assert int(third.headers["retry-after"]) >= 1
+            assert b"overloaded" in third.body
+            engine.is_open.set()
+            assert (await first.done()).status == (await second.done()).status == 200
+            assert metric(pipeline, 'photochrom_rejected_total{reason="overloaded"}') == 1
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_company_changes_no_byte(model_path: Path) -> None:
+    pictures = [by_pillow(smooth_grey(40 + 8 * n, 200 - 8 * n), "PNG") for n in range(6)]
+    pictures += [by_opencv(smooth_grey(64, 64, dtype="uint16"), ".png")] * 2  # type: ignore[arg-type]
+    queries = ["", "vividness=1", "mode=argmax&vividness=0.2"]
+
+    async def scene() -> None:
+        async with running(model_path, max_batch=4) as (app, pipeline):
+            wanted = [(picture, query) for picture in pictures for query in queries]
+            alone = [(await Call(app, picture, query=query).done()).body for picture, query in wanted]
+            together = [Call(app, picture, query=query) for picture, query in wanted]
+            for call, body in zip(together, alone, strict=True):
+                assert (await call.done()).status == 200
+                assert call.body == body
+            assert metric(pipeline, "photochrom_batch_size_sum") == 2 * len(wanted)
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_stopping_finishes_what_is_under_way(model_path: Path, engine: Gate) -> None:
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            engine.is_open.clear()
+            calls = [Call(app, GREY) for _ in range(3)]
+            await until(lambda: pipeline.batcher.depth == 2)
+            engine.is_open.set()
+            assert [(await call.done()).status for call in calls] == [200] * 3
+        assert not pipeline.batcher.is_alive(60)
+        assert pipeline.draining
+
+    run(scene)
