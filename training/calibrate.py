@@ -21,7 +21,7 @@ from chroma.compose import compose_u8
 from chroma.decoding import Knobs, VividnessCurve
 from chroma.lab import rgb_u8_to_lab
 from training import DataError
-from training.data import decode_photograph
+from training.data import decode_photograph, is_gray
 from training.photographs import open_photographs
 from training.prediction import predict_picture
 from training.run import CURVE_FILE, open_run
@@ -82,6 +82,8 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     for place in places:
         try:
             rgb_u8 = decode_photograph(photographs.read(chosen[place]))
+            if is_gray(rgb_u8):
+                raise DataError(f"{chosen[place].key} has no color to compare with")
         except DataError as error:
             yield f"left out: {error}"
             continue
@@ -91,6 +93,8 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
         lab = rgb_u8_to_lab(truth)
         heads = predict_picture(model, np.ascontiguousarray(L), side)
         samples.append(Sample(np.ascontiguousarray(lab[..., :1]), truth, lab, heads))
+    if not samples:
+        raise DataError(f"no validation photograph in {data} can be read and has color")
 
     def judge(knobs: Knobs | None) -> Scores:
         answers = []
@@ -108,10 +112,12 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     gray, calm = judge(None), judge(CALM)
     yield f"grey: PSNR {gray.psnr:.2f}"
     yield _line("calm", CALM, calm)
-    tried = {knobs: judge(knobs) for knobs in _grid()}
-    default = _most_colorful(tried, calm.psnr - DEFAULT_PSNR_LOSS, DEFAULT_FALSE_RED) or CALM
-    vivid = _most_colorful(tried, gray.psnr + VIVID_GRAY_MARGIN, VIVID_FALSE_RED) or default
-    tried |= {CALM: calm}
+    tried = {CALM: calm} | {knobs: judge(knobs) for knobs in _grid()}
+    least_default = calm.psnr - DEFAULT_PSNR_LOSS
+    # Vivid may do all that default may, so that it is never the paler one.
+    least_vivid = min(gray.psnr + VIVID_GRAY_MARGIN, least_default)
+    default = _most_colorful(tried, least_default, DEFAULT_FALSE_RED) or CALM
+    vivid = _most_colorful(tried, least_vivid, VIVID_FALSE_RED) or default
     # Calm has no prior correction, so its cap has no effect: take the default's, and the curve between stays smooth.
     start = Knobs(CALM.temperature, CALM.tau, default.cap, CALM.gain)
     curve = VividnessCurve(((0.0, start), (0.5, default), (1.0, vivid)))

@@ -72,6 +72,11 @@ def decode_photograph(data: bytes) -> np.ndarray:
     return bgr[..., ::-1]
 
 
+def is_gray(rgb_u8: np.ndarray) -> bool:
+    """Whether a picture, (H, W, 3), has no color at all: its channels are equal everywhere."""
+    return bool((rgb_u8[..., 0] == rgb_u8[..., 1]).all() and (rgb_u8[..., 1] == rgb_u8[..., 2]).all())
+
+
 def render(rgb_u8: np.ndarray, config: DataConfig, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
     """Cut one sample out of a photograph.
 

@@ -24,7 +24,7 @@ from chroma.decoding import Knobs
 from chroma.lab import rgb_u8_to_lab
 from chroma.prior import rebalancing_weights, smooth_prior_1d
 from training import DataError
-from training.data import decode_photograph
+from training.data import decode_photograph, is_gray
 from training.photographs import SUFFIXES
 from training.prediction import Decoder, Mode, predict_picture
 from training.preview import write_png
@@ -188,7 +188,7 @@ def score(model: keras.Model, run: Run, pictures: Path, *, size: int, out: Path 
 
 
 def squashed_photographs(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (name, RGB uint8 (256, 256, 3)) of every readable picture in a folder, by name; warn of the others.
+    """Yield (name, RGB uint8 (256, 256, 3)) of every color picture in a folder, by name; warn of the others.
 
     Raises:
         DataError: no such folder.
@@ -200,7 +200,9 @@ def squashed_photographs(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
             continue
         try:
             rgb_u8 = decode_photograph(path.read_bytes())
-        except DataError as error:
+            if is_gray(rgb_u8):
+                raise DataError("it has no color to score against")
+        except (DataError, OSError) as error:
             log.warning("%s is left out: %s", path.name, error)
             continue
         yield path.name, cv2.resize(np.ascontiguousarray(rgb_u8), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)

@@ -36,6 +36,12 @@ def random_logits(seed: int, spread: float) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, spread, (3, 2, 4, 313)).astype(np.float32)
 
 
+def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float, temperature: np.ndarray) -> None:
+    """Compare pictures; float32 rounds logits / T, so that the tolerance grows where T is small."""
+    for one, other, cold in zip(got, expected, np.maximum(temperature, decoding.MIN_TEMPERATURE), strict=True):
+        assert_allclose(one, other, atol=tolerance * max(1.0, 0.2 / float(cold)))
+
+
 def random_log_weights(seed: int) -> np.ndarray:
     prior = smooth_prior(np.random.default_rng(seed).pareto(0.7, 313), CENTERS)
     return np.log(rebalancing_weights(prior)).astype(np.float32)
@@ -60,7 +66,7 @@ def test_soft_encoding_by_table(ab: np.ndarray) -> None:
 def test_annealed_mean(seed: int, spread: float, temperature: np.ndarray) -> None:
     logits = random_logits(seed, spread)
     got = numpy(color_ops.annealed_mean(logits, CENTERS, temperature))
-    assert_allclose(got, decoding.annealed_mean(logits, CENTERS, temperature), atol=TOLERANCE)
+    assert_close(got, decoding.annealed_mean(logits, CENTERS, temperature), TOLERANCE, temperature)
 
 
 @few
@@ -75,16 +81,7 @@ def test_decode(
     got = numpy(color_ops.decode(logits, CENTERS, log_weights, **knobs))
     assert got.shape == (3, 2, 4, 2)
     expected = decoding.decode(logits, CENTERS, log_weights, **knobs)
-    # The guard is a step at its edges: a pixel within rounding of the edge may fall on either side.
-    before = decoding.annealed_mean(
-        logits + tau.reshape(3, 1, 1, 1) * decoding.capped_log_weights(log_weights, cap).reshape(3, 1, 1, -1),
-        CENTERS,
-        temperature,
-    )
-    hue = np.degrees(np.arctan2(before[..., 1], before[..., 0]))
-    offset = np.abs((hue - decoding.RED_CENTER_DEGREES + 180) % 360 - 180)
-    at_edge = np.abs(offset - decoding.RED_HALF_WIDTH_DEGREES) < 1e-2
-    assert_allclose(got[~at_edge], expected[~at_edge], atol=TOLERANCE)
+    assert_close(got, expected, 4 * TOLERANCE, temperature)  # gain doubles it, and so may the guard
 
 
 @few
@@ -93,11 +90,8 @@ def test_decode(
     arrays.arrays(np.float32, (2, 3, 3, 1), elements=st.floats(0, 1, width=16)),
 )
 def test_red_guard(ab: np.ndarray, red_mass: np.ndarray) -> None:
-    got, expected = numpy(color_ops.red_guard(ab, red_mass)), decoding.red_guard(ab, red_mass)
-    hue = np.degrees(np.arctan2(ab[..., 1], ab[..., 0]))
-    offset = np.abs((hue - decoding.RED_CENTER_DEGREES + 180) % 360 - 180)
-    at_edge = np.abs(offset - decoding.RED_HALF_WIDTH_DEGREES) < 1e-3
-    assert_allclose(got[~at_edge], expected[~at_edge], atol=TOLERANCE)
+    got = numpy(color_ops.red_guard(ab, red_mass))
+    assert_allclose(got, decoding.red_guard(ab, red_mass), atol=TOLERANCE)
 
 
 @few
