@@ -26,8 +26,10 @@ MIN_TEMPERATURE: Final = 1e-3
 
 RED_CENTER_DEGREES: Final = 15.0
 """Middle of the red hues, degrees in the ab plane."""
-RED_HALF_WIDTH_DEGREES: Final = 45.0
-"""The guard watches decoded hues this far from the middle: 330 to 60 degrees."""
+RED_FULL_DEGREES: Final = 40.0
+"""The guard fully watches decoded hues up to this far from the middle..."""
+RED_NONE_DEGREES: Final = 50.0
+"""...and no longer watches those this far: it fades out around 330 and 60 degrees, without an edge in the picture."""
 RED_BIN_HUES_DEGREES: Final = (340.0, 50.0)
 """A bin is red when its hue lies between these."""
 RED_BIN_CHROMA: Final = 15.0
@@ -195,7 +197,7 @@ def red_guard(
     """Compress the chroma of red pixels that the posterior does not back.
 
     Where the hue is red, the chroma above 18 is kept fully when the posterior's mass on red bins is 0.8 or more, to a
-    quarter when it is 0, and in proportion between.
+    quarter when it is 0, and in proportion between. The hues' limits are soft, so that a smooth picture stays smooth.
 
     Args:
         ab: decoded ab in Lab units, shape (..., 2).
@@ -207,11 +209,12 @@ def red_guard(
     middle = np.radians(RED_CENTER_DEGREES)
     toward_red = (ab @ np.array([np.cos(middle), np.sin(middle)], dtype=ab.dtype))[..., None]
     chroma = np.sqrt(np.square(ab).sum(axis=-1, keepdims=True))
-    is_red = toward_red > np.cos(np.radians(RED_HALF_WIDTH_DEGREES)).astype(ab.dtype) * chroma
+    divisor = np.maximum(chroma, ab.dtype.type(1e-6))
+    full, none = np.cos(np.radians([RED_FULL_DEGREES, RED_NONE_DEGREES])).astype(ab.dtype)
+    redness = np.clip((toward_red / divisor - none) / (full - none), 0, 1)
     doubt = 1 - np.minimum(red_mass / ab.dtype.type(GUARD_MASS), 1)
     excess = np.maximum(chroma - ab.dtype.type(GUARD_CHROMA), 0)
-    kept = chroma - excess * doubt * ab.dtype.type(1 - GUARD_KEEP)
-    factor = np.where(is_red, kept / np.maximum(chroma, ab.dtype.type(1e-6)), 1).astype(ab.dtype)
+    factor = 1 - excess / divisor * redness * doubt * ab.dtype.type(1 - GUARD_KEEP)
     return ab * factor
 
 

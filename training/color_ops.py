@@ -76,11 +76,12 @@ def red_guard(ab: Any, red_mass: Any) -> Any:
     direction = np.array([[np.cos(middle)], [np.sin(middle)]], dtype=np.float32)
     toward_red = ops.matmul(ab, direction)
     chroma = ops.sqrt(ops.sum(ops.square(ab), axis=-1, keepdims=True))
-    is_red = toward_red > float(np.cos(np.radians(decoding.RED_HALF_WIDTH_DEGREES))) * chroma
+    divisor = ops.maximum(chroma, _TINY)
+    full, none = (float(np.cos(np.radians(d))) for d in (decoding.RED_FULL_DEGREES, decoding.RED_NONE_DEGREES))
+    redness = ops.clip((toward_red / divisor - none) / (full - none), 0.0, 1.0)
     doubt = 1 - ops.minimum(red_mass / decoding.GUARD_MASS, 1.0)
     excess = ops.maximum(chroma - decoding.GUARD_CHROMA, 0.0)
-    kept = chroma - excess * doubt * (1 - decoding.GUARD_KEEP)
-    factor = ops.where(is_red, kept / ops.maximum(chroma, _TINY), ops.ones_like(chroma))
+    factor = 1 - excess / divisor * redness * doubt * (1 - decoding.GUARD_KEEP)
     return ab * factor
 
 
