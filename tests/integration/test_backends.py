@@ -27,12 +27,13 @@ pytestmark = pytest.mark.training
 
 ROOT = Path(__file__).parents[2]
 TOLERANCE = 1e-4
-"""Absolute. The three-step network's regression stays within 10 Lab units and its logits within 10 nats, so this is
-some 80 steps of float32 at those values; nothing is scaled."""
-LARGEST = 10.0
+"""Absolute, Lab units and nats; measured 2e-5. After three steps the regression is within 40 Lab units, as real colors
+are, so nothing is scaled."""
+LARGEST = 40.0
 
 TRAIN = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -45,7 +46,10 @@ from training.train import Options, train
 
 data, folder, lightness, answer = map(Path, sys.argv[1:])
 steps = []
-train(load_recipe("tiny"), Options(data, folder, epochs=1), watch=steps.append)
+tiny = load_recipe("tiny")
+# Three steps go nowhere at tiny's own pace.
+bold = replace(tiny, optimizer=replace(tiny.optimizer, learning_rate=0.03, warmup=0.0, ema=0.0))
+train(bold, Options(data, folder, epochs=1), watch=steps.append)
 heads = predict_heads(open_run(folder).load_model(), np.load(lightness))
 np.savez(answer, backend=keras.backend.backend(), steps=len(steps), **heads)
 """
