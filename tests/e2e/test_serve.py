@@ -1,0 +1,247 @@
+"""The real server process: real bytes, broken bytes, broken connections, signals."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
+from tests import onnx_factory
+from tests.pictures import bomb_png, by_opencv, by_pillow, levels, smooth_grey, with_orientation
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+GREY = by_pillow(smooth_grey(48, 64), "PNG")
+TWELVE_MEGAPIXELS = cv2.imencode(".jpg", smooth_grey(3000, 4000))[1].tobytes()
+PATIENCE_S = 60
+"""The machine may be busy with other things."""
+
+
+class Server:
+    """A running `photochrom serve`."""
+
+    def __init__(self, model: Path, log: Path, **settings: object) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOCHROM_")}
+        given = {"model": model, "port": 0, "device": "cpu", "log_format": "json", **settings}
+        environment |= {f"PHOTOCHROM_{name.upper()}": str(value) for name, value in given.items()}
+        self.log = log
+        with log.open("wb") as stream:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "service", "serve"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
+            )
+        self.port = self._await_port()
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE_S)
+
+    def _await_port(self) -> int:
+        for _ in range(20 * PATIENCE_S):
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", self.log.read_text()):
+                return int(found.group(1))
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+        raise AssertionError("the server did not start: " + self.log.read_text())
+
+    def post(self, data: bytes, query: str = "") -> Any:
+        return self.client.post(f"/colorize{query}", content=data, headers={"Content-Type": "image/png"})
+
+    def metric(self, line: str) -> float:
+        found = re.search(rf"^{re.escape(line)} (\S+)$", self.client.get("/metrics").text, re.MULTILINE)
+        return float(found.group(1)) if found else 0.0
+
+    def until(self, line: str, value: float) -> None:
+        for _ in range(20 * PATIENCE_S):
+            if self.metric(line) == value:
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"{line} never became {value}")
+
+    def stop(self) -> int:
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx_factory.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(model_path, tmp_path_factory.mktemp("log") / "log", max_upload_bytes=20_000_000)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def own_server(model_path: Path, tmp_path: Path) -> Iterator[Server]:
+    """A server that a test may stop."""
+    running = Server(model_path, tmp_path / "log")
+    yield running
+    running.stop()
+
+
+def pixels_of(answer: Any) -> np.ndarray:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    image = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    return cv2.cvtColor(image, {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[image.shape[2]])
+
+
+@pytest.mark.parametrize(
+    ("data", "shape"),
+    [
+        (by_pillow(smooth_grey(1, 1), "PNG"), (1, 1, 3)),
+        (by_pillow(smooth_grey(17, 3000), "PNG"), (17, 3000, 3)),
+        (TWELVE_MEGAPIXELS, (3000, 4000, 3)),
+        (by_opencv(smooth_grey(70, 90, dtype=np.uint16), ".png"), (70, 90, 3)),
+        (by_pillow(levels(70, 90, 4), "PNG"), (70, 90, 4)),
+        (with_orientation(smooth_grey(70, 90), 6), (90, 70, 3)),
+        (by_pillow(Image.fromarray(levels(70, 90, 3)).convert("CMYK"), "JPEG"), (70, 90, 3)),
+        (by_pillow(Image.fromarray(levels(70, 90, 3)).quantize(9), "PNG"), (70, 90, 3)),
+    ],
+    ids=["1x1", "3000x17", "12MP", "16-bit", "rgba", "rotated", "cmyk", "palette"],
+)
+def test_raw_bodies_and_forms_come_back_at_their_own_size(
+    server: Server, data: bytes, shape: tuple[int, int, int]
+) -> None:
+    raw = server.post(data)
+    assert pixels_of(raw).shape == shape
+    form = server.client.post("/colorize", files={"image": ("photo", data)})
+    assert form.content == raw.content
+
+
+def test_lightness_is_kept(server: Server) -> None:
+    grey = smooth_grey(200, 300)
+    change = np.abs(rgb_u8_to_lightness(pixels_of(server.post(by_pillow(grey, "PNG")))) - gray_to_lightness(grey))
+    assert change.mean() <= 0.3
+    assert np.percentile(change, 99) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "data", "status"),
+    [
+        ("POST", "/colorize", b"", 422),
+        ("POST", "/colorize", b"not a picture", 415),
+        ("POST", "/colorize", TWELVE_MEGAPIXELS[:5000], 422),
+        ("POST", "/colorize", bomb_png(), 413),
+        ("POST", "/colorize", bytes(20_000_001), 413),
+        ("POST", "/colorize?mode=nonsense", GREY, 422),
+        ("PUT", "/colorize", GREY, 405),
+        ("GET", "/nowhere", b"", 404),
+    ],
+    ids=["empty", "garbage", "truncated", "bomb", "too-large", "option", "method", "route"],
+)
+def test_bad_requests_are_problems_and_the_service_goes_on(
+    server: Server, method: str, path: str, data: bytes, status: int
+) -> None:
+    answer = server.client.request(method, path, content=data, headers={"Content-Type": "image/jpeg"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert server.post(GREY).status_code == 200
+
+
+def test_cut_connections_leave_nothing_behind(server: Server) -> None:
+    head = b"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
+    before = server.metric('photochrom_cancelled_total{where="read"}')
+    for sent in (b"", b"GARBAGE\r\n\r\n", head % len(GREY), head % len(GREY) + GREY[:50]):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+            connection.sendall(sent)
+            time.sleep(0.1)
+    server.until('photochrom_cancelled_total{where="read"}', before + 2)
+    server.until("photochrom_inflight_megapixels", 0)
+    assert server.post(GREY).status_code == 200
+
+
+def test_a_caller_who_leaves_stops_the_work(server: Server) -> None:
+    head = b"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+    encoded = server.metric('photochrom_stage_duration_seconds_count{stage="encode"}')
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        connection.sendall(head % len(TWELVE_MEGAPIXELS) + TWELVE_MEGAPIXELS)
+        server.until("photochrom_inflight_megapixels", 12)
+    server.until("photochrom_inflight_megapixels", 0)
+    assert server.metric('photochrom_stage_duration_seconds_count{stage="encode"}') == encoded
+
+
+def test_logs_are_json_lines_with_request_ids(server: Server) -> None:
+    server.client.get("/model", headers={"X-Request-ID": "find-me"})
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    found = [line for line in lines if line["request_id"] == "find-me"]
+    assert [(line["message"], line["path"], line["status"]) for line in found] == [("request", "/model", 200)]
+
+
+def test_sigterm_finishes_what_is_under_way(own_server: Server) -> None:
+    answers: list[Any] = []
+    worker = threading.Thread(target=lambda: answers.append(own_server.post(TWELVE_MEGAPIXELS)))
+    worker.start()
+    own_server.until("photochrom_inflight_megapixels", 12)
+    own_server.process.send_signal(signal.SIGTERM)
+    worker.join(PATIENCE_S)
+    assert pixels_of(answers[0]).shape == (3000, 4000, 3)
+    assert own_server.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", own_server.port), timeout=1)
+    assert "Traceback" not in own_server.log.read_text()
+
+
+def test_sigterm_first_says_not_ready_and_goes_on_serving(model_path: Path, tmp_path: Path) -> None:
+    server = Server(model_path, tmp_path / "log", drain_notice_s=2)
+    assert server.client.get("/health/ready").status_code == 200
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert server.client.get("/health/ready").status_code == 503
+    assert server.client.get("/health/live").status_code == 200
+    assert server.post(GREY).status_code == 200
+    assert server.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+    server.stop()
+
+
+def test_ctrl_c_ends_at_once_and_quietly(model_path: Path, tmp_path: Path) -> None:
+    server = Server(model_path, tmp_path / "log", drain_notice_s=100)
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(PATIENCE_S) == 0
+    assert "Traceback" not in server.log.read_text()
+    server.stop()
+
+
+def serve_and_fail(**settings: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {f"PHOTOCHROM_{name.upper()}": str(value) for name, value in settings.items()}
+    command = [sys.executable, "-m", "service", "serve"]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+
+
+def test_a_start_that_cannot_work_says_why(tmp_path: Path, model_path: Path) -> None:
+    foreign = tmp_path / "foreign.onnx"
+    foreign.write_bytes(b"not a model")
+    for settings, reason in (
+        ({"model": tmp_path / "gone.onnx"}, "cannot read the model"),
+        ({"model": foreign}, "not an ONNX model"),
+        ({"model": model_path, "device": "cuda"}, "PHOTOCHROM_DEVICE=cuda"),
+        ({"model": model_path, "port": "many"}, "PHOTOCHROM_PORT"),
+    ):
+        result = serve_and_fail(**settings)
+        assert result.returncode in (1, 2)
+        assert reason in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_a_taken_port_fails_the_start(server: Server, model_path: Path) -> None:
+    result = serve_and_fail(model=model_path, port=server.port)
+    assert result.returncode != 0
+    assert "address already in use" in result.stderr
