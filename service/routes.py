@@ -155,10 +155,21 @@ _COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 
 
 @router.post(
-    "/colorize", response_class=Response, responses=_COLORIZE_RESPONSES, openapi_extra=_COLORIZE_BODY, tags=["pictures"]
+    "/colorize",
+    description="Color a black-and-white photograph; the answer has its size and its lightness.",
+    response_class=Response,
+    responses=_COLORIZE_RESPONSES,
+    openapi_extra=_COLORIZE_BODY,
+    tags=["pictures"],
 )
 async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -> Response:
-    """Color a black-and-white photograph; the answer has its size and its lightness."""
+    """Answer a photograph with its color version.
+
+    Raises:
+        DeadlineExceeded: it took longer than the deadline, upload included.
+        ClientDisconnect: the caller left.
+        RequestError: see `Pipeline.inspect` and `Pipeline.run`.
+    """
     # The body is not a parameter: FastAPI would read all of it before this function could refuse the request.
     services = _services(request)
     services.pipeline.admission.refuse_when_full()
@@ -259,9 +270,14 @@ def _names(if_none_match: str, tag: str) -> bool:
     return f'"{tag}"' in (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
 
 
-@router.get("/health/live", responses=_problem_responses(Failing), tags=["operation"])
+@router.get(
+    "/health/live",
+    description="Says whether the process works; when not, only a restart helps. Load never makes this fail.",
+    responses=_problem_responses(Failing),
+    tags=["operation"],
+)
 async def live(request: Request) -> Probe:
-    """Say whether the process works; when not, only a restart helps. Load never makes this fail.
+    """Say whether the process works.
 
     Raises:
         Failing: the inference thread died or hangs.
@@ -271,9 +287,14 @@ async def live(request: Request) -> Probe:
     return Probe()
 
 
-@router.get("/health/ready", responses=_problem_responses(Failing, Draining), tags=["operation"])
+@router.get(
+    "/health/ready",
+    description="Says whether to send pictures here: the model has run, and the service is not stopping.",
+    responses=_problem_responses(Failing, Draining),
+    tags=["operation"],
+)
 async def ready(request: Request) -> Probe:
-    """Say whether to send pictures here: the model has run, and the service is not stopping.
+    """Say whether to send pictures here.
 
     Raises:
         Draining: the service is stopping.
