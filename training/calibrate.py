@@ -83,9 +83,9 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
         try:
             rgb_u8 = decode_photograph(photographs.read(chosen[place]))
             if is_gray(rgb_u8):
-                raise DataError(f"{chosen[place].key} has no color to compare with")
+                raise DataError("it has no color to compare with")
         except DataError as error:
-            yield f"left out: {error}"
+            yield f"{chosen[place].key} is left out: {error}"
             continue
         side = run.recipe.size
         L = rgb_u8_to_lab(cv2.resize(np.ascontiguousarray(rgb_u8), (side, side), interpolation=cv2.INTER_AREA))[..., :1]
