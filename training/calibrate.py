@@ -71,6 +71,7 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
         pictures: validation photographs to look at, spread over the split.
 
     Raises:
+        DataError: no validation photograph can be read and has color.
         TrainingError: no such run or photographs.
     """
     run = open_run(folder)

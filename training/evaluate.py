@@ -151,7 +151,11 @@ def evaluate_run(
 
 
 def score(model: keras.Model, run: Run, pictures: Path, *, size: int, out: Path | None = None) -> dict[str, Any]:
-    """Score a network on a folder of color photographs; see `evaluate_run`."""
+    """Score a network on a folder of color photographs; see `evaluate_run`.
+
+    Raises:
+        DataError: no such folder, or no color photograph in it.
+    """
     ways = ways_to_decode(run)
     tallies = {"do nothing (grey)": Tally()} | {way.name: Tally() for way in ways}
     colorfulness, variation, names = [], [], []
