@@ -49,16 +49,16 @@ class Decoder:
         Args:
             heads: ab_logits (N, h, w, Q) and ab (N, h, w, 2).
             mode: which decoder.
-            knobs: temperature, tau, cap, gain.
+            knobs: temperature, tau, cap, gain; argmax and regression take the gain alone.
 
         Returns:
             ab in Lab units, float32, (N, h, w, 2).
         """
-        logits, regressed = heads[signature.AB_LOGITS], heads[signature.AB]
+        logits, regressed = heads[signature.AB_LOGITS], np.asarray(heads[signature.AB] * np.float32(knobs.gain))
         if mode == "argmax":
-            return decoding.argmax_ab(logits, self.centers)
+            return np.asarray(decoding.argmax_ab(logits, self.centers) * np.float32(knobs.gain))
         if mode == "regression":
-            return np.asarray(regressed * np.float32(knobs.gain))
+            return regressed
         decoded = decoding.decode(
             logits,
             self.centers,

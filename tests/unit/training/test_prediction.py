@@ -45,11 +45,12 @@ def test_each_mode_is_its_formula(decoder: Decoder) -> None:
     given = heads()
     knobs = {"temperature": 0.4, "tau": 0.8, "cap": 4.0, "gain": 1.3}
     annealed = decoding.decode(given["ab_logits"], CENTERS, decoder.log_weights, **knobs)
+    regressed = given["ab"] * np.float32(1.3)
     expected = {
         "annealed": annealed,
-        "regression": given["ab"] * np.float32(1.3),
-        "fused": decoding.fuse(annealed, given["ab"], decoding.posterior_spread(given["ab_logits"], CENTERS)),
-        "argmax": CENTERS[given["ab_logits"].argmax(axis=-1)],
+        "regression": regressed,
+        "fused": decoding.fuse(annealed, regressed, decoding.posterior_spread(given["ab_logits"], CENTERS)),
+        "argmax": CENTERS[given["ab_logits"].argmax(axis=-1)] * np.float32(1.3),
     }
     assert set(MODES) == set(expected)
     for mode in MODES:

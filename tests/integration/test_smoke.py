@@ -1,0 +1,106 @@
+"""The whole road once, by the commands that users type: photographs -> run -> ONNX file -> a color PNG over HTTP."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
+from tests.unit.training.pictures import encode, landscape, write_shards
+from training.prediction import colorize_lightness, predict_picture
+from training.run import open_run
+
+pytestmark = [pytest.mark.training, pytest.mark.smoke]
+
+ROOT = Path(__file__).parents[2]
+MODES = ("annealed", "regression", "fused", "argmax")
+
+
+def command(module: str, *arguments: Any) -> str:
+    """Run a command of ours in a process of its own; return what it prints."""
+    result = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run of recipe `tiny` with its exported model.onnx."""
+    folder = tmp_path_factory.mktemp("smoke")
+    data = write_shards(folder / "data", train=24, val=4)
+    command("training.cli", "run", "tiny", "--data", data, "--run", folder / "run")
+    assert "ab_decoded" in command("export", folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def client(run_folder: Path) -> Iterator[TestClient]:
+    from service.app import create_app
+    from service.settings import Settings
+
+    with TestClient(create_app(Settings(model=run_folder / "model.onnx", device="cpu", threads=2))) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def grey() -> np.ndarray:
+    """A grey picture, (90, 131), uint8: no side fits the network."""
+    return np.asarray(cv2.cvtColor(landscape(99, 90, 131), cv2.COLOR_RGB2GRAY))
+
+
+@pytest.fixture(scope="module")
+def heads(run_folder: Path, grey: np.ndarray) -> dict[str, np.ndarray]:
+    """What the network answers to the grey picture under Keras."""
+    run = open_run(run_folder)
+    return predict_picture(run.load_model(), gray_to_lightness(grey), run.recipe.size)
+
+
+def answer_to(client: TestClient, grey: np.ndarray, **query: Any) -> np.ndarray:
+    """Post a grey PNG; return the answered picture, RGB."""
+    answer = client.post("/colorize", params=query, files={"image": ("old.png", encode(grey[..., None], ".png"))})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "image/png"
+    bgr = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert bgr.shape == (*grey.shape, 3)
+    return np.ascontiguousarray(bgr[..., ::-1])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_grey_png_comes_back_in_color_with_its_lightness(client: TestClient, grey: np.ndarray, mode: str) -> None:
+    rgb = answer_to(client, grey, mode=mode, vividness=1)
+    assert np.ptp(rgb.astype(int), axis=-1).mean() > 1
+    error = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(grey))
+    assert error.mean() <= 0.3
+    assert np.percentile(error, 99) <= 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("vividness", [0.0, 0.5])
+def test_the_service_gives_what_training_would_show(
+    client: TestClient, run_folder: Path, grey: np.ndarray, heads: dict[str, np.ndarray], mode: Any, vividness: float
+) -> None:
+    """Keras and the exported graph, decode in NumPy and decode in the graph: one picture."""
+    run = open_run(run_folder)
+    ab = run.decoder().ab(heads, mode, run.curve.at(vividness))[0]
+    served = answer_to(client, grey, mode=mode, vividness=vividness)
+    assert np.abs(served.astype(int) - colorize_lightness(gray_to_lightness(grey), ab)).max() <= 1
+
+
+def test_the_service_names_the_run(client: TestClient, run_folder: Path) -> None:
+    stamp = client.get("/model").json()
+    assert run_folder.name in str(stamp)
+    assert "tiny" in str(stamp)
