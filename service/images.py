@@ -29,6 +29,9 @@ READABLE: Final = {
     )
 }
 """Formats that are read, by Pillow's names, with the first bytes of such files. Nothing else ever reaches a decoder."""
+HEADER_BYTES: Final = 1 << 21
+"""How much of a JPEG or PNG is searched for its header. Both keep it in front of the pixels, color profile included; a
+hostile file can fill megabytes with comments that take seconds to walk through."""
 MAX_SIDE_PX: Final = 65_500
 """Longest side of a picture: libjpeg's limit, the lowest of the formats that hold large pictures."""
 WEBP_MAX_SIDE_PX: Final = 16_383
@@ -146,7 +149,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     if not data:
         raise EmptyUpload("The body is empty: send the bytes of a picture.")
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(READABLE)) as image:
+        with Image.open(io.BytesIO(_front(data)), formats=tuple(READABLE)) as image:
             header = _header(image)
             has_more = _has_more_frames(image)
     except Exception as error:
@@ -177,6 +180,10 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
 
 
 _MODES: Final = frozenset({"1", "L", "LA", "I;16", "I;16B", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+
+
+def _front(data: bytes) -> bytes:
+    return data[:HEADER_BYTES] if data.startswith((*READABLE["JPEG"], *READABLE["PNG"])) else data
 
 
 def _header(image: Image.Image) -> Header:
@@ -268,7 +275,7 @@ def _decode_with_opencv(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
 
 def _color_key_alpha(data: bytes, grey: Shaped[np.ndarray, "H W"]) -> Alpha:
     """Return the alpha of a grey PNG in which one level is transparent; OpenCV leaves it out."""
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+    with Image.open(io.BytesIO(_front(data)), formats=("PNG",)) as image:
         key = image.info.get("transparency")
         if not isinstance(key, int):
             return None

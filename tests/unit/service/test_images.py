@@ -224,9 +224,10 @@ def test_srgb_and_unusable_profiles_change_nothing(profile: bytes) -> None:
     np.testing.assert_array_equal(decode(by_pillow(RGB, "PNG", icc_profile=profile)).pixels, RGB)
 
 
-def test_a_phone_picture_with_a_second_image_inside_is_read() -> None:
+def test_a_phone_picture_with_a_second_image_inside_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = Image.fromarray(RGB), Image.fromarray(GREY)
     data = by_pillow(first, "MPO", save_all=True, append_images=[second])
+    monkeypatch.setattr(images, "HEADER_BYTES", 1000)  # Of a real one, the second image is far behind the header.
     assert images.probe(data, max_megapixels=1).format == "JPEG"
     assert decode(data).pixels.shape == RGB.shape
 
@@ -249,6 +250,18 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     tracemalloc.stop()
     assert peak < 2_000_000
     assert caught.value.facts == {"limit": 50, "unit": "megapixels"}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_endless_headers_are_not_walked_through(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file full of comments in front of its pixels; the limit is lowered here to keep the file small."""
+    monkeypatch.setattr(images, "HEADER_BYTES", 4096)
+    whole = by_pillow(GREY, kind)
+    comment, place = (png_chunk(b"tEXt", b"a\0b"), 33) if kind == "PNG" else (b"\xff\xfe\0\2", 2)
+    few, many = (whole[:place] + comment * count + whole[place:] for count in (9, 5000))
+    assert decode(few).pixels.shape == GREY.shape
+    with pytest.raises(BrokenPicture):
+        decode(many)
 
 
 def test_a_side_may_be_too_long() -> None:
