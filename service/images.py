@@ -54,7 +54,7 @@ OUTPUT_FORMATS: Final[tuple[OutputFormat, ...]] = get_args(OutputFormat)
 MEDIA_TYPES: Final[dict[OutputFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 Pixels = Shaped[np.ndarray, "H W *channels"]
-"""Grey (H, W) or color (H, W, 3), uint8 or uint16."""
+"""Gray (H, W) or color (H, W, 3), uint8 or uint16."""
 Alpha = Shaped[np.ndarray, "H W"] | None
 """Opacity (H, W), uint8 or uint16, of pictures that have it."""
 
@@ -94,7 +94,7 @@ class Picture:
     """A decoded picture, upright, in sRGB.
 
     Attributes:
-        pixels: grey (H, W) or RGB (H, W, 3), sRGB-encoded, uint8 or uint16.
+        pixels: gray (H, W) or RGB (H, W, 3), sRGB-encoded, uint8 or uint16.
         alpha: opacity (H, W), dtype of the pixels, as it was in the file; or None.
     """
 
@@ -234,7 +234,7 @@ def decode(data: bytes, header: Header) -> Picture:
     """Decode a picture that `probe` has passed.
 
     Orientation is applied; embedded color profiles are converted to sRGB, and without one the values count as sRGB. A
-    color file that holds only greys gives a grey picture.
+    color file that holds only grays gives a gray picture.
 
     Args:
         data: the whole file.
@@ -256,7 +256,7 @@ def decode(data: bytes, header: Header) -> Picture:
         raise BrokenPicture("The picture starts well, but its pixels cannot be decoded.") from error
     if header.icc_profile and header.mode != "CMYK":
         pixels = _to_srgb(pixels, header.icc_profile)
-    if pixels.ndim == 3 and _is_grey(pixels):
+    if pixels.ndim == 3 and _is_gray(pixels):
         pixels = pixels[..., 0]
     pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
     return Picture(pixels, None if alpha is None else np.ascontiguousarray(_upright(alpha, header.orientation)))
@@ -273,16 +273,16 @@ def _decode_with_opencv(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), None
 
 
-def _color_key_alpha(data: bytes, grey: Shaped[np.ndarray, "H W"]) -> Alpha:
-    """Return the alpha of a grey PNG in which one level is transparent; OpenCV leaves it out."""
+def _color_key_alpha(data: bytes, gray: Shaped[np.ndarray, "H W"]) -> Alpha:
+    """Return the alpha of a gray PNG in which one level is transparent; OpenCV leaves it out."""
     with Image.open(io.BytesIO(_front(data)), formats=("PNG",)) as image:
         key = image.info.get("transparency")
         if not isinstance(key, int):
             return None
         if image.mode == "1":
             key = 255 if key else 0
-    opaque = grey.dtype.type(np.iinfo(grey.dtype).max)
-    return np.asarray(np.where(grey == key, grey.dtype.type(0), opaque))
+    opaque = gray.dtype.type(np.iinfo(gray.dtype).max)
+    return np.asarray(np.where(gray == key, gray.dtype.type(0), opaque))
 
 
 def _decode_with_pillow(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
@@ -300,7 +300,7 @@ def _decode_with_pillow(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
         return np.asarray(image.convert("RGB")), None
 
 
-def _is_grey(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:
+def _is_gray(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:
     # Color shows within the first rows of most color pictures: look there before at all of it.
     for rows in (rgb[:16], rgb):
         red, green, blue = rows[..., 0], rows[..., 1], rows[..., 2]
@@ -323,23 +323,23 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 def _to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
     """Convert from an embedded profile to sRGB; a profile that is broken or does not fit counts as absent.
 
-    Deep grey keeps its 16 bits. Deep color comes back with 8, since Pillow converts no more.
+    Deep gray keeps its 16 bits. Deep color comes back with 8, since Pillow converts no more.
     """
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
         if "sRGB" in (ImageCms.getProfileDescription(profile) or ""):
             return pixels
         if pixels.ndim == 2:
-            return np.asarray(_grey_curve(profile, pixels.dtype)[pixels])
+            return np.asarray(_gray_curve(profile, pixels.dtype)[pixels])
         narrow = pixels if pixels.dtype == np.uint8 else to_8_bits(pixels)
         return np.asarray(_convert(Image.fromarray(narrow), profile))
     except (ImageCms.PyCMSError, OSError):
         return pixels
 
 
-def _grey_curve(profile: ImageCms.ImageCmsProfile, dtype: np.dtype[Any]) -> Shaped[np.ndarray, "levels"]:
+def _gray_curve(profile: ImageCms.ImageCmsProfile, dtype: np.dtype[Any]) -> Shaped[np.ndarray, "levels"]:
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    # Unasked, lcms tabulates a grey curve so coarsely that dark levels are off by 10.
+    # Unasked, lcms tabulates a gray curve so coarsely that dark levels are off by 10.
     curve = np.asarray(_convert(ramp, profile, ImageCms.Flags.NOOPTIMIZE))[0, :, 1]
     if dtype == np.uint8:
         return curve

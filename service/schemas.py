@@ -11,7 +11,7 @@ from service.colorizer import Mode, Options
 from service.images import OutputFormat
 
 MAX_TEMPERATURE = 10.0
-"""Above this the annealed mean is the mean of all bins, a grey."""
+"""Above this the annealed mean is the mean of all bins, a gray."""
 MAX_SATURATION = 4.0
 """Above this nearly every color lies on the border of sRGB."""
 MAX_SIZE = 1024

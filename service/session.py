@@ -197,7 +197,7 @@ class Session:
             except Exception as error:  # ONNX Runtime's own exceptions have no common root but Exception.
                 raise ModelError(f"{self.path} loads but does not run: {error}") from error
             if not all(np.isfinite(head).all() for head in heads[0].values()):
-                raise ModelError(f"{self.path} gives NaN for a plain grey picture")
+                raise ModelError(f"{self.path} gives NaN for a plain gray picture")
 
 
 def _read(path: Path) -> bytes:

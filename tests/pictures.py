@@ -16,8 +16,8 @@ def levels(height: int, width: int, *channels: int, dtype: type = np.uint8, seed
     return np.random.default_rng(seed).integers(0, top, (height, width, *channels), dtype, endpoint=True)
 
 
-def smooth_grey(height: int, width: int, *, dtype: type = np.uint8) -> np.ndarray:
-    """Return a picture-like grey: slopes and a few edges, over the whole range."""
+def smooth_gray(height: int, width: int, *, dtype: type = np.uint8) -> np.ndarray:
+    """Return a picture-like gray: slopes and a few edges, over the whole range."""
     y, x = np.mgrid[:height, :width] / max(height, width, 2)
     wave = 0.5 + 0.3 * np.sin(7 * x + 3 * y) + 0.2 * ((x + y) % 0.25 > 0.12)
     return np.clip(wave * np.iinfo(dtype).max, 0, np.iinfo(dtype).max).astype(dtype)
@@ -31,7 +31,7 @@ def by_pillow(image: Image.Image | np.ndarray, kind: str, **options: Any) -> byt
 
 
 def by_opencv(pixels: np.ndarray, suffix: str, *parameters: int) -> bytes:
-    """Encode RGB(A) or grey with OpenCV, which also writes 16 bits a channel."""
+    """Encode RGB(A) or gray with OpenCV, which also writes 16 bits a channel."""
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}
     stored = pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., order[pixels.shape[2]]])
     return cv2.imencode(suffix, stored, parameters)[1].tobytes()
@@ -60,10 +60,10 @@ def bomb_png(side: int = 20_000) -> bytes:
 
 
 def icc_profile(kind: str) -> bytes:
-    """Return a color profile: `srgb`, or `gamma1`, an RGB one that stores linear light, or `grey1`, likewise grey."""
+    """Return a color profile: `srgb`, or `gamma1`, an RGB one that stores linear light, or `gray1`, likewise gray."""
     if kind == "srgb":
         return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return _linear_profile(b"GRAY" if kind == "grey1" else b"RGB ")
+    return _linear_profile(b"GRAY" if kind == "gray1" else b"RGB ")
 
 
 def _linear_profile(space: bytes) -> bytes:

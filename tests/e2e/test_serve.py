@@ -21,13 +21,13 @@ from PIL import Image
 
 from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
 from tests import onnx_factory
-from tests.pictures import bomb_png, by_opencv, by_pillow, levels, smooth_grey, with_orientation
+from tests.pictures import bomb_png, by_opencv, by_pillow, levels, smooth_gray, with_orientation
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
-GREY = by_pillow(smooth_grey(48, 64), "PNG")
-TWELVE_MEGAPIXELS = cv2.imencode(".jpg", smooth_grey(3000, 4000))[1].tobytes()
+GRAY = by_pillow(smooth_gray(48, 64), "PNG")
+TWELVE_MEGAPIXELS = cv2.imencode(".jpg", smooth_gray(3000, 4000))[1].tobytes()
 PATIENCE_S = 60
 """The machine may be busy with other things."""
 
@@ -106,12 +106,12 @@ def pixels_of(answer: Any) -> np.ndarray:
 @pytest.mark.parametrize(
     ("data", "shape"),
     [
-        (by_pillow(smooth_grey(1, 1), "PNG"), (1, 1, 3)),
-        (by_pillow(smooth_grey(17, 3000), "PNG"), (17, 3000, 3)),
+        (by_pillow(smooth_gray(1, 1), "PNG"), (1, 1, 3)),
+        (by_pillow(smooth_gray(17, 3000), "PNG"), (17, 3000, 3)),
         (TWELVE_MEGAPIXELS, (3000, 4000, 3)),
-        (by_opencv(smooth_grey(70, 90, dtype=np.uint16), ".png"), (70, 90, 3)),
+        (by_opencv(smooth_gray(70, 90, dtype=np.uint16), ".png"), (70, 90, 3)),
         (by_pillow(levels(70, 90, 4), "PNG"), (70, 90, 4)),
-        (with_orientation(smooth_grey(70, 90), 6), (90, 70, 3)),
+        (with_orientation(smooth_gray(70, 90), 6), (90, 70, 3)),
         (by_pillow(Image.fromarray(levels(70, 90, 3)).convert("CMYK"), "JPEG"), (70, 90, 3)),
         (by_pillow(Image.fromarray(levels(70, 90, 3)).quantize(9), "PNG"), (70, 90, 3)),
     ],
@@ -127,8 +127,8 @@ def test_raw_bodies_and_forms_come_back_at_their_own_size(
 
 
 def test_lightness_is_kept(server: Server) -> None:
-    grey = smooth_grey(200, 300)
-    change = np.abs(rgb_u8_to_lightness(pixels_of(server.post(by_pillow(grey, "PNG")))) - gray_to_lightness(grey))
+    gray = smooth_gray(200, 300)
+    change = np.abs(rgb_u8_to_lightness(pixels_of(server.post(by_pillow(gray, "PNG")))) - gray_to_lightness(gray))
     assert change.mean() <= 0.3
     assert np.percentile(change, 99) <= 1.0
 
@@ -141,8 +141,8 @@ def test_lightness_is_kept(server: Server) -> None:
         ("POST", "/colorize", TWELVE_MEGAPIXELS[:5000], 422),
         ("POST", "/colorize", bomb_png(), 413),
         ("POST", "/colorize", bytes(20_000_001), 413),
-        ("POST", "/colorize?mode=nonsense", GREY, 422),
-        ("PUT", "/colorize", GREY, 405),
+        ("POST", "/colorize?mode=nonsense", GRAY, 422),
+        ("PUT", "/colorize", GRAY, 405),
         ("GET", "/nowhere", b"", 404),
     ],
     ids=["empty", "garbage", "truncated", "bomb", "too-large", "option", "method", "route"],
@@ -154,19 +154,19 @@ def test_bad_requests_are_problems_and_the_service_goes_on(
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
-    assert server.post(GREY).status_code == 200
+    assert server.post(GRAY).status_code == 200
 
 
 def test_cut_connections_leave_nothing_behind(server: Server) -> None:
     head = b"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
     before = server.metric('photochrom_cancelled_total{where="read"}')
-    for sent in (b"", b"GARBAGE\r\n\r\n", head % len(GREY), head % len(GREY) + GREY[:50]):
+    for sent in (b"", b"GARBAGE\r\n\r\n", head % len(GRAY), head % len(GRAY) + GRAY[:50]):
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
             connection.sendall(sent)
             time.sleep(0.1)
     server.until('photochrom_cancelled_total{where="read"}', before + 2)
     server.until("photochrom_inflight_megapixels", 0)
-    assert server.post(GREY).status_code == 200
+    assert server.post(GRAY).status_code == 200
 
 
 def test_a_caller_who_leaves_stops_the_work(server: Server) -> None:
@@ -207,7 +207,7 @@ def test_sigterm_first_says_not_ready_and_goes_on_serving(model_path: Path, tmp_
     time.sleep(0.3)
     assert server.client.get("/health/ready").status_code == 503
     assert server.client.get("/health/live").status_code == 200
-    assert server.post(GREY).status_code == 200
+    assert server.post(GRAY).status_code == 200
     assert server.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
     server.stop()
 

@@ -21,9 +21,9 @@ from service.errors import StartupError
 from service.settings import Settings
 from service.telemetry import STAGES
 from tests import onnx_factory
-from tests.pictures import bomb_png, by_opencv, by_pillow, levels, smooth_grey, with_orientation
+from tests.pictures import bomb_png, by_opencv, by_pillow, levels, smooth_gray, with_orientation
 
-GREY = by_pillow(smooth_grey(48, 64), "PNG")
+GRAY = by_pillow(smooth_gray(48, 64), "PNG")
 DATA = Path(__file__).parents[1] / "data"
 
 
@@ -70,16 +70,16 @@ def check_problem(answer: Any, status: int, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("data", "shape", "dtype"),
     [
-        (by_pillow(smooth_grey(1, 1), "PNG"), (1, 1, 3), np.uint8),
-        (by_pillow(smooth_grey(17, 3000), "PNG"), (17, 3000, 3), np.uint8),
-        (by_pillow(smooth_grey(3000, 17), "PNG"), (3000, 17, 3), np.uint8),
-        (by_opencv(smooth_grey(40, 50, dtype=np.uint16), ".png"), (40, 50, 3), np.uint16),
-        (by_opencv(smooth_grey(40, 50, dtype=np.uint16), ".tif"), (40, 50, 3), np.uint16),
+        (by_pillow(smooth_gray(1, 1), "PNG"), (1, 1, 3), np.uint8),
+        (by_pillow(smooth_gray(17, 3000), "PNG"), (17, 3000, 3), np.uint8),
+        (by_pillow(smooth_gray(3000, 17), "PNG"), (3000, 17, 3), np.uint8),
+        (by_opencv(smooth_gray(40, 50, dtype=np.uint16), ".png"), (40, 50, 3), np.uint16),
+        (by_opencv(smooth_gray(40, 50, dtype=np.uint16), ".tif"), (40, 50, 3), np.uint16),
         (by_pillow(levels(40, 50, 4), "PNG"), (40, 50, 4), np.uint8),
-        (with_orientation(smooth_grey(40, 56), 6), (56, 40, 3), np.uint8),
+        (with_orientation(smooth_gray(40, 56), 6), (56, 40, 3), np.uint8),
         (by_pillow(Image.fromarray(levels(40, 50, 3)).convert("CMYK"), "JPEG"), (40, 50, 3), np.uint8),
         (by_pillow(Image.fromarray(levels(40, 50, 3)).quantize(16), "PNG"), (40, 50, 3), np.uint8),
-        (by_pillow(smooth_grey(40, 50), "BMP"), (40, 50, 3), np.uint8),
+        (by_pillow(smooth_gray(40, 50), "BMP"), (40, 50, 3), np.uint8),
         (by_pillow(levels(40, 50, 3), "WEBP"), (40, 50, 3), np.uint8),
         ((DATA / "coffee.jpg").read_bytes(), (341, 512, 3), np.uint8),
     ],
@@ -108,14 +108,14 @@ def test_the_answer_has_the_size_of_the_question(
 
 
 def test_twelve_megapixels(client: TestClient) -> None:
-    answer = post(client, cv2.imencode(".jpg", smooth_grey(3000, 4000))[1].tobytes(), **{"Content-Type": "image/jpeg"})
+    answer = post(client, cv2.imencode(".jpg", smooth_gray(3000, 4000))[1].tobytes(), **{"Content-Type": "image/jpeg"})
     assert pixels_of(answer).shape == (3000, 4000, 3)
 
 
 def test_the_answer_has_the_lightness_and_the_alpha_of_the_question(client: TestClient) -> None:
-    grey = smooth_grey(120, 160)
-    rgb = pixels_of(post(client, by_pillow(grey, "PNG"), "?vividness=1"))
-    change = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(grey))
+    gray = smooth_gray(120, 160)
+    rgb = pixels_of(post(client, by_pillow(gray, "PNG"), "?vividness=1"))
+    change = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(gray))
     assert change.mean() <= 0.3
     assert np.percentile(change, 99) <= 1.0
     rgba = levels(30, 40, 4)
@@ -123,30 +123,30 @@ def test_the_answer_has_the_lightness_and_the_alpha_of_the_question(client: Test
 
 
 def test_raw_body_and_form_give_the_same_picture(client: TestClient) -> None:
-    raw = post(client, GREY)
-    form = client.post("/colorize", files={"image": ("p.png", GREY, "image/png")})
-    untyped = client.post("/colorize", content=GREY, headers={"Content-Type": "application/octet-stream"})
+    raw = post(client, GRAY)
+    form = client.post("/colorize", files={"image": ("p.png", GRAY, "image/png")})
+    untyped = client.post("/colorize", content=GRAY, headers={"Content-Type": "application/octet-stream"})
     assert raw.content == form.content == untyped.content
     assert raw.headers["etag"] == form.headers["etag"]
 
 
 def test_options_reach_the_picture(client: TestClient) -> None:
-    plain = pixels_of(post(client, GREY))
+    plain = pixels_of(post(client, GRAY))
     for query in (
         "mode=regression", "mode=fused", "mode=argmax", "vividness=0", "vividness=1", "temperature=2", "saturation=0.5",
         "size=32", "enlargement=guided",
     ):  # fmt: skip
-        assert not np.array_equal(plain, pixels_of(post(client, GREY, f"?{query}"))), query
+        assert not np.array_equal(plain, pixels_of(post(client, GRAY, f"?{query}"))), query
     np.testing.assert_array_equal(
-        plain, pixels_of(post(client, GREY, "?mode=annealed&vividness=0.5&saturation=1&size=64"))
+        plain, pixels_of(post(client, GRAY, "?mode=annealed&vividness=0.5&saturation=1&size=64"))
     )
-    grey = pixels_of(post(client, GREY, "?saturation=0"))
-    np.testing.assert_array_equal(grey, np.dstack([smooth_grey(48, 64)] * 3))
+    gray = pixels_of(post(client, GRAY, "?saturation=0"))
+    np.testing.assert_array_equal(gray, np.dstack([smooth_gray(48, 64)] * 3))
 
 
 @pytest.mark.parametrize(("output_format", "kind"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
 def test_format_is_the_callers(client: TestClient, output_format: str, kind: str) -> None:
-    for data in (GREY, by_pillow(levels(48, 64, 4), "PNG"), by_opencv(levels(48, 64, 4, dtype=np.uint16), ".png")):
+    for data in (GRAY, by_pillow(levels(48, 64, 4), "PNG"), by_opencv(levels(48, 64, 4, dtype=np.uint16), ".png")):
         answer = post(client, data, f"?format={output_format}")
         assert answer.headers["content-type"] == f"image/{output_format}"
         with Image.open(io.BytesIO(answer.content)) as image:
@@ -154,7 +154,7 @@ def test_format_is_the_callers(client: TestClient, output_format: str, kind: str
 
 
 def test_headers_of_an_answer(client: TestClient) -> None:
-    answer = post(client, GREY, **{"X-Request-ID": "my-id.7"})
+    answer = post(client, GRAY, **{"X-Request-ID": "my-id.7"})
     assert answer.headers["x-request-id"] == "my-id.7"
     assert answer.headers["x-photochrom-model"] == "tiny-0001"
     assert answer.headers["x-photochrom-scene"] in {quote(scene) for scene in onnx_factory.SCENES}
@@ -170,21 +170,21 @@ def test_hostile_request_ids_are_replaced(client: TestClient) -> None:
 
 
 def test_the_same_question_has_the_same_answer_and_tag(client: TestClient) -> None:
-    first, second = post(client, GREY), post(client, GREY)
+    first, second = post(client, GRAY), post(client, GRAY)
     assert first.content == second.content
     assert first.headers["etag"] == second.headers["etag"]
-    others = {post(client, GREY, query).headers["etag"] for query in ("?vividness=0.6", "?format=jpeg", "?size=96")}
-    others.add(post(client, by_pillow(smooth_grey(48, 65), "PNG")).headers["etag"])
+    others = {post(client, GRAY, query).headers["etag"] for query in ("?vividness=0.6", "?format=jpeg", "?size=96")}
+    others.add(post(client, by_pillow(smooth_gray(48, 65), "PNG")).headers["etag"])
     assert len(others | {first.headers["etag"]}) == 5
 
 
 def test_who_has_the_answer_already_gets_none(client: TestClient) -> None:
-    tag = post(client, GREY).headers["etag"]
+    tag = post(client, GRAY).headers["etag"]
     for given in (tag, f"W/{tag}", f'"other", {tag}'):
-        answer = post(client, GREY, **{"If-None-Match": given})
+        answer = post(client, GRAY, **{"If-None-Match": given})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
-    assert post(client, GREY, **{"If-None-Match": '"other"'}).status_code == 200
-    assert post(client, GREY, "?vividness=1", **{"If-None-Match": tag}).status_code == 200
+    assert post(client, GRAY, **{"If-None-Match": '"other"'}).status_code == 200
+    assert post(client, GRAY, "?vividness=1", **{"If-None-Match": tag}).status_code == 200
 
 
 JPEG = (DATA / "coffee.jpg").read_bytes()
@@ -214,7 +214,7 @@ def test_bad_pictures_are_the_callers_problem(client: TestClient, data: bytes, s
     check_problem(post(client, data), status, name)
     if data:
         check_problem(client.post("/colorize", files={"image": ("p.jpg", data)}), status, name)
-    assert post(client, GREY).status_code == 200
+    assert post(client, GRAY).status_code == 200
 
 
 def test_limits_are_named(client: TestClient) -> None:
@@ -269,21 +269,21 @@ def test_an_upload_may_be_too_large(model_path: Path, announced: bool) -> None:
 )
 def test_nonsense_options_are_named(client: TestClient, query: str) -> None:
     option = query.partition("=")[0]
-    problem = check_problem(post(client, GREY, f"?{query}"), 422, "invalid-option")
+    problem = check_problem(post(client, GRAY, f"?{query}"), 422, "invalid-option")
     assert [entry["option"] for entry in problem["errors"]] == [option]
     assert option in problem["detail"]
 
 
 def test_content_types_and_forms(client: TestClient) -> None:
     for kind in ("text/plain", "application/json", "application/x-www-form-urlencoded"):
-        answer = client.post("/colorize", content=GREY, headers={"Content-Type": kind})
+        answer = client.post("/colorize", content=GRAY, headers={"Content-Type": kind})
         check_problem(answer, 415, "unsupported-picture")
         assert "-H 'Content-Type" in answer.json()["detail"]
-    check_problem(client.post("/colorize", files={"photo": ("p.png", GREY)}), 422, "invalid-option")
+    check_problem(client.post("/colorize", files={"photo": ("p.png", GRAY)}), 422, "invalid-option")
     check_problem(client.post("/colorize", files={"image": (None, "text")}), 422, "invalid-option")
-    extra = client.post("/colorize", files={"image": ("p.png", GREY)}, data={"mode": "argmax"})
+    extra = client.post("/colorize", files={"image": ("p.png", GRAY)}, data={"mode": "argmax"})
     assert "query" in check_problem(extra, 422, "invalid-option")["detail"]
-    two = client.post("/colorize", files=[("image", ("p.png", GREY)), ("image", ("q.png", GREY))])
+    two = client.post("/colorize", files=[("image", ("p.png", GRAY)), ("image", ("q.png", GRAY))])
     check_problem(two, 400, "malformed-request")
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     check_problem(client.post("/colorize", content=b"--x--\r\n", headers=headers), 422, "empty-upload")
@@ -312,11 +312,11 @@ def test_an_unexpected_error_leaks_nothing(
 
     with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
         patched.setattr("service.images.encode", fail)
-        answer = post(client, GREY)
+        answer = post(client, GRAY)
     check_problem(answer, 500, "internal-error")
     assert "secret" not in answer.text
     assert "secret" in caplog.text
-    assert post(client, GREY).status_code == 200
+    assert post(client, GRAY).status_code == 200
 
 
 def test_health_and_model(client: TestClient) -> None:
@@ -332,7 +332,7 @@ def test_health_and_model(client: TestClient) -> None:
 
 def test_metrics_count_what_happened(model_path: Path) -> None:
     with TestClient(create_app(settings_with(model_path))) as fresh:
-        post(fresh, GREY)
+        post(fresh, GRAY)
         post(fresh, b"x")
         fresh.get("/nowhere/secret-token")
         answer = fresh.get("/metrics")
@@ -376,13 +376,13 @@ def test_probes_tell_draining_from_failing(model_path: Path) -> None:
         assert answer.headers["retry-after"] == "1"
         assert fresh.get("/health").json()["status"] == "draining"
         assert "photochrom_ready 0.0" in fresh.get("/metrics").text
-        assert post(fresh, GREY).status_code == 200  # What still arrives is still served.
+        assert post(fresh, GRAY).status_code == 200  # What still arrives is still served.
         pipeline.draining = False
         pipeline.batcher.close()
         check_problem(fresh.get("/health/live"), 503, "failing")
         check_problem(fresh.get("/health/ready"), 503, "failing")
         assert fresh.get("/health").json()["status"] == "failing"
-        check_problem(post(fresh, GREY), 503, "draining")
+        check_problem(post(fresh, GRAY), 503, "draining")
 
 
 def test_the_page_holds_everything_it_needs(client: TestClient) -> None:

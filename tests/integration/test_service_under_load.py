@@ -16,10 +16,10 @@ from service.pipeline import Pipeline
 from service.session import Heads, Query, Session
 from service.settings import Settings
 from tests import onnx_factory
-from tests.pictures import by_opencv, by_pillow, smooth_grey
+from tests.pictures import by_opencv, by_pillow, smooth_gray
 
-GREY = by_pillow(smooth_grey(48, 64), "PNG")
-MEGAPIXEL = by_pillow(smooth_grey(1000, 1000), "PNG")
+GRAY = by_pillow(smooth_gray(48, 64), "PNG")
+MEGAPIXEL = by_pillow(smooth_gray(1000, 1000), "PNG")
 
 
 class Gate:
@@ -129,9 +129,9 @@ def test_who_leaves_while_waiting_never_reaches_the_model(model_path: Path, engi
         async with running(model_path) as (app, pipeline):
             engine.is_open.clear()
             before = engine.passed
-            first = Call(app, GREY)
+            first = Call(app, GRAY)
             await until(lambda: engine.passed == before + 1)
-            second = Call(app, GREY)
+            second = Call(app, GRAY)
             await until(lambda: pipeline.batcher.depth == 1)
             second.leave()
             assert (await second.done()).status == 0
@@ -139,7 +139,7 @@ def test_who_leaves_while_waiting_never_reaches_the_model(model_path: Path, engi
             assert metric(pipeline, 'photochrom_requests_total{code="499",route="/colorize"}') == 1
             engine.is_open.set()
             assert (await first.done()).status == 200
-            third = await Call(app, GREY).done()
+            third = await Call(app, GRAY).done()
             assert third.status == 200
             assert engine.passed == before + 2
             check_idle(pipeline)
@@ -150,7 +150,7 @@ def test_who_leaves_while_waiting_never_reaches_the_model(model_path: Path, engi
 def test_who_leaves_during_the_upload_is_no_error(model_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
-            call = Call(app, GREY[:100], ends=False)
+            call = Call(app, GRAY[:100], ends=False)
             call.leave()
             assert (await call.done()).status == 0
             assert metric(pipeline, 'photochrom_cancelled_total{where="read"}') == 1
@@ -189,17 +189,17 @@ def test_time_runs_out(model_path: Path, engine: Gate) -> None:
     async def scene() -> None:
         async with running(model_path, deadline_s=0.3) as (app, pipeline):
             engine.is_open.clear()
-            call = await Call(app, GREY).done()
+            call = await Call(app, GRAY).done()
             assert call.status == 504
             assert b"deadline-exceeded" in call.body
             assert b'"stage":"queue"' in call.body
             assert b'"limit":0.3' in call.body
-            slow_upload = await Call(app, GREY[:50], ends=False).done()
+            slow_upload = await Call(app, GRAY[:50], ends=False).done()
             assert slow_upload.status == 504
             assert b'"stage":"read"' in slow_upload.body
             engine.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
-            assert (await Call(app, GREY).done()).status == 200
+            assert (await Call(app, GRAY).done()).status == 200
             check_idle(pipeline)
 
     run(scene)
@@ -230,8 +230,8 @@ def test_too_much_at_once_is_told_when_to_come_back(model_path: Path, engine: Ga
 
 
 def test_company_changes_no_byte(model_path: Path) -> None:
-    pictures = [by_pillow(smooth_grey(40 + 8 * n, 200 - 8 * n), "PNG") for n in range(6)]
-    pictures += [by_opencv(smooth_grey(64, 64, dtype="uint16"), ".png")] * 2  # type: ignore[arg-type]
+    pictures = [by_pillow(smooth_gray(40 + 8 * n, 200 - 8 * n), "PNG") for n in range(6)]
+    pictures += [by_opencv(smooth_gray(64, 64, dtype="uint16"), ".png")] * 2  # type: ignore[arg-type]
     queries = ["", "vividness=1", "mode=argmax&vividness=0.2"]
 
     async def scene() -> None:
@@ -252,7 +252,7 @@ def test_stopping_finishes_what_is_under_way(model_path: Path, engine: Gate) -> 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
             engine.is_open.clear()
-            calls = [Call(app, GREY) for _ in range(3)]
+            calls = [Call(app, GRAY) for _ in range(3)]
             await until(lambda: pipeline.batcher.depth == 2)
             engine.is_open.set()
             assert [(await call.done()).status for call in calls] == [200] * 3

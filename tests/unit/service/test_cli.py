@@ -1,19 +1,19 @@
 """service.cli: files in, files out, honest exit codes."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from service import session as session_module
 from service.cli import app, plan_outputs
 from service.settings import ENV_PREFIX, Settings
-from tests.pictures import by_opencv, by_pillow, levels, smooth_grey
+from tests.pictures import by_opencv, by_pillow, levels, smooth_gray
 
-GREY = by_pillow(smooth_grey(30, 40), "PNG")
+GRAY = by_pillow(smooth_gray(30, 40), "PNG")
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +27,18 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Pa
     monkeypatch.chdir(tmp_path)
 
 
-def run(*arguments: str | Path) -> Result:
+def run(*arguments: str | Path) -> Any:
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def picture(path: Path, data: bytes = GREY) -> Path:
+def picture(path: Path, data: bytes = GRAY) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
 
 
 def test_files_are_colored_under_their_names(tmp_path: Path) -> None:
-    deep = by_opencv(smooth_grey(20, 25, dtype=np.uint16), ".tif")
+    deep = by_opencv(smooth_gray(20, 25, dtype=np.uint16), ".tif")
     sources = [picture(tmp_path / "in/a.png"), picture(tmp_path / "in/b c.tif", deep)]
     result = run("colorize", *sources, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
@@ -85,11 +85,11 @@ def test_what_is_there_is_skipped_unless_asked(tmp_path: Path) -> None:
 def test_options_count(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.png")
     run("colorize", source, "--out", "calm", "--vividness", "0")
-    run("colorize", source, "--out", "grey", "--saturation", "0", "--mode", "regression")
+    run("colorize", source, "--out", "gray", "--saturation", "0", "--mode", "regression")
     run("colorize", source, "--out", "lossy", "--format", "jpeg", "--size", "96", "--temperature", "1")
-    calm, grey = (cv2.imread(str(tmp_path / name / "a.png")) for name in ("calm", "grey"))
-    np.testing.assert_array_equal(grey, np.dstack([smooth_grey(30, 40)] * 3))
-    assert not np.array_equal(calm, grey)
+    calm, gray = (cv2.imread(str(tmp_path / name / "a.png")) for name in ("calm", "gray"))
+    np.testing.assert_array_equal(gray, np.dstack([smooth_gray(30, 40)] * 3))
+    assert not np.array_equal(calm, gray)
     assert cv2.imread(str(tmp_path / "lossy/a.jpg")).shape == (30, 40, 3)
 
 

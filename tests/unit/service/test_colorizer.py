@@ -16,13 +16,13 @@ from service.colorizer import MODES, Options, colorize, finish, knobs_of, prepar
 from service.images import Picture
 from service.session import Query, Session
 from tests import onnx_factory
-from tests.pictures import levels, smooth_grey
+from tests.pictures import levels, smooth_gray
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 7), (17, 3000), (3000, 17), (33, 63), (257, 255)])
 @pytest.mark.parametrize("mode", MODES)
 def test_any_size_keeps_its_size(session: Session, size: tuple[int, int], mode: colorizer.Mode) -> None:
-    colored = colorize(Picture(smooth_grey(*size)), Options(mode=mode), session)
+    colored = colorize(Picture(smooth_gray(*size)), Options(mode=mode), session)
     assert colored.rgb.shape == (*size, 3)
     assert colored.rgb.dtype == np.uint8
 
@@ -30,16 +30,16 @@ def test_any_size_keeps_its_size(session: Session, size: tuple[int, int], mode: 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vividness", [0.0, 0.5, 1.0])
 def test_lightness_is_that_of_the_question(session: Session, mode: colorizer.Mode, vividness: float) -> None:
-    grey = smooth_grey(120, 160)
-    rgb = colorize(Picture(grey), Options(mode=mode, vividness=vividness), session).rgb
-    change = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(grey))
+    gray = smooth_gray(120, 160)
+    rgb = colorize(Picture(gray), Options(mode=mode, vividness=vividness), session).rgb
+    change = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(gray))
     assert change.mean() <= 0.3
     assert np.percentile(change, 99) <= 1.0
-    assert np.abs(rgb_u8_to_lab(rgb)[..., 1:]).max() > 5  # It is no grey picture.
+    assert np.abs(rgb_u8_to_lab(rgb)[..., 1:]).max() > 5  # It is no gray picture.
 
 
 def test_sixteen_bits_stay_sixteen(session: Session) -> None:
-    deep = smooth_grey(40, 60, dtype=np.uint16)
+    deep = smooth_gray(40, 60, dtype=np.uint16)
     colored = colorize(Picture(deep), Options(saturation=0), session)
     assert colored.rgb.dtype == np.uint16
     assert np.abs(colored.rgb.astype(int) - deep[..., None].astype(int)).max() <= 1
@@ -48,11 +48,11 @@ def test_sixteen_bits_stay_sixteen(session: Session) -> None:
     assert shallow.rgb.dtype == np.uint8
 
 
-def test_without_saturation_grey_stays_grey(session: Session) -> None:
-    grey = levels(50, 70)
+def test_without_saturation_gray_stays_gray(session: Session) -> None:
+    gray = levels(50, 70)
     for mode in MODES:
-        rgb = colorize(Picture(grey), Options(mode=mode, saturation=0), session).rgb
-        np.testing.assert_array_equal(rgb, np.dstack([grey] * 3))
+        rgb = colorize(Picture(gray), Options(mode=mode, saturation=0), session).rgb
+        np.testing.assert_array_equal(rgb, np.dstack([gray] * 3))
 
 
 def test_color_is_reduced_to_its_lightness(session: Session) -> None:
@@ -64,14 +64,14 @@ def test_color_is_reduced_to_its_lightness(session: Session) -> None:
 
 
 def test_lightness_in_strips_is_that_of_the_whole(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    grey = levels(40, 50)
+    gray = levels(40, 50)
     monkeypatch.setattr(colorizer, "STRIP_PIXELS", 120)
-    np.testing.assert_array_equal(prepare(Picture(grey), Options(), session.stamp).L, gray_to_lightness(grey))
+    np.testing.assert_array_equal(prepare(Picture(gray), Options(), session.stamp).L, gray_to_lightness(gray))
 
 
 def test_each_mode_is_its_formula(session: Session) -> None:
-    grey = smooth_grey(96, 128)
-    L = gray_to_lightness(grey)
+    gray = smooth_gray(96, 128)
+    L = gray_to_lightness(gray)
     knobs = onnx_factory.CURVE.at(0.8)
     knobs = replace(knobs, temperature=0.7, gain=knobs.gain * 1.5)
     query = Query(resize_lightness(L, network_size(96, 128, 96)), knobs, OUTPUT_NAMES)
@@ -86,7 +86,7 @@ def test_each_mode_is_its_formula(session: Session) -> None:
     pictures = []
     for mode in MODES:
         options = Options(mode=mode, vividness=0.8, temperature=0.7, saturation=1.5, size=96)
-        pictures.append(colorize(Picture(grey), options, session).rgb)
+        pictures.append(colorize(Picture(gray), options, session).rgb)
         np.testing.assert_array_equal(pictures[-1], compose_u8(L, expected[mode]))
     assert len({picture.tobytes() for picture in pictures}) == len(MODES)
 
@@ -98,7 +98,7 @@ def test_knobs_come_from_the_models_curve(session: Session) -> None:
 
 
 def test_size_is_the_models_own_unless_asked(session: Session) -> None:
-    picture = Picture(smooth_grey(200, 200))
+    picture = Picture(smooth_gray(200, 200))
     assert prepare(picture, Options(), session.stamp).query.lightness.shape == (64, 64, 1)
     assert prepare(picture, Options(size=128), session.stamp).query.lightness.shape == (128, 128, 1)
 
@@ -119,7 +119,7 @@ def test_the_scene_is_named(session: Session) -> None:
 
 @pytest.mark.parametrize("enlargement", ["bilinear", "guided"])
 def test_workers_change_nothing(session: Session, enlargement: str) -> None:
-    picture = Picture(smooth_grey(300, 400))
+    picture = Picture(smooth_gray(300, 400))
     options = Options(enlargement=enlargement)  # type: ignore[arg-type]
     prepared = prepare(picture, options, session.stamp)
     heads = session.run([prepared.query])[0]

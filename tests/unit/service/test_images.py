@@ -20,9 +20,9 @@ from service.errors import (
     UnsupportedPicture,
 )
 from service.images import Picture
-from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, png_chunk, smooth_grey, with_orientation
+from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, png_chunk, smooth_gray, with_orientation
 
-GREY = levels(23, 31)
+GRAY = levels(23, 31)
 RGB = levels(23, 31, 3)
 RGBA = levels(23, 31, 4)
 DATA = Path(__file__).parents[2] / "data"
@@ -46,20 +46,20 @@ def decoded(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize(
     "data",
     [
-        by_pillow(GREY, "PNG"),
-        by_pillow(GREY, "TIFF"),
-        by_pillow(GREY, "TIFF", compression="tiff_lzw"),
-        by_pillow(GREY, "BMP"),
-        by_pillow(np.dstack([GREY] * 3), "PNG"),
-        by_pillow(np.dstack([GREY] * 3), "WEBP", lossless=True),
-        by_opencv(np.dstack([GREY] * 3), ".tif"),
+        by_pillow(GRAY, "PNG"),
+        by_pillow(GRAY, "TIFF"),
+        by_pillow(GRAY, "TIFF", compression="tiff_lzw"),
+        by_pillow(GRAY, "BMP"),
+        by_pillow(np.dstack([GRAY] * 3), "PNG"),
+        by_pillow(np.dstack([GRAY] * 3), "WEBP", lossless=True),
+        by_opencv(np.dstack([GRAY] * 3), ".tif"),
     ],
     ids=["png", "tiff", "tiff-lzw", "bmp", "png-rgb", "webp-rgb", "tiff-rgb"],
 )
-def test_grey_comes_out_grey_and_exact(data: bytes) -> None:
+def test_gray_comes_out_gray_and_exact(data: bytes) -> None:
     picture = decode(data)
     assert picture.alpha is None
-    np.testing.assert_array_equal(picture.pixels, GREY)
+    np.testing.assert_array_equal(picture.pixels, GRAY)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP"])
@@ -80,14 +80,14 @@ def test_alpha_is_untouched(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_grey_with_alpha_is_untouched(kind: str) -> None:
-    picture = decode(by_pillow(Image.fromarray(np.dstack([GREY, RGB[..., 0]]), "LA"), kind))
-    np.testing.assert_array_equal(picture.pixels, GREY)
+def test_gray_with_alpha_is_untouched(kind: str) -> None:
+    picture = decode(by_pillow(Image.fromarray(np.dstack([GRAY, RGB[..., 0]]), "LA"), kind))
+    np.testing.assert_array_equal(picture.pixels, GRAY)
     np.testing.assert_array_equal(picture.alpha, RGB[..., 0])
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("channels", [(), (3,), (4,)], ids=["grey", "rgb", "rgba"])
+@pytest.mark.parametrize("channels", [(), (3,), (4,)], ids=["gray", "rgb", "rgba"])
 def test_sixteen_bits_are_exact(suffix: str, channels: tuple[int, ...]) -> None:
     deep = levels(23, 31, *channels, dtype=np.uint16)
     picture = decode(by_opencv(deep, suffix))
@@ -99,14 +99,14 @@ def test_sixteen_bits_are_exact(suffix: str, channels: tuple[int, ...]) -> None:
 
 # Pillow does not read the fourth kind, big-endian with white as zero.
 @pytest.mark.parametrize(("photometric", "order"), [(0, "<"), (1, "<"), (1, ">")])
-def test_deep_grey_tiff_of_either_kind(photometric: int, order: str) -> None:
+def test_deep_gray_tiff_of_either_kind(photometric: int, order: str) -> None:
     deep = levels(23, 31, dtype=np.uint16)
-    picture = decode(_grey_tiff(deep, photometric, order))
+    picture = decode(_gray_tiff(deep, photometric, order))
     np.testing.assert_array_equal(picture.pixels, deep if photometric else ~deep)
 
 
-def _grey_tiff(deep: np.ndarray, photometric: int, order: str) -> bytes:
-    """Write an uncompressed 16-bit grey TIFF by hand (TIFF 6.0, section 3)."""
+def _gray_tiff(deep: np.ndarray, photometric: int, order: str) -> bytes:
+    """Write an uncompressed 16-bit gray TIFF by hand (TIFF 6.0, section 3)."""
     height, width = deep.shape
     entries = [(256, width), (257, height), (258, 16), (259, 1), (262, photometric), (273, 8), (277, 1)]
     entries += [(278, height), (279, deep.nbytes)]
@@ -127,23 +127,23 @@ def test_palettes_and_bilevel() -> None:
     palette = Image.fromarray(RGB).quantize(16)
     np.testing.assert_array_equal(decode(by_pillow(palette, "PNG")).pixels, np.asarray(palette.convert("RGB")))
     np.testing.assert_array_equal(decode(by_pillow(palette, "TIFF")).pixels, np.asarray(palette.convert("RGB")))
-    np.testing.assert_array_equal(decode(by_pillow(GREY > 127, "PNG")).pixels, np.where(GREY > 127, 255, 0))
-    np.testing.assert_array_equal(decode(by_pillow(GREY > 127, "TIFF")).pixels, np.where(GREY > 127, 255, 0))
+    np.testing.assert_array_equal(decode(by_pillow(GRAY > 127, "PNG")).pixels, np.where(GRAY > 127, 255, 0))
+    np.testing.assert_array_equal(decode(by_pillow(GRAY > 127, "TIFF")).pixels, np.where(GRAY > 127, 255, 0))
 
 
 def test_transparency_of_palettes_and_color_keys() -> None:
     palette = Image.fromarray(RGB).quantize(4)
     picture = decode(by_pillow(palette, "PNG", transparency=bytes([0, 100, 255, 255])))
     np.testing.assert_array_equal(picture.alpha, np.array([0, 100, 255, 255])[np.asarray(palette)])
-    picture = decode(by_pillow(GREY, "PNG", transparency=int(GREY[0, 0])))
-    np.testing.assert_array_equal(picture.pixels, GREY)
-    np.testing.assert_array_equal(picture.alpha, np.where(GREY[0, 0] == GREY, 0, 255))
+    picture = decode(by_pillow(GRAY, "PNG", transparency=int(GRAY[0, 0])))
+    np.testing.assert_array_equal(picture.pixels, GRAY)
+    np.testing.assert_array_equal(picture.alpha, np.where(GRAY[0, 0] == GRAY, 0, 255))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(orientation: int, kind: str) -> None:
-    data = with_orientation(smooth_grey(24, 40), orientation, kind)
+    data = with_orientation(smooth_gray(24, 40), orientation, kind)
     header = images.probe(data, max_megapixels=1)
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("L"))
@@ -163,9 +163,9 @@ def test_deep_color_tiff_is_left_to_opencv() -> None:
 
 def test_nonsense_orientation_is_ignored() -> None:
     for exif in (b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff"):
-        data = by_pillow(GREY, "PNG", exif=exif)
-        np.testing.assert_array_equal(decode(data).pixels, GREY)
-    np.testing.assert_array_equal(decode(with_orientation(GREY, 99, "PNG")).pixels, GREY)
+        data = by_pillow(GRAY, "PNG", exif=exif)
+        np.testing.assert_array_equal(decode(data).pixels, GRAY)
+    np.testing.assert_array_equal(decode(with_orientation(GRAY, 99, "PNG")).pixels, GRAY)
 
 
 def test_cmyk_jpeg_shows_its_colors() -> None:
@@ -191,10 +191,10 @@ def test_a_profile_is_converted_to_srgb(kind: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_grey_profile_keeps_the_depth(dtype: type) -> None:
+def test_a_gray_profile_keeps_the_depth(dtype: type) -> None:
     top = np.iinfo(dtype).max
     ramp = np.linspace(0, top, 512).astype(dtype)[None]
-    picture = decode(_png_with_profile(ramp, icc_profile("grey1")))
+    picture = decode(_png_with_profile(ramp, icc_profile("gray1")))
     share = ramp[0] / top
     encoded = np.where(share <= 0.0031308, 12.92 * share, 1.055 * share ** (1 / 2.4) - 0.055)
     assert picture.pixels.dtype == dtype
@@ -219,13 +219,13 @@ def test_deep_color_with_a_profile_is_converted_in_8_bits() -> None:
     assert np.abs(picture.pixels[0, 0] - encoded).max() <= 2
 
 
-@pytest.mark.parametrize("profile", [icc_profile("srgb"), b"garbage", icc_profile("grey1")])
+@pytest.mark.parametrize("profile", [icc_profile("srgb"), b"garbage", icc_profile("gray1")])
 def test_srgb_and_unusable_profiles_change_nothing(profile: bytes) -> None:
     np.testing.assert_array_equal(decode(by_pillow(RGB, "PNG", icc_profile=profile)).pixels, RGB)
 
 
 def test_a_phone_picture_with_a_second_image_inside_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = Image.fromarray(RGB), Image.fromarray(GREY)
+    first, second = Image.fromarray(RGB), Image.fromarray(GRAY)
     data = by_pillow(first, "MPO", save_all=True, append_images=[second])
     monkeypatch.setattr(images, "HEADER_BYTES", 1000)  # Of a real one, the second image is far behind the header.
     assert images.probe(data, max_megapixels=1).format == "JPEG"
@@ -256,10 +256,10 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
 def test_endless_headers_are_not_walked_through(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file full of comments in front of its pixels; the limit is lowered here to keep the file small."""
     monkeypatch.setattr(images, "HEADER_BYTES", 4096)
-    whole = by_pillow(GREY, kind)
+    whole = by_pillow(GRAY, kind)
     comment, place = (png_chunk(b"tEXt", b"a\0b"), 33) if kind == "PNG" else (b"\xff\xfe\0\2", 2)
     few, many = (whole[:place] + comment * count + whole[place:] for count in (9, 5000))
-    assert decode(few).pixels.shape == GREY.shape
+    assert decode(few).pixels.shape == GRAY.shape
     with pytest.raises(BrokenPicture):
         decode(many)
 
@@ -275,7 +275,7 @@ def test_a_side_may_be_too_long() -> None:
 def test_empty_and_foreign_bytes() -> None:
     with pytest.raises(EmptyUpload):
         decode(b"")
-    for data in (b"hello", b"\0" * 100, b"%PDF-1.7 ...", by_pillow(GREY, "GIF"), by_pillow(GREY, "PPM"), b"<svg/>"):
+    for data in (b"hello", b"\0" * 100, b"%PDF-1.7 ...", by_pillow(GRAY, "GIF"), by_pillow(GRAY, "PPM"), b"<svg/>"):
         with pytest.raises(UnsupportedPicture):
             decode(data)
 
@@ -283,7 +283,7 @@ def test_empty_and_foreign_bytes() -> None:
 def test_float_and_32_bit_pixels_are_unsupported() -> None:
     for mode in ("F", "I"):
         with pytest.raises(UnsupportedPicture):
-            decode(by_pillow(Image.fromarray(GREY).convert(mode), "TIFF"))
+            decode(by_pillow(Image.fromarray(GRAY).convert(mode), "TIFF"))
 
 
 WHOLE = {
@@ -347,7 +347,7 @@ def test_jpeg_answers_stand_on_white() -> None:
 
 
 def test_webp_answers_keep_alpha() -> None:
-    rgba = np.dstack([smooth_grey(32, 48)] * 3 + [levels(32, 48)])
+    rgba = np.dstack([smooth_gray(32, 48)] * 3 + [levels(32, 48)])
     pixels = decoded(images.encode(rgba[..., :3], rgba[..., 3], "webp"))
     np.testing.assert_array_equal(pixels[..., 3], rgba[..., 3])
 
@@ -385,6 +385,6 @@ def test_photographs_of_the_test_data_are_read() -> None:
 def test_preparing_lifts_pillows_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(BrokenPicture):
-        decode(by_pillow(GREY, "PNG"))
+        decode(by_pillow(GRAY, "PNG"))
     images.prepare_codecs()
-    assert decode(by_pillow(GREY, "PNG")).pixels.shape == GREY.shape
+    assert decode(by_pillow(GRAY, "PNG")).pixels.shape == GRAY.shape
