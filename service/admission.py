@@ -1,6 +1,7 @@
-"""How much may be worked on at once, counted in pixels, since memory and time follow pixels and not requests.
+"""How much may be worked on at once: counted in pixels, since memory follows them, and in pictures.
 
-First come, first served; the line is bounded, and who does not fit in it is told when to come back.
+More pictures than the threads can be busy with would only all be half done: whoever waits, waits here, before anything
+is decoded. First come, first served; the line is bounded, and who does not fit in it is told when to come back.
 """
 
 import asyncio
@@ -22,16 +23,23 @@ class Admission:
     """Hands out megapixels; to be used from one event loop only."""
 
     def __init__(
-        self, *, max_megapixels: float, max_waiting: int, on_change: Callable[[float, int], None] = lambda *_: None
+        self,
+        *,
+        max_megapixels: float,
+        max_pictures: int,
+        max_waiting: int,
+        on_change: Callable[[float, int], None] = lambda *_: None,
     ) -> None:
         """Start empty.
 
         Args:
             max_megapixels: most megapixels admitted at once; a larger picture is admitted alone.
+            max_pictures: most pictures admitted at once.
             max_waiting: most requests in the line.
             on_change: called with the megapixels admitted and the length of the line, for the metrics.
         """
         self._max_megapixels = max_megapixels
+        self._max_pictures = max_pictures
         self._max_waiting = max_waiting
         self._on_change = on_change
         self._line: deque[tuple[float, asyncio.Future[None]]] = deque()
@@ -98,7 +106,8 @@ class Admission:
             raise
 
     def _fits(self, weight: float) -> bool:
-        return self.admitted == 0 or self.admitted_megapixels + weight <= self._max_megapixels
+        has_room = self.admitted_megapixels + weight <= self._max_megapixels and self.admitted < self._max_pictures
+        return self.admitted == 0 or has_room
 
     def _take(self, weight: float) -> None:
         self.admitted += 1

@@ -100,6 +100,8 @@ class Batcher:
             if self._is_closed:
                 raise Draining()
             if len(self._waiting) >= self._max_queue:
+                self._waiting = deque(entry for entry in self._waiting if not entry.future.cancelled())
+            if len(self._waiting) >= self._max_queue:
                 raise Overloaded("Too many pictures wait for the network.", retry_after_s=1, limit=self._max_queue)
             self._waiting.append(entry)
             self._changed.notify()

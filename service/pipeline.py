@@ -89,11 +89,12 @@ class Pipeline:
         self.batcher = Batcher(
             self.session.run,
             max_batch=max_batch,
-            max_queue=settings.max_queue + max(1, int(settings.max_inflight_megapixels)),
+            max_queue=self.session.threads + 2 * max_batch,
             on_batch=metrics.batch_size.observe,
         )
         self.admission = Admission(
             max_megapixels=settings.max_inflight_megapixels,
+            max_pictures=self.session.threads + 2 * max_batch,  # Every thread busy, one batch running, one ready.
             max_waiting=settings.max_queue,
             on_change=self._count_admitted,
         )

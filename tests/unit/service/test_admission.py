@@ -40,7 +40,10 @@ def test_what_fits_is_admitted_at_once_and_what_does_not_waits_its_turn() -> Non
     async def scene() -> None:
         states: list[tuple[float, int]] = []
         admission = Admission(
-            max_megapixels=10, max_waiting=5, on_change=lambda megapixels, waiting: states.append((megapixels, waiting))
+            max_megapixels=10,
+            max_pictures=99,
+            max_waiting=5,
+            on_change=lambda megapixels, waiting: states.append((megapixels, waiting)),
         )
         first, second = Visitor(admission, 6), Visitor(admission, 4)
         await settle()
@@ -65,9 +68,25 @@ def test_what_fits_is_admitted_at_once_and_what_does_not_waits_its_turn() -> Non
     run(scene)
 
 
+def test_pictures_are_counted_too() -> None:
+    async def scene() -> None:
+        admission = Admission(max_megapixels=10, max_pictures=2, max_waiting=5)
+        visitors = [Visitor(admission, 0.1) for _ in range(3)]
+        await settle()
+        assert [visitor.inside.is_set() for visitor in visitors] == [True, True, False]
+        await visitors[1].go()
+        await settle()
+        assert visitors[2].inside.is_set()
+        for visitor in visitors:
+            await visitor.go()
+        assert (admission.admitted_megapixels, admission.admitted) == (0, 0)
+
+    run(scene)
+
+
 def test_a_picture_larger_than_everything_is_admitted_alone() -> None:
     async def scene() -> None:
-        admission = Admission(max_megapixels=10, max_waiting=5)
+        admission = Admission(max_pictures=99, max_megapixels=10, max_waiting=5)
         huge = Visitor(admission, 500)
         await settle()
         assert huge.inside.is_set()
@@ -84,7 +103,7 @@ def test_a_picture_larger_than_everything_is_admitted_alone() -> None:
 
 def test_a_full_line_refuses_and_says_when_to_come_back() -> None:
     async def scene() -> None:
-        admission = Admission(max_megapixels=1, max_waiting=1)
+        admission = Admission(max_pictures=99, max_megapixels=1, max_waiting=1)
         admission.refuse_when_full()
         holder = Visitor(admission, 1)
         await settle()
@@ -108,7 +127,7 @@ def test_a_full_line_refuses_and_says_when_to_come_back() -> None:
 
 def test_no_line_at_all_refuses_only_when_there_is_no_room() -> None:
     async def scene() -> None:
-        admission = Admission(max_megapixels=1, max_waiting=0)
+        admission = Admission(max_pictures=99, max_megapixels=1, max_waiting=0)
         admission.refuse_when_full()
         holder = Visitor(admission, 1)
         await settle()
@@ -125,7 +144,7 @@ def test_no_line_at_all_refuses_only_when_there_is_no_room() -> None:
 
 def test_retry_after_follows_the_measured_service_time() -> None:
     async def scene() -> None:
-        admission = Admission(max_megapixels=4, max_waiting=1)
+        admission = Admission(max_pictures=99, max_megapixels=4, max_waiting=1)
         slow = Visitor(admission, 4)
         await asyncio.sleep(0.3)
         await slow.go()
@@ -151,7 +170,7 @@ def test_retry_after_follows_the_measured_service_time() -> None:
 
 def test_who_gives_up_in_the_line_lets_the_next_one_in() -> None:
     async def scene() -> None:
-        admission = Admission(max_megapixels=10, max_waiting=5)
+        admission = Admission(max_pictures=99, max_megapixels=10, max_waiting=5)
         holder = Visitor(admission, 6)
         await settle()
         large, small = Visitor(admission, 8), Visitor(admission, 3)
@@ -169,7 +188,7 @@ def test_who_gives_up_in_the_line_lets_the_next_one_in() -> None:
 
 def test_who_is_called_and_gives_up_in_the_same_moment_gives_the_place_back() -> None:
     async def scene() -> None:
-        admission = Admission(max_megapixels=1, max_waiting=5)
+        admission = Admission(max_pictures=99, max_megapixels=1, max_waiting=5)
         holder = Visitor(admission, 1)
         await settle()
         first, second = Visitor(admission, 1), Visitor(admission, 1)
@@ -188,7 +207,7 @@ def test_who_is_called_and_gives_up_in_the_same_moment_gives_the_place_back() ->
 
 def test_an_error_inside_gives_the_place_back() -> None:
     async def scene() -> None:
-        admission = Admission(max_megapixels=1, max_waiting=0)
+        admission = Admission(max_pictures=99, max_megapixels=1, max_waiting=0)
         with pytest.raises(RuntimeError):
             async with admission.admit(1):
                 raise RuntimeError
