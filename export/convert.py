@@ -23,6 +23,7 @@ from chroma.bins import Q
 from export import BackendError, ConversionError
 from export.simplify import simplify
 from training import color_ops
+from training.model import HEADS
 from training.prediction import Decoder
 
 OPSET: Final = 17
@@ -80,11 +81,10 @@ def network_graph(model: keras.Model) -> GraphProto:
         ConversionError: tf2onnx fails.
     """
     require_tensorflow()
-    heads = (signature.AB, signature.AB_LOGITS, signature.SCENE_LOGITS)
 
     def run(lightness: Any) -> dict[str, Any]:
         outputs = model(lightness, training=False)
-        return {name: outputs[name] for name in heads}
+        return {name: outputs[name] for name in HEADS}
 
     return _convert(run, {signature.LIGHTNESS: (None, None, None, 1)})
 

@@ -5,29 +5,20 @@ takes), the inference, and `finish` (heads -> ab -> RGB at full size). `colorize
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
 from chroma.bins import load_centers
 from chroma.compose import Enlargement, compose_u8, compose_u16
-from chroma.decoding import Knobs, argmax_ab, fuse
+from chroma.decoding import Knobs
 from chroma.framing import network_size, resize_lightness
 from chroma.lab import gray_to_lightness, rgb_to_lightness, rgb_u8_to_lightness
-from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
+from chroma.modes import MODE_OUTPUTS, Mode, outputs_to_ab
+from chroma.signature import SCENE_LOGITS, Stamp
 from service.images import Picture
 from service.session import Heads, Query, Session
-
-Mode = Literal["annealed", "regression", "fused", "argmax"]
-MODES: Final[tuple[Mode, ...]] = get_args(Mode)
-MODE_OUTPUTS: Final[dict[Mode, tuple[str, ...]]] = {
-    "annealed": (AB_DECODED,),
-    "regression": (AB,),
-    "fused": (AB_DECODED, AB, SPREAD),
-    "argmax": (AB_LOGITS,),
-}
-"""The heads that each mode reads; fetching no more keeps 5 MB of logits a picture inside the graph."""
 
 STRIP_PIXELS: Final = 1 << 20
 """Pixels whose L is computed at a time: temporaries stay small beside the picture."""
@@ -122,20 +113,10 @@ def finish(prepared: Prepared, heads: Heads, stamp: Stamp, *, workers: int = 1) 
     Returns:
         The picture in color; its L is that of the question.
     """
-    ab = _ab(heads, prepared.options.mode, prepared.query.knobs.gain)
+    ab = outputs_to_ab(heads, prepared.options.mode, centers=load_centers(), gain=prepared.query.knobs.gain)
     compose = compose_u16 if prepared.is_deep else compose_u8
     rgb = compose(prepared.L, ab, enlargement=prepared.options.enlargement, workers=workers)
     return Colored(rgb, stamp.scenes[int(heads[SCENE_LOGITS].argmax())])
-
-
-def _ab(heads: Heads, mode: Mode, gain: float) -> Float[np.ndarray, "h w 2"]:
-    if mode == "annealed":
-        return heads[AB_DECODED]
-    if mode == "regression":
-        return heads[AB] * np.float32(gain)
-    if mode == "fused":
-        return fuse(heads[AB_DECODED], heads[AB] * np.float32(gain), heads[SPREAD])
-    return argmax_ab(heads[AB_LOGITS], load_centers()) * np.float32(gain)
 
 
 def _lightness(picture: Picture) -> Float[np.ndarray, "H W 1"]:

@@ -9,7 +9,7 @@ OpenCV decodes and encodes the rest, several times faster.
 
 import io
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, cast
 
 import cv2
 import numpy as np
@@ -50,7 +50,6 @@ TIFF_PHOTOMETRIC: Final = 262
 EXIF_ORIENTATION: Final = 0x0112
 
 OutputFormat = Literal["png", "jpeg", "webp"]
-OUTPUT_FORMATS: Final[tuple[OutputFormat, ...]] = get_args(OutputFormat)
 MEDIA_TYPES: Final[dict[OutputFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 Pixels = Shaped[np.ndarray, "H W *channels"]

@@ -6,8 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chroma.compose import Enlargement
 from chroma.decoding import MIN_TEMPERATURE
+from chroma.modes import Mode
 from chroma.signature import SIZE_MULTIPLE
-from service.colorizer import Mode, Options
+from service.colorizer import Options
 from service.images import OutputFormat
 
 MAX_TEMPERATURE = 10.0

@@ -1,19 +1,16 @@
-"""A trained network on whole pictures, exactly as the service runs it: same framing, same decode, same compose."""
+"""A trained network on whole pictures, exactly as the service runs it: same framing, same decode."""
 
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Final
 
 import keras
 import numpy as np
 
 from chroma import decoding, signature
-from chroma.compose import compose_u8
 from chroma.decoding import Knobs, VividnessCurve
 from chroma.framing import network_size, resize_lightness
+from chroma.modes import MODE_OUTPUTS, Mode, outputs_to_ab
 from chroma.prior import rebalancing_weights, smooth_prior
-
-Mode = Literal["annealed", "regression", "fused", "argmax"]
-MODES: Final[tuple[Mode, ...]] = get_args(Mode)
 
 CURVE: Final = VividnessCurve(
     (
@@ -48,29 +45,19 @@ class Decoder:
 
         Args:
             heads: ab_logits (N, h, w, Q) and ab (N, h, w, 2).
-            mode: which decoder.
+            mode: see `chroma.modes`.
             knobs: temperature, tau, cap, gain; argmax and regression take the gain alone.
 
         Returns:
             ab in Lab units, float32, (N, h, w, 2).
         """
-        logits, regressed = heads[signature.AB_LOGITS], np.asarray(heads[signature.AB] * np.float32(knobs.gain))
-        if mode == "argmax":
-            return np.asarray(decoding.argmax_ab(logits, self.centers) * np.float32(knobs.gain))
-        if mode == "regression":
-            return regressed
-        decoded = decoding.decode(
-            logits,
-            self.centers,
-            self.log_weights,
-            temperature=knobs.temperature,
-            tau=knobs.tau,
-            cap=knobs.cap,
-            gain=knobs.gain,
-        )
-        if mode == "fused":
-            return decoding.fuse(decoded, regressed, decoding.posterior_spread(logits, self.centers))
-        return decoded
+        outputs, logits = dict(heads), heads[signature.AB_LOGITS]
+        # The exported graph gives these two itself.
+        if signature.AB_DECODED in MODE_OUTPUTS[mode]:
+            outputs[signature.AB_DECODED] = decoding.decode(logits, self.centers, self.log_weights, **asdict(knobs))
+        if signature.SPREAD in MODE_OUTPUTS[mode]:
+            outputs[signature.SPREAD] = decoding.posterior_spread(logits, self.centers)
+        return outputs_to_ab(outputs, mode, centers=self.centers, gain=knobs.gain)
 
 
 def predict_heads(model: keras.Model, lightness: np.ndarray) -> dict[str, np.ndarray]:
@@ -100,8 +87,3 @@ def predict_picture(model: keras.Model, L: np.ndarray, size: int) -> dict[str, n
     """
     small = resize_lightness(L, network_size(L.shape[0], L.shape[1], size))
     return predict_heads(model, small[None])
-
-
-def colorize_lightness(L: np.ndarray, ab: np.ndarray) -> np.ndarray:
-    """Put a small ab (h, w, 2), Lab units, on L (H, W, 1); return RGB, uint8, (H, W, 3)."""
-    return compose_u8(L, ab)

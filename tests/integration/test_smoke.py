@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from chroma.compose import compose_u8
 from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
+from chroma.modes import MODES
 from tests.unit.training.pictures import encode, landscape, write_shards
-from training.prediction import colorize_lightness, predict_picture
+from training.prediction import predict_picture
 from training.run import open_run
 
 pytestmark = [pytest.mark.training, pytest.mark.smoke]
 
 ROOT = Path(__file__).parents[2]
-MODES = ("annealed", "regression", "fused", "argmax")
 
 
 def command(module: str, *arguments: Any) -> str:
@@ -97,7 +98,7 @@ def test_the_service_gives_what_training_would_show(
     run = open_run(run_folder)
     ab = run.decoder().ab(heads, mode, run.curve.at(vividness))[0]
     served = answer_to(client, grey, mode=mode, vividness=vividness)
-    assert np.abs(served.astype(int) - colorize_lightness(gray_to_lightness(grey), ab)).max() <= 1
+    assert np.abs(served.astype(int) - compose_u8(gray_to_lightness(grey), ab)).max() <= 1
 
 
 def test_the_service_names_the_run(client: TestClient, run_folder: Path) -> None:

@@ -10,9 +10,10 @@ from chroma.compose import compose_u8
 from chroma.decoding import argmax_ab, fuse
 from chroma.framing import network_size, resize_lightness
 from chroma.lab import gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
+from chroma.modes import MODES, Mode
 from chroma.signature import OUTPUT_NAMES
 from service import colorizer
-from service.colorizer import MODES, Options, colorize, finish, knobs_of, prepare
+from service.colorizer import Options, colorize, finish, knobs_of, prepare
 from service.images import Picture
 from service.session import Query, Session
 from tests import onnx_factory
@@ -21,7 +22,7 @@ from tests.pictures import levels, smooth_gray
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 7), (17, 3000), (3000, 17), (33, 63), (257, 255)])
 @pytest.mark.parametrize("mode", MODES)
-def test_any_size_keeps_its_size(session: Session, size: tuple[int, int], mode: colorizer.Mode) -> None:
+def test_any_size_keeps_its_size(session: Session, size: tuple[int, int], mode: Mode) -> None:
     colored = colorize(Picture(smooth_gray(*size)), Options(mode=mode), session)
     assert colored.rgb.shape == (*size, 3)
     assert colored.rgb.dtype == np.uint8
@@ -29,7 +30,7 @@ def test_any_size_keeps_its_size(session: Session, size: tuple[int, int], mode: 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vividness", [0.0, 0.5, 1.0])
-def test_lightness_is_that_of_the_question(session: Session, mode: colorizer.Mode, vividness: float) -> None:
+def test_lightness_is_that_of_the_question(session: Session, mode: Mode, vividness: float) -> None:
     gray = smooth_gray(120, 160)
     rgb = colorize(Picture(gray), Options(mode=mode, vividness=vividness), session).rgb
     change = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(gray))

@@ -5,12 +5,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from chroma import decoding
 from chroma.bins import load_centers
-from chroma.compose import compose_u8
 from chroma.decoding import Knobs
 from chroma.framing import network_size
+from chroma.modes import MODES
 from chroma.prior import rebalancing_weights, smooth_prior
 from training.model import build_model
-from training.prediction import CURVE, MODES, Decoder, colorize_lightness, predict_heads, predict_picture
+from training.prediction import CURVE, Decoder, predict_heads, predict_picture
 from training.recipes import load_recipe
 
 pytestmark = pytest.mark.training
@@ -83,10 +83,3 @@ def test_a_picture_of_any_size_is_framed_as_the_service_does(model: keras.Model,
     got = predict_picture(model, L, 64)
     height, width = network_size(*shape, 64)
     assert got["ab"].shape == (1, height // 4, width // 4, 2)
-    assert colorize_lightness(L, got["ab"][0]).shape == (*shape, 3)
-
-
-def test_coloring_is_composition() -> None:
-    L = np.random.default_rng(4).uniform(20, 80, (40, 30, 1)).astype(np.float32)
-    ab = np.random.default_rng(5).uniform(-30, 30, (10, 8, 2)).astype(np.float32)
-    assert_array_equal(colorize_lightness(L, ab), compose_u8(L, ab))
