@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from chroma.bins import Q
 from training import RecipeError
 
 
@@ -51,7 +52,11 @@ class DataConfig:
         _require(0 < self.smallest_crop <= 1, f"smallest_crop must be in (0, 1], is {self.smallest_crop}")
         _require(0 <= self.crop_probability <= 1, f"crop_probability must be in [0, 1], is {self.crop_probability}")
         _require(0 <= self.contrast < 1, f"contrast must be in [0, 1), is {self.contrast}")
+        lowest = min(self.offset, self.noise, self.blur_px, self.gray_chroma)
+        _require(lowest >= 0, "offset, noise, blur_px and gray_chroma must not be negative")
+        _require(all(times >= 1 for _, times in self.repeat), "repeat shows a data set at least once")
         _require(self.validation_pictures > 0, "validation_pictures must be at least 1")
+        _require(self.prior_pictures > 0, "prior_pictures must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ class ModelConfig:
             len(self.decoder_channels) == levels,
             f"decoder_channels needs {levels} entries for this encoder, has {len(self.decoder_channels)}",
         )
+        _require(self.frozen_stages >= 0, "frozen_stages must not be negative")
         _require(0 <= self.dropout < 1, f"dropout must be in [0, 1), is {self.dropout}")
 
 
@@ -100,16 +106,16 @@ class LossConfig:
     """One loss a head, and their weights in the sum.
 
     Attributes:
-        neighbors: k nearest bins of the soft encoding.
-        sigma: width of the soft encoding's Gaussian, Lab units.
+        neighbors: k nearest bins of the soft encoding, 1 to 313.
+        sigma: width of the soft encoding's Gaussian, Lab units, > 0.
         ties: which bins win among equally near ones, see `chroma.soft_encoding.build_table`.
-        ab_logits: weight of the soft-encoding cross-entropy.
-        ab: weight of the regression loss.
-        scene_logits: weight of the scene cross-entropy.
+        ab_logits: weight of the soft-encoding cross-entropy, >= 0.
+        ab: weight of the regression loss, >= 0.
+        scene_logits: weight of the scene cross-entropy, >= 0.
         label_smoothing: of the scene labels, [0, 1).
         rebalance: weigh pixels by how rare their color is (the original behavior; the cause of the red noise).
         rebalance_lambda: share of the uniform distribution in the rebalancing weight, [0, 1].
-        rebalance_alpha: exponent of the rebalancing weight.
+        rebalance_alpha: exponent of the rebalancing weight, >= 0.
     """
 
     neighbors: int = 10
@@ -129,6 +135,10 @@ class LossConfig:
         Raises:
             RecipeError: an option out of range.
         """
+        _require(1 <= self.neighbors <= Q, f"neighbors must be in [1, {Q}], is {self.neighbors}")
+        _require(self.sigma > 0, f"sigma must be positive, is {self.sigma}")
+        _require(0 <= self.rebalance_lambda <= 1, f"rebalance_lambda must be in [0, 1], is {self.rebalance_lambda}")
+        _require(self.rebalance_alpha >= 0, f"rebalance_alpha must not be negative, is {self.rebalance_alpha}")
         _require(min(self.ab_logits, self.ab, self.scene_logits) >= 0, "loss weights must not be negative")
         _require(0 <= self.label_smoothing < 1, f"label_smoothing must be in [0, 1), is {self.label_smoothing}")
         _require(self.ties == "lowest_index" or self.neighbors == 5, "the ball tree's ties are stored for 5 neighbors")
@@ -140,10 +150,10 @@ class OptimizerConfig:
 
     Attributes:
         learning_rate: peak, for the decoder and the heads.
-        encoder_factor: the encoder learns at this share of the learning rate.
-        weight_decay: decoupled, on kernels only, times the learning rate.
-        beta_1: decay of the gradient's mean.
-        beta_2: decay of the squared gradient's mean.
+        encoder_factor: the encoder learns at this share of the learning rate, >= 0.
+        weight_decay: decoupled, on kernels only, times the learning rate, >= 0.
+        beta_1: decay of the gradient's mean, [0, 1).
+        beta_2: decay of the squared gradient's mean, [0, 1).
         clip_norm: global norm of the gradient is clipped to this.
         schedule: how the learning rate goes down.
         warmup: share of the run in which the learning rate rises from 0, [0, 1).
@@ -167,6 +177,10 @@ class OptimizerConfig:
             RecipeError: an option out of range.
         """
         _require(self.learning_rate > 0 and self.clip_norm > 0, "learning_rate and clip_norm must be positive")
+        _require(
+            self.encoder_factor >= 0 and self.weight_decay >= 0, "encoder_factor and weight_decay must not be negative"
+        )
+        _require(0 <= self.beta_1 < 1 and 0 <= self.beta_2 < 1, "beta_1 and beta_2 must be in [0, 1)")
         _require(0 <= self.warmup < 1 and 0 <= self.ema < 1, "warmup and ema must be in [0, 1)")
 
 

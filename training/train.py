@@ -107,11 +107,14 @@ def train(
         recipe = replace(recipe, epochs=options.epochs)
     cv2.setNumThreads(1)
     seed_everything(recipe)
+    # Before there is a run folder: a mistyped path leaves nothing behind.
+    photographs = open_photographs(options.data, scenes=recipe.data.scenes)
+    chosen = photographs.split("train", repeat=dict(recipe.data.repeat))
+    validation = _evenly(photographs.split("val"), recipe.data.validation_pictures)
+
     options.folder.mkdir(parents=True, exist_ok=True)
     (options.folder / run.PREVIEWS).mkdir(exist_ok=True)
     _claim(options.folder, recipe)
-
-    photographs = open_photographs(options.data, scenes=recipe.data.scenes)
     _note_photographs(options.folder, photographs)
     prior = _load_or_count_prior(photographs, recipe, options)
     smoothed = smooth_prior(prior, load_centers())
@@ -121,15 +124,15 @@ def train(
     compile_model(model, build_optimizer(recipe.optimizer), recipe.loss, smoothed)
     model.optimizer.build(model.trainable_variables)
 
-    chosen = photographs.split("train", repeat=dict(recipe.data.repeat))
     maker = BatchMaker(photographs, chosen, recipe.data, batch_size=recipe.batch_size, seed=recipe.seed)
+    validator = BatchMaker(photographs, validation, recipe.data, batch_size=recipe.batch_size, seed=None)
     state = load_checkpoint(options.folder, model, recipe.digest())
     if state is None:
         state = RunState(0, 0.0, recipe.digest(), math.inf)
         _remove_results(options.folder)
     else:
         log.info("going on at step %d", state.step)
-    loop = _Loop(recipe, options, model, maker, photographs, Decoder.of_prior(prior, load_centers()), smoothed, state)
+    loop = _Loop(recipe, options, model, maker, validator, Decoder.of_prior(prior, load_centers()), smoothed, state)
     loop.run(watch or (lambda _: None), report or (lambda _: None))
     log.info("weights %s", weights_digest(model))
     return options.folder
@@ -160,15 +163,14 @@ class _Loop:
         options: Options,
         model: keras.Model,
         maker: BatchMaker,
-        photographs: PhotographSet,
+        validation: BatchMaker,
         decoder: Decoder,
         smoothed_prior: np.ndarray,
         state: RunState,
     ) -> None:
-        self.recipe, self.options, self.model, self.maker, self.decoder = recipe, options, model, maker, decoder
+        self.recipe, self.options, self.model, self.decoder = recipe, options, model, decoder
+        self.maker, self.validation = maker, validation
         self.smoothed_prior = smoothed_prior
-        validation = _evenly(photographs.split("val"), recipe.data.validation_pictures)
-        self.validation = BatchMaker(photographs, validation, recipe.data, batch_size=recipe.batch_size, seed=None)
         self.table = build_table(
             load_centers(), k=recipe.loss.neighbors, sigma=recipe.loss.sigma, ties=recipe.loss.ties
         )

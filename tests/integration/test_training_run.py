@@ -240,9 +240,17 @@ def test_a_validation_without_color_ends_with_weights_and_unknown_scores(tmp_pat
     assert heads[signature.SCENE_LOGITS].shape == (1, 1)
 
 
-def test_without_photographs_nothing_starts(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
-        train(RECIPE, Options(tmp_path / "nowhere", tmp_path / "run"))
+def test_without_photographs_nothing_starts_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    no_validation = write_shards(tmp_path / "no_validation", train=2, val=0)
+    for data, reason in (
+        (tmp_path / "nowhere", "no such folder"),
+        (tmp_path / "empty", "no photographs in"),
+        (no_validation, "no photographs in the val split"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            train(RECIPE, Options(data, tmp_path / "run"))
+        assert not (tmp_path / "run").exists()
 
 
 def test_training_learns(tmp_path: Path) -> None:
