@@ -68,12 +68,15 @@ def evaluate(
     pictures: Annotated[Path, typer.Option("--pictures", help="Folder of color photographs to score on.")],
     out: Annotated[Path | None, typer.Option(help="Also write the colorized pictures here.")] = None,
     size: Annotated[int | None, typer.Option(min=32, help="Inference size; default the recipe's.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Also put the table into this model card.")] = None,
 ) -> None:
     """Score a run on color photographs at 256x256; writes evaluation.json and prints the table."""
-    from training.evaluate import evaluate_run, table_markdown
+    from training.evaluate import evaluate_run, table_markdown, update_card
 
     report = evaluate_run(run_folder, pictures, out=out, size=size)
     typer.echo(table_markdown(report))
+    if card is not None:
+        update_card(card, report)
 
 
 class Display:

@@ -49,6 +49,8 @@ COLUMNS: Final = (
     ("lightness_error_p99", "p99 dL", "{:.2f}"),
 )
 """Scores by name, their heading, and how they are printed; shares are in percent."""
+CARD_START: Final = "<!-- scores: start, written by photochrom-train evaluate -->"
+CARD_END: Final = "<!-- scores: end -->"
 
 
 @dataclass(frozen=True)
@@ -223,3 +225,29 @@ def table_markdown(report: dict[str, Any]) -> str:
     for name, row in report["rows"].items():
         lines.append(f"| {name} | " + " | ".join(form.format(row[key]) for key, _, form in COLUMNS) + " |")
     return "\n".join(lines) + "\n"
+
+
+def update_card(card: Path, report: dict[str, Any]) -> None:
+    """Replace what stands between the two score marks of a model card by the report: its table and its failures.
+
+    Args:
+        card: Markdown file that holds both marks, each on a line of its own.
+        report: from `evaluate_run`.
+
+    Raises:
+        DataError: the card cannot be read, or lacks a mark.
+    """
+    try:
+        head, rest = card.read_text(encoding="utf-8").split(CARD_START)
+        _, tail = rest.split(CARD_END)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{card} must be a file that holds the lines {CARD_START} and {CARD_END}") from error
+    worst = ", ".join(f"{picture['name']} ({picture['gain_db']:+.1f} dB)" for picture in report["worst"])
+    failures = (
+        f"{report['worse_than_gray']:.0%} of the photographs score below grey at the default setting. "
+        f"The {len(report['worst'])} worst, against doing nothing: {worst}."
+    )
+    text = f"{head}{CARD_START}\n{table_markdown(report)}\n{failures}\n{CARD_END}{tail}"
+    partial = card.with_name(card.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, card)
