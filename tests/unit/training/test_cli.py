@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.training.pictures import write_folder
 from training import cli
-from training.recipes import recipe_names
+from training.recipes import load_recipe, recipe_names
 
 pytestmark = pytest.mark.training
 
@@ -50,8 +50,8 @@ def test_a_run_folder_of_another_recipe_is_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     data, folder = str(write_folder(tmp_path / "data", 2)), tmp_path / "run"
-    assert run(monkeypatch, "run", "tiny", "--data", str(tmp_path / "nowhere"), "--run", str(folder)) == 1
-    capsys.readouterr()
+    folder.mkdir()
+    (folder / "recipe.json").write_text(load_recipe("tiny").to_json())
     assert run(monkeypatch, "run", "tiny", "--data", data, "--run", str(folder), "--epochs", "5") == 1
     assert capsys.readouterr().err.splitlines() == [
         f"RecipeError: {folder} holds a run of another recipe: use another --run folder"
