@@ -19,7 +19,7 @@ RGB_TO_XYZ: Final = np.array(
 )
 """Linear sRGB -> CIE XYZ with Y = 1 for white (Lindbloom, from the primaries of IEC 61966-2-1)."""
 WHITE: Final = RGB_TO_XYZ.sum(axis=1)
-"""XYZ of the D65 white: what (1, 1, 1) maps to, so that greys have a = b = 0 exactly."""
+"""XYZ of the D65 white: what (1, 1, 1) maps to, so that grays have a = b = 0 exactly."""
 _TO_F_INPUT: Final = (RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)
 _FROM_F_OUTPUT: Final = np.linalg.inv(RGB_TO_XYZ / WHITE[:, None]).astype(np.float32)
 EPSILON: Final = 216 / 24389
@@ -96,7 +96,7 @@ def rgb_u8_to_lightness(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarr
 
 
 def gray_to_lightness(gray: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 1"]:
-    """Return CIE L of sRGB-encoded grey values.
+    """Return CIE L of sRGB-encoded gray values.
 
     Args:
         gray: uint8, uint16, or float in [0, 1]; shape (...).

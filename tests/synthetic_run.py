@@ -9,7 +9,7 @@ from chroma.bins import load_centers
 
 
 def make_prior() -> np.ndarray:
-    """Return a prior as uneven as a real one: most mass near grey, many bins empty; float64, (313,)."""
+    """Return a prior as uneven as a real one: most mass near gray, many bins empty; float64, (313,)."""
     centers = load_centers().astype(np.float64)
     prior = np.exp(-np.square(centers).sum(axis=1) / (2 * 20.0**2))
     prior[::7] = 0

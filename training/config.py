@@ -22,7 +22,7 @@ class DataConfig:
         offset: L is shifted by up to this much, Lab units.
         noise: largest standard deviation of noise added to L, Lab units (a quarter of the samples get some).
         blur_px: largest sigma of a Gaussian blur on L, px (a quarter of the samples get some).
-        gray_chroma: a picture whose |a| and |b| never exceed this is grey and carries no color loss, Lab units.
+        gray_chroma: a picture whose |a| and |b| never exceed this is gray and carries no color loss, Lab units.
         scenes: which label column is the scene head's target.
         repeat: (data set name, times) pairs: those photographs appear several times an epoch.
         validation_pictures: how many validation photographs are scored after each epoch.

@@ -88,7 +88,7 @@ def render(rgb_u8: np.ndarray, config: DataConfig, rng: np.random.Generator | No
         rng: source of the augmentation; None gives the centered square, unaltered (validation).
 
     Returns:
-        (lightness, ab): float32, (S, S, 1) in [0, 100], and (S/4, S/4, 3): a, b and weight (0 for a grey picture).
+        (lightness, ab): float32, (S, S, 1) in [0, 100], and (S/4, S/4, 3): a, b and weight (0 for a gray picture).
     """
     height, width = rgb_u8.shape[:2]
     side, top, left = min(height, width), (height - min(height, width)) // 2, (width - min(height, width)) // 2
@@ -133,7 +133,7 @@ class BatchMaker:
     """Makes any batch of a split by its number.
 
     Attributes:
-        refused: photographs that could not be read, with the reason; they count as grey pictures (weight 0).
+        refused: photographs that could not be read, with the reason; they count as gray pictures (weight 0).
     """
 
     def __init__(
@@ -227,11 +227,11 @@ def count_prior(
 ) -> np.ndarray:
     """Count how often each bin occurs in the training split, on the very targets the network sees.
 
-    Grey pictures do not count, as they do not train.
+    Gray pictures do not count, as they do not train.
 
     Args:
         photographs: the data set.
-        config: crop, grey limit, and how many photographs to count.
+        config: crop, gray limit, and how many photographs to count.
         centers: bin centers in Lab units, (Q, 2).
         workers: threads.
         batch_size: photographs decoded at once.
@@ -251,5 +251,5 @@ def count_prior(
     for batch in stream(maker, 0, maker.steps_per_epoch, workers=workers):
         counts += count_bins(batch.ab[batch.ab[..., 2] > 0][:, :2], centers)
     if not counts.any():
-        raise DataError("the training photographs are all grey: there is no color to learn")
+        raise DataError("the training photographs are all gray: there is no color to learn")
     return counts / counts.sum()

@@ -52,7 +52,7 @@ def build_encoder(config: ModelConfig, lightness: Any) -> Features:
 def load_pretrained(model: keras.Model) -> None:
     """Put the ImageNet weights into a model with the `efficientnet_lite2` encoder.
 
-    The published stem reads three equal channels of a grey picture; their kernels are summed to read one.
+    The published stem reads three equal channels of a gray picture; their kernels are summed to read one.
 
     Raises:
         RecipeError: the weights' package is missing or another version.

@@ -33,7 +33,11 @@ from training.run import EVALUATION, Run, open_run
 log = logging.getLogger(__name__)
 
 SIDE_PX: Final = 256
+"""Pictures are judged at this side, px."""
 WORST: Final = 10
+"""How many of the worst pictures a report names."""
+DO_NOTHING: Final = "do nothing (gray)"
+"""The row that leaves every picture as it is."""
 COLUMNS: Final = (
     ("psnr", "PSNR dB", "{:.2f}"),
     ("ab_error", "ab error", "{:.1f}"),
@@ -133,7 +137,7 @@ def evaluate_run(
     Args:
         folder: run folder.
         pictures: folder of color photographs.
-        out: where to put each photograph as one PNG: grey, calm, default, vivid, truth; None for nowhere.
+        out: where to put each photograph as one PNG: gray, calm, default, vivid, truth; None for nowhere.
         size: inference size, px; None for the recipe's.
         weights: file in the run folder; None for the best.
 
@@ -159,13 +163,13 @@ def score(model: keras.Model, run: Run, pictures: Path, *, size: int, out: Path 
         DataError: no such folder, or no color photograph in it.
     """
     ways = ways_to_decode(run)
-    tallies = {"do nothing (grey)": Tally()} | {way.name: Tally() for way in ways}
+    tallies = {DO_NOTHING: Tally()} | {way.name: Tally() for way in ways}
     colorfulness, variation, names = [], [], []
     for name, truth_u8 in squashed_photographs(pictures):
         truth_lab = rgb_u8_to_lab(truth_u8)
         L = np.ascontiguousarray(truth_lab[..., :1])
         heads = predict_picture(model, L, size)
-        answers = {"do nothing (grey)": compose_u8(L, np.zeros((1, 1, 2), np.float32))}
+        answers = {DO_NOTHING: compose_u8(L, np.zeros((1, 1, 2), np.float32))}
         answers |= {way.name: compose_u8(L, way.decoder.ab(heads, way.mode, way.knobs)[0]) for way in ways}
         for way_name, rgb_u8 in answers.items():
             tallies[way_name].add(rgb_u8, truth_u8, truth_lab)
@@ -179,7 +183,7 @@ def score(model: keras.Model, run: Run, pictures: Path, *, size: int, out: Path 
     if not names:
         raise DataError(f"no color photographs in {pictures}")
     default = [picture["psnr"] for picture in tallies[ways[1].name].scores]
-    gray = [picture["psnr"] for picture in tallies["do nothing (grey)"].scores]
+    gray = [picture["psnr"] for picture in tallies[DO_NOTHING].scores]
     order = np.argsort(np.subtract(default, gray))[:WORST]
     return {
         "protocol": f"{len(names)} photographs squashed to {SIDE_PX}x{SIDE_PX}, true L, network input {size} px",
@@ -244,7 +248,7 @@ def update_card(card: Path, report: dict[str, Any]) -> None:
         raise DataError(f"{card} must be a file that holds the lines {CARD_START} and {CARD_END}") from error
     worst = ", ".join(f"{picture['name']} ({picture['gain_db']:+.1f} dB)" for picture in report["worst"])
     failures = (
-        f"{report['worse_than_gray']:.0%} of the photographs score below grey at the default setting. "
+        f"{report['worse_than_gray']:.0%} of the photographs score below gray at the default setting. "
         f"The {len(report['worst'])} worst, against doing nothing: {worst}."
     )
     text = f"{head}{CARD_START}\n{table_markdown(report)}\n{failures}\n{CARD_END}{tail}"

@@ -1,7 +1,7 @@
 """One loss a head. Each takes (y_true, y_pred) and returns one value a picture; targets carry their own weights.
 
 Targets, float32:
-    ab_logits, ab   (batch, h, w, 3): a, b in Lab units, and the pixel's weight (0 for grey pictures)
+    ab_logits, ab   (batch, h, w, 3): a, b in Lab units, and the pixel's weight (0 for gray pictures)
     scene_logits    (batch, 1): class index, or -1 where the scene is unknown
 
 A picture's value is scaled so that the batch mean is the mean over weighted pixels (or known scenes), not over all.

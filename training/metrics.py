@@ -1,7 +1,7 @@
 """What is watched in validation, each figure beside the rows of two colorizers that learn nothing.
 
 The majority row always answers the training prior: its most frequent bin for top-1, its distribution for KL. The
-do-nothing row answers grey (ab = 0). Accuracy means little without them: raw top-1 stays near the majority rate while
+do-nothing row answers gray (ab = 0). Accuracy means little without them: raw top-1 stays near the majority rate while
 everything else improves.
 """
 
@@ -21,7 +21,7 @@ _TIE: Final = 1e-9
 
 @dataclass
 class ColorScores:
-    """Running sums over validation pixels; grey pictures do not count.
+    """Running sums over validation pixels; gray pictures do not count.
 
     Attributes:
         table: soft encoding of the targets.

@@ -10,7 +10,7 @@ from chroma.compose import compose_u8
 from training.data import Batch
 from training.prediction import CURVE, Decoder, predict_heads
 
-COLUMNS = ("grey", "argmax", "calm", "default", "vivid", "truth")
+COLUMNS = ("gray", "argmax", "calm", "default", "vivid", "truth")
 """The grid's columns, left to right."""
 
 

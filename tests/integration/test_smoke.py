@@ -58,33 +58,33 @@ def client(run_folder: Path) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="module")
-def grey() -> np.ndarray:
-    """A grey picture, (90, 131), uint8: no side fits the network."""
+def gray() -> np.ndarray:
+    """A gray picture, (90, 131), uint8: no side fits the network."""
     return np.asarray(cv2.cvtColor(landscape(99, 90, 131), cv2.COLOR_RGB2GRAY))
 
 
 @pytest.fixture(scope="module")
-def heads(run_folder: Path, grey: np.ndarray) -> dict[str, np.ndarray]:
-    """What the network answers to the grey picture under Keras."""
+def heads(run_folder: Path, gray: np.ndarray) -> dict[str, np.ndarray]:
+    """What the network answers to the gray picture under Keras."""
     run = open_run(run_folder)
-    return predict_picture(run.load_model(), gray_to_lightness(grey), run.recipe.size)
+    return predict_picture(run.load_model(), gray_to_lightness(gray), run.recipe.size)
 
 
-def answer_to(client: TestClient, grey: np.ndarray, **query: Any) -> np.ndarray:
-    """Post a grey PNG; return the answered picture, RGB."""
-    answer = client.post("/colorize", params=query, files={"image": ("old.png", encode(grey[..., None], ".png"))})
+def answer_to(client: TestClient, gray: np.ndarray, **query: Any) -> np.ndarray:
+    """Post a gray PNG; return the answered picture, RGB."""
+    answer = client.post("/colorize", params=query, files={"image": ("old.png", encode(gray[..., None], ".png"))})
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "image/png"
     bgr = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert bgr.shape == (*grey.shape, 3)
+    assert bgr.shape == (*gray.shape, 3)
     return np.ascontiguousarray(bgr[..., ::-1])
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_grey_png_comes_back_in_color_with_its_lightness(client: TestClient, grey: np.ndarray, mode: str) -> None:
-    rgb = answer_to(client, grey, mode=mode, vividness=1)
+def test_a_gray_png_comes_back_in_color_with_its_lightness(client: TestClient, gray: np.ndarray, mode: str) -> None:
+    rgb = answer_to(client, gray, mode=mode, vividness=1)
     assert np.ptp(rgb.astype(int), axis=-1).mean() > 1
-    error = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(grey))
+    error = np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(gray))
     assert error.mean() <= 0.3
     assert np.percentile(error, 99) <= 1
 
@@ -92,13 +92,13 @@ def test_a_grey_png_comes_back_in_color_with_its_lightness(client: TestClient, g
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("vividness", [0.0, 0.5])
 def test_the_service_gives_what_training_would_show(
-    client: TestClient, run_folder: Path, grey: np.ndarray, heads: dict[str, np.ndarray], mode: Any, vividness: float
+    client: TestClient, run_folder: Path, gray: np.ndarray, heads: dict[str, np.ndarray], mode: Any, vividness: float
 ) -> None:
     """Keras and the exported graph, decode in NumPy and decode in the graph: one picture."""
     run = open_run(run_folder)
     ab = run.decoder().ab(heads, mode, run.curve.at(vividness))[0]
-    served = answer_to(client, grey, mode=mode, vividness=vividness)
-    assert np.abs(served.astype(int) - compose_u8(gray_to_lightness(grey), ab)).max() <= 1
+    served = answer_to(client, gray, mode=mode, vividness=vividness)
+    assert np.abs(served.astype(int) - compose_u8(gray_to_lightness(gray), ab)).max() <= 1
 
 
 def test_the_service_names_the_run(client: TestClient, run_folder: Path) -> None:

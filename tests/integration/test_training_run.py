@@ -129,10 +129,10 @@ def test_the_preview_shows_each_way_to_decode(finished: Finished) -> None:
     rows, columns = 6, len(COLUMNS)
     assert preview.shape == (rows * 64, columns * 64, 3)
     shown = {name: preview[:, place * 64 : (place + 1) * 64] for place, name in enumerate(COLUMNS)}
-    assert np.ptp(shown["grey"], axis=-1).max() <= 2
+    assert np.ptp(shown["gray"], axis=-1).max() <= 2
     assert np.ptp(shown["truth"], axis=-1).mean() > 30
     for name in COLUMNS[1:]:
-        assert np.abs(shown[name] - shown["grey"]).mean() > 1, name
+        assert np.abs(shown[name] - shown["gray"]).mean() > 1, name
     assert np.abs(shown["argmax"] - shown["calm"]).mean() > 1
 
 
@@ -214,7 +214,7 @@ def test_a_run_by_the_clock_stops_in_time_and_stays_stopped(tmp_path: Path) -> N
 
 
 def gray_validation(folder: Path) -> Path:
-    """A plain folder whose validation pictures, as the hash has it, are all grey."""
+    """A plain folder whose validation pictures, as the hash has it, are all gray."""
     from training.photographs import open_photographs
 
     folder.mkdir()

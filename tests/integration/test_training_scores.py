@@ -33,7 +33,7 @@ TEST_PICTURES = Path(__file__).parents[1] / "data"
 TINY = load_recipe("tiny")
 CENTERS = load_centers()
 ROWS = [
-    "do nothing (grey)",
+    "do nothing (gray)",
     "calm (vividness 0)",
     "default (vividness 0.5)",
     "vivid (vividness 1)",
@@ -125,7 +125,7 @@ def test_a_run_is_scored_in_every_way_beside_doing_nothing(
 
 
 def test_doing_nothing_scores_what_gray_scores(folder: Path, pictures: Path) -> None:
-    row = evaluate_run(folder, pictures, size=64)["rows"]["do nothing (grey)"]
+    row = evaluate_run(folder, pictures, size=64)["rows"]["do nothing (gray)"]
     psnr, errors = [], []
     for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg"):
         truth = squashed(name)
@@ -148,7 +148,7 @@ def test_true_colors_score_near_perfect(folder: Path, pictures: Path, monkeypatc
     assert rows["regression"]["auc"] > 95
     assert rows["regression"]["colorfulness_ratio"] == pytest.approx(1, abs=0.08)
     assert rows["regression"]["tvq"] == pytest.approx(1, abs=0.15)
-    assert rows["argmax"]["psnr"] > rows["do nothing (grey)"]["psnr"] + 4
+    assert rows["argmax"]["psnr"] > rows["do nothing (gray)"]["psnr"] + 4
     assert rows["regression"]["false_red"] < 0.2
     assert report["worse_than_gray"] == 0
 
@@ -193,7 +193,8 @@ def test_a_card_gets_the_table_between_its_marks(folder: Path, pictures: Path, t
     for _ in range(2):  # again, and nothing piles up
         update_card(card, report)
         text = card.read_text()
-        assert text.startswith("before\n") and text.endswith("\nafter\n")
+        assert text.startswith("before\n")
+        assert text.endswith("\nafter\n")
         assert text.count(table_markdown(report)) == 1
         assert "old scores" not in text
         assert report["worst"][0]["name"] in text
@@ -234,7 +235,7 @@ def squash(picture: np.ndarray, side: int) -> np.ndarray:
 def judged(
     folder: Path, pictures: list[np.ndarray], predict: Callable[..., dict[str, np.ndarray]], knobs: Knobs | None
 ) -> tuple[float, float]:
-    """PSNR and colorfulness ratio of an answer, computed again; None for grey."""
+    """PSNR and colorfulness ratio of an answer, computed again; None for gray."""
     decoder = run.open_run(folder).decoder()
     psnr, answers, truths = [], [], []
     for picture in pictures:
@@ -313,6 +314,6 @@ def test_the_commands_print_what_was_found(
     assert run_command(monkeypatch, "calibrate", str(folder), "--data", str(data), "--pictures", "8") == 0
     assert "default: T " in capsys.readouterr().err
     assert run_command(monkeypatch, "evaluate", str(folder), "--pictures", str(pictures), "--size", "64") == 0
-    assert "| do nothing (grey) |" in capsys.readouterr().out
+    assert "| do nothing (gray) |" in capsys.readouterr().out
     assert run_command(monkeypatch, "evaluate", str(folder), "--pictures", str(folder / "nowhere")) == 1
     assert capsys.readouterr().err.splitlines() == [f"DataError: no such folder: {folder / 'nowhere'}"]

@@ -95,7 +95,7 @@ def test_validation_takes_the_centered_square_unaltered() -> None:
 
 
 def test_color_and_lightness_stay_registered() -> None:
-    """A colored square on grey: wherever a crop puts it, L (brighter there) and ab agree on the place."""
+    """A colored square on gray: wherever a crop puts it, L (brighter there) and ab agree on the place."""
     picture = np.full((128, 128, 3), 60, np.uint8)
     picture[32:64, 64:96] = (250, 160, 40)
     for seed in range(20):
@@ -367,7 +367,7 @@ def test_the_prior_may_be_counted_on_a_part(tmp_path: Path) -> None:
 def test_photographs_without_any_color_are_an_error(tmp_path: Path) -> None:
     for place in range(3):
         (tmp_path / f"{place}.png").write_bytes(encode(np.full((64, 64, 3), 80 + place, np.uint8), ".png"))
-    with pytest.raises(DataError, match="all grey"):
+    with pytest.raises(DataError, match="all gray"):
         count_prior(open_photographs(tmp_path), SMALL, load_centers(), workers=1)
 
 
