@@ -4,8 +4,8 @@ All functions take logits over the bins, channels last, any leading shape, float
 picture (N,). This is the one truth of the formulas: the exported graph holds the same decode, and tests tie the two
 together.
 
-Why the cap: uncapped, the prior correction makes a red bin count up to 47 times a grey one, so that red wins wherever
-its true probability passes 3 %; that is the "red noise". Why the guard: where the decoded hue is red but the network's
+Why the cap: uncapped, the prior correction makes a red bin count up to 47 times a gray one, so that red wins wherever
+its true probability passes 2 %; that is the "red noise". Why the guard: where the decoded hue is red but the network's
 own posterior does not back it, chroma is compressed.
 
 References:
@@ -51,10 +51,10 @@ class Knobs:
     """What one decode takes.
 
     Attributes:
-        temperature: of the annealed mean, >= 1e-3; 1 is the plain mean, towards 0 the mode.
+        temperature: of the annealed mean, [1e-3, 100]; 1 is the plain mean, towards 0 the mode.
         tau: strength of the prior correction, [0, 1]; 0 is none.
-        cap: largest over smallest weight of the prior correction, >= 1.
-        gain: factor on chroma after the mean, >= 0.
+        cap: largest over smallest weight of the prior correction, [1, 1e6].
+        gain: factor on chroma after the mean, >= 0, finite.
     """
 
     temperature: float

@@ -298,6 +298,7 @@ async def ready(request: Request) -> Probe:
 
     Raises:
         Draining: the service is stopping.
+        Failing: as `live`.
     """
     if _services(request).pipeline.draining:
         raise Draining()

@@ -17,7 +17,6 @@ from training.recipes import load_recipe, recipe_names
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train Photochrom's network.")
 console = Console(stderr=True)
 
-RunFolder = Annotated[Path, typer.Option("--run", help="Run folder; a run found there goes on.")]
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of photographs, or of zip shards with labels.csv.")]
 
 
@@ -32,7 +31,9 @@ def recipes() -> None:
 def run(
     recipe: Annotated[str, typer.Argument(help="Name of the recipe; `photochrom-train recipes` lists them.")],
     data: DataFolder,
-    folder: Annotated[Path | None, typer.Option("--run", help="Run folder, default runs/RECIPE.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--run", help="Run folder, default runs/RECIPE; a run found there goes on.")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read photographs.")] = 2,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Schedule by elapsed time and stop then.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
