@@ -8,7 +8,6 @@ would see. PSNR and errors are means over photographs; CFr and TVq are ratios of
 import datetime
 import json
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ from training.data import decode_photograph, is_gray
 from training.photographs import SUFFIXES
 from training.prediction import Decoder, Mode, predict_picture
 from training.preview import write_png
-from training.run import EVALUATION, Run, open_run
+from training.run import EVALUATION, Run, open_run, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -150,9 +149,7 @@ def evaluate_run(
     run = open_run(folder)
     model = run.load_model(weights) if weights else run.load_model()
     report = score(model, run, pictures, size=size or run.recipe.size, out=out)
-    partial = folder / (EVALUATION + ".partial")
-    partial.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, folder / EVALUATION)
+    write_whole(folder / EVALUATION, json.dumps(report, indent=2) + "\n")
     return report
 
 
@@ -251,7 +248,4 @@ def update_card(card: Path, report: dict[str, Any]) -> None:
         f"{report['worse_than_gray']:.0%} of the photographs score below gray at the default setting. "
         f"The {len(report['worst'])} worst, against doing nothing: {worst}."
     )
-    text = f"{head}{CARD_START}\n{table_markdown(report)}\n{failures}\n{CARD_END}{tail}"
-    partial = card.with_name(card.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, card)
+    write_whole(card, f"{head}{CARD_START}\n{table_markdown(report)}\n{failures}\n{CARD_END}{tail}")

@@ -14,6 +14,7 @@ evaluation.json     scores, see `training.evaluate`
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,17 @@ class Run:
         """Return the scores of `training.evaluate`, or an empty dict."""
         path = self.folder / EVALUATION
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, UTF-8, whole or not at all; one that is there is replaced.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
 
 
 def open_run(folder: Path) -> Run:

@@ -272,7 +272,7 @@ def _claim(folder: Path, recipe: Recipe) -> None:
     """Write the recipe into a fresh folder; refuse a folder of another recipe."""
     path = folder / run.RECIPE
     if not path.exists():
-        _write_whole(path, recipe.to_json())
+        run.write_whole(path, recipe.to_json())
     elif Recipe.from_json(path.read_text(encoding="utf-8")) != recipe:
         raise RecipeError(f"{folder} holds a run of another recipe: use another --run folder")
 
@@ -333,7 +333,7 @@ def _append_metrics(path: Path, row: dict[str, Any]) -> None:
     """Add a row; one from before a kill, at or after this step, is replaced."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     rows = [old for old in rows if old["step"] < row["step"]] + [row]
-    _write_whole(path, "".join(json.dumps(old) + "\n" for old in rows))
+    run.write_whole(path, "".join(json.dumps(old) + "\n" for old in rows))
 
 
 def _remove_results(folder: Path) -> None:
@@ -343,14 +343,7 @@ def _remove_results(folder: Path) -> None:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    _write_whole(path, json.dumps(value, indent=2) + "\n")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    run.write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
 def _save_weights(model: keras.Model, path: Path) -> None:
