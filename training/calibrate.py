@@ -1,17 +1,16 @@
 """Choose what vividness means, on the validation split: calm, default and vivid knobs for one trained network.
 
 Calm is the plain posterior mean, which errs least. Default is the most colorful decode that loses little PSNR to calm
-and keeps false red low. Vivid is the most colorful decode that is no worse than grey in PSNR, with a looser limit on
+and keeps false red low. Vivid is the most colorful decode that is no worse than gray in PSNR, with a looser limit on
 false red. The evaluation photographs have no say.
 """
 
 import itertools
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -24,7 +23,7 @@ from training import DataError
 from training.data import decode_photograph, is_gray
 from training.photographs import open_photographs
 from training.prediction import predict_picture
-from training.run import CURVE_FILE, open_run
+from training.run import CURVE_FILE, open_run, write_whole
 
 CALM: Final = Knobs(temperature=1.0, tau=0.0, cap=1.0, gain=1.0)
 TEMPERATURES: Final = (0.38, 0.6, 0.85)
@@ -41,7 +40,7 @@ split's had three to seven times its false red."""
 VIVID_FALSE_RED: Final = 0.25
 """Vivid: at most this share of false red, percent; low for the same reason."""
 VIVID_GRAY_MARGIN: Final = 0.1
-"""...and at least this much more PSNR than grey, dB."""
+"""...and at least this much more PSNR than gray, dB."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
         return Scores(float(np.mean(psnr)), ratio, 100 * float(np.mean(false_red)))
 
     gray, calm = judge(None), judge(CALM)
-    yield f"grey: PSNR {gray.psnr:.2f}"
+    yield f"gray: PSNR {gray.psnr:.2f}"
     yield _line("calm", CALM, calm)
     tried = {CALM: calm} | {knobs: judge(knobs) for knobs in _grid()}
     least_default = calm.psnr - DEFAULT_PSNR_LOSS
@@ -125,7 +124,8 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     curve = VividnessCurve(((0.0, start), (0.5, default), (1.0, vivid)))
     yield _line("default", default, tried[default])
     yield _line("vivid", vivid, tried[vivid])
-    _write(folder / CURVE_FILE, {"points": curve.to_rows(), "pictures": len(samples), "tried": len(tried)})
+    chosen_curve = {"points": curve.to_rows(), "pictures": len(samples), "tried": len(tried)}
+    write_whole(folder / CURVE_FILE, json.dumps(chosen_curve, indent=2) + "\n")
 
 
 def _grid() -> Iterator[Knobs]:
@@ -144,9 +144,3 @@ def _line(name: str, knobs: Knobs, scores: Scores) -> str:
         f"{name}: T {knobs.temperature:g} tau {knobs.tau:g} cap {knobs.cap:g} gain {knobs.gain:g} -> "
         f"PSNR {scores.psnr:.2f} CFr {scores.colorfulness_ratio:.2f} FRF {scores.false_red:.2f} %"
     )
-
-
-def _write(path: Path, value: Any) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)

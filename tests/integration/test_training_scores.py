@@ -263,7 +263,7 @@ def test_the_curve_is_chosen_within_its_limits(
     monkeypatch.setattr(calibrate, "predict_picture", predict)
     lines = list(calibrate_run(folder, data))
     assert lines[0] == "val001 is left out: not a picture"
-    assert [line.split(":")[0] for line in lines[1:]] == ["grey", "calm", "default", "vivid"]
+    assert [line.split(":")[0] for line in lines[1:]] == ["gray", "calm", "default", "vivid"]
     curve = run.open_run(folder).curve
     assert [at for at, _ in curve.points] == [0, 0.5, 1]
     calm, default, vivid = (knobs for _, knobs in curve.points)
