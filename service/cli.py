@@ -5,6 +5,7 @@ when it is imported, can be set first.
 """
 
 import asyncio
+import math
 import os
 import platform
 import signal
@@ -114,7 +115,7 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=int(settings.drain_s),
+            timeout_graceful_shutdown=math.ceil(settings.drain_s),
         )
     )
     with suppress(KeyboardInterrupt):  # Ctrl-C is a normal end; uvicorn has drained by then.
