@@ -17,7 +17,7 @@ import numpy as np
 from chroma.bins import load_centers
 from chroma.prior import smooth_prior
 from chroma.soft_encoding import build_table
-from training import DataError, NonFiniteLossError, RecipeError, run
+from training import CheckpointError, DataError, NonFiniteLossError, RecipeError, run
 from training.averaging import averaged_weights
 from training.checkpoint import RunState, load_checkpoint, save_checkpoint, weights_digest
 from training.config import Recipe
@@ -297,7 +297,10 @@ def _note_refused(path: Path, refused: dict[str, str]) -> None:
 def _load_or_count_prior(photographs: PhotographSet, recipe: Recipe, options: Options) -> np.ndarray:
     path = options.folder / run.PRIOR
     if path.exists():
-        return np.asarray(np.load(path))
+        try:
+            return np.asarray(np.load(path))
+        except (OSError, ValueError, EOFError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}): remove it, and it is counted again") from error
     log.info("counting the prior of %d photographs", len(photographs.split("train")))
     prior = count_prior(photographs, recipe.data, load_centers(), workers=options.workers)
     partial = path.with_suffix(".partial.npy")

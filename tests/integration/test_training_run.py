@@ -189,6 +189,18 @@ def test_a_broken_weights_file_is_a_checkpoint_error(finished: Finished) -> None
         run.open_run(finished.data)
 
 
+def test_a_broken_prior_says_what_to_do(finished: Finished) -> None:
+    path = finished.folder / run.PRIOR
+    whole = path.read_bytes()
+    for broken in (whole[:40], b""):
+        path.write_bytes(broken)
+        with pytest.raises(CheckpointError, match=r"prior\.npy cannot be read .* remove it"):
+            train(RECIPE, finished.options)
+    path.unlink()
+    train(RECIPE, finished.options)
+    assert path.read_bytes() == whole
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_head(tmp_path: Path) -> None:
     data = write_shards(tmp_path / "data", train=12, val=2)
     recipe = replace(RECIPE, optimizer=OptimizerConfig(learning_rate=1e30, warmup=0.0))
