@@ -4,10 +4,19 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from chroma.bins import Q
 from training import RecipeError
+
+AB_SAMPLINGS: Final = ("area", "nearest")
+ENCODERS: Final = ("unet", "vgg", "efficientnet_lite2", "multi_level")
+DECODERS: Final = ("skips", "plain")
+REGRESSIONS: Final = ("smooth_l1", "mse")
+SMOOTHINGS: Final = ("ab", "index")
+OPTIMIZERS: Final = ("adamw", "adam", "rmsprop", "sgd")
+SCHEDULES: Final = ("cosine", "constant", "step", "cyclic")
+DECODES: Final = ("vividness", "argmax", "annealed")
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,14 @@ class DataConfig:
         offset: L is shifted by up to this much, Lab units.
         noise: largest standard deviation of noise added to L, Lab units (a quarter of the samples get some).
         blur_px: largest sigma of a Gaussian blur on L, px (a quarter of the samples get some).
-        gray_chroma: a picture whose |a| and |b| never exceed this is gray and carries no color loss, Lab units.
+        hue_jitter: the target colors are turned by up to this much, degrees (the original's augmentation; it teaches
+            purple grass).
+        ab_sampling: how ab comes to a quarter of the size: mean over the area, or one pixel of it (the original's).
+        gray_chroma: a picture whose |a| and |b| never exceed this is gray, Lab units.
+        mask_gray: gray pictures carry no color loss and do not count in the prior (the original kept them).
         scenes: which label column is the scene head's target.
+        scene_top_k: of a scene's class probabilities, this many of the largest are kept and made to sum to 1; 1 is a
+            hard label.
         repeat: (data set name, times) pairs: those photographs appear several times an epoch.
         validation_pictures: how many validation photographs are scored after each epoch.
         prior_pictures: the prior is counted on at most this many training photographs.
@@ -36,8 +51,12 @@ class DataConfig:
     offset: float = 6.0
     noise: float = 0.0
     blur_px: float = 0.0
+    hue_jitter: float = 0.0
+    ab_sampling: Literal["area", "nearest"] = "area"
     gray_chroma: float = 5.0
+    mask_gray: bool = True
     scenes: Literal["scene", "scene_coarse"] = "scene_coarse"
+    scene_top_k: int = 1
     repeat: tuple[tuple[str, int], ...] = ()
     validation_pictures: int = 512
     prior_pictures: int = 30_000
@@ -52,8 +71,11 @@ class DataConfig:
         _require(0 < self.smallest_crop <= 1, f"smallest_crop must be in (0, 1], is {self.smallest_crop}")
         _require(0 <= self.crop_probability <= 1, f"crop_probability must be in [0, 1], is {self.crop_probability}")
         _require(0 <= self.contrast < 1, f"contrast must be in [0, 1), is {self.contrast}")
-        lowest = min(self.offset, self.noise, self.blur_px, self.gray_chroma)
-        _require(lowest >= 0, "offset, noise, blur_px and gray_chroma must not be negative")
+        lowest = min(self.offset, self.noise, self.blur_px, self.gray_chroma, self.hue_jitter)
+        _require(lowest >= 0, "offset, noise, blur_px, gray_chroma and hue_jitter must not be negative")
+        _require(self.hue_jitter <= 180, f"hue_jitter must be at most 180 degrees, is {self.hue_jitter}")
+        _require(self.ab_sampling in AB_SAMPLINGS, f"ab_sampling must be one of {AB_SAMPLINGS}, is {self.ab_sampling!r}")
+        _require(self.scene_top_k >= 1, f"scene_top_k must be at least 1, is {self.scene_top_k}")
         _require(all(times >= 1 for _, times in self.repeat), "repeat shows a data set at least once")
         _require(self.validation_pictures > 0, "validation_pictures must be at least 1")
         _require(self.prior_pictures > 0, "prior_pictures must be at least 1")
@@ -64,7 +86,13 @@ class ModelConfig:
     """The network.
 
     Attributes:
-        encoder: `unet` from scratch, or `efficientnet_lite2` with ImageNet weights.
+        encoder: `unet` (the original scene-context U-Net) and `vgg` (the ECCV16 network) from scratch;
+            `efficientnet_lite2` with ImageNet weights; `multi_level`: its features of every level, pooled and
+            concatenated, beside a U-Net from scratch.
+        decoder: `skips` joins the encoder's features at every stride; `plain` only enlarges (the ECCV16 network).
+        scene_fusion: the global context modulates the decoder; without it the scene head feeds nothing back (the
+            original).
+        segmentation_classes: of the segmentation head, trained where the data has label maps; 0 for no such head.
         pretrained: start the encoder from its published weights, where it has any.
         frozen_stages: how many of the encoder's first stages keep their pretrained weights.
         unet_channels: channels of the U-Net's levels, at strides 1, 2, 4, ...
@@ -75,7 +103,10 @@ class ModelConfig:
         dropout: on the global context vector, [0, 1).
     """
 
-    encoder: Literal["unet", "efficientnet_lite2"] = "efficientnet_lite2"
+    encoder: Literal["unet", "vgg", "efficientnet_lite2", "multi_level"] = "efficientnet_lite2"
+    decoder: Literal["skips", "plain"] = "skips"
+    scene_fusion: bool = True
+    segmentation_classes: int = 0
     pretrained: bool = True
     frozen_stages: int = 2
     unet_channels: tuple[int, ...] = (64, 128, 256, 512, 1024)
@@ -97,6 +128,9 @@ class ModelConfig:
             len(self.decoder_channels) == levels,
             f"decoder_channels needs {levels} entries for this encoder, has {len(self.decoder_channels)}",
         )
+        _require(self.encoder in ENCODERS, f"encoder must be one of {ENCODERS}, is {self.encoder!r}")
+        _require(self.decoder in DECODERS, f"decoder must be one of {DECODERS}, is {self.decoder!r}")
+        _require(self.segmentation_classes >= 0, "segmentation_classes must not be negative")
         _require(self.frozen_stages >= 0, "frozen_stages must not be negative")
         _require(0 <= self.dropout < 1, f"dropout must be in [0, 1), is {self.dropout}")
 
@@ -109,25 +143,35 @@ class LossConfig:
         neighbors: k nearest bins of the soft encoding, 1 to 313.
         sigma: width of the soft encoding's Gaussian, Lab units, > 0.
         ties: which bins win among equally near ones, see `chroma.soft_encoding.build_table`.
+        probabilities: the cross-entropy takes the logarithm of clipped probabilities instead of logits (the original;
+            a bin below 1e-7 gets no gradient).
         ab_logits: weight of the soft-encoding cross-entropy, >= 0.
         ab: weight of the regression loss, >= 0.
+        regression: `smooth_l1`, or `mse`: half the squared error, ab in units of 128 (the original).
         scene_logits: weight of the scene cross-entropy, >= 0.
+        segmentation_logits: weight of the segmentation loss, cross-entropy plus Dice, >= 0.
         label_smoothing: of the scene labels, [0, 1).
         rebalance: weigh pixels by how rare their color is (the original behavior; the cause of the red noise).
         rebalance_lambda: share of the uniform distribution in the rebalancing weight, [0, 1].
         rebalance_alpha: exponent of the rebalancing weight, >= 0.
+        prior_smoothing: of the prior behind the rebalancing weight: over ab, or over the bins' index (the original;
+            neighbors in the list are not neighbors in color).
     """
 
     neighbors: int = 10
     sigma: float = 5.0
     ties: Literal["lowest_index", "ball_tree"] = "lowest_index"
+    probabilities: bool = False
     ab_logits: float = 1.0
     ab: float = 5.0
+    regression: Literal["smooth_l1", "mse"] = "smooth_l1"
     scene_logits: float = 0.1
+    segmentation_logits: float = 0.5
     label_smoothing: float = 0.0
     rebalance: bool = False
     rebalance_lambda: float = 0.5
     rebalance_alpha: float = 1.0
+    prior_smoothing: Literal["ab", "index"] = "ab"
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -139,34 +183,52 @@ class LossConfig:
         _require(self.sigma > 0, f"sigma must be positive, is {self.sigma}")
         _require(0 <= self.rebalance_lambda <= 1, f"rebalance_lambda must be in [0, 1], is {self.rebalance_lambda}")
         _require(self.rebalance_alpha >= 0, f"rebalance_alpha must not be negative, is {self.rebalance_alpha}")
-        _require(min(self.ab_logits, self.ab, self.scene_logits) >= 0, "loss weights must not be negative")
+        lowest = min(self.ab_logits, self.ab, self.scene_logits, self.segmentation_logits)
+        _require(lowest >= 0, "loss weights must not be negative")
+        _require(self.regression in REGRESSIONS, f"regression must be one of {REGRESSIONS}, is {self.regression!r}")
+        _require(
+            self.prior_smoothing in SMOOTHINGS, f"prior_smoothing must be one of {SMOOTHINGS}, is {self.prior_smoothing!r}"
+        )
         _require(0 <= self.label_smoothing < 1, f"label_smoothing must be in [0, 1), is {self.label_smoothing}")
         _require(self.ties == "lowest_index" or self.neighbors == 5, "the ball tree's ties are stored for 5 neighbors")
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and its schedule.
+    """The optimizer and its schedule.
 
     Attributes:
+        name: which optimizer; all decay weights decoupled from the gradient, `adam` is `adamw` without decay.
         learning_rate: peak, for the decoder and the heads.
         encoder_factor: the encoder learns at this share of the learning rate, >= 0.
         weight_decay: decoupled, on kernels only, times the learning rate, >= 0.
         beta_1: decay of the gradient's mean, [0, 1).
         beta_2: decay of the squared gradient's mean, [0, 1).
-        clip_norm: global norm of the gradient is clipped to this.
-        schedule: how the learning rate goes down.
+        momentum: of SGD, [0, 1).
+        clip_norm: global norm of the gradient is clipped to this; None for no clipping.
+        schedule: how the learning rate goes on after the warm-up: `cosine` down to 0 at the end; `constant`; `step`:
+            times `step_factor` each `step_epochs`; `cyclic`: a triangle between `cycle_low` and the peak.
+        step_factor: of `step`, (0, 1].
+        step_epochs: of `step`, > 0.
+        cycle_low: lowest learning rate of `cyclic`, > 0.
+        cycle_epochs: period of `cyclic`, > 0.
         warmup: share of the run in which the learning rate rises from 0, [0, 1).
         ema: decay of the averaged weights that are evaluated and exported, [0, 1).
     """
 
+    name: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
     learning_rate: float = 1.5e-3
     encoder_factor: float = 0.2
     weight_decay: float = 0.02
     beta_1: float = 0.9
     beta_2: float = 0.99
-    clip_norm: float = 5.0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    momentum: float = 0.9
+    clip_norm: float | None = 5.0
+    schedule: Literal["cosine", "constant", "step", "cyclic"] = "cosine"
+    step_factor: float = 0.95
+    step_epochs: float = 5.0
+    cycle_low: float = 2e-4
+    cycle_epochs: float = 8.0
     warmup: float = 0.05
     ema: float = 0.999
 
@@ -176,7 +238,17 @@ class OptimizerConfig:
         Raises:
             RecipeError: an option out of range.
         """
-        _require(self.learning_rate > 0 and self.clip_norm > 0, "learning_rate and clip_norm must be positive")
+        _require(self.name in OPTIMIZERS, f"the optimizer must be one of {OPTIMIZERS}, is {self.name!r}")
+        _require(self.schedule in SCHEDULES, f"schedule must be one of {SCHEDULES}, is {self.schedule!r}")
+        _require(self.learning_rate > 0, "learning_rate must be positive")
+        _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be positive")
+        _require(0 <= self.momentum < 1, f"momentum must be in [0, 1), is {self.momentum}")
+        _require(0 < self.step_factor <= 1, f"step_factor must be in (0, 1], is {self.step_factor}")
+        _require(min(self.step_epochs, self.cycle_epochs) > 0, "step_epochs and cycle_epochs must be positive")
+        _require(
+            self.schedule != "cyclic" or 0 < self.cycle_low <= self.learning_rate,
+            f"cycle_low must be positive and at most the learning rate, is {self.cycle_low}",
+        )
         _require(
             self.encoder_factor >= 0 and self.weight_decay >= 0, "encoder_factor and weight_decay must not be negative"
         )
@@ -195,11 +267,14 @@ class Recipe:
         seed: of weights, order and augmentation.
         deterministic: make the backend's kernels reproducible (slower); resuming is then bit-exact.
         mixed_precision: compute in bfloat16, keep weights in float32.
+        evaluate_every: steps between evaluations; None for one after each epoch.
         size: default inference size of the exported model, px.
+        decode: before `calibrate` has chosen a curve: `vividness` for the general curve, `argmax` (the original's v0)
+            or `annealed` (its v1, T = 0.38) for the same decode at every vividness.
         data: photographs -> samples.
         model: the network.
         loss: one loss a head.
-        optimizer: AdamW and its schedule.
+        optimizer: optimizer and schedule.
     """
 
     name: str
@@ -208,7 +283,9 @@ class Recipe:
     seed: int = 0
     deterministic: bool = False
     mixed_precision: bool = False
+    evaluate_every: int | None = None
     size: int = 192
+    decode: Literal["vividness", "argmax", "annealed"] = "vividness"
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -221,6 +298,8 @@ class Recipe:
             RecipeError: an option out of range.
         """
         _require(self.epochs > 0 and self.batch_size > 0, "epochs and batch_size must be at least 1")
+        _require(self.decode in DECODES, f"decode must be one of {DECODES}, is {self.decode!r}")
+        _require(self.evaluate_every is None or self.evaluate_every > 0, "evaluate_every must be at least 1 step")
         _require(self.size > 0 and self.size % 32 == 0, f"size must be a multiple of 32, is {self.size}")
 
     def to_json(self) -> str:

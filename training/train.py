@@ -187,7 +187,7 @@ class _Loop:
             for batch in batches:
                 self._train_step(batch, watch)
                 timed_out = self._progress() >= 1
-                if self.step % self.maker.steps_per_epoch == 0 or timed_out:
+                if self._evaluation_is_due() or timed_out:
                     report(self._evaluate())
                     self._save()
                 elif self._save_is_due():
@@ -237,7 +237,7 @@ class _Loop:
             for batch in stream(self.validation, 0, self.validation.steps_per_epoch, workers=self.options.workers):
                 scores.add(predict_heads(self.model, batch.lightness), batch.ab, batch.scene)
             samples = _some_samples(self.validation)
-            write_png(folder / run.PREVIEWS / f"epoch{epoch:04d}.png", preview_grid(self.model, samples, self.decoder))
+            write_png(folder / run.PREVIEWS / f"step{self.step:07d}.png", preview_grid(self.model, samples, self.decoder))
             result = scores.result()
             _save_weights(self.model, folder / run.LAST)
             better = result["kl"] < self.best_kl
@@ -251,6 +251,10 @@ class _Loop:
         row |= {name: round(value, 5) if math.isfinite(value) else None for name, value in result.items()}
         _append_metrics(folder / run.METRICS, row)
         return row
+
+    def _evaluation_is_due(self) -> bool:
+        every = self.recipe.evaluate_every or self.maker.steps_per_epoch
+        return self.step % every == 0 or self.step == self.steps
 
     def _save_is_due(self) -> bool:
         every = self.options.checkpoint_every_steps
