@@ -45,7 +45,7 @@ class ColorScores:
         Args:
             heads: ab_logits (N, h, w, Q), ab (N, h, w, 2), scene_logits (N, S).
             ab_target: a, b, weight, (N, h, w, 3).
-            scene: class index or -1, (N, 1).
+            scene: class probabilities, (N, S); a row of zeros where the scene is unknown.
         """
         keep = ab_target[..., 2] > 0
         truth = ab_target[keep][:, :2]
@@ -72,9 +72,12 @@ class ColorScores:
         self._add("squared_gray", np.square(truth).sum(axis=1))
         self._pixels += len(truth)
         self._calibrate(np.exp(log_p.max(axis=1)), hit)
-        known = scene[:, 0] >= 0
+        scenes = heads[signature.SCENE_LOGITS].shape[1]
+        if scene.shape[1] == 1 < scenes:  # class indices, -1 where unknown
+            scene = (scene == np.arange(scenes)).astype(np.float32)
+        known = scene.sum(axis=1) > 0
         guesses = heads[signature.SCENE_LOGITS].argmax(axis=1)
-        self._add("scene", guesses[known] == scene[known, 0])
+        self._add("scene", guesses[known] == scene[known].argmax(axis=1))
         self._known_scenes += int(known.sum())
 
     def result(self) -> dict[str, float]:

@@ -42,11 +42,16 @@ def certain(*bins: int) -> np.ndarray:
     return logits
 
 
+def scenes_of(*indices: int) -> np.ndarray:
+    """Return probabilities of four scenes; -1 is an unknown one."""
+    return np.array([[index == scene for scene in range(4)] for index in indices], np.float32)
+
+
 def scores(
-    heads: dict[str, np.ndarray], target: np.ndarray, scene: float = -1, prior: np.ndarray = UNIFORM
+    heads: dict[str, np.ndarray], target: np.ndarray, scene: int = -1, prior: np.ndarray = UNIFORM
 ) -> dict[str, float]:
     tally = ColorScores(TABLE, CENTERS, prior)
-    tally.add(heads, target, np.full((len(target), 1), scene, np.float32))
+    tally.add(heads, target, scenes_of(*[scene] * len(target)))
     return tally.result()
 
 
@@ -139,7 +144,16 @@ def test_scenes_count_where_they_are_known() -> None:
     scene_logits = np.array([[0, 2, 0, 0], [3, 0, 0, 0], [0, 0, 0, 1]], np.float32)
     target = np.concatenate([target_of((30, 30))] * 3)
     tally = ColorScores(TABLE, CENTERS, UNIFORM)
-    tally.add(heads_of(np.zeros((3, 1, 1, 313)), scene=scene_logits), target, np.array([[1], [2], [-1]], np.float32))
+    tally.add(heads_of(np.zeros((3, 1, 1, 313)), scene=scene_logits), target, scenes_of(1, 2, -1))
+    assert tally.result()["scene_top1"] == 0.5
+
+
+def test_the_right_scene_of_a_soft_label_is_its_most_probable_one() -> None:
+    scene_logits = np.array([[0, 2, 0, 0], [0, 0, 1, 0]], np.float32)
+    tally = ColorScores(TABLE, CENTERS, UNIFORM)
+    labels = np.array([[0.2, 0.5, 0.3, 0], [0.4, 0, 0.3, 0.3]], np.float32)
+    target = np.concatenate([target_of((30, 30))] * 2)
+    tally.add(heads_of(np.zeros((2, 1, 1, 313)), scene=scene_logits), target, labels)
     assert tally.result()["scene_top1"] == 0.5
 
 
@@ -149,7 +163,7 @@ def test_batches_add_up_to_the_whole() -> None:
         np.float32
     )
     heads = heads_of(rng.normal(0, 2, (5, 2, 3, 313)), rng.normal(0, 20, (5, 2, 3, 2)))
-    scene = rng.integers(-1, 4, (5, 1)).astype(np.float32)
+    scene = scenes_of(*rng.integers(-1, 4, 5))
     whole, parts = ColorScores(TABLE, CENTERS, UNIFORM), ColorScores(TABLE, CENTERS, UNIFORM)
     whole.add(heads, target, scene)
     for part in (slice(0, 1), slice(1, 4), slice(4, 5)):
