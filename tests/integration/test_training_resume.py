@@ -104,7 +104,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Pa
             assert_array_equal(got[path], value, err_msg=f"{name} {path}")
     assert scores_in(cut) == scores_in(whole)
     assert [row["epoch"] for row in scores_in(cut)] == [1, 2]
-    for preview in ("epoch0001.png", "epoch0002.png"):
+    for preview in ("step0000030.png", "step0000060.png"):
         assert (cut / "previews" / preview).read_bytes() == (whole / "previews" / preview).read_bytes()
     assert [line for line in told.splitlines() if "weights" in line] == [
         line for line in told_again.splitlines() if "weights" in line

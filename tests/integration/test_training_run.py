@@ -124,8 +124,8 @@ def test_what_was_trained_on_is_written_down(finished: Finished) -> None:
 
 def test_the_preview_shows_each_way_to_decode(finished: Finished) -> None:
     previews = finished.folder / run.PREVIEWS
-    assert sorted(path.name for path in previews.iterdir()) == ["epoch0001.png", "epoch0002.png"]
-    preview = cv2.imread(str(previews / "epoch0002.png")).astype(int)
+    assert sorted(path.name for path in previews.iterdir()) == ["step0000003.png", "step0000006.png"]
+    preview = cv2.imread(str(previews / "step0000006.png")).astype(int)
     rows, columns = 6, len(COLUMNS)
     assert preview.shape == (rows * 64, columns * 64, 3)
     shown = {name: preview[:, place * 64 : (place + 1) * 64] for place, name in enumerate(COLUMNS)}
