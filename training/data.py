@@ -29,6 +29,12 @@ SOMETIMES: Final = 0.25
 """How often noise and blur are added, where the recipe has them."""
 MIN_SIDE_PX: Final = 16
 """A smaller photograph teaches nothing."""
+LABEL_ASPECT: Final = 0.02
+"""How much a label map's proportions may differ from its photograph's."""
+SEGMENTATION_LOGITS: Final = "segmentation_logits"
+"""The segmentation head; no part of the exported model, so the signature does not know it."""
+UNLABELED: Final = 255
+"""What a label map has where nobody said what is there."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +44,24 @@ class Batch:
     Attributes:
         lightness: CIE L in [0, 100], float32, (batch, H, W, 1).
         ab: a, b in Lab units and the pixel's weight, float32, (batch, H/4, W/4, 3).
-        scene: class index or -1, float32, (batch, 1).
+        scene: probability of each scene, float32, (batch, scenes); a row of zeros where the scene is unknown.
         keys: of the photographs.
+        segmentation: class of each pixel, -1 where it has none, float32, (batch, H/4, W/4, 1); None where the model
+            has no such head.
     """
 
     lightness: np.ndarray
     ab: np.ndarray
     scene: np.ndarray
     keys: tuple[str, ...]
+    segmentation: np.ndarray | None = None
 
     def targets(self) -> dict[str, np.ndarray]:
         """Return the targets by head."""
-        return {signature.AB_LOGITS: self.ab, signature.AB: self.ab, signature.SCENE_LOGITS: self.scene}
+        targets = {signature.AB_LOGITS: self.ab, signature.AB: self.ab, signature.SCENE_LOGITS: self.scene}
+        if self.segmentation is not None:
+            targets[SEGMENTATION_LOGITS] = self.segmentation
+        return targets
 
 
 def decode_photograph(data: bytes) -> np.ndarray:
@@ -72,41 +84,127 @@ def decode_photograph(data: bytes) -> np.ndarray:
     return bgr[..., ::-1]
 
 
+def decode_label_map(data: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """Decode a label map.
+
+    Args:
+        data: the encoded map, one 8-bit channel: class, or 255 where there is none.
+        shape: height and width of its photograph, px.
+
+    Returns:
+        uint8, of the photograph's shape.
+
+    Raises:
+        DataError: no such map, or not of the photograph's proportions.
+    """
+    try:
+        labels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error as error:
+        raise DataError(f"not decoded: {error.err}") from error
+    if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+        raise DataError("no picture with one 8-bit channel")
+    if labels.shape == shape:
+        return labels
+    # Made for another size of the photograph: fine, unless it shows something else (a turned one, for example).
+    if abs(labels.shape[0] * shape[1] / (labels.shape[1] * shape[0]) - 1) > LABEL_ASPECT:
+        raise DataError(f"{labels.shape[1]} x {labels.shape[0]} px, the photograph {shape[1]} x {shape[0]} px")
+    return cv2.resize(labels, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
 def is_gray(rgb_u8: np.ndarray) -> bool:
     """Whether a picture, (H, W, 3), has no color at all: its channels are equal everywhere."""
     return bool((rgb_u8[..., 0] == rgb_u8[..., 1]).all() and (rgb_u8[..., 1] == rgb_u8[..., 2]).all())
 
 
-def render(rgb_u8: np.ndarray, config: DataConfig, rng: np.random.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Cut:
+    """Which square of a photograph a sample shows.
+
+    Attributes:
+        top: first row, px.
+        left: first column, px.
+        side: of the square, px.
+        mirrored: left and right are swapped.
+    """
+
+    top: int
+    left: int
+    side: int
+    mirrored: bool
+
+    def take(self, picture: np.ndarray) -> np.ndarray:
+        """Return the square of a picture, (H, W) or (H, W, channels), contiguous."""
+        square = picture[self.top : self.top + self.side, self.left : self.left + self.side]
+        return np.ascontiguousarray(square[:, ::-1] if self.mirrored else square)
+
+
+def choose_cut(height: int, width: int, config: DataConfig, rng: np.random.Generator | None) -> Cut:
+    """Choose a square: a random one, sometimes mirrored, or without `rng` the largest in the middle."""
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    if rng is None:
+        return Cut(top, left, side, mirrored=False)
+    if rng.random() < config.crop_probability:
+        side = max(round(side * rng.uniform(config.smallest_crop, 1.0)), MIN_SIDE_PX)
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    return Cut(top, left, side, mirrored=bool(rng.random() < 0.5))
+
+
+def render(
+    rgb_u8: np.ndarray, config: DataConfig, rng: np.random.Generator | None, cut: Cut | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut one sample out of a photograph.
 
-    Colors are never altered; only geometry and L are augmented.
+    Colors are left alone unless `config.hue_jitter` asks otherwise; geometry and L are augmented.
 
     Args:
         rgb_u8: the photograph, uint8, (H, W, 3).
         config: crop and augmentation.
         rng: source of the augmentation; None gives the centered square, unaltered (validation).
+        cut: the square to show; None chooses one.
 
     Returns:
         (lightness, ab): float32, (S, S, 1) in [0, 100], and (S/4, S/4, 3): a, b and weight (0 for a gray picture).
     """
-    height, width = rgb_u8.shape[:2]
-    side, top, left = min(height, width), (height - min(height, width)) // 2, (width - min(height, width)) // 2
-    if rng is not None and rng.random() < config.crop_probability:
-        side = max(round(side * rng.uniform(config.smallest_crop, 1.0)), MIN_SIDE_PX)
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    square = rgb_u8[top : top + side, left : left + side]
-    if rng is not None and rng.random() < 0.5:
-        square = square[:, ::-1]
-    lab = rgb_u8_to_lab(np.ascontiguousarray(square))
+    cut = cut or choose_cut(*rgb_u8.shape[:2], config, rng)
+    lab = rgb_u8_to_lab(cut.take(rgb_u8))
     lightness = resize_lightness(np.ascontiguousarray(lab[..., :1]), (config.crop_px, config.crop_px))
     small = config.crop_px // signature.HEAD_STRIDE
-    filter_ = cv2.INTER_AREA if side >= small else cv2.INTER_LINEAR
+    filter_ = cv2.INTER_AREA if cut.side >= small else cv2.INTER_LINEAR
+    if config.ab_sampling == "nearest":
+        filter_ = cv2.INTER_NEAREST
     ab = cv2.resize(np.ascontiguousarray(lab[..., 1:]), (small, small), interpolation=filter_)
-    weight = np.full((small, small, 1), float(np.abs(ab).max() > config.gray_chroma), np.float32)
+    counts = not config.mask_gray or np.abs(ab).max() > config.gray_chroma
+    weight = np.full((small, small, 1), float(counts), np.float32)
     if rng is not None:
         lightness = augment_lightness(lightness, config, rng)
+        # Drawn last and only when asked for, so that without it a run's chances stay what they were.
+        if config.hue_jitter:
+            ab = turn_hue(ab, rng.uniform(-config.hue_jitter, config.hue_jitter))
     return lightness, np.concatenate([ab, weight], axis=-1)
+
+
+def turn_hue(ab: np.ndarray, degrees: float) -> np.ndarray:
+    """Turn ab, float32 (..., 2), around gray by an angle; chroma stays, the sRGB gamut may be left."""
+    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return ab @ np.array([[cosine, sine], [-sine, cosine]], np.float32)
+
+
+def sample_labels(labels: np.ndarray, cut: Cut, config: DataConfig, *, classes: int) -> np.ndarray:
+    """Cut the segmentation target that belongs to a sample.
+
+    Args:
+        labels: the label map, uint8, (H, W): class, or 255 where there is none.
+        cut: the sample's square.
+        config: size of the sample.
+        classes: how many classes the model has; a pixel of another class has none.
+
+    Returns:
+        Class, or -1 where there is none, float32, (S/4, S/4, 1).
+    """
+    small = config.crop_px // signature.HEAD_STRIDE
+    picked = cv2.resize(cut.take(labels), (small, small), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.where((picked == UNLABELED) | (picked >= classes), -1, picked.astype(np.float32))[..., None]
 
 
 def augment_lightness(lightness: np.ndarray, config: DataConfig, rng: np.random.Generator) -> np.ndarray:
@@ -133,7 +231,7 @@ class BatchMaker:
     """Makes any batch of a split by its number.
 
     Attributes:
-        refused: photographs that could not be read, with the reason; they count as gray pictures (weight 0).
+        refused: photographs that could not be read, with the reason; they have weight 0 and no scene or label map.
     """
 
     def __init__(
@@ -144,10 +242,20 @@ class BatchMaker:
         *,
         batch_size: int,
         seed: int | None,
+        segmentation_classes: int = 0,
     ) -> None:
-        """Prepare the batches of the chosen photographs; `seed` None means fixed order and no augmentation."""
+        """Prepare the batches of the chosen photographs.
+
+        Args:
+            photographs: the data set.
+            chosen: the photographs to take.
+            config: crop and augmentation.
+            batch_size: photographs a batch.
+            seed: of order and augmentation; None means fixed order and no augmentation.
+            segmentation_classes: of the model's segmentation head; 0 makes no target for it.
+        """
         self._photographs, self._chosen, self._config = photographs, chosen, config
-        self._batch_size, self._seed = batch_size, seed
+        self._batch_size, self._seed, self._classes = batch_size, seed, segmentation_classes
         self._order: tuple[int, np.ndarray] = (-1, np.arange(0))
         self._lock = threading.Lock()
         self.refused: dict[str, str] = {}
@@ -163,12 +271,13 @@ class BatchMaker:
         epoch, place = divmod(step, self.steps_per_epoch)
         indices = self._epoch_order(epoch)[place * self._batch_size : (place + 1) * self._batch_size]
         samples = [self._sample(int(index), epoch) for index in indices]
-        chosen = [self._chosen[index] for index in indices]
+        lightness, ab, scene, segmentation = zip(*samples, strict=True)
         return Batch(
-            lightness=np.stack([lightness for lightness, _ in samples]),
-            ab=np.stack([ab for _, ab in samples]),
-            scene=np.array([[self._photographs.scene_index(photo)] for photo in chosen], np.float32),
-            keys=tuple(photo.key for photo in chosen),
+            lightness=np.stack(lightness),
+            ab=np.stack(ab),
+            scene=np.stack(scene),
+            keys=tuple(self._chosen[index].key for index in indices),
+            segmentation=np.stack(segmentation) if self._classes else None,
         )
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
@@ -183,18 +292,32 @@ class BatchMaker:
                 self._order = (epoch, order)
             return self._order[1]
 
-    def _sample(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        photo = self._chosen[index]
+    def _sample(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return lightness, ab, scene and segmentation of one photograph."""
+        photo, side = self._chosen[index], self._config.crop_px
+        small = side // signature.HEAD_STRIDE
+        segmentation = np.full((small, small, 1), -1, np.float32)
         rng = None if self._seed is None else np.random.default_rng((self._seed, epoch, index))
         try:
-            return render(decode_photograph(self._photographs.read(photo)), self._config, rng)
+            rgb_u8 = decode_photograph(self._photographs.read(photo))
+            cut = choose_cut(*rgb_u8.shape[:2], self._config, rng)
+            lightness, ab = render(rgb_u8, self._config, rng, cut)
         except DataError as error:
-            if photo.key not in self.refused:
-                log.warning("%s is left out: %s", photo.key, error)
-                self.refused[photo.key] = str(error)
-            side = self._config.crop_px
-            small = side // signature.HEAD_STRIDE
-            return np.zeros((side, side, 1), np.float32), np.zeros((small, small, 3), np.float32)
+            self._refuse(photo.key, f"{error}")
+            scene = np.zeros(len(self._photographs.scenes), np.float32)
+            return np.zeros((side, side, 1), np.float32), np.zeros((small, small, 3), np.float32), scene, segmentation
+        if self._classes and photo.label_map:
+            try:
+                labels = decode_label_map(self._photographs.read_label_map(photo), rgb_u8.shape[:2])
+                segmentation = sample_labels(labels, cut, self._config, classes=self._classes)
+            except DataError as error:
+                self._refuse(photo.key, f"label map: {error}")
+        return lightness, ab, self._photographs.scene_target(photo, top_k=self._config.scene_top_k), segmentation
+
+    def _refuse(self, key: str, reason: str) -> None:
+        if key not in self.refused:
+            log.warning("%s is left out: %s", key, reason)
+            self.refused[key] = reason
 
 
 def stream(maker: BatchMaker, start: int, stop: int, *, workers: int, ahead: int = 4) -> Iterator[Batch]:
@@ -227,7 +350,7 @@ def count_prior(
 ) -> np.ndarray:
     """Count how often each bin occurs in the training split, on the very targets the network sees.
 
-    Gray pictures do not count, as they do not train.
+    Gray pictures do not count where they do not train.
 
     Args:
         photographs: the data set.

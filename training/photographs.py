@@ -15,27 +15,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import numpy as np
+
 from training import DataError
 
 Split = Literal["train", "val"]
 
 LABELS: Final = "labels.csv"
+SHARD_SUFFIX: Final = ".zip"
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 VALIDATION_SHARE: Final = 0.05
 """Share of a plain folder's pictures that validate."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photograph:
     """One photograph, not read yet.
 
     Attributes:
         key: its name, unique in the data set.
-        container: the zip shard, or the picture file itself.
-        member: its name in the shard; empty for a file.
+        container: the zip shard, or the folder it lies in, or the picture file itself.
+        member: its name in the shard or folder; empty for a file.
         split: train or val.
         scene: name of the scene; empty where unknown.
         dataset: which collection it comes from; empty where unknown.
+        label_map: name of its label map in the container; empty where there is none.
+        scene_row: its row in the set's `SceneScores`, -1 where it has none.
     """
 
     key: str
@@ -44,6 +49,23 @@ class Photograph:
     split: Split
     scene: str
     dataset: str
+    label_map: str = ""
+    scene_row: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class SceneScores:
+    """Class probabilities of many photographs, the largest few of each.
+
+    Attributes:
+        scenes: names of the classes.
+        index: class of each score, int32, (rows, k); -1 where a row has fewer.
+        probability: float32 in [0, 1], (rows, k); 0 where a row has fewer.
+    """
+
+    scenes: tuple[str, ...]
+    index: np.ndarray
+    probability: np.ndarray
 
 
 class PhotographSet:
@@ -51,12 +73,15 @@ class PhotographSet:
 
     Attributes:
         photographs: all of them, in a fixed order.
-        scenes: names of the scenes that occur, sorted; a single "unknown" when there are none.
+        scenes: names of the scenes that occur (of the scores' classes, where there are scores), sorted; a single
+            "unknown" when there are none.
     """
 
-    def __init__(self, photographs: Iterable[Photograph]) -> None:
+    def __init__(self, photographs: Iterable[Photograph], scores: SceneScores | None = None) -> None:
         self.photographs = tuple(photographs)
-        self.scenes = tuple(sorted({photo.scene for photo in self.photographs} - {""})) or ("unknown",)
+        self._scores = scores
+        named = {photo.scene for photo in self.photographs} - {""}
+        self.scenes = scores.scenes if scores else tuple(sorted(named)) or ("unknown",)
         self._scene_index = {name: index for index, name in enumerate(self.scenes)}
         self._archives: dict[Path, zipfile.ZipFile] = {}
         self._lock = threading.Lock()
@@ -77,19 +102,54 @@ class PhotographSet:
         """Return the index of the photograph's scene, or -1 where it is unknown."""
         return self._scene_index.get(photo.scene, -1)
 
+    def scene_target(self, photo: Photograph, *, top_k: int) -> np.ndarray:
+        """Return what the scene head learns of a photograph.
+
+        Args:
+            photo: one of the set's photographs.
+            top_k: how many of the largest probabilities are kept; they are made to sum to 1.
+
+        Returns:
+            Probability of each scene, float32, (scenes,); all 0 where the scene is unknown.
+        """
+        target = np.zeros(len(self.scenes), np.float32)
+        if self._scores is None or photo.scene_row < 0:
+            index = self.scene_index(photo)
+            if index >= 0:
+                target[index] = 1
+            return target
+        index, probability = self._scores.index[photo.scene_row], self._scores.probability[photo.scene_row]
+        largest = np.argsort(-probability, kind="stable")[:top_k]
+        kept = largest[probability[largest] > 0]
+        target[index[kept]] = probability[kept] / probability[kept].sum() if len(kept) else 0
+        return target
+
     def read(self, photo: Photograph) -> bytes:
         """Return the encoded picture.
 
         Raises:
             DataError: the file or the shard's member cannot be read.
         """
+        return self._read(photo, photo.member)
+
+    def read_label_map(self, photo: Photograph) -> bytes:
+        """Return the encoded label map.
+
+        Raises:
+            DataError: there is none, or it cannot be read.
+        """
+        if not photo.label_map:
+            raise DataError(f"{photo.key}: no label map")
+        return self._read(photo, photo.label_map)
+
+    def _read(self, photo: Photograph, member: str) -> bytes:
         try:
-            if not photo.member:
-                return photo.container.read_bytes()
+            if photo.container.suffix != SHARD_SUFFIX:
+                return (photo.container / member).read_bytes() if member else photo.container.read_bytes()
             with self._lock:
                 if photo.container not in self._archives:
                     self._archives[photo.container] = zipfile.ZipFile(photo.container)
-                return self._archives[photo.container].read(photo.member)
+                return self._archives[photo.container].read(member)
         # A RuntimeError is an encrypted or strangely compressed member, zlib.error and EOFError a damaged one.
         except (OSError, KeyError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise DataError(f"{photo.key}: {error}") from error
@@ -155,6 +215,6 @@ def _from_folder(folder: Path) -> list[Photograph]:
     # At least one picture validates, however small the folder.
     limit = max(VALIDATION_SHARE, min(ranks, default=0.0))
     return [
-        Photograph(key, path, "", "val" if rank <= limit and len(keys) > 1 else "train", "", "")
-        for key, path, rank in zip(keys, paths, ranks, strict=True)
+        Photograph(key, folder, key, "val" if rank <= limit and len(keys) > 1 else "train", "", "")
+        for key, rank in zip(keys, ranks, strict=True)
     ]

@@ -10,12 +10,25 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from chroma import signature
 from chroma.bins import load_centers
+from chroma.framing import resize_lightness
 from chroma.lab import rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape, write_shards
 from training import DataError
 from training.config import DataConfig
-from training.data import Batch, BatchMaker, augment_lightness, count_prior, decode_photograph, render, stream
-from training.photographs import Photograph, PhotographSet, open_photographs
+from training.data import (
+    Batch,
+    BatchMaker,
+    augment_lightness,
+    choose_cut,
+    count_prior,
+    decode_label_map,
+    decode_photograph,
+    render,
+    sample_labels,
+    stream,
+    turn_hue,
+)
+from training.photographs import Photograph, PhotographSet, SceneScores, open_photographs
 
 SMALL = DataConfig(crop_px=64)
 GEOMETRY_ONLY = DataConfig(crop_px=64, contrast=0.0, offset=0.0)
@@ -184,6 +197,181 @@ def test_noise_and_blur_come_sometimes_and_only_where_asked_for() -> None:
     assert_array_equal(augment_lightness(edge, plain, np.random.default_rng(1)), edge)
 
 
+# ------------------------------------------------------------------------------------ options of the original recipe
+
+
+def test_a_turned_hue_keeps_chroma_and_lightness() -> None:
+    """The same chances otherwise: the sample is the one without jitter, with its colors turned by one angle."""
+    jitter = DataConfig(crop_px=64, noise=4.0, hue_jitter=40.0)
+    plain = DataConfig(crop_px=64, noise=4.0)
+    angles = []
+    for seed in range(60):
+        lightness, turned = render(landscape(2), jitter, np.random.default_rng(seed))
+        expected, ab = render(landscape(2), plain, np.random.default_rng(seed))
+        assert_array_equal(lightness, expected)
+        assert_array_equal(turned[..., 2], 1)
+        one, other = (value[..., 0] + 1j * value[..., 1] for value in (turned, ab))
+        assert_allclose(np.abs(one), np.abs(other), atol=1e-4)
+        angles.append(np.degrees(np.angle(np.vdot(other, one))))
+        assert_allclose(one, other * np.exp(1j * np.radians(angles[-1])), atol=1e-3)
+    assert 30 < max(angles) <= 40.001
+    assert -40.001 <= min(angles) < -30
+
+
+def test_the_hue_is_never_turned_in_validation() -> None:
+    jitter = DataConfig(crop_px=64, hue_jitter=180.0)
+    assert_array_equal(render(landscape(2), jitter, None)[1], render(landscape(2), SMALL, None)[1])
+
+
+def test_a_hue_turns_from_a_towards_b() -> None:
+    assert_allclose(turn_hue(np.array([[[10.0, 0.0]]], np.float32), 90), [[[0, 10]]], atol=1e-5)
+
+
+def test_one_pixel_of_each_block_may_stand_for_it() -> None:
+    picture = landscape(7, 64, 64)
+    lightness, ab = render(picture, DataConfig(crop_px=64, ab_sampling="nearest"), None)
+    assert_array_equal(ab[..., :2], rgb_u8_to_lab(picture)[::4, ::4, 1:])
+    assert_array_equal(lightness, render(picture, SMALL, None)[0])
+
+
+def test_gray_pictures_may_count(tmp_path: Path) -> None:
+    gray = np.repeat(landscape(6)[..., 1:2], 3, axis=-1)
+    counted = DataConfig(crop_px=64, mask_gray=False)
+    assert_array_equal(render(gray, counted, None)[1][..., 2], 1)
+    for name, picture in {"color": landscape(1), "gray": gray}.items():
+        (tmp_path / f"{name}.png").write_bytes(encode(picture, ".png"))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    names = ("color", "gray", "broken")
+    every = PhotographSet(Photograph(name, tmp_path / f"{name}.png", "", "train", "", "") for name in names)
+    prior = count_prior(every, counted, load_centers(), workers=1)
+    masked = count_prior(every, SMALL, load_centers(), workers=1)
+    neutral = int(np.square(load_centers()).sum(axis=1).argmin())
+    assert prior[neutral] == pytest.approx(0.5 + 0.5 * masked[neutral], abs=1e-9)
+
+
+def test_without_these_options_a_sample_is_what_it_was() -> None:
+    """The order in which chances are drawn is part of what a resumed run relies on: crop, place, mirror, then L."""
+    picture = landscape(8)
+    for seed in range(8):
+        lightness, _ = render(picture, SMALL, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        side, top, left = 72, 0, 12
+        if rng.random() < SMALL.crop_probability:
+            side = round(side * rng.uniform(SMALL.smallest_crop, 1.0))
+            top, left = int(rng.integers(72 - side + 1)), int(rng.integers(96 - side + 1))
+        square = picture[top : top + side, left : left + side]
+        square = square[:, ::-1] if rng.random() < 0.5 else square
+        untouched = resize_lightness(rgb_u8_to_lab(np.ascontiguousarray(square))[..., :1], (64, 64))
+        assert_array_equal(lightness, augment_lightness(untouched, SMALL, rng))
+
+
+# ------------------------------------------------------------------------------------------------- scenes, label maps
+
+
+SCORES = SceneScores(
+    ("attic", "beach", "cave"),
+    np.array([[2, 0, 1], [1, -1, -1], [0, 1, -1]], np.int32),
+    np.array([[0.5, 0.3, 0.2], [0.9, 0, 0], [0, 0, 0]], np.float32),
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "top_k", "expected"),
+    [
+        (0, 5, [0.3, 0.2, 0.5]),
+        (0, 2, [0.375, 0, 0.625]),
+        (0, 1, [0, 0, 1]),
+        (1, 5, [0, 1, 0]),
+        (2, 5, [0, 0, 0]),
+        (-1, 5, [0, 0, 0]),
+    ],
+)
+def test_the_largest_probabilities_are_kept_and_sum_to_one(row: int, top_k: int, expected: list[float]) -> None:
+    photo = Photograph("a", TEST_PICTURES, "a.jpg", "train", "", "", scene_row=row)
+    target = PhotographSet([photo], SCORES).scene_target(photo, top_k=top_k)
+    assert target.dtype == np.float32
+    assert_allclose(target, expected, atol=1e-6)
+
+
+def test_a_named_scene_stands_in_where_there_are_no_probabilities() -> None:
+    photo = Photograph("a", TEST_PICTURES, "a.jpg", "train", "cave", "")
+    assert_array_equal(PhotographSet([photo], SCORES).scene_target(photo, top_k=5), [0, 0, 1])
+
+
+def labeled_folder(folder: Path) -> PhotographSet:
+    """Three photographs whose label maps say in which 8 px column of the photograph a pixel is."""
+    columns = np.repeat(np.arange(12, dtype=np.uint8), 8)[None].repeat(72, axis=0)
+    columns[:8] = 255
+    maps = {"map": columns, "turned": np.ascontiguousarray(columns.T)}
+    for name, labels in maps.items():
+        cv2.imwrite(str(folder / f"{name}.png"), labels)
+    (folder / "picture.png").write_bytes(encode(landscape(1), ".png"))
+    made = [
+        Photograph(f"{key}.png", folder, "picture.png", "train", "", "", label_map=label_map)
+        for key, label_map in (("labeled", "map.png"), ("turned", "turned.png"), ("bare", ""))
+    ]
+    return PhotographSet(made)
+
+
+def test_label_maps_follow_the_sample(tmp_path: Path) -> None:
+    photographs = labeled_folder(tmp_path)
+    maker = BatchMaker(
+        photographs, photographs.split("train"), GEOMETRY_ONLY, batch_size=3, seed=1, segmentation_classes=9
+    )
+    for step in range(6):
+        batch = maker.batch(step)
+        assert batch.segmentation is not None
+        assert (batch.segmentation.shape, batch.segmentation.dtype) == ((3, 16, 16, 1), np.float32)
+        assert_array_equal(batch.targets()["segmentation_logits"], batch.segmentation)
+        by_key = dict(zip(batch.keys, batch.segmentation[..., 0], strict=True))
+        assert (by_key["bare.png"] == -1).all()
+        assert (by_key["turned.png"] == -1).all()
+        found = by_key["labeled.png"]
+        # Columns 9 to 11 are more than the model knows, and the first rows have no label.
+        assert set(np.unique(found)) <= {-1, *range(9)}
+        bottom = found[-1]
+        known = bottom[bottom >= 0]
+        assert len(known) > 4
+        assert (np.diff(known) >= 0).all() or (np.diff(known) <= 0).all()
+    assert list(maker.refused) == ["turned.png"]
+    assert maker.refused["turned.png"].startswith("label map: 72 x 96 px")
+
+
+def test_label_maps_and_pictures_are_cut_alike() -> None:
+    """A label map that repeats what is in the picture agrees with it wherever the cut is."""
+    picture = np.full((128, 128, 3), 60, np.uint8)
+    picture[32:72, 48:96] = (250, 160, 40)
+    labels = (picture[..., 0] > 100).astype(np.uint8)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        cut = choose_cut(128, 128, GEOMETRY_ONLY, rng)
+        _, ab = render(picture, GEOMETRY_ONLY, rng, cut)
+        found = sample_labels(labels, cut, GEOMETRY_ONLY, classes=2)[..., 0]
+        agree = (np.hypot(ab[..., 0], ab[..., 1]) > 35) == (found > 0)
+        assert agree.mean() > 0.9
+
+
+def test_without_a_segmentation_head_no_label_map_is_read(tmp_path: Path) -> None:
+    photographs = labeled_folder(tmp_path)
+    maker = BatchMaker(photographs, photographs.split("train"), SMALL, batch_size=3, seed=1)
+    batch = maker.batch(0)
+    assert batch.segmentation is None
+    assert "segmentation_logits" not in batch.targets()
+    assert maker.refused == {}
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", encode(landscape(1), ".png")])
+def test_what_is_no_label_map_is_a_data_error(data: bytes) -> None:
+    with pytest.raises(DataError):
+        decode_label_map(data, (72, 96))
+
+
+def test_a_label_map_of_another_size_is_brought_to_the_photograph() -> None:
+    small = np.array([[0, 1], [2, 255]], np.uint8)
+    _, data = cv2.imencode(".png", small)
+    assert_array_equal(decode_label_map(data.tobytes(), (8, 8)), np.kron(small, np.ones((4, 4), np.uint8)))
+
+
 # -------------------------------------------------------------------------------------------------------------- batches
 
 
@@ -210,11 +398,12 @@ def test_a_batch_has_the_targets_of_each_head(photographs: PhotographSet) -> Non
     assert {name: target.shape for name, target in batch.targets().items()} == {
         signature.AB_LOGITS: (4, 16, 16, 3),
         signature.AB: (4, 16, 16, 3),
-        signature.SCENE_LOGITS: (4, 1),
+        signature.SCENE_LOGITS: (4, 2),
     }
     assert {target.dtype for target in batch.targets().values()} == {np.dtype(np.float32)}
     expected = [photographs.scene_index(p) for key in batch.keys for p in photographs.photographs if p.key == key]
-    assert batch.scene[:, 0].tolist() == expected
+    assert [row.argmax() if row.any() else -1 for row in batch.scene] == expected
+    assert_array_equal(batch.scene.sum(axis=1), [index >= 0 for index in expected])
 
 
 def test_an_epoch_drops_the_rest_in_training_and_keeps_it_in_validation(photographs: PhotographSet) -> None:
@@ -320,6 +509,7 @@ def test_a_broken_picture_counts_as_gray_and_is_reported_once(tmp_path: Path, ca
         assert not batch.ab[place].any()
         assert not batch.lightness[place].any()
         assert batch.ab[:, 0, 0, 2].sum() == 3
+        assert not batch.scene[place].any()
     assert maker.refused == {"train002": "not a picture"}
     assert caplog.text.count("train002 is left out: not a picture") == 1
 
