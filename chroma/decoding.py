@@ -247,12 +247,26 @@ def decode(
     References:
         Zhang et al. 2016, equation 5; Menon et al. 2021, section 4.
     """
+    ab = corrected_mean(logits, centers, log_weights, temperature=temperature, tau=tau, cap=cap, gain=gain)
+    return red_guard(ab, red_mass(logits, centers))
+
+
+def corrected_mean(
+    logits: Float[np.ndarray, "*shape Q"],
+    centers: Float[np.ndarray, "Q 2"],
+    log_weights: Float[np.ndarray, "Q"],
+    *,
+    temperature: Scalars,
+    tau: Scalars,
+    cap: Scalars,
+    gain: Scalars,
+) -> Float[np.ndarray, "*shape 2"]:
+    """Decode as `decode` does, without the red guard; arguments and result are the same."""
     weights = capped_log_weights(log_weights.astype(logits.dtype), cap)
     if weights.ndim > 1:
         weights = weights.reshape(len(weights), *(1,) * (logits.ndim - 2), -1)
     corrected = logits + _per_picture(tau, logits) * weights
-    ab = annealed_mean(corrected, centers, temperature) * _per_picture(gain, logits)
-    return red_guard(ab, red_mass(logits, centers))
+    return annealed_mean(corrected, centers, temperature) * _per_picture(gain, logits)
 
 
 def red_mass(logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"]) -> Float[np.ndarray, "*shape 1"]:

@@ -38,9 +38,12 @@ def run(
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Schedule by elapsed time and stop then.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints.")] = None,
+    options_set: Annotated[
+        list[str] | None, typer.Option("--set", help="Change one option, as loss.rebalance=true; may be repeated.")
+    ] = None,
 ) -> None:
     """Train a recipe; a killed run goes on where it stopped when the same command is given again."""
-    chosen = load_recipe(recipe)
+    chosen = load_recipe(recipe).with_options(options_set or [])
     from training.train import Options, train
 
     options = Options(data, folder or Path("runs") / recipe, workers, minutes, epochs, checkpoint_every)

@@ -3,15 +3,19 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
+from chroma import signature
 from chroma.bins import Q
 from training import RecipeError
 
+SCENE_COLUMNS: Final = ("scene", "scene_coarse")
 AB_SAMPLINGS: Final = ("area", "nearest")
 ENCODERS: Final = ("unet", "vgg", "efficientnet_lite2", "multi_level")
-DECODERS: Final = ("skips", "plain")
+DECODERS: Final = ("skips", "plain", "unet")
+TIES: Final = ("lowest_index", "ball_tree")
 REGRESSIONS: Final = ("smooth_l1", "mse")
 SMOOTHINGS: Final = ("ab", "index")
 OPTIMIZERS: Final = ("adamw", "adam", "rmsprop", "sgd")
@@ -74,7 +78,8 @@ class DataConfig:
         lowest = min(self.offset, self.noise, self.blur_px, self.gray_chroma, self.hue_jitter)
         _require(lowest >= 0, "offset, noise, blur_px, gray_chroma and hue_jitter must not be negative")
         _require(self.hue_jitter <= 180, f"hue_jitter must be at most 180 degrees, is {self.hue_jitter}")
-        _require(self.ab_sampling in AB_SAMPLINGS, f"ab_sampling must be one of {AB_SAMPLINGS}, is {self.ab_sampling!r}")
+        _among("ab_sampling", self.ab_sampling, AB_SAMPLINGS)
+        _among("scenes", self.scenes, SCENE_COLUMNS)
         _require(self.scene_top_k >= 1, f"scene_top_k must be at least 1, is {self.scene_top_k}")
         _require(all(times >= 1 for _, times in self.repeat), "repeat shows a data set at least once")
         _require(self.validation_pictures > 0, "validation_pictures must be at least 1")
@@ -89,22 +94,26 @@ class ModelConfig:
         encoder: `unet` (the original scene-context U-Net) and `vgg` (the ECCV16 network) from scratch;
             `efficientnet_lite2` with ImageNet weights; `multi_level`: its features of every level, pooled and
             concatenated, beside a U-Net from scratch.
-        decoder: `skips` joins the encoder's features at every stride; `plain` only enlarges (the ECCV16 network).
+        decoder: `skips` joins the encoder's features at every stride, one convolution each; `unet` does so as the
+            original: enlarge, convolve, join, convolve twice, and, on the U-Net's way down too, one normalization a
+            level, after the last ReLU; `plain` only enlarges (the ECCV16 network).
         scene_fusion: the global context modulates the decoder; without it the scene head feeds nothing back (the
             original).
         segmentation_classes: of the segmentation head, trained where the data has label maps; 0 for no such head.
         pretrained: start the encoder from its published weights, where it has any.
         frozen_stages: how many of the encoder's first stages keep their pretrained weights.
         unet_channels: channels of the U-Net's levels, at strides 1, 2, 4, ...
-        decoder_channels: channels of the decoder, from the deepest stride up to stride 4.
-        head_channels: channels of the feature that the classification head reads.
-        regression_channels: channels of the regression head's hidden layer.
+        decoder_channels: channels of the decoder, from the deepest stride up to stride 4; one entry a stride with
+            `skips`, one an enlargement with `plain` and `unet`.
+        head_channels: channels of the 1x1 convolution before the heads; 0 for none (the originals).
+        regression_channels: channels of the regression head's hidden layer; 0 for one convolution and a tanh, in units
+            of 128 (the original).
         global_features: length of the global context vector.
         dropout: on the global context vector, [0, 1).
     """
 
     encoder: Literal["unet", "vgg", "efficientnet_lite2", "multi_level"] = "efficientnet_lite2"
-    decoder: Literal["skips", "plain"] = "skips"
+    decoder: Literal["skips", "plain", "unet"] = "skips"
     scene_fusion: bool = True
     segmentation_classes: int = 0
     pretrained: bool = True
@@ -122,17 +131,28 @@ class ModelConfig:
         Raises:
             RecipeError: an option out of range.
         """
-        levels = len(self.unet_channels) - 2 if self.encoder == "unet" else 4
+        _among("encoder", self.encoder, ENCODERS)
+        _among("decoder", self.decoder, DECODERS)
         _require(3 <= len(self.unet_channels) <= 6, "a U-Net has 3 to 6 levels")
+        strides = {"efficientnet_lite2": 4, "vgg": 2}.get(self.encoder, len(self.unet_channels) - 2)
+        levels = strides if self.decoder == "skips" else strides - 1
         _require(
             len(self.decoder_channels) == levels,
-            f"decoder_channels needs {levels} entries for this encoder, has {len(self.decoder_channels)}",
+            f"decoder_channels needs {levels} entries for encoder {self.encoder!r} and decoder {self.decoder!r}, has "
+            f"{len(self.decoder_channels)}",
         )
-        _require(self.encoder in ENCODERS, f"encoder must be one of {ENCODERS}, is {self.encoder!r}")
-        _require(self.decoder in DECODERS, f"decoder must be one of {DECODERS}, is {self.decoder!r}")
+        widths = (*self.unet_channels, *self.decoder_channels, self.global_features)
+        _require(min(widths) > 0, "unet_channels, decoder_channels and global_features must be at least 1")
+        _require(min(self.head_channels, self.regression_channels) >= 0, "head_channels must not be negative")
         _require(self.segmentation_classes >= 0, "segmentation_classes must not be negative")
         _require(self.frozen_stages >= 0, "frozen_stages must not be negative")
         _require(0 <= self.dropout < 1, f"dropout must be in [0, 1), is {self.dropout}")
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Return the names of the heads this network has, all of them trained; export drops the segmentation."""
+        heads = (signature.AB_LOGITS, signature.AB, signature.SCENE_LOGITS)
+        return (*heads, signature.SEGMENTATION_LOGITS) if self.segmentation_classes else heads
 
 
 @dataclass(frozen=True)
@@ -149,7 +169,9 @@ class LossConfig:
         ab: weight of the regression loss, >= 0.
         regression: `smooth_l1`, or `mse`: half the squared error, ab in units of 128 (the original).
         scene_logits: weight of the scene cross-entropy, >= 0.
-        segmentation_logits: weight of the segmentation loss, cross-entropy plus Dice, >= 0.
+        segmentation_logits: weight of the segmentation loss, Dice plus cross-entropy, >= 0.
+        segmentation_cross_entropy: weight of the cross-entropy inside the segmentation loss, where Dice has 1; 0 for
+            Dice alone (the original).
         label_smoothing: of the scene labels, [0, 1).
         rebalance: weigh pixels by how rare their color is (the original behavior; the cause of the red noise).
         rebalance_lambda: share of the uniform distribution in the rebalancing weight, [0, 1].
@@ -167,6 +189,7 @@ class LossConfig:
     regression: Literal["smooth_l1", "mse"] = "smooth_l1"
     scene_logits: float = 0.1
     segmentation_logits: float = 0.5
+    segmentation_cross_entropy: float = 1.0
     label_smoothing: float = 0.0
     rebalance: bool = False
     rebalance_lambda: float = 0.5
@@ -184,12 +207,15 @@ class LossConfig:
         _require(0 <= self.rebalance_lambda <= 1, f"rebalance_lambda must be in [0, 1], is {self.rebalance_lambda}")
         _require(self.rebalance_alpha >= 0, f"rebalance_alpha must not be negative, is {self.rebalance_alpha}")
         lowest = min(self.ab_logits, self.ab, self.scene_logits, self.segmentation_logits)
+        lowest = min(lowest, self.segmentation_cross_entropy)
         _require(lowest >= 0, "loss weights must not be negative")
-        _require(self.regression in REGRESSIONS, f"regression must be one of {REGRESSIONS}, is {self.regression!r}")
+        _among("regression", self.regression, REGRESSIONS)
         _require(
-            self.prior_smoothing in SMOOTHINGS, f"prior_smoothing must be one of {SMOOTHINGS}, is {self.prior_smoothing!r}"
+            self.prior_smoothing in SMOOTHINGS,
+            f"prior_smoothing must be one of {SMOOTHINGS}, is {self.prior_smoothing!r}",
         )
         _require(0 <= self.label_smoothing < 1, f"label_smoothing must be in [0, 1), is {self.label_smoothing}")
+        _among("ties", self.ties, TIES)
         _require(self.ties == "lowest_index" or self.neighbors == 5, "the ball tree's ties are stored for 5 neighbors")
 
 
@@ -238,8 +264,8 @@ class OptimizerConfig:
         Raises:
             RecipeError: an option out of range.
         """
-        _require(self.name in OPTIMIZERS, f"the optimizer must be one of {OPTIMIZERS}, is {self.name!r}")
-        _require(self.schedule in SCHEDULES, f"schedule must be one of {SCHEDULES}, is {self.schedule!r}")
+        _among("name", self.name, OPTIMIZERS)
+        _among("schedule", self.schedule, SCHEDULES)
         _require(self.learning_rate > 0, "learning_rate must be positive")
         _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be positive")
         _require(0 <= self.momentum < 1, f"momentum must be in [0, 1), is {self.momentum}")
@@ -298,7 +324,7 @@ class Recipe:
             RecipeError: an option out of range.
         """
         _require(self.epochs > 0 and self.batch_size > 0, "epochs and batch_size must be at least 1")
-        _require(self.decode in DECODES, f"decode must be one of {DECODES}, is {self.decode!r}")
+        _among("decode", self.decode, DECODES)
         _require(self.evaluate_every is None or self.evaluate_every > 0, "evaluate_every must be at least 1 step")
         _require(self.size > 0 and self.size % 32 == 0, f"size must be a multiple of 32, is {self.size}")
 
@@ -322,6 +348,32 @@ class Recipe:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RecipeError(f"not a recipe: {error}") from error
 
+    def with_options(self, assignments: Iterable[str]) -> Self:
+        """Return the recipe with some options changed.
+
+        Args:
+            assignments: ``section.option=value`` or ``option=value`` for the recipe's own; values are JSON, bare words
+                are strings: ``loss.rebalance=true``, ``optimizer.name=sgd``, ``model.decoder_channels=[64,64,64,64]``.
+
+        Raises:
+            RecipeError: not such an assignment, no such option (the message lists those that there are), or a value of
+                another type or out of range.
+        """
+        fields = json.loads(self.to_json())
+        for assignment in assignments:
+            path, equals, text = assignment.partition("=")
+            section, _, option = path.strip().rpartition(".")
+            part = fields if not section else fields.get(section)
+            if not equals or not isinstance(part, dict) or option not in part or isinstance(part[option], dict):
+                raise RecipeError(f"{assignment!r} is no option=value; options are: {', '.join(_option_names(fields))}")
+            try:
+                value = json.loads(text)
+            except ValueError:
+                value = text
+            _require_type(path, value, part[option])
+            part[option] = value
+        return self.from_json(json.dumps(fields))
+
     def digest(self) -> str:
         """Return a short hash of everything in the recipe; two runs with equal digests do the same."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:12]
@@ -332,6 +384,28 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
+def _option_names(fields: dict[str, Any]) -> list[str]:
+    """Return the names of all options as `with_options` takes them."""
+    own = [name for name, value in fields.items() if not isinstance(value, dict)]
+    return own + [f"{section}.{name}" for section, part in fields.items() if isinstance(part, dict) for name in part]
+
+
+def _require_type(path: str, value: Any, old: Any) -> None:
+    """A word where a number belongs would else surface in the middle of the run. None may become a number."""
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", list: "a list"}
+    if old is None or (value is None and isinstance(old, float)):
+        right = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        kind = "a number"
+    else:
+        right = type(value) is type(old) or (type(old) is float and type(value) is int)
+        kind = kinds[type(old)]
+    _require(right, f"{path} must be {kind}, is {value!r}")
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise RecipeError(message)
+
+
+def _among(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    _require(value in allowed, f"{name} must be one of {', '.join(allowed)}, is {value!r}")

@@ -1,14 +1,15 @@
 """One loss a head. Each takes (y_true, y_pred) and returns one value a picture; targets carry their own weights.
 
 Targets, float32:
-    ab_logits, ab   (batch, h, w, 3): a, b in Lab units, and the pixel's weight (0 for gray pictures)
-    scene_logits    (batch, 1): class index, or -1 where the scene is unknown
+    ab_logits, ab         (batch, h, w, 3): a, b in Lab units, and the pixel's weight (0 for gray pictures)
+    scene_logits          (batch, S): class probabilities; zeros where the scene is unknown
+    segmentation_logits   (batch, h, w, 1): class index, or -1 where there is no label
 
 A picture's value is scaled so that the batch mean is the mean over weighted pixels (or known scenes), not over all.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -16,31 +17,46 @@ from keras import ops
 
 from chroma import signature
 from chroma.bins import load_centers
-from chroma.prior import rebalancing_weights
+from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d
 from chroma.soft_encoding import build_table
 from training.color_ops import TableEncoder
 from training.config import LossConfig
 from training.heads import AB_SCALE
 
+SEGMENTATION_LOGITS: Final = "segmentation_logits"
+PROBABILITY_FLOOR: Final = 1e-7
+"""Where the original clips probabilities (Keras' epsilon)."""
+ORIGINAL_AB_SCALE: Final = 128.0
+"""The original's unit of ab in its regression loss."""
 Loss = Callable[[Any, Any], Any]
 
 
-def build_losses(config: LossConfig, smoothed_prior: np.ndarray) -> dict[str, Loss]:
+def build_losses(config: LossConfig, prior: np.ndarray) -> dict[str, Loss]:
     """Return the loss of each head by its name.
 
     Args:
         config: neighbors, sigma, rebalancing.
-        smoothed_prior: the run's smoothed prior, (Q,); read only when rebalancing.
+        prior: the run's raw prior, (Q,); read only when rebalancing.
     """
     encode = TableEncoder(build_table(load_centers(), k=config.neighbors, sigma=config.sigma, ties=config.ties))
-    weights = None
-    if config.rebalance:
-        weights = rebalancing_weights(smoothed_prior, lam=config.rebalance_lambda, alpha=config.rebalance_alpha)
     return {
-        signature.AB_LOGITS: soft_encoding_loss(encode, weights),
-        signature.AB: regression_loss,
+        signature.AB_LOGITS: soft_encoding_loss(encode, bin_weights(config, prior), probabilities=config.probabilities),
+        signature.AB: regression_loss if config.regression == "smooth_l1" else mean_squared_loss,
         signature.SCENE_LOGITS: scene_loss(config.label_smoothing),
     }
+
+
+def bin_weights(config: LossConfig, prior: np.ndarray) -> np.ndarray | None:
+    """Return what a pixel of each bin counts, mean 1 under the prior, float64, (Q,); None for no rebalancing.
+
+    Args:
+        config: whether and how.
+        prior: raw, (Q,).
+    """
+    if not config.rebalance:
+        return None
+    smoothed = smooth_prior(prior, load_centers()) if config.prior_smoothing == "ab" else smooth_prior_1d(prior)
+    return rebalancing_weights(smoothed, lam=config.rebalance_lambda, alpha=config.rebalance_alpha)
 
 
 def loss_weights(config: LossConfig) -> dict[str, float]:
@@ -49,10 +65,11 @@ def loss_weights(config: LossConfig) -> dict[str, float]:
         signature.AB_LOGITS: config.ab_logits,
         signature.AB: config.ab,
         signature.SCENE_LOGITS: config.scene_logits,
+        SEGMENTATION_LOGITS: config.segmentation_logits,
     }
 
 
-def soft_encoding_loss(encode: TableEncoder, bin_weights: np.ndarray | None) -> Loss:
+def soft_encoding_loss(encode: TableEncoder, bin_weights: np.ndarray | None, *, probabilities: bool = False) -> Loss:
     """Make the cross-entropy of the soft-encoded ab against logits, computed sparsely.
 
     loss = -1/n sum_pixels v sum_j w_j log softmax(logits)[q_j], over the k pairs (q_j, w_j) of each pixel: no target
@@ -61,6 +78,8 @@ def soft_encoding_loss(encode: TableEncoder, bin_weights: np.ndarray | None) -> 
     Args:
         encode: ab -> (index, weight).
         bin_weights: v, one a bin (Q,), looked up by the pixel's heaviest bin; None for no rebalancing.
+        probabilities: as the original, take the logarithm of probabilities clipped to [1e-7, 1 - 1e-7]: a bin below
+            gets no gradient.
 
     References:
         Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equations 2 to 4.
@@ -68,7 +87,11 @@ def soft_encoding_loss(encode: TableEncoder, bin_weights: np.ndarray | None) -> 
 
     def ab_logits_loss(y_true: Any, y_pred: Any) -> Any:
         index, weight = encode(y_true[..., :2])
-        log_p = ops.take_along_axis(ops.log_softmax(y_pred, axis=-1), index, axis=-1)
+        if probabilities:
+            p = ops.take_along_axis(ops.softmax(y_pred, axis=-1), index, axis=-1)
+            log_p = ops.log(ops.clip(p, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR))
+        else:
+            log_p = ops.take_along_axis(ops.log_softmax(y_pred, axis=-1), index, axis=-1)
         cross_entropy = -ops.sum(weight * log_p, axis=-1)
         if bin_weights is not None:
             # Among equally heavy bins the lowest, as the argmax of a dense target has it, in whatever order they come.
@@ -91,14 +114,19 @@ def regression_loss(y_true: Any, y_pred: Any) -> Any:
     return _weighted_mean(ops.sum(huber, axis=-1), y_true[..., 2])
 
 
+def mean_squared_loss(y_true: Any, y_pred: Any) -> Any:
+    """Half the squared error of ab, in units of 128: 1/(2 h w) sum ||ab - ab_hat||^2, as the original has it."""
+    squared = ops.sum(ops.square((y_pred - y_true[..., :2]) / ORIGINAL_AB_SCALE), axis=-1)
+    return _weighted_mean(0.5 * squared, y_true[..., 2])
+
+
 def scene_loss(label_smoothing: float) -> Loss:
-    """Make the cross-entropy of the scene, over the pictures whose scene is known."""
+    """Make the cross-entropy of the scene against soft labels, over the pictures whose scene is known."""
 
     def scene_logits_loss(y_true: Any, y_pred: Any) -> Any:
-        label = ops.cast(y_true[..., 0], "int32")
-        known = ops.cast(label >= 0, "float32")
+        known = ops.cast(ops.sum(y_true, axis=-1) > 0, "float32")
         log_p = ops.log_softmax(y_pred, axis=-1)
-        hit = ops.take_along_axis(log_p, ops.maximum(label, 0)[..., None], axis=-1)[..., 0]
+        hit = ops.sum(y_true * log_p, axis=-1)
         mixed = (1 - label_smoothing) * hit + label_smoothing * ops.mean(log_p, axis=-1)
         return -mixed * known * _batch_size(known) / ops.maximum(ops.sum(known), 1.0)
 
@@ -116,12 +144,21 @@ def _batch_size(tensor: Any) -> Any:
 
 
 def compile_model(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, config: LossConfig, smoothed_prior: np.ndarray
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, config: LossConfig, prior: np.ndarray
 ) -> None:
-    """Attach losses and optimizer; XLA only where the backend has nothing else (it is slower on CPU)."""
+    """Attach the losses of the heads that the model has, and the optimizer; `prior` is the raw one, (Q,).
+
+    XLA only where the backend has nothing else (it is slower on CPU).
+    """
+    heads, weights = list(model.output), loss_weights(config)
+    losses = build_losses(config, prior)
+    if SEGMENTATION_LOGITS in heads:
+        from training.segmentation import segmentation_loss
+
+        losses[SEGMENTATION_LOGITS] = segmentation_loss()
     model.compile(
         optimizer=optimizer,
-        loss=build_losses(config, smoothed_prior),
-        loss_weights=loss_weights(config),
+        loss={head: losses[head] for head in heads},
+        loss_weights={head: weights[head] for head in heads},
         jit_compile=keras.backend.backend() == "jax",
     )

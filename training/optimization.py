@@ -1,4 +1,4 @@
-"""AdamW with groups, and the learning rate over a run."""
+"""Optimizers with groups, and the learning rate over a run."""
 
 import math
 from typing import Any
@@ -9,11 +9,11 @@ from keras import ops
 from training.config import OptimizerConfig
 
 
-@keras.saving.register_keras_serializable("photochrom")
-class GroupedAdamW(keras.optimizers.Adam):
-    """Adam with decoupled weight decay on kernels, and a slower rate for the encoder.
+class Grouped(keras.optimizers.Optimizer):
+    """What our optimizers add to Keras' own: decoupled weight decay on kernels, and a slower rate for the encoder.
 
-    Both factors are applied variable by variable: a gradient scaled down would change nothing, Adam divides it out.
+    Both factors are applied variable by variable: a gradient scaled down would change nothing where the optimizer
+    divides it out.
 
     The moving average of the weights warms up: after t steps its decay is at most (1 + t) / (10 + t). A fixed decay of
     0.999 would still hold 39 % of the random start after 900 steps.
@@ -46,7 +46,7 @@ class GroupedAdamW(keras.optimizers.Adam):
         super().build(variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Decay a kernel, then take Adam's step, both at this variable's own rate."""
+        """Decay a kernel, then take the optimizer's own step, both at this variable's own rate."""
         # TensorFlow hands over its own variables, which do not know their path: go by position, as Keras' Adam does.
         position = self._get_variable_index(variable)
         rate = ops.cast(learning_rate, variable.dtype) * self._rates[position]
@@ -60,33 +60,60 @@ class GroupedAdamW(keras.optimizers.Adam):
         return super().get_config() | own | {"ema_momentum": self._largest_ema_momentum}
 
 
-def build_optimizer(config: OptimizerConfig) -> GroupedAdamW:
+@keras.saving.register_keras_serializable("photochrom")
+class GroupedAdamW(Grouped, keras.optimizers.Adam):
+    """Adam in groups; with decay, AdamW."""
+
+
+@keras.saving.register_keras_serializable("photochrom")
+class GroupedRMSprop(Grouped, keras.optimizers.RMSprop):
+    """RMSprop in groups."""
+
+
+@keras.saving.register_keras_serializable("photochrom")
+class GroupedSGD(Grouped, keras.optimizers.SGD):
+    """Stochastic gradient descent with momentum, in groups."""
+
+
+def build_optimizer(config: OptimizerConfig) -> Grouped:
     """Return the recipe's optimizer; it also keeps the moving average of the weights."""
-    return GroupedAdamW(
-        learning_rate=config.learning_rate,
-        beta_1=config.beta_1,
-        beta_2=config.beta_2,
-        global_clipnorm=config.clip_norm,
-        use_ema=config.ema > 0,
-        ema_momentum=config.ema or 0.99,
-        kernel_decay=config.weight_decay,
-        encoder_factor=config.encoder_factor,
-    )
+    shared: dict[str, Any] = {
+        "learning_rate": config.learning_rate,
+        "global_clipnorm": config.clip_norm,
+        "use_ema": config.ema > 0,
+        "ema_momentum": config.ema or 0.99,
+        "kernel_decay": 0.0 if config.name == "adam" else config.weight_decay,
+        "encoder_factor": config.encoder_factor,
+    }
+    if config.name == "rmsprop":
+        return GroupedRMSprop(**shared)
+    if config.name == "sgd":
+        return GroupedSGD(momentum=config.momentum, **shared)
+    return GroupedAdamW(beta_1=config.beta_1, beta_2=config.beta_2, **shared)
 
 
-def learning_rate_at(config: OptimizerConfig, progress: float) -> float:
+def learning_rate_at(config: OptimizerConfig, progress: float, epoch: float) -> float:
     """Return the learning rate at a point of the run.
 
     Args:
         config: peak, warm-up and schedule.
         progress: how much of the run is done, [0, 1].
+        epoch: epochs done, with the fraction of the current one, >= 0.
 
     References:
-        Loshchilov, Hutter, "SGDR", ICLR 2017 (cosine).
+        Loshchilov, Hutter, "SGDR", ICLR 2017 (cosine). Smith, "Cyclical Learning Rates for Training Neural Networks",
+        WACV 2017 (triangle).
     """
     if progress < config.warmup:
         return config.learning_rate * max(progress / config.warmup, 1e-3)
-    if config.schedule == "constant":
-        return config.learning_rate
-    done = (min(progress, 1.0) - config.warmup) / (1 - config.warmup)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    match config.schedule:
+        case "constant":
+            return config.learning_rate
+        case "step":
+            return config.learning_rate * config.step_factor ** math.floor(epoch / config.step_epochs)
+        case "cyclic":
+            place = epoch / config.cycle_epochs % 1
+            return config.cycle_low + (config.learning_rate - config.cycle_low) * (1 - abs(2 * place - 1))
+        case "cosine":
+            done = (min(progress, 1.0) - config.warmup) / (1 - config.warmup)
+            return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,6 +1,7 @@
 """A trained network on whole pictures, exactly as the service runs it: same framing, same decode."""
 
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Final
 
 import keras
@@ -10,7 +11,7 @@ from chroma import decoding, signature
 from chroma.decoding import Knobs, VividnessCurve
 from chroma.framing import network_size, resize_lightness
 from chroma.modes import MODE_OUTPUTS, Mode, outputs_to_ab
-from chroma.prior import rebalancing_weights, smooth_prior
+from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d
 
 CURVE: Final = VividnessCurve(
     (
@@ -20,6 +21,21 @@ CURVE: Final = VividnessCurve(
     )
 )
 """Vividness before a run has chosen its own, see `training.calibrate`."""
+ORIGINAL_DECODES: Final = MappingProxyType(
+    {
+        "argmax": Knobs(temperature=1e-3, tau=0.0, cap=1.0, gain=1.0),
+        "annealed": Knobs(temperature=0.38, tau=0.0, cap=1.0, gain=1.0),
+    }
+)
+"""The original's decoders, v0 and v1: what the network says is taken at its word."""
+
+
+def first_curve(decode: str) -> VividnessCurve:
+    """Return what vividness means before `training.calibrate`, for a recipe's `decode`."""
+    if decode == "vividness":
+        return CURVE
+    knobs = ORIGINAL_DECODES[decode]
+    return VividnessCurve(((0.0, knobs), (0.5, knobs), (1.0, knobs)))
 
 
 @dataclass(frozen=True)
@@ -29,16 +45,24 @@ class Decoder:
     Attributes:
         centers: bin centers in Lab units, (Q, 2).
         log_weights: log of the rebalancing weights of the run's smoothed prior, float32, (Q,).
+        guard: compress red that the posterior does not back; the original had no such thing.
     """
 
     centers: np.ndarray
     log_weights: np.ndarray
+    guard: bool = True
 
     @classmethod
     def of_prior(cls, prior: np.ndarray, centers: np.ndarray) -> "Decoder":
         """Make the decoder of a run from its raw prior, (Q,)."""
         weights = rebalancing_weights(smooth_prior(prior, centers))
         return cls(centers, np.log(weights).astype(np.float32))
+
+    @classmethod
+    def original(cls, prior: np.ndarray, centers: np.ndarray) -> "Decoder":
+        """Make what the original's weights amount to when decoding: prior smoothed over the bins' index, no guard."""
+        weights = rebalancing_weights(smooth_prior_1d(prior))
+        return cls(centers, np.log(weights).astype(np.float32), guard=False)
 
     def ab(self, heads: dict[str, np.ndarray], mode: Mode, knobs: Knobs) -> np.ndarray:
         """Decode.
@@ -54,7 +78,8 @@ class Decoder:
         outputs, logits = dict(heads), heads[signature.AB_LOGITS]
         # The exported graph gives these two itself.
         if signature.AB_DECODED in MODE_OUTPUTS[mode]:
-            outputs[signature.AB_DECODED] = decoding.decode(logits, self.centers, self.log_weights, **asdict(knobs))
+            decode = decoding.decode if self.guard else decoding.corrected_mean
+            outputs[signature.AB_DECODED] = decode(logits, self.centers, self.log_weights, **asdict(knobs))
         if signature.SPREAD in MODE_OUTPUTS[mode]:
             outputs[signature.SPREAD] = decoding.posterior_spread(logits, self.centers)
         return outputs_to_ab(outputs, mode, centers=self.centers, gain=knobs.gain)

@@ -27,7 +27,7 @@ from chroma.decoding import VividnessCurve
 from training import CheckpointError
 from training.config import Recipe
 from training.model import build_model
-from training.prediction import CURVE, Decoder
+from training.prediction import Decoder, first_curve
 
 RECIPE = "recipe.json"
 PHOTOGRAPHS = "photographs.json"
@@ -118,7 +118,7 @@ def open_run(folder: Path) -> Run:
         facts = json.loads((folder / PHOTOGRAPHS).read_text(encoding="utf-8"))
         prior = np.load(folder / PRIOR)
         curve_path = folder / CURVE_FILE
-        curve = CURVE
+        curve = first_curve(recipe.decode)
         if curve_path.exists():
             curve = VividnessCurve.from_rows(json.loads(curve_path.read_text(encoding="utf-8"))["points"])
         return Run(folder, recipe, tuple(facts["scenes"]), prior, curve)

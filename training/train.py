@@ -121,7 +121,7 @@ def train(
 
     keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
     model = build_model(recipe.model, scenes=len(photographs.scenes))
-    compile_model(model, build_optimizer(recipe.optimizer), recipe.loss, smoothed)
+    compile_model(model, build_optimizer(recipe.optimizer), recipe.loss, prior)
     model.optimizer.build(model.trainable_variables)
 
     maker = BatchMaker(photographs, chosen, recipe.data, batch_size=recipe.batch_size, seed=recipe.seed)
@@ -200,7 +200,9 @@ class _Loop:
             _note_refused(self.options.folder / run.REFUSED, self.maker.refused | self.validation.refused)
 
     def _train_step(self, batch: Batch, watch: Watcher) -> None:
-        self.model.optimizer.learning_rate = learning_rate_at(self.recipe.optimizer, self._progress())
+        self.model.optimizer.learning_rate = learning_rate_at(
+            self.recipe.optimizer, self._progress(), self.step / self.maker.steps_per_epoch
+        )
         self.model.reset_metrics()
         logs = self.model.train_on_batch(batch.lightness, batch.targets(), return_dict=True)
         losses = {name: float(value) for name, value in logs.items()}

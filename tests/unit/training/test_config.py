@@ -98,3 +98,40 @@ def test_the_default_recipe_does_not_rebalance() -> None:
     """Rebalancing in the loss is the red noise; it is corrected at decoding instead."""
     assert not load_recipe("first_light").loss.rebalance
     assert load_recipe("first_light").model == ModelConfig()
+
+
+def test_options_are_set_one_by_one() -> None:
+    base = load_recipe("tiny")
+    changed = base.with_options(
+        ["loss.rebalance=true", "optimizer.name=sgd", "epochs=7", "optimizer.clip_norm=null", "data.offset=3"]
+    )
+    assert (changed.loss.rebalance, changed.optimizer.name, changed.epochs) == (True, "sgd", 7)
+    assert changed.optimizer.clip_norm is None
+    assert changed.data == dataclasses.replace(base.data, offset=3)
+    assert changed.model == base.model
+    assert base.with_options(["model.decoder_channels=[8, 8, 8, 8]"]).model.decoder_channels == (8, 8, 8, 8)
+    assert base.with_options(["evaluate_every=5"]).evaluate_every == 5
+    assert base.with_options([]) == base
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("loss.rebalnce=true", "loss.rebalance"),
+        ("loss=1", "loss.rebalance"),
+        ("nowhere.rebalance=true", "loss.rebalance"),
+        ("loss.rebalance", "loss.rebalance"),
+        ("loss.rebalance=yes", "true or false"),
+        ("epochs=many", "a whole number"),
+        ("epochs=1.5", "a whole number"),
+        ("data.offset=true", "a number"),
+        ("model.decoder_channels=8", "a list"),
+        ("evaluate_every=soon", "a number"),
+        ("optimizer.name=adagrad", "adamw, adam, rmsprop, sgd"),
+        ("loss.ties=kd_tree", "lowest_index, ball_tree"),
+        ("data.crop_px=100", "a multiple of 32"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_is_right(assignment: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_recipe("tiny").with_options([assignment])

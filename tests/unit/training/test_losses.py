@@ -11,6 +11,7 @@ from chroma import signature
 from chroma.bins import load_centers
 from chroma.decoding import log_softmax, softmax
 from chroma.prior import rebalancing_weights, smooth_prior
+from chroma.prior import smooth_prior
 from chroma.soft_encoding import build_table, densify, soft_encode
 from training.color_ops import TableEncoder
 from training.config import LossConfig
@@ -115,9 +116,9 @@ def test_a_batch_of_gray_pictures_has_loss_zero() -> None:
 @pytest.mark.parametrize("ties", ["lowest_index", "ball_tree"])
 def test_rebalancing_is_the_original_formula(ties: Any) -> None:
     """Zhang et al., equations 2 to 4, written dense: v = w[argmax Z], w = ((1 - lam) p + lam / Q)^-1, mean 1."""
-    lam = 0.3
-    inverse = 1 / ((1 - lam) * PRIOR + lam / 313)
-    weights = inverse / (PRIOR * inverse).sum()
+    lam, prior = 0.3, smooth_prior(PRIOR, CENTERS)
+    inverse = 1 / ((1 - lam) * prior + lam / 313)
+    weights = inverse / (prior * inverse).sum()
     config = LossConfig(neighbors=5, ties=ties, rebalance=True, rebalance_lambda=lam)
     # Whole tens and fives tie between bins more often than not.
     target = np.round(colors(12, side=24) / 5) * 5
@@ -163,7 +164,7 @@ def test_the_regression_loss_is_smooth_l1_in_units_of_50(error: tuple[int, int],
 
 def test_the_scene_loss_is_cross_entropy_over_known_scenes() -> None:
     logits = np.random.default_rng(19).normal(size=(4, 5)).astype(np.float32)
-    target = np.array([[2], [-1], [4], [-1]], np.float32)
+    target = np.eye(5, dtype=np.float32)[[2, 0, 4, 0]] * np.array([[1], [0], [1], [0]], np.float32)
     log_p = log_softmax(logits)
     got = numpy(scene_loss(0.0)(target, logits))
     assert_array_equal(got[[1, 3]], 0)
@@ -173,14 +174,14 @@ def test_the_scene_loss_is_cross_entropy_over_known_scenes() -> None:
 
 def test_label_smoothing_mixes_in_the_uniform_distribution() -> None:
     logits = np.random.default_rng(20).normal(size=(3, 5)).astype(np.float32)
-    target = np.array([[0], [1], [4]], np.float32)
+    target = np.eye(5, dtype=np.float32)[[0, 1, 4]]
     mixed = 0.9 * np.eye(5)[[0, 1, 4]] + 0.1 / 5
     expected = -(mixed * log_softmax(logits)).sum(axis=1)
     assert_allclose(numpy(scene_loss(0.1)(target, logits)), expected, rtol=1e-5)
 
 
 def test_a_batch_without_known_scenes_has_scene_loss_zero() -> None:
-    target = np.full((3, 1), -1, np.float32)
+    target = np.zeros((3, 1), np.float32)
     assert_array_equal(numpy(scene_loss(0.1)(target, np.ones((3, 1), np.float32))), 0)
 
 
@@ -193,7 +194,7 @@ def test_a_training_step_reports_each_head_and_their_weighted_sum() -> None:
     compile_model(model, build_optimizer(recipe.optimizer), config, PRIOR)
     lightness = np.random.default_rng(21).uniform(0, 100, (2, 32, 32, 1)).astype(np.float32)
     target = colors(22, side=8)
-    scene = np.array([[3], [-1]], np.float32)
+    scene = np.eye(5, dtype=np.float32)[[3, 0]] * np.array([[1], [0]], np.float32)
     targets = {"ab_logits": target, "ab": target, "scene_logits": scene}
     heads = model(lightness, training=False)
     expected = {
@@ -204,5 +205,5 @@ def test_a_training_step_reports_each_head_and_their_weighted_sum() -> None:
     assert {name for name in got if name != "loss"} == {f"{name}_loss" for name in expected}
     for name, value in expected.items():
         assert got[f"{name}_loss"] == pytest.approx(value, rel=1e-4)
-    total = sum(weight * expected[name] for name, weight in loss_weights(config).items())
+    total = sum(loss_weights(config)[name] * value for name, value in expected.items())
     assert got["loss"] == pytest.approx(total, rel=1e-4)

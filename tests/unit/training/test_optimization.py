@@ -114,13 +114,13 @@ def test_no_average_is_kept_where_the_recipe_wants_none() -> None:
 )
 def test_the_learning_rate_rises_then_falls_on_a_cosine(progress: float, share: float) -> None:
     config = OptimizerConfig(learning_rate=2.0, warmup=0.1)
-    assert learning_rate_at(config, progress) == pytest.approx(2 * share, abs=1e-5)
+    assert learning_rate_at(config, progress, 3.0) == pytest.approx(2 * share, abs=1e-5)
 
 
 def test_the_constant_schedule_only_warms_up() -> None:
     config = OptimizerConfig(learning_rate=2.0, warmup=0.1, schedule="constant")
-    assert [learning_rate_at(config, progress) for progress in (0.05, 0.1, 0.6, 1.0)] == [1.0, 2.0, 2.0, 2.0]
+    assert [learning_rate_at(config, progress, 3.0) for progress in (0.05, 0.1, 0.6, 1.0)] == [1.0, 2.0, 2.0, 2.0]
 
 
 def test_without_warm_up_the_run_starts_at_the_peak() -> None:
-    assert learning_rate_at(OptimizerConfig(learning_rate=2.0, warmup=0.0), 0.0) == 2.0
+    assert learning_rate_at(OptimizerConfig(learning_rate=2.0, warmup=0.0), 0.0, 0.0) == 2.0
