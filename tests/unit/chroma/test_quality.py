@@ -8,24 +8,28 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from chroma import quality
+from chroma import noise, quality
 from chroma.lab import rgb_u8_to_lab
 from chroma.quality import (
     HUE_SECTORS,
     ab_error,
     auc,
     colorfulness,
+    colorfulness_differences,
     colorfulness_ratio,
     dark_false_red_fraction,
     delta_e_2000,
     false_hue_fraction,
     false_hue_fractions,
+    false_hues,
     false_red_fraction,
     psnr,
     quarter_lab,
+    right_thresholds,
     smooth_variation,
     speckle,
     tvq,
+    tvr,
 )
 
 RED, GREEN, BLUE = (40.0, 20.0), (-40.0, 30.0), (0.0, -45.0)
@@ -36,9 +40,9 @@ def flat(H: int, W: int, L: float = 50.0, ab: tuple[float, float] = (0.0, 0.0)) 
 
 
 def test_examples_in_the_docstrings_are_true() -> None:
-    results = doctest.testmod(quality)
-    assert results.attempted >= 14
-    assert results.failed == 0
+    results = [doctest.testmod(module) for module in (quality, noise)]
+    assert sum(result.attempted for result in results) >= 15
+    assert all(result.failed == 0 for result in results)
 
 
 class TestPsnr:
@@ -77,6 +81,14 @@ class TestAbError:
         truth = np.zeros((3, 3, 2))
         assert auc(truth, truth) == 1
         assert auc(truth + 500, truth) == 0
+
+    def test_auc_is_the_mean_of_the_pixels_right_thresholds(self) -> None:
+        predicted, truth = np.random.default_rng(3).uniform(-90, 90, (2, 5, 7, 2))
+        right = right_thresholds(predicted, truth)
+        assert right.shape == (5, 7)
+        assert auc(predicted, truth) == pytest.approx(right.mean())
+        weights = np.arange(35.0).reshape(5, 7)
+        assert auc(predicted, truth, weights=weights) == pytest.approx((weights * right).sum() / weights.sum())
 
     def test_auc_weighs_pixels(self) -> None:
         truth, predicted = np.zeros((1, 2, 2)), np.array([[[0.0, 0.0], [500.0, 0.0]]])
@@ -132,6 +144,13 @@ class TestColorfulness:
         for nothing in ([], [gray]):
             with pytest.raises(ValueError, match="anything to compare"):
                 colorfulness_ratio(nothing, nothing)
+
+    def test_both_differences(self) -> None:
+        assert colorfulness_differences([10.0, 30.0], [20.0, 24.0]) == pytest.approx((2, 8))
+        assert colorfulness_differences([1.0, 2.0], [3.0, 5.0]) == pytest.approx((2.5, 2.5))
+        for predicted, truth in (([], []), ([1.0], [])):
+            with pytest.raises(ValueError, match=r"\d predictions for 0"):
+                colorfulness_differences(predicted, truth)
 
 
 class TestFalseHue:
@@ -200,6 +219,16 @@ class TestFalseHue:
         truth[..., 0] = 24.9
         assert dark_false_red_fraction(predicted, truth) == 1
 
+    def test_masks_are_what_the_fractions_count(self) -> None:
+        predicted, truth = flat(8, 8), flat(8, 8)
+        predicted[:2, :, 1:], predicted[5:, :4, 1:] = RED, BLUE
+        truth[0, 0, 1:] = RED
+        masks = false_hues(predicted, truth)
+        assert {name: mask.mean() for name, mask in masks.items()} == false_hue_fractions(predicted, truth)
+        assert masks["red"][:2, 3:].all()
+        assert not masks["red"][:2, :3].any()
+        assert masks["blue"].sum() == 12
+
     def test_an_unknown_sector_is_refused(self) -> None:
         with pytest.raises(ValueError, match="'teal'; there are red, yellow"):
             false_hue_fraction(flat(2, 2), flat(2, 2), "teal")
@@ -246,6 +275,12 @@ class TestSmoothVariation:
         best = quarter_lab(truth)
         gray = best * np.float32([1, 0, 0])
         assert tvq([best, gray], [truth, truth]) == pytest.approx(0.5)
+
+    def test_tvr_compares_with_the_truth_as_it_is(self, photograph: np.ndarray) -> None:
+        truth = rgb_u8_to_lab(photograph)
+        assert tvr([truth], [truth]) == pytest.approx(1)
+        assert tvr([quarter_lab(truth)], [truth]) < 0.9  # what the best quarter-size answer can reach
+        assert tvr([truth * np.float32([1, 0.5, 0.5])], [truth]) == pytest.approx(0.5)
 
     def test_tvq_refuses_truth_without_variation(self) -> None:
         with pytest.raises(ValueError, match="anything to compare"):
