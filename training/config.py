@@ -289,6 +289,7 @@ class Recipe:
     Attributes:
         name: how the run is called on the command line.
         epochs: passes over the training split.
+        steps: length of the run instead of epochs; None for so many epochs.
         batch_size: photographs a step.
         seed: of weights, order and augmentation.
         deterministic: make the backend's kernels reproducible (slower); resuming is then bit-exact.
@@ -305,6 +306,7 @@ class Recipe:
 
     name: str
     epochs: int = 4
+    steps: int | None = None
     batch_size: int = 32
     seed: int = 0
     deterministic: bool = False
@@ -325,6 +327,7 @@ class Recipe:
         """
         _require(self.epochs > 0 and self.batch_size > 0, "epochs and batch_size must be at least 1")
         _among("decode", self.decode, DECODES)
+        _require(self.steps is None or self.steps > 0, "steps must be at least 1")
         _require(self.evaluate_every is None or self.evaluate_every > 0, "evaluate_every must be at least 1 step")
         _require(self.size > 0 and self.size % 32 == 0, f"size must be a multiple of 32, is {self.size}")
 

@@ -104,7 +104,7 @@ def train(
         TrainingError: see `training`.
     """
     if options.epochs is not None:
-        recipe = replace(recipe, epochs=options.epochs)
+        recipe = replace(recipe, epochs=options.epochs, steps=None)
     cv2.setNumThreads(1)
     seed_everything(recipe)
     # Before there is a run folder: a mistyped path leaves nothing behind.
@@ -174,7 +174,7 @@ class _Loop:
         self.table = build_table(
             load_centers(), k=recipe.loss.neighbors, sigma=recipe.loss.sigma, ties=recipe.loss.ties
         )
-        self.steps = maker.steps_per_epoch * recipe.epochs
+        self.steps = recipe.steps or maker.steps_per_epoch * recipe.epochs
         self.step, self.elapsed_s, self.best_kl = state.step, state.elapsed_s, state.best_kl
         self.saved_at = self.ready_at = time.monotonic()
         self.steps_here = 0
