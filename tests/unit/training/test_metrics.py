@@ -6,7 +6,7 @@ import pytest
 from chroma.bins import load_centers, nearest_bin
 from chroma.decoding import log_softmax
 from chroma.soft_encoding import build_table, densify
-from training.metrics import ColorScores
+from training.metrics import ColorScores, posterior_table
 
 CENTERS = load_centers()
 TABLE = build_table(CENTERS, k=10)
@@ -119,6 +119,86 @@ def test_equally_near_bins_are_equally_right() -> None:
     target = target_of((5, 0))
     hits = [scores(heads_of(certain(guess)), target)["top1"] for guess in (left, right, wrong)]
     assert hits == [1, 1, 0]
+
+
+def test_top_5_counts_the_five_most_probable_bins() -> None:
+    """The right bin is the first, fifth and sixth guess."""
+    right, others = bin_at(40, 40), [bin_at(-10 * n, 0) for n in range(5)]
+    logits = np.full((1, 1, 3, 313), -60.0)
+    for place, ahead in enumerate((0, 4, 5)):
+        logits[0, 0, place, others[:ahead]] = 1.0
+        logits[0, 0, place, right] = 0.5
+    got = scores(heads_of(logits), target_of((40, 40), (40, 40), (40, 40)))
+    assert got["top5"] == pytest.approx(2 / 3)
+    assert got["top1"] == pytest.approx(1 / 3)
+
+
+def test_the_majority_of_five_is_the_priors() -> None:
+    frequent = [bin_at(10 * n, 0) for n in range(5)]
+    prior = np.full(313, 0.1 / 308)
+    prior[frequent] = [0.3, 0.2, 0.2, 0.1, 0.1]
+    got = scores(heads_of(certain(0, 0, 0)), target_of((0, 0), (40, 0), (50, 0)), prior=prior)
+    assert got["top1_majority"] == pytest.approx(1 / 3)
+    assert got["top5_majority"] == pytest.approx(2 / 3)
+
+
+def test_cross_entropy_is_kl_above_the_labels_entropy() -> None:
+    target = target_of((13, -7), (55, 21))
+    got = scores(heads_of(np.random.default_rng(5).normal(0, 2, (1, 1, 2, 313))), target)
+    _, weight = TABLE.encode(target[..., :2])
+    entropy = -(weight * np.log(weight)).sum(axis=-1).mean()
+    assert got["entropy"] == pytest.approx(entropy)
+    assert got["cross_entropy"] == pytest.approx(got["kl"] + entropy)
+    assert got["largest_mass"] == pytest.approx(weight.max(axis=-1).mean())
+
+
+def test_within_10_is_stricter_than_within_20() -> None:
+    got = scores(heads_of(certain(*[bin_at(0, 0)] * 4)), target_of((0, 0), (6, 6), (0, 15), (30, 0)))
+    assert (got["within10"], got["within20"]) == (0.5, 0.75)
+    assert (got["within10_gray"], got["within20_gray"]) == (0.5, 0.75)
+
+
+def test_ties_cap_what_one_right_bin_allows() -> None:
+    """(5, 0) lies between two bins, (5, 5) among four, (0, 0) on one."""
+    got = scores(heads_of(certain(0, 0, 0)), target_of((5, 0), (5, 5), (0, 0)))
+    assert got["top1_untied"] == pytest.approx((0.5 + 0.25 + 1) / 3)
+
+
+def test_soft_labels_are_calibrated_by_their_mass_not_by_hits() -> None:
+    """An answer that equals the soft label is always right, yet only as sure as the label: the hits say otherwise."""
+    target = target_of((3, 2), (-22, 41), (17, 8))
+    index, weight = TABLE.encode(target[..., :2])
+    got = scores(heads_of(np.log(np.maximum(densify(index, weight, 313), 1e-30))), target)
+    assert got["ece_labels"] == pytest.approx(0, abs=1e-6)
+    assert got["confidence"] == pytest.approx(weight.max(axis=-1).mean())
+    assert got["ece"] == pytest.approx(1 - got["confidence"])
+
+
+def test_the_reliability_diagram_holds_what_the_calibration_error_sums() -> None:
+    rng = np.random.default_rng(6)
+    target = rng.integers(-60, 60, (2, 4, 5, 3)).astype(np.float32)
+    target[..., 2] = 1
+    tally = ColorScores(TABLE, CENTERS, UNIFORM)
+    tally.add(heads_of(rng.normal(0, 4, (2, 4, 5, 313))), target, scenes_of(-1, -1))
+    rows, got = tally.reliability(), tally.result()
+    assert sum(row["pixels"] for row in rows) == pytest.approx(1)
+    assert sum(row["pixels"] * abs(row["confidence"] - row["right"]) for row in rows) == pytest.approx(got["ece"])
+    gap = sum(row["pixels"] * abs(row["confidence"] - row["label_mass"]) for row in rows)
+    assert gap == pytest.approx(got["ece_labels"])
+    assert [row["confidence"] for row in rows] == sorted(row["confidence"] for row in rows)
+
+
+def test_the_table_says_who_answers() -> None:
+    target = target_of((13, -7), (55, 21), (0, 0))
+    table = posterior_table(scores(heads_of(np.random.default_rng(7).normal(0, 2, (1, 1, 3, 313))), target))
+    assert list(table) == ["network", "majority", "do nothing", "ceiling"]
+    floor = table["ceiling"]["cross_entropy"]
+    for row in ("network", "majority"):
+        assert table[row]["cross_entropy"] - table[row]["kl"] == pytest.approx(floor)
+    assert table["majority"]["kl"] == pytest.approx(np.log(313) - floor)
+    for name, value in table["network"].items():
+        if name in table["ceiling"] and name not in ("kl", "cross_entropy"):
+            assert value <= table["ceiling"][name]
 
 
 def test_gray_pixels_do_not_count() -> None:
