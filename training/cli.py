@@ -83,6 +83,29 @@ def evaluate(
         update_card(card, report)
 
 
+@app.command()
+def ablate(
+    data: DataFolder,
+    pictures: Annotated[Path, typer.Option("--pictures", help="Folder of color photographs to score on.")],
+    out: Annotated[Path, typer.Option(help="Gets a run folder a row, ablation.json and strips.")] = Path(
+        "runs/ablation"
+    ),
+    show: Annotated[Path | None, typer.Option(help="Folder of pictures to make strips of.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read photographs.")] = 2,
+    options_set: Annotated[
+        list[str] | None, typer.Option("--set", help="Option that all rows share, as steps=1000; may be repeated.")
+    ] = None,
+) -> None:
+    """Turn the original recipe into ours, one group of options at a time, and print the table of docs/red-noise.md."""
+    from training.ablation import ablate as run_ablation
+    from training.ablation import table
+
+    report = run_ablation(
+        data, pictures, out, show=show, assignments=tuple(options_set or ()), workers=workers, tell=console.print
+    )
+    typer.echo(table(report))
+
+
 class Display:
     """Progress bar with images a second, losses and time left; a table after each epoch."""
 
