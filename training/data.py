@@ -31,8 +31,7 @@ MIN_SIDE_PX: Final = 16
 """A smaller photograph teaches nothing."""
 LABEL_ASPECT: Final = 0.02
 """How much a label map's proportions may differ from its photograph's."""
-SEGMENTATION_LOGITS: Final = "segmentation_logits"
-"""The segmentation head; no part of the exported model, so the signature does not know it."""
+
 UNLABELED: Final = 255
 """What a label map has where nobody said what is there."""
 
@@ -60,7 +59,7 @@ class Batch:
         """Return the targets by head."""
         targets = {signature.AB_LOGITS: self.ab, signature.AB: self.ab, signature.SCENE_LOGITS: self.scene}
         if self.segmentation is not None:
-            targets[SEGMENTATION_LOGITS] = self.segmentation
+            targets[signature.SEGMENTATION_LOGITS] = self.segmentation
         return targets
 
 

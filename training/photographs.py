@@ -1,71 +1,41 @@
-"""Where photographs come from: zip shards with labels.csv, or a plain folder. Nothing is decoded or kept here.
+"""A data set's photographs and the way to their bytes; `training.layouts` says what a data folder may look like.
 
-Zip shards: a folder of ``*.zip`` (members ``<key>.jpg``, best stored, not deflated) and one ``labels.csv`` with at
-least the columns ``key, shard, split``; ``scene``, ``scene_coarse`` and ``dataset`` are used when present.
-Plain folder: every picture below it; a hash of its relative path decides the split, so that it never changes.
+Nothing is decoded or kept here. A photograph takes about 200 bytes while it is listed (300 with a label map and scene
+probabilities), and 30 more once its shard was read from.
 """
 
-import csv
-import hashlib
-import threading
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
 
 import numpy as np
 
 from training import DataError
+from training.layouts import (
+    ACCEPTED,
+    LABELS,
+    SUFFIXES,
+    VALIDATION_SHARE,
+    Photograph,
+    SceneColumn,
+    Split,
+    list_photographs,
+)
+from training.scene_scores import SCENES, SceneScores, load_scores
+from training.shards import SUFFIX as SHARD_SUFFIX
+from training.shards import ShardPool
 
-Split = Literal["train", "val"]
-
-LABELS: Final = "labels.csv"
-SHARD_SUFFIX: Final = ".zip"
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-VALIDATION_SHARE: Final = 0.05
-"""Share of a plain folder's pictures that validate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Photograph:
-    """One photograph, not read yet.
-
-    Attributes:
-        key: its name, unique in the data set.
-        container: the zip shard, or the folder it lies in, or the picture file itself.
-        member: its name in the shard or folder; empty for a file.
-        split: train or val.
-        scene: name of the scene; empty where unknown.
-        dataset: which collection it comes from; empty where unknown.
-        label_map: name of its label map in the container; empty where there is none.
-        scene_row: its row in the set's `SceneScores`, -1 where it has none.
-    """
-
-    key: str
-    container: Path
-    member: str
-    split: Split
-    scene: str
-    dataset: str
-    label_map: str = ""
-    scene_row: int = -1
-
-
-@dataclass(frozen=True, eq=False)
-class SceneScores:
-    """Class probabilities of many photographs, the largest few of each.
-
-    Attributes:
-        scenes: names of the classes.
-        index: class of each score, int32, (rows, k); -1 where a row has fewer.
-        probability: float32 in [0, 1], (rows, k); 0 where a row has fewer.
-    """
-
-    scenes: tuple[str, ...]
-    index: np.ndarray
-    probability: np.ndarray
+__all__ = [
+    "LABELS",
+    "SUFFIXES",
+    "VALIDATION_SHARE",
+    "Photograph",
+    "PhotographSet",
+    "SceneScores",
+    "Split",
+    "open_photographs",
+]
 
 
 class PhotographSet:
@@ -73,18 +43,21 @@ class PhotographSet:
 
     Attributes:
         photographs: all of them, in a fixed order.
-        scenes: names of the scenes that occur (of the scores' classes, where there are scores), sorted; a single
-            "unknown" when there are none.
+        scenes: names of the scenes, sorted: the classes of the scores where there are scores, else those that occur;
+            a single "unknown" when there are none.
+        folder: the data folder; None where they were put together by hand.
     """
 
-    def __init__(self, photographs: Iterable[Photograph], scores: SceneScores | None = None) -> None:
+    def __init__(
+        self, photographs: Iterable[Photograph], scores: SceneScores | None = None, folder: Path | None = None
+    ) -> None:
         self.photographs = tuple(photographs)
+        self.folder = folder
         self._scores = scores
         named = {photo.scene for photo in self.photographs} - {""}
         self.scenes = scores.scenes if scores else tuple(sorted(named)) or ("unknown",)
         self._scene_index = {name: index for index, name in enumerate(self.scenes)}
-        self._archives: dict[Path, zipfile.ZipFile] = {}
-        self._lock = threading.Lock()
+        self._shards = ShardPool()
 
     def split(self, split: Split, *, repeat: Mapping[str, int] | None = None) -> tuple[Photograph, ...]:
         """Return one split, each data set's photographs as often as `repeat` says (once by default).
@@ -102,6 +75,10 @@ class PhotographSet:
         """Return the index of the photograph's scene, or -1 where it is unknown."""
         return self._scene_index.get(photo.scene, -1)
 
+    def scene_pairs(self, photo: Photograph) -> list[tuple[str, float]]:
+        """Return names and probabilities of a photograph's scenes, the largest first; empty where there are none."""
+        return [] if self._scores is None or photo.scene_row < 0 else self._scores.pairs(photo.scene_row)
+
     def scene_target(self, photo: Photograph, *, top_k: int) -> np.ndarray:
         """Return what the scene head learns of a photograph.
 
@@ -118,10 +95,10 @@ class PhotographSet:
             if index >= 0:
                 target[index] = 1
             return target
-        index, probability = self._scores.index[photo.scene_row], self._scores.probability[photo.scene_row]
-        largest = np.argsort(-probability, kind="stable")[:top_k]
-        kept = largest[probability[largest] > 0]
-        target[index[kept]] = probability[kept] / probability[kept].sum() if len(kept) else 0
+        kept, shares = self._scores.index[photo.scene_row, :top_k], self._scores.probability[photo.scene_row, :top_k]
+        total = shares.sum()
+        if total > 0:
+            target[kept[shares > 0]] = shares[shares > 0] / total
         return target
 
     def read(self, photo: Photograph) -> bytes:
@@ -144,77 +121,42 @@ class PhotographSet:
 
     def _read(self, photo: Photograph, member: str) -> bytes:
         try:
-            if photo.container.suffix != SHARD_SUFFIX:
-                return (photo.container / member).read_bytes() if member else photo.container.read_bytes()
-            with self._lock:
-                if photo.container not in self._archives:
-                    self._archives[photo.container] = zipfile.ZipFile(photo.container)
-                return self._archives[photo.container].read(member)
-        # A RuntimeError is an encrypted or strangely compressed member, zlib.error and EOFError a damaged one.
-        except (OSError, KeyError, RuntimeError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-            raise DataError(f"{photo.key}: {error}") from error
+            if not member:
+                return photo.container.read_bytes()
+            # A folder may well be called a.zip.
+            if photo.container.suffix == SHARD_SUFFIX and photo.container != self.folder:
+                return self._shards.read(photo.container, member)
+            return (photo.container / member).read_bytes()
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            reason = error.args[0] if isinstance(error, KeyError) else error
+            raise DataError(f"{photo.key}: {reason}") from error
 
 
-def open_photographs(folder: Path, *, scenes: Literal["scene", "scene_coarse"] = "scene_coarse") -> PhotographSet:
-    """List the photographs of a folder: zip shards if it holds ``labels.csv``, else every picture below it.
+def open_photographs(
+    folder: Path, *, scenes: SceneColumn = "scene_coarse", validation_share: float | None = None
+) -> PhotographSet:
+    """List the photographs of a folder in any layout of `training.layouts`, with scenes.csv where it has one.
 
     Args:
         folder: the data folder.
-        scenes: which label column names the scene.
+        scenes: which label column names the scene; scenes.csv is preferred to both.
+        validation_share: share of a plain folder's pictures that validate; None for the default.
 
     Raises:
-        DataError: no such folder, nothing in it, or labels that do not fit the shards.
+        DataError: no such folder, nothing in it, or labels that do not fit the photographs.
     """
     if not folder.is_dir():
         raise DataError(f"no such folder: {folder}")
-    found = _from_shards(folder, scenes) if (folder / LABELS).exists() else _from_folder(folder)
-    if not found:
-        raise DataError(f"no photographs in {folder}: neither {LABELS} with zip shards, nor pictures")
-    return PhotographSet(found)
-
-
-def _from_shards(folder: Path, scenes: str) -> list[Photograph]:
-    needed = ("key", "shard", "split")
-    try:
-        with (folder / LABELS).open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            missing = set(needed) - set(reader.fieldnames or ())
-            if missing:
-                raise DataError(f"{LABELS} lacks the columns {', '.join(sorted(missing))}")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{LABELS} cannot be read: {error}") from error
-    for place, row in enumerate(rows, 2):
-        if not all(row[column] for column in needed):
-            raise DataError(f"{LABELS}, row {place}: {', '.join(needed)} must not be empty")
-    absent = sorted(name for name in {row["shard"] for row in rows} if not (folder / name).is_file())
-    if absent:
-        raise DataError(f"{LABELS} names shards that are not there: {', '.join(absent[:3])}")
-    found = []
-    for row in rows:
-        if row["split"] not in ("train", "val"):
-            raise DataError(f"{LABELS}: split of {row['key']} is {row['split']!r}, not train or val")
-        split: Split = "train" if row["split"] == "train" else "val"
-        found.append(
-            Photograph(
-                row["key"],
-                folder / row["shard"],
-                f"{row['key']}.jpg",
-                split,
-                row.get(scenes) or "",
-                row.get("dataset") or "",
-            )
-        )
+    scores, rows = load_scores(folder / SCENES) if (folder / SCENES).exists() else (None, {})
+    listed = list_photographs(folder, scenes=scenes, validation_share=validation_share)
+    found = PhotographSet((_with_scores(photo, rows) for photo in listed), scores, folder)
+    if not found.photographs:
+        raise DataError(f"no photographs in {folder}. What can be read: {ACCEPTED}")
+    if rows and all(photo.scene_row < 0 for photo in found.photographs):
+        raise DataError(f"{SCENES} names none of the photographs; a key looks like {found.photographs[0].key}")
     return found
 
 
-def _from_folder(folder: Path) -> list[Photograph]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    keys = [path.relative_to(folder).as_posix() for path in paths]
-    ranks = [int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64 for key in keys]
-    # At least one picture validates, however small the folder.
-    limit = max(VALIDATION_SHARE, min(ranks, default=0.0))
-    return [
-        Photograph(key, folder, key, "val" if rank <= limit and len(keys) > 1 else "train", "", "")
-        for key, rank in zip(keys, ranks, strict=True)
-    ]
+def _with_scores(photo: Photograph, rows: Mapping[str, int]) -> Photograph:
+    row = rows.get(photo.key, -1)
+    return photo if row < 0 else replace(photo, scene_row=row)
