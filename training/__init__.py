@@ -7,7 +7,9 @@ Errors:
         RecipeError          the recipe's options do not fit together, or there is no such recipe
         DataError            the photographs cannot be found or read
         CheckpointError      a checkpoint is broken, or belongs to another recipe
-        NonFiniteLossError   a head's loss is NaN or infinite
+        RunFolderError       a file of the run folder cannot be written or read, or another process holds the folder
+        DistributionError    the processes of a distributed run do not fit together
+        NonFiniteLossError   a head's loss, or a weight, is NaN or infinite
 """
 
 
@@ -27,5 +29,13 @@ class CheckpointError(TrainingError):
     """A checkpoint is broken, or belongs to another recipe."""
 
 
+class RunFolderError(TrainingError):
+    """A file of the run folder cannot be written or read, or another process holds the folder."""
+
+
+class DistributionError(TrainingError):
+    """The processes of a distributed run do not fit together."""
+
+
 class NonFiniteLossError(TrainingError):
-    """A head's loss is NaN or infinite."""
+    """A head's loss, or a weight, is NaN or infinite."""

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from training import CheckpointError, NonFiniteLossError
+from training.whole_files import PARTIAL
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +49,11 @@ def save_checkpoint(folder: Path, model: keras.Model, state: RunState) -> None:
         NonFiniteLossError: a weight is NaN or infinite, and would be so for ever.
         CheckpointError: the disk refuses; the checkpoints that were there stay.
     """
-    variables = _variables(model)
-    arrays = {f"v{place}": _to_numpy(variable) for place, variable in enumerate(variables)}
-    for variable, array in zip(variables, arrays.values(), strict=True):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise NonFiniteLossError(
-                f"{variable.path} is not finite at step {state.step}: the last checkpoint is whole"
-            )
+    if (broken := not_finite(model)) is not None:
+        raise NonFiniteLossError(f"{broken} is not finite at step {state.step}: the last checkpoint is whole")
+    arrays = {f"v{place}": _to_numpy(variable) for place, variable in enumerate(_variables(model))}
     arrays[_STATE] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
-    partial = folder / "checkpoint.partial.npz"
+    partial = folder / f"{PARTIAL}{CURRENT}"
     try:
         with partial.open("wb") as file:
             np.savez(file, **arrays)
@@ -105,6 +102,15 @@ def load_checkpoint(folder: Path, model: keras.Model, recipe_digest: str) -> Run
         return state
     if broken:
         raise CheckpointError(f"no whole checkpoint in {folder}: {', '.join(broken)} cannot be read")
+    return None
+
+
+def not_finite(model: keras.Model) -> str | None:
+    """Return the path of the first weight, statistic or slot of the optimizer that holds a NaN or an infinity."""
+    for variable in _variables(model):
+        value = _to_numpy(variable)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            return str(variable.path)
     return None
 
 

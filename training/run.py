@@ -6,15 +6,20 @@ prior.npy           raw prior of the training split, float64, (Q,)
 checkpoint.npz      state to resume from (and the one before)
 last.weights.h5     averaged weights of the last evaluation
 best.weights.h5     averaged weights of the evaluation with the lowest KL
-metrics.jsonl       one line an epoch
-previews/           one PNG an epoch
+steps.jsonl         one line every few steps: losses, learning rate, images a second
+metrics.jsonl       one line an evaluation
+previews/           one PNG an evaluation
+plots/              the same two files, drawn
+tensorboard/        the same once more, for TensorBoard
+status.json         running, finished, stopped or failed, and why
+index.html          all of this on one page
 refused.json        photographs that could not be read, with the reason
+lock                held by the process that trains
 curve.json          vividness curve chosen on the validation split
 evaluation.json     scores, see `training.evaluate`
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,14 +33,22 @@ from training import CheckpointError
 from training.config import Recipe
 from training.model import build_model
 from training.prediction import Decoder, first_curve
+from training.whole_files import write_whole
+
+__all__ = ["Run", "open_run", "write_whole"]
 
 RECIPE = "recipe.json"
 PHOTOGRAPHS = "photographs.json"
 PRIOR = "prior.npy"
 LAST = "last.weights.h5"
 BEST = "best.weights.h5"
+STEPS = "steps.jsonl"
 METRICS = "metrics.jsonl"
 PREVIEWS = "previews"
+PLOTS = "plots"
+TENSORBOARD = "tensorboard"
+STATUS = "status.json"
+PAGE = "index.html"
 REFUSED = "refused.json"
 CURVE_FILE = "curve.json"
 EVALUATION = "evaluation.json"
@@ -93,17 +106,6 @@ class Run:
         """Return the scores of `training.evaluate`, or an empty dict."""
         path = self.folder / EVALUATION
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, whole or not at all; one that is there is replaced.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def open_run(folder: Path) -> Run:
