@@ -1,15 +1,19 @@
-"""Score a run on color photographs: every decoder beside doing nothing.
+"""Score a run on color photographs: every decoder beside doing nothing, the majority color and the ceiling.
 
-Protocol: each photograph is squashed to 256x256 (area), its true L is the input, the network sees L at the inference
-size, the answer is composed at 256x256 and rounded to 8 bits, and everything is measured on those bits: what users
-would see. PSNR and errors are means over photographs; CFr and TVq are ratios of means.
+Protocol `photographs`: each photograph is squashed to 256x256 (area), its true L is the input, the network sees L at the
+inference size, the answer is composed at 256x256 and rounded to 8 bits, and everything is measured on those bits: what
+users would see. `training.protocols` has the other terms, docs/evaluation.md every definition.
+
+A picture goes through the network once; the decoders take turns on what it said. One picture is in memory at a time.
 """
 
 import datetime
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,181 +21,309 @@ import cv2
 import keras
 import numpy as np
 
-from chroma import quality
+from chroma import signature
+from chroma.bins import Q, load_centers
 from chroma.compose import compose_u8
-from chroma.decoding import Knobs
-from chroma.lab import rgb_u8_to_lab
-from chroma.prior import rebalancing_weights, smooth_prior_1d
+from chroma.prior import smooth_prior
+from chroma.soft_encoding import build_table
 from training import DataError
-from training.data import decode_photograph, is_gray
-from training.photographs import SUFFIXES
-from training.prediction import Decoder, Mode, predict_picture
+from training.data import BatchMaker, stream
+from training.feature_networks import Networks, NetworkScores
+from training.gallery import EXTREME, Gallery
+from training.judging import CHROMA_EDGES, HUE_EDGES, LEAST_SHARE, Tally, Truth, TruthSums, mean_rows, rarity_table
+from training.metrics import ColorScores, posterior_table
+from training.photographs import open_photographs
+from training.prediction import predict_heads, predict_picture
 from training.preview import write_png
-from training.run import EVALUATION, Run, open_run, write_whole
+from training.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples
+from training.run import BEST, EVALUATION, Run, open_run
+from training.scorecard import CARD_END, CARD_START, table_markdown, update_card
+from training.ways import (
+    ARGMAX,
+    CALM,
+    CEILING,
+    DEFAULT,
+    DO_NOTHING,
+    MAJORITY,
+    REGRESSION,
+    VIVID,
+    Way,
+    more_ways,
+    vividness_ways,
+    ways_to_decode,
+)
+from training.whole_files import write_whole
+
+__all__ = [
+    "CARD_END",
+    "CARD_START",
+    "Networks",
+    "Way",
+    "evaluate_run",
+    "score",
+    "squashed_photographs",
+    "table_markdown",
+    "update_card",
+    "ways_to_decode",
+]
 
 log = logging.getLogger(__name__)
 
-SIDE_PX: Final = 256
-"""Pictures are judged at this side, px."""
-WORST: Final = 10
-"""How many of the worst pictures a report names."""
-DO_NOTHING: Final = "do nothing (gray)"
-"""The row that leaves every picture as it is."""
-COLUMNS: Final = (
-    ("psnr", "PSNR dB", "{:.2f}"),
-    ("ab_error", "ab error", "{:.1f}"),
-    ("delta_e", "dE2000", "{:.1f}"),
-    ("auc", "AuC %", "{:.1f}"),
-    ("colorfulness_ratio", "CFr", "{:.2f}"),
-    ("false_red", "FRF %", "{:.2f}"),
-    ("worst_false_red", "worst FRF %", "{:.1f}"),
-    ("dark_false_red", "DFR %", "{:.2f}"),
-    ("speckle", "SPK %", "{:.2f}"),
-    ("tvq", "TVq", "{:.2f}"),
-    ("lightness_error", "mean dL", "{:.2f}"),
-    ("lightness_error_p99", "p99 dL", "{:.2f}"),
-)
-"""Scores by name, their heading, and how they are printed; shares are in percent."""
-CARD_START: Final = "<!-- scores: start, written by photochrom-train evaluate -->"
-CARD_END: Final = "<!-- scores: end -->"
+SCHEMA: Final = 2
+"""Version of the report's form."""
+PAGE: Final = "evaluation.html"
+REFERENCES: Final = (DO_NOTHING, MAJORITY, CEILING)
+"""Rows that no network has a part in, but for the size of the grid."""
+TILES: Final = {"gray": DO_NOTHING, "regression": REGRESSION, "argmax": ARGMAX, "default": DEFAULT, "vivid": VIVID}
+"""What the page shows of a photograph, besides the truth."""
+PICTURE_SCORES: Final = ("psnr", "colorfulness", "false_red")
+"""What the report holds of each picture."""
+GAIN_EDGES: Final = np.arange(-10, 11, 1)
+"""Of the histogram of gains over gray, dB; what is beyond counts in the outermost bars."""
+
+Watcher = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way to decode.
+class Bench:
+    """Colorizes pictures in several ways and keeps the scores; memory does not grow with the pictures' sizes or number.
 
     Attributes:
-        name: row of the table.
-        mode: which decoder.
-        knobs: what it takes.
-        decoder: centers and prior weights.
+        tallies: scores by way, the reference rows first.
+        truths: what ratios divide by.
+        posterior: scores of the distributions themselves.
+        left_out: files that could not be scored.
     """
 
-    name: str
-    mode: Mode
-    knobs: Knobs
-    decoder: Decoder
+    def __init__(
+        self,
+        run: Run,
+        model: keras.Model,
+        size: int,
+        ways: Sequence[Way],
+        *,
+        light: Sequence[Way] = (),
+        prior: np.ndarray | None = None,
+        workers: int | None = None,
+    ) -> None:
+        """Prepare.
 
+        Args:
+            run: what trained the network.
+            model: the network.
+            size: inference size, px.
+            ways: how to decode, scored in full.
+            light: more ways, without SSIM and delta E.
+            prior: of the rebalanced AuC, (Q,); None for the run's.
+            workers: threads that decode and score; None for as many as there are cores, 8 at most.
+        """
+        self.run, self.model, self.size = run, model, size
+        self.ways = {way.name: way for way in (*ways, *light)}
+        full = (*REFERENCES, *(way.name for way in ways))
+        self.tallies = {name: Tally(full=True) for name in full}
+        self.tallies |= {way.name: Tally(full=False) for way in light if way.name not in full}
+        self.truths, self.true_colors = TruthSums(), Tally()
+        self.posterior = color_scores(run)
+        self.left_out: list[LeftOut] = []
+        self.names: list[str] = []
+        self._rarity = rarity_table(run.prior if prior is None else prior)
+        self._majority = load_centers()[int(run.prior.argmax())][None, None]
+        self._workers = workers or min(os.cpu_count() or 1, 8)
 
-@dataclass
-class Tally:
-    """Scores of one way, picture by picture."""
+    def add(self, sample: Sample) -> dict[str, np.ndarray]:
+        """Score a photograph; return every way's answer, sRGB, uint8, (H, W, 3)."""
+        truth = Truth.of(sample.rgb_u8, self._rarity)
+        L = np.ascontiguousarray(truth.lab[..., :1])
+        heads = predict_picture(self.model, L, self.size)
+        true_ab = _on_grid(truth.lab, heads[signature.AB_LOGITS].shape[1:3])
+        target = np.concatenate([true_ab, np.ones_like(true_ab[..., :1])], axis=-1)
+        self.posterior.add(heads, target[None], np.zeros((1, heads[signature.SCENE_LOGITS].shape[1]), np.float32))
+        known = {DO_NOTHING: np.zeros((1, 1, 2), np.float32), MAJORITY: self._majority, CEILING: true_ab}
 
-    scores: list[dict[str, float]] = field(default_factory=list)
-    predicted_colorfulness: list[float] = field(default_factory=list)
-    variation: list[float] = field(default_factory=list)
+        def answer(name: str) -> np.ndarray:
+            rgb_u8 = compose_u8(L, known[name] if name in known else self.ways[name].ab(heads)[0])
+            self.tallies[name].add(rgb_u8, truth)
+            return rgb_u8
 
-    def add(self, rgb_u8: np.ndarray, truth_u8: np.ndarray, truth_lab: np.ndarray) -> None:
-        """Score a picture against its truth, both (H, W, 3)."""
-        lab = rgb_u8_to_lab(rgb_u8)
-        lightness_error = np.abs(lab[..., 0] - truth_lab[..., 0])
-        self.scores.append(
-            {
-                "psnr": quality.psnr(rgb_u8, truth_u8),
-                "ab_error": quality.ab_error(lab[..., 1:], truth_lab[..., 1:]),
-                "delta_e": float(np.mean(quality.delta_e_2000(lab, truth_lab))),
-                "auc": 100 * quality.auc(lab[..., 1:], truth_lab[..., 1:]),
-                "false_red": 100 * quality.false_red_fraction(lab, truth_lab),
-                "dark_false_red": 100 * quality.dark_false_red_fraction(lab, truth_lab),
-                "speckle": 100 * quality.speckle(lab, truth_lab),
-                "lightness_error": float(lightness_error.mean()),
-                "lightness_error_p99": float(np.percentile(lightness_error, 99)),
-            }
-        )
-        self.predicted_colorfulness.append(quality.colorfulness(rgb_u8))
-        self.variation.append(quality.smooth_variation(lab))
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="ways") as pool:
+            answers = dict(zip(self.tallies, pool.map(answer, self.tallies), strict=True))
+        self.truths.add(truth)
+        self.true_colors.count_colors(truth.lab)
+        self.names.append(sample.name)
+        return answers
 
-    def result(self, true_colorfulness: list[float], true_variation: list[float]) -> dict[str, float]:
-        """Return the means; `colorfulness_ratio` and `tvq` are ratios of means."""
-        means = {name: float(np.mean([score[name] for score in self.scores])) for name in self.scores[0]}
-        means["worst_false_red"] = max(score["false_red"] for score in self.scores)
-        means["colorfulness_ratio"] = float(np.sum(self.predicted_colorfulness) / np.sum(true_colorfulness))
-        means["tvq"] = float(np.sum(self.variation) / np.sum(true_variation))
-        return {name: round(value, 4) for name, value in means.items()}
+    def go_through(
+        self, paths: Sequence[Path], protocol: Protocol, watch: Watcher | None = None
+    ) -> Iterator[tuple[Sample, dict[str, np.ndarray]]]:
+        """Score pictures one by one; what cannot be scored is noted.
 
+        Args:
+            paths: of the pictures.
+            protocol: how they are looked at.
+            watch: told how many are done, how many there are, and the name of the next.
 
-def ways_to_decode(run: Run) -> tuple[Way, ...]:
-    """Return every way that the table compares, the defaults first."""
-    decoder, calm, default, vivid = run.decoder(), *(run.curve.at(vividness) for vividness in (0.0, 0.5, 1.0))
-    original_weights = rebalancing_weights(smooth_prior_1d(run.prior))
-    original = Decoder(decoder.centers, np.log(original_weights).astype(np.float32))
-    uncapped_mode = Knobs(temperature=1e-3, tau=1.0, cap=1e6, gain=1.0)
-    return (
-        Way("calm (vividness 0)", "annealed", calm, decoder),
-        Way("default (vividness 0.5)", "annealed", default, decoder),
-        Way("vivid (vividness 1)", "annealed", vivid, decoder),
-        Way("fused", "fused", default, decoder),
-        Way("regression", "regression", calm, decoder),
-        Way("argmax", "argmax", calm, decoder),
-        Way("annealed T=0.38", "annealed", Knobs(0.38, 0.0, 1.0, 1.0), decoder),
-        Way("original decode: rebalanced, argmax", "annealed", uncapped_mode, original),
-    )
+        Yields:
+            Each photograph with every way's answer.
+
+        Raises:
+            DataError: none of them can be scored.
+        """
+        for place, item in enumerate(samples(list(paths), protocol.side_px)):
+            if watch is not None:
+                watch(place, len(paths), item.name)
+            if isinstance(item, LeftOut):
+                log.warning("%s is left out: %s", item.name, item.reason)
+                self.left_out.append(item)
+            else:
+                yield item, self.add(item)
+        if not self.names:
+            folder = paths[0].parent if paths else "the folder"
+            raise DataError(f"no color photographs in {folder}")
+
+    def rows(self, names: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Return the rows of some ways."""
+        return {name: self.tallies[name].result(self.truths) for name in names}
+
+    def gain(self, place: int) -> float:
+        """Return how much PSNR a picture gains over gray at the default setting, dB."""
+        default, gray = (self.tallies[name].scores[place]["psnr"] for name in (DEFAULT, DO_NOTHING))
+        return default - gray
+
+    def gains(self) -> np.ndarray:
+        """Return the gain of every picture, dB."""
+        return np.array([self.gain(place) for place in range(len(self.names))])
 
 
 def evaluate_run(
-    folder: Path, pictures: Path, *, out: Path | None = None, size: int | None = None, weights: str | None = None
+    folder: Path,
+    pictures: Path,
+    *,
+    protocol: str = "photographs",
+    data: Path | None = None,
+    out: Path | None = None,
+    size: int | None = None,
+    weights: str = BEST,
+    labels: Path | None = None,
+    prior: Path | None = None,
+    networks: Networks | None = None,
+    watch: Watcher | None = None,
+    workers: int | None = None,
 ) -> dict[str, Any]:
-    """Score a run and write evaluation.json into its folder.
+    """Score a run; write evaluation.json, evaluation.html and its pictures into the run folder.
+
+    Another protocol than `photographs` has its name in theirs: evaluation-eccv16.json. Nothing is written before all is
+    computed, so that a stopped evaluation leaves the former report whole.
 
     Args:
         folder: run folder.
         pictures: folder of color photographs.
+        protocol: one of `training.protocols.PROTOCOLS`.
+        data: the photographs that the run trained on: its validation split is scored too; None for not.
         out: where to put each photograph as one PNG: gray, calm, default, vivid, truth; None for nowhere.
         size: inference size, px; None for the recipe's.
-        weights: file in the run folder; None for the best.
+        weights: file in the run folder.
+        labels: CSV of scenes and classes, see `training.protocols.read_labels`; None for none.
+        prior: .npy of shares that the rebalanced AuC divides by, (Q,); None for the run's.
+        networks: ONNX networks for FID, LPIPS and a classifier's verdict.
+        watch: told after each picture how far it is.
+        workers: threads; None for as many as there are cores.
 
     Returns:
-        The report: protocol, rows by way, worst pictures.
+        The report: protocol, rows by way, worst pictures; `details` has all the rest of the page.
 
     Raises:
-        TrainingError: no such run, or no photographs.
+        TrainingError: no such run, protocol or photographs; a network or file that cannot be used; a full disk.
     """
+    terms = _protocol(protocol)
     run = open_run(folder)
-    model = run.load_model(weights) if weights else run.load_model()
-    report = score(model, run, pictures, size=size or run.recipe.size, out=out)
-    write_whole(folder / EVALUATION, json.dumps(report, indent=2) + "\n")
+    paths = picture_paths(pictures)
+    known_labels = read_labels(labels) if labels else {}
+    rebalance = _read_prior(prior) if prior else None
+    judges = NetworkScores(networks or Networks())
+    exports = _Exports(out, paths)
+    model = run.load_model(weights)
+
+    everything = {way.name: way for way in (*ways_to_decode(run), *more_ways(run))}
+    first = tuple(way.name for way in ways_to_decode(run)) if terms.ways is None else terms.ways
+    curve = vividness_ways(run) if terms.ways is None else ()
+    others = [way for name, way in everything.items() if name not in first] if terms.ways is None else []
+    bench = Bench(
+        run,
+        model,
+        size or run.recipe.size,
+        [everything[name] for name in first],
+        light=[*others, *(way for _, way in curve)],
+        prior=rebalance,
+        workers=workers,
+    )
+    gallery = Gallery()
+    for sample, answers in bench.go_through(paths, terms, watch):
+        label = known_labels.get(sample.name, Label()).index
+        judges.add_truth(sample.rgb_u8, label)
+        for name in (*REFERENCES, *first):
+            judges.add(name, answers[name], sample.rgb_u8, label)
+        tiles = {what: answers[name] for what, name in TILES.items() if name in answers}
+        gallery.add(len(bench.names) - 1, bench.gain(-1), tiles | {"truth": sample.rgb_u8})
+        exports.write(sample, answers)
+    validation = score_validation(model, run, data, workers=workers or 2) if data else None
+    stem = Path(EVALUATION).stem if terms.name == "photographs" else f"{Path(EVALUATION).stem}-{terms.name}"
+    report = _headline(bench, terms, (*REFERENCES, *first))
+    report["details"] = {
+        "title": terms.title,
+        "columns": list(terms.columns),
+        "weights": weights,
+        "posterior": {"photographs": _posterior(bench.posterior), "validation": validation},
+        "decoders": {
+            name: {"settings": everything[name].settings() if name in everything else {}, **row}
+            for name, row in bench.rows([*REFERENCES, *(everything if terms.ways is None else first)]).items()
+        },
+        "vividness": [
+            {"vividness": value, "settings": way.settings(), **bench.rows([way.name])[way.name]} for value, way in curve
+        ],
+        "rebalanced_auc": {"prior": prior.name if prior else "the run's", "least_share": LEAST_SHARE},
+        "histograms": _histograms(bench, [name for name in (CALM, DEFAULT, VIVID) if name in first]),
+        "per_picture": _per_picture(bench, gallery, known_labels, stem),
+        "best": _extremes(bench, descending=True),
+        "scenes": _by_scene(bench, known_labels),
+        "networks": judges.result(),
+        "left_out": [{"name": item.name, "reason": item.reason} for item in bench.left_out],
+    }
+    _write(folder, stem, report, gallery)
     return report
 
 
-def score(model: keras.Model, run: Run, pictures: Path, *, size: int, out: Path | None = None) -> dict[str, Any]:
-    """Score a network on a folder of color photographs; see `evaluate_run`.
+def score(
+    model: keras.Model,
+    run: Run,
+    pictures: Path,
+    *,
+    size: int,
+    ways: Sequence[Way] | None = None,
+    watch: Watcher | None = None,
+) -> dict[str, Any]:
+    """Score a network on a folder of color photographs, and write nothing.
+
+    Args:
+        model: the network.
+        run: what trained it.
+        pictures: folder of color photographs.
+        size: inference size, px.
+        ways: how to decode; None for `ways_to_decode`.
+        watch: told after each picture how far it is.
+
+    Returns:
+        ``{"protocol", "pictures", "size", "date", "curve", "rows": {way: {score: value}}, "posterior", "left_out"}``.
 
     Raises:
         DataError: no such folder, or no color photograph in it.
     """
-    ways = ways_to_decode(run)
-    tallies = {DO_NOTHING: Tally()} | {way.name: Tally() for way in ways}
-    colorfulness, variation, names = [], [], []
-    for name, truth_u8 in squashed_photographs(pictures):
-        truth_lab = rgb_u8_to_lab(truth_u8)
-        L = np.ascontiguousarray(truth_lab[..., :1])
-        heads = predict_picture(model, L, size)
-        answers = {DO_NOTHING: compose_u8(L, np.zeros((1, 1, 2), np.float32))}
-        answers |= {way.name: compose_u8(L, way.decoder.ab(heads, way.mode, way.knobs)[0]) for way in ways}
-        for way_name, rgb_u8 in answers.items():
-            tallies[way_name].add(rgb_u8, truth_u8, truth_lab)
-        colorfulness.append(quality.colorfulness(truth_u8))
-        variation.append(quality.smooth_variation(quality.quarter_lab(truth_lab)))
-        names.append(name)
-        if out is not None:
-            shown = list(answers.values())[:4]
-            out.mkdir(parents=True, exist_ok=True)
-            write_png(out / f"{Path(name).stem}.png", np.concatenate([*shown, truth_u8], axis=1))
-    if not names:
-        raise DataError(f"no color photographs in {pictures}")
-    default = [picture["psnr"] for picture in tallies[ways[1].name].scores]
-    gray = [picture["psnr"] for picture in tallies[DO_NOTHING].scores]
-    order = np.argsort(np.subtract(default, gray))[:WORST]
-    return {
-        "protocol": f"{len(names)} photographs squashed to {SIDE_PX}x{SIDE_PX}, true L, network input {size} px",
-        "pictures": len(names),
-        "size": size,
-        "date": datetime.date.today().isoformat(),
-        "curve": run.curve.to_rows(),
-        "rows": {name: tally.result(colorfulness, variation) for name, tally in tallies.items()},
-        "worse_than_gray": round(float(np.mean(np.less(default, gray))), 4),
-        "worst": [{"name": names[i], "gain_db": round(default[i] - gray[i], 2)} for i in order],
-    }
+    chosen = ways_to_decode(run) if ways is None else tuple(ways)
+    bench, terms = Bench(run, model, size, chosen), PROTOCOLS["photographs"]
+    for _ in bench.go_through(picture_paths(pictures), terms, watch):
+        pass
+    report = _facts(bench, terms) | {"rows": bench.rows(list(bench.tallies))}
+    report["posterior"] = _posterior(bench.posterior)["rows"]
+    report["left_out"] = [{"name": item.name, "reason": item.reason} for item in bench.left_out]
+    return report
 
 
 def squashed_photographs(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
@@ -200,52 +332,193 @@ def squashed_photographs(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     Raises:
         DataError: no such folder.
     """
-    if not folder.is_dir():
-        raise DataError(f"no such folder: {folder}")
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        try:
-            rgb_u8 = decode_photograph(path.read_bytes())
-            if is_gray(rgb_u8):
-                raise DataError("it has no color to score against")
-        except (DataError, OSError) as error:
-            log.warning("%s is left out: %s", path.name, error)
-            continue
-        yield path.name, cv2.resize(np.ascontiguousarray(rgb_u8), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    for item in samples(picture_paths(folder), PROTOCOLS["photographs"].side_px):
+        if isinstance(item, LeftOut):
+            log.warning("%s is left out: %s", item.name, item.reason)
+        else:
+            yield item.name, item.rgb_u8
 
 
-def table_markdown(report: dict[str, Any]) -> str:
-    """Return a report as a Markdown table."""
-    lines = [
-        f"{report['protocol']}; {report['date']}.",
-        "",
-        "| | " + " | ".join(heading for _, heading, _ in COLUMNS) + " |",
-        "| --- |" + " ---: |" * len(COLUMNS),
-    ]
-    for name, row in report["rows"].items():
-        lines.append(f"| {name} | " + " | ".join(form.format(row[key]) for key, _, form in COLUMNS) + " |")
-    return "\n".join(lines) + "\n"
+def color_scores(run: Run) -> ColorScores:
+    """Make the sums of a run's posterior scores, with the soft labels that it trains on."""
+    centers, loss = load_centers(), run.recipe.loss
+    table = build_table(centers, k=loss.neighbors, sigma=loss.sigma, ties=loss.ties)
+    return ColorScores(table, centers, smooth_prior(run.prior, centers))
 
 
-def update_card(card: Path, report: dict[str, Any]) -> None:
-    """Replace what stands between the two score marks of a model card by the report: its table and its failures.
+def score_validation(model: keras.Model, run: Run, data: Path, *, workers: int) -> dict[str, Any]:
+    """Score the posterior on the pictures that validated the run: the same as its `metrics.jsonl`, and more.
 
     Args:
-        card: Markdown file that holds both marks, each on a line of its own.
-        report: from `evaluate_run`.
+        model: the network.
+        run: what trained it.
+        data: the photographs that it trained on.
+        workers: threads that read them.
+
+    Returns:
+        ``{"rows": ..., "reliability": ..., "pictures": n}``, see `training.metrics`.
 
     Raises:
-        DataError: the card cannot be read, or lacks a mark.
+        DataError: no such photographs, or not those of the run.
     """
+    recipe = run.recipe
+    photographs = open_photographs(data, scenes=recipe.data.scenes)
+    if tuple(photographs.scenes) != run.scenes:
+        raise DataError(f"{data} does not hold the photographs that {run.run_id} trained on: the scenes differ")
+    chosen = photographs.split("val")
+    count = min(recipe.data.validation_pictures, len(chosen))
+    places = np.linspace(0, len(chosen) - 1, count).round().astype(int)
+    chosen = tuple(chosen[place] for place in places)
+    maker = BatchMaker(photographs, chosen, recipe.data, batch_size=recipe.batch_size, seed=None)
+    scores = color_scores(run)
+    for batch in stream(maker, 0, maker.steps_per_epoch, workers=workers):
+        scores.add(predict_heads(model, batch.lightness), batch.ab, batch.scene)
+    return _posterior(scores) | {"pictures": len(chosen) - len(maker.refused)}
+
+
+class _Exports:
+    """Each photograph as one PNG in a folder that the user named; equal stems keep their suffixes apart."""
+
+    def __init__(self, out: Path | None, paths: Sequence[Path]) -> None:
+        self._out = out
+        if out is not None and paths and out.resolve() == paths[0].parent.resolve():
+            raise DataError(f"--out must not be the folder of the photographs: {out}")
+        stems = [path.stem.lower() for path in paths]
+        self._equal = {stem for stem in stems if stems.count(stem) > 1}
+
+    def write(self, sample: Sample, answers: Mapping[str, np.ndarray]) -> None:
+        if self._out is None:
+            return
+        self._out.mkdir(parents=True, exist_ok=True)
+        stem = Path(sample.name).stem
+        name = sample.name if stem.lower() in self._equal else stem
+        shown = [answers[way] for way in (DO_NOTHING, CALM, DEFAULT, VIVID) if way in answers]
+        write_png(self._out / f"{name}.png", np.concatenate([*shown, sample.rgb_u8], axis=1))
+
+
+def _facts(bench: Bench, terms: Protocol) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "run": bench.run.run_id,
+        "recipe": bench.run.recipe.name,
+        "terms": terms.name,
+        "protocol": terms.describe(len(bench.names), bench.size),
+        "pictures": len(bench.names),
+        "size": bench.size,
+        "date": datetime.date.today().isoformat(),
+        "curve": bench.run.curve.to_rows(),
+    }
+
+
+def _headline(bench: Bench, terms: Protocol, names: Sequence[str]) -> dict[str, Any]:
+    return _facts(bench, terms) | {
+        "rows": bench.rows(names),
+        "worse_than_gray": round(float(np.mean(bench.gains() < 0)), 4),
+        "worst": _extremes(bench),
+    }
+
+
+def _extremes(bench: Bench, *, descending: bool = False) -> list[dict[str, Any]]:
+    gains = bench.gains()
+    order = np.argsort(-gains if descending else gains, kind="stable")[:EXTREME]
+    return [{"name": bench.names[i], "place": int(i), "gain_db": round(float(gains[i]), 2)} for i in order]
+
+
+def _posterior(scores: ColorScores) -> dict[str, Any]:
+    rows = posterior_table(scores.result())
+    return {
+        "rows": {who: {name: _number(value) for name, value in row.items()} for who, row in rows.items()},
+        "reliability": [{name: _number(value) for name, value in row.items()} for row in scores.reliability()],
+    }
+
+
+def _histograms(bench: Bench, names: Sequence[str]) -> dict[str, Any]:
+    tallies = {name: bench.tallies[name] for name in names} | {"truth": bench.true_colors}
+    gains = np.clip(bench.gains(), GAIN_EDGES[0], GAIN_EDGES[-1])
+
+    def shares(counts: np.ndarray) -> list[float]:
+        return [round(float(share), 5) for share in counts / max(counts.sum(), 1)]
+
+    return {
+        "gain_db": {"edges": GAIN_EDGES.tolist(), "counts": np.histogram(gains, GAIN_EDGES)[0].tolist()},
+        "chroma": {
+            "edges": CHROMA_EDGES.tolist(),
+            "shares": {name: shares(tally.chroma_counts) for name, tally in tallies.items()},
+        },
+        "hue": {
+            "edges": HUE_EDGES.tolist(),
+            "shares": {name: shares(tally.hue_counts) for name, tally in tallies.items()},
+        },
+    }
+
+
+def _per_picture(bench: Bench, gallery: Gallery, labels: Mapping[str, Label], stem: str) -> list[dict[str, Any]]:
+    ways = {what: way for what, way in TILES.items() if way in bench.tallies}
+    gains = bench.gains()
+    return [
+        {
+            "name": name,
+            "scene": labels.get(name, Label()).scene,
+            "gain_db": round(float(gains[place]), 2),
+            "scores": {
+                what: {key: round(bench.tallies[way].scores[place][key], 3) for key in PICTURE_SCORES}
+                for what, way in ways.items()
+            },
+            "true_colorfulness": round(bench.truths.colorfulness[place], 3),
+            "tiles": {what: f"{stem}/{file}" for what, file in gallery.names(place).items()},
+        }
+        for place, name in enumerate(bench.names)
+    ]
+
+
+def _by_scene(bench: Bench, labels: Mapping[str, Label]) -> dict[str, dict[str, float]]:
+    """Return the default setting's means by scene, where scenes are known."""
+    groups: dict[str, list[int]] = {}
+    for place, name in enumerate(bench.names):
+        if scene := labels.get(name, Label()).scene:
+            groups.setdefault(scene, []).append(place)
+    default, gray = bench.tallies[DEFAULT].scores, bench.tallies[DO_NOTHING].scores
+    return {
+        scene: {
+            "pictures": len(places),
+            **mean_rows([default[place] for place in places], ("psnr", "colorfulness", "false_red")),
+            "psnr_gray": mean_rows([gray[place] for place in places], ("psnr",))["psnr"],
+            "true_colorfulness": round(float(np.mean([bench.truths.colorfulness[place] for place in places])), 4),
+        }
+        for scene, places in sorted(groups.items())
+    }
+
+
+def _write(folder: Path, stem: str, report: dict[str, Any], gallery: Gallery) -> None:
+    """Pictures first, then the report, then the page; the pictures of the former page go last."""
+    from training.evaluation_page import render_page
+
+    page = render_page(report)
+    gallery.write(folder / stem)
+    write_whole(folder / f"{stem}.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_whole(folder / f"{stem}.html", page)
+    gallery.sweep(folder / stem)
+
+
+def _protocol(name: str) -> Protocol:
+    if name not in PROTOCOLS:
+        raise DataError(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def _read_prior(path: Path) -> np.ndarray:
     try:
-        head, rest = card.read_text(encoding="utf-8").split(CARD_START)
-        _, tail = rest.split(CARD_END)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{card} must be a file that holds the lines {CARD_START} and {CARD_END}") from error
-    worst = ", ".join(f"{picture['name']} ({picture['gain_db']:+.1f} dB)" for picture in report["worst"])
-    failures = (
-        f"{report['worse_than_gray']:.0%} of the photographs score below gray at the default setting. "
-        f"The {len(report['worst'])} worst, against doing nothing: {worst}."
-    )
-    write_whole(card, f"{head}{CARD_START}\n{table_markdown(report)}\n{failures}\n{CARD_END}{tail}")
+        prior = np.load(path)
+        smooth_prior(prior, load_centers())
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} must hold {Q} shares, at least 0 and not all 0: {error}") from error
+    return np.asarray(prior)
+
+
+def _on_grid(lab: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Return the ab of a picture on the heads' grid, area mean, (h, w, 2)."""
+    return cv2.resize(np.ascontiguousarray(lab[..., 1:]), (grid[1], grid[0]), interpolation=cv2.INTER_AREA)
+
+
+def _number(value: float) -> float | None:
+    return round(value, 5) if math.isfinite(value) else None

@@ -1,0 +1,107 @@
+"""The scores of an evaluation: what each is called, how it is printed, and the table in a model card."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from training import DataError
+from training.run import write_whole
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a way to decode.
+
+    Attributes:
+        heading: of its column.
+        form: how it is printed, a format specification.
+        better: `high` or `low`; empty where neither is.
+        meaning: in one sentence.
+    """
+
+    heading: str
+    form: str
+    better: str
+    meaning: str
+
+
+SCORES: Final = MappingProxyType(
+    {
+        "psnr": Score("PSNR dB", ".2f", "high", "Peak signal-to-noise ratio over sRGB, mean over photographs."),
+        "ssim": Score("SSIM", ".3f", "high", "Structural similarity, mean over the sRGB channels."),
+        "ab_error": Score("ab error", ".1f", "low", "Mean distance in ab, Lab units."),
+        "delta_e": Score("dE2000", ".1f", "low", "Mean CIEDE2000 color difference; an eye begins to see it at 1."),
+        "auc": Score("AuC %", ".1f", "high", "Share of pixels within t of the true ab, averaged over t = 0 to 150."),
+        "auc_rebalanced": Score(
+            "AuC rebal. %", ".1f", "high", "The same, each pixel weighed by one over how often its true color occurs."
+        ),
+        "colorfulness": Score("CF", ".1f", "", "Mean colorfulness of the answers."),
+        "colorfulness_ratio": Score("CFr", ".2f", "", "Mean colorfulness over that of the truth: 1 is as colorful."),
+        "delta_colorfulness_of_means": Score(
+            "dCF of means", ".1f", "low", "Difference of the mean colorfulnesses; too pale and too vivid cancel."
+        ),
+        "mean_delta_colorfulness": Score(
+            "mean dCF", ".1f", "low", "Mean of each photograph's difference in colorfulness."
+        ),
+        "false_red": Score("FRF %", ".2f", "low", "Share of pixels that are red where the truth has no red near."),
+        "worst_false_red": Score("worst FRF %", ".1f", "low", "The same in the worst photograph."),
+        "false_yellow": Score("false yellow %", ".2f", "low", "As FRF, for yellow hues."),
+        "false_green": Score("false green %", ".2f", "low", "As FRF, for green hues."),
+        "false_blue": Score("false blue %", ".2f", "low", "As FRF, for blue hues."),
+        "false_magenta": Score("false magenta %", ".2f", "low", "As FRF, for magenta hues."),
+        "dark_false_red": Score(
+            "DFR %", ".2f", "low", "False red in the shadows: share of the pixels with L below 25."
+        ),
+        "speckle": Score("SPK %", ".2f", "low", "Area of small, strongly colored spots that the truth does not have."),
+        "tvr": Score("TVr", ".2f", "", "Variation of color where L is smooth, over the truth's at full size."),
+        "tvq": Score("TVq", ".2f", "", "The same over the truth's at a quarter of the size: above 1 is blotchy."),
+        "lightness_error": Score("mean dL", ".2f", "low", "Mean change of L."),
+        "lightness_error_p99": Score("p99 dL", ".2f", "low", "99th percentile of the change of L."),
+    }
+)
+"""Scores by name; shares are in percent."""
+CARD_COLUMNS: Final = (
+    *("psnr", "ab_error", "delta_e", "auc", "colorfulness_ratio", "false_red", "worst_false_red"),
+    *("dark_false_red", "speckle", "tvq", "lightness_error", "lightness_error_p99"),
+)
+CARD_START: Final = "<!-- scores: start, written by photochrom-train evaluate -->"
+CARD_END: Final = "<!-- scores: end -->"
+
+
+def table_markdown(report: dict[str, Any]) -> str:
+    """Return a report as a Markdown table."""
+    columns = {name: SCORES[name] for name in CARD_COLUMNS}
+    lines = [
+        f"{report['protocol']}; {report['date']}.",
+        "",
+        "| | " + " | ".join(score.heading for score in columns.values()) + " |",
+        "| --- |" + " ---: |" * len(columns),
+    ]
+    for way, row in report["rows"].items():
+        cells = " | ".join(format(row[name], score.form) for name, score in columns.items())
+        lines.append(f"| {way} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def update_card(card: Path, report: dict[str, Any]) -> None:
+    """Replace what stands between the two score marks of a model card by the report: its table and its failures.
+
+    Args:
+        card: Markdown file that holds both marks, each on a line of its own.
+        report: from `training.evaluate.evaluate_run`.
+
+    Raises:
+        DataError: the card cannot be read, or lacks a mark.
+    """
+    try:
+        head, rest = card.read_text(encoding="utf-8").split(CARD_START)
+        _, tail = rest.split(CARD_END)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{card} must be a file that holds the lines {CARD_START} and {CARD_END}") from error
+    worst = ", ".join(f"{picture['name']} ({picture['gain_db']:+.1f} dB)" for picture in report["worst"])
+    failures = (
+        f"{report['worse_than_gray']:.0%} of the photographs score below gray at the default setting. "
+        f"The {len(report['worst'])} worst, against doing nothing: {worst}."
+    )
+    write_whole(card, f"{head}{CARD_START}\n{table_markdown(report)}\n{failures}\n{CARD_END}{tail}")
