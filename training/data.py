@@ -22,16 +22,14 @@ from chroma.prior import count_bins
 from training import DataError
 from training.config import DataConfig
 from training.photographs import Photograph, PhotographSet
+from training.pictures import MIN_SIDE_PX, decode_photograph
 
 log = logging.getLogger(__name__)
 
 SOMETIMES: Final = 0.25
 """How often noise and blur are added, where the recipe has them."""
-MIN_SIDE_PX: Final = 16
-"""A smaller photograph teaches nothing."""
 LABEL_ASPECT: Final = 0.02
 """How much a label map's proportions may differ from its photograph's."""
-
 UNLABELED: Final = 255
 """What a label map has where nobody said what is there."""
 
@@ -61,26 +59,6 @@ class Batch:
         if self.segmentation is not None:
             targets[signature.SEGMENTATION_LOGITS] = self.segmentation
         return targets
-
-
-def decode_photograph(data: bytes) -> np.ndarray:
-    """Decode an encoded picture.
-
-    Returns:
-        RGB, uint8, (H, W, 3).
-
-    Raises:
-        DataError: not a picture, truncated, smaller than 16 px, or larger than OpenCV takes (2^30 pixels).
-    """
-    try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error as error:
-        raise DataError(f"not decoded: {error.err}") from error
-    if bgr is None:
-        raise DataError("not a picture")
-    if min(bgr.shape[:2]) < MIN_SIDE_PX:
-        raise DataError(f"smaller than {MIN_SIDE_PX} px")
-    return bgr[..., ::-1]
 
 
 def decode_label_map(data: bytes, shape: tuple[int, int]) -> np.ndarray:

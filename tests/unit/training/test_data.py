@@ -1,6 +1,5 @@
 import threading
 import time
-import zlib
 from pathlib import Path
 
 import cv2
@@ -34,47 +33,6 @@ SMALL = DataConfig(crop_px=64)
 GEOMETRY_ONLY = DataConfig(crop_px=64, contrast=0.0, offset=0.0)
 FLIPS_ONLY = DataConfig(crop_px=64, contrast=0.0, offset=0.0, crop_probability=0.0)
 TEST_PICTURES = Path(__file__).parents[2] / "data"
-
-
-# ------------------------------------------------------------------------------------------------------------- decoding
-
-
-def test_a_lossless_picture_is_decoded_to_its_pixels() -> None:
-    picture = landscape(1)
-    assert_array_equal(decode_photograph(encode(picture, ".png")), picture)
-
-
-def test_a_gray_picture_has_three_equal_channels() -> None:
-    done, data = cv2.imencode(".png", landscape(1)[..., 0])
-    assert done
-    decoded = decode_photograph(data.tobytes())
-    assert decoded.shape == (72, 96, 3)
-    assert_array_equal(decoded[..., 0], decoded[..., 2])
-
-
-def oversized_png() -> bytes:
-    """A PNG that claims 60000 x 60000 pixels."""
-    data = bytearray(encode(landscape(1), ".png"))
-    data[16:24] = (60_000).to_bytes(4, "big") * 2
-    # The header's checksum, as of these very bytes.
-    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
-    return bytes(data)
-
-
-BROKEN = {
-    "empty": b"",
-    "text": b"no picture",
-    "truncated jpeg": encode(landscape(1))[:-400],
-    "truncated png": encode(landscape(1), ".png")[:-400],
-    "too small": encode(landscape(1)[:15]),
-    "too large": oversized_png(),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_what_is_no_whole_picture_is_a_data_error(name: str) -> None:
-    with pytest.raises(DataError):
-        decode_photograph(BROKEN[name])
 
 
 # ------------------------------------------------------------------------------------------------------------ rendering
