@@ -33,8 +33,14 @@ log = logging.getLogger(__name__)
 REPORT: Final = "ablation.json"
 SCORES: Final = "scores.json"
 STRIPS: Final = "strips"
+SHEET: Final = "strips.png"
+CURVES: Final = "convergence.png"
+CELL_PX: Final = 160
+"""Side of a picture in the sheet of strips, px."""
 ORIGINAL: Final = "scene_context_unet"
 OURS: Final = "default"
+LAST_EVALUATIONS: Final = 5
+"""Jitter is the standard deviation of top-1 over so many evaluations."""
 UNCAPPED: Final = 1e6
 """A cap that no weight reaches."""
 SHARED: Final = (
@@ -46,13 +52,14 @@ SHARED: Final = (
     "batch_size=32",
     "epochs=1",
     "steps=320",
-    "evaluate_every=80",
+    "evaluate_every=32",
+    "data.validation_pictures=256",
 )
 """What all rows have in common: a length and a picture size that a CPU can do. `--set` changes them."""
 SMALL: Final = (
     "model.unet_channels=[32, 64, 128, 256, 512]",
-    "model.decoder_channels=[256, 128, 128]",
-    "model.head_channels=64",
+    "model.decoder_channels=[256, 128]",
+    "model.global_features=256",
 )
 """The original's network, narrower; a few minutes do not train 31 million parameters."""
 
@@ -150,6 +157,7 @@ def ablate(
         rows.append({"name": row.name, "change": row.change} | json.loads((folder / SCORES).read_text("utf-8")))
         report = {"shared": list(SHARED + assignments), "small": list(SMALL), "rows": rows}
         write_whole(out / REPORT, json.dumps(report, indent=2) + "\n")
+    plot_convergence(report, out / CURVES)
     if show is not None:
         _join_strips(out)
     return report
@@ -187,7 +195,13 @@ def _score_row(folder: Path, pictures: Path) -> dict[str, Any]:
     run = open_run(folder)
     report = score(run.load_model(), run, pictures, size=run.recipe.size, ways=ways_of(run))
     evaluations = [json.loads(line) for line in (folder / METRICS).read_text("utf-8").splitlines()]
-    return {"validation": evaluations[-1], "pictures": report["rows"]}
+    last = [evaluation["top1"] for evaluation in evaluations[-LAST_EVALUATIONS:]]
+    return {
+        "validation": evaluations[-1],
+        "top1_deviation": round(float(np.std(last)), 5),
+        "evaluations": evaluations,
+        "pictures": report["rows"],
+    }
 
 
 def _show(folder: Path, show: Path) -> None:
@@ -207,22 +221,66 @@ def _show(folder: Path, show: Path) -> None:
 
 
 def _join_strips(out: Path) -> None:
-    """One PNG a picture: every row decoded by v0, then the last network by v1 and by default, then the truth."""
+    """Write one picture, a row a photograph: gray, every row's v0, the last network by v1 and by default, the truth."""
     folders = [out / f"{place}-{row.name}" for place, row in enumerate(ROWS)]
-    for picture in sorted((folders[0] / STRIPS).iterdir()):
-        last = folders[-1] / STRIPS / picture.name
-        paths = [folder / STRIPS / picture.name / "v0.png" for folder in folders]
-        paths += [last / "v1.png", last / "default.png", last / "truth.png"]
-        strip = np.concatenate([cv2.imread(str(path)) for path in paths], axis=1)[..., ::-1]
-        (out / STRIPS).mkdir(exist_ok=True)
-        write_png(out / STRIPS / f"{picture.name}.png", np.ascontiguousarray(strip))
+    last = folders[-1]
+    columns = [
+        (f"{place} {row.name}", folder, "v0") for place, (row, folder) in enumerate(zip(ROWS, folders, strict=True))
+    ]
+    columns += [
+        (f"{len(ROWS)} annealed", last, "v1"),
+        (f"{len(ROWS) + 1} default", last, "default"),
+        ("truth", last, "truth"),
+    ]
+    strips = [_labels([label for label, _, _ in columns])]
+    for picture in sorted((last / STRIPS).iterdir()):
+        cells = [cv2.imread(str(folder / STRIPS / picture.name / f"{way}.png")) for _, folder, way in columns]
+        shrunk = [cv2.resize(cell, (CELL_PX, CELL_PX), interpolation=cv2.INTER_AREA) for cell in cells]
+        strips.append(np.concatenate(shrunk, axis=1)[..., ::-1])
+    write_png(out / SHEET, np.ascontiguousarray(np.concatenate(strips, axis=0)))
+
+
+def _labels(words: list[str]) -> np.ndarray:
+    """Return a white line with one label a cell, RGB, uint8."""
+    line = np.full((24, CELL_PX * len(words), 3), 255, np.uint8)
+    for place, word in enumerate(words):
+        cv2.putText(line, word, (place * CELL_PX + 4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return line
+
+
+def plot_convergence(report: dict[str, Any], path: Path, *, rows: tuple[str, ...] = ()) -> None:
+    """Draw KL and top-1 of each evaluation over the images seen, with the rows that learn nothing.
+
+    Args:
+        report: from `ablate`.
+        path: PNG or SVG to write.
+        rows: names of the rows to draw; all if empty.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axes, score_name, baseline, title in zip(
+        figure.subplots(1, 2),
+        ("kl", "top1"),
+        ("kl_prior", "top1_majority"),
+        ("KL, nats", "top-1 accuracy"),
+        strict=True,
+    ):
+        for row in report["rows"]:
+            if not rows or row["name"] in rows:
+                series = row["evaluations"]
+                axes.plot([e["images"] for e in series], [e[score_name] for e in series], marker=".", label=row["name"])
+        axes.axhline(report["rows"][-1]["validation"][baseline], color="gray", linestyle="--", label="majority")
+        axes.set(title=title, xlabel="training images")
+        axes.legend(fontsize=7)
+    figure.savefig(path, dpi=110)
 
 
 def table(report: dict[str, Any]) -> str:
     """Return a report as a Markdown table: one line a row, decoded by v0; then the last network, decoded otherwise."""
     lines = [
-        "| | what changed | KL | top-1 (majority) | within 20 | PSNR dB | CFr | FRF % | worst | TVq |",
-        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| | what changed | KL | top-1 (majority) | its sd | within 20 | PSNR dB | CFr | FRF % | worst | TVq |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for place, row in enumerate(report["rows"]):
         lines.append(f"| {place} | {row['change']} | {_validation(row)} | {_pictures(row, 'v0')} |")
@@ -238,7 +296,7 @@ def table(report: dict[str, Any]) -> str:
 def _validation(row: dict[str, Any]) -> str:
     scores = row["validation"]
     top1 = f"{scores['top1']:.3f} ({scores['top1_majority']:.3f})"
-    return f"{scores['kl']:.3f} | {top1} | {scores['within20']:.3f}"
+    return f"{scores['kl']:.3f} | {top1} | {row['top1_deviation']:.4f} | {scores['within20']:.3f}"
 
 
 def _pictures(row: dict[str, Any], way: str) -> str:
