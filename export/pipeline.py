@@ -9,6 +9,7 @@ from chroma.signature import Stamp
 from export.convert import count_weights, require_tensorflow, to_onnx
 from export.stamp import make_stamp, write_stamp
 from export.verify import Difference, write_verified
+from training.model import without_segmentation
 from training.run import BEST, open_run
 
 
@@ -61,7 +62,7 @@ def export_run(
     """
     require_tensorflow()
     run = open_run(folder)
-    network = run.load_model(weights)
+    network = without_segmentation(run.load_model(weights))
     model = to_onnx(network, run.decoder())
     stamp = make_stamp(
         run, parameters=count_weights(network), created=created or date.today(), license_note=license_note

@@ -1,6 +1,7 @@
 """`photochrom-train`: run a recipe, choose the decoder, evaluate."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from training import TrainingError
-from training.recipes import load_recipe, recipe_names
+from training.recipes import load_recipe
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train Photochrom's network.")
 console = Console(stderr=True)
@@ -20,16 +21,22 @@ console = Console(stderr=True)
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of photographs, or of zip shards with labels.csv.")]
 
 
-@app.command()
-def recipes() -> None:
-    """List the recipes."""
-    for name in recipe_names():
-        typer.echo(name)
+@app.command("recipes", hidden=True)
+@app.command("list")
+def list_recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """List the recipes: what each is, what it costs, which scores to expect."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr
+    from training.catalog import catalog, catalog_json, catalog_table
+
+    entries = catalog()
+    typer.echo(catalog_json(entries) if as_json else catalog_table(entries))
 
 
 @app.command()
 def run(
-    recipe: Annotated[str, typer.Argument(help="Name of the recipe; `photochrom-train recipes` lists them.")],
+    recipe: Annotated[str, typer.Argument(help="Name of the recipe; `photochrom-train list` lists them.")],
     data: DataFolder,
     folder: Annotated[
         Path | None, typer.Option("--run", help="Run folder, default runs/RECIPE; a run found there goes on.")

@@ -1,5 +1,10 @@
 """L -> features at several strides.
 
+    unet                the original scene-context U-Net's way down, from scratch
+    vgg                 blocks conv1 to conv7 of the ECCV16 network, from scratch
+    efficientnet_lite2  with ImageNet weights
+    multi_level         EfficientNet-Lite2's features of every level joined to a U-Net's, after the idea of MLEU
+
 Every encoder takes `lightness` (batch, H, W, 1) in [0, 100] and scales it inside the graph; it returns features by
 stride: {4: (batch, H/4, W/4, c4), 8: ..., ...}. All its layers are named ``encoder_...``.
 """
@@ -10,7 +15,7 @@ import keras
 import numpy as np
 
 from training.config import ModelConfig
-from training.layers import conv_block
+from training.layers import Up2, conv_block, relu_block
 from training.pretrained import load_efficientnet_lite2
 
 Features = dict[int, Any]
@@ -31,6 +36,21 @@ LITE2_STAGES: Final = (
 """EfficientNet-Lite2: EfficientNet-B0's stages at width 1.1 and depth 1.2, first and last stage not deepened."""
 LITE2_LEVELS: Final = {1: 4, 2: 8, 4: 16, 6: 32}
 """Stage -> stride, for the last stage of each stride the decoder reads."""
+PRETRAINED: Final = ("efficientnet_lite2", "multi_level")
+"""Encoders that start from published weights."""
+VGG_BLOCKS: Final = (
+    # channels, convolutions, stride of the last one, dilation
+    (64, 2, 2, 1),
+    (128, 2, 2, 1),
+    (256, 3, 2, 1),
+    (512, 3, 1, 1),
+    (512, 3, 1, 2),
+    (512, 3, 1, 2),
+    (512, 3, 1, 1),
+)
+"""conv1 to conv7 of the ECCV16 network; conv8 enlarges and is the `plain` decoder."""
+VGG_BN_EPSILON: Final = 1e-5
+"""Caffe's."""
 
 
 def build_encoder(config: ModelConfig, lightness: Any) -> Features:
@@ -45,12 +65,16 @@ def build_encoder(config: ModelConfig, lightness: Any) -> Features:
     """
     centered = keras.layers.Rescaling(1 / 50, offset=-1.0, name="encoder_scale")(lightness)
     if config.encoder == "unet":
-        return _unet(centered, config.unet_channels)
+        return _unet(centered, config)
+    if config.encoder == "vgg":
+        return _vgg(centered)
+    if config.encoder == "multi_level":
+        return _multi_level(centered, config)
     return _efficientnet_lite2(centered, config.frozen_stages)
 
 
 def load_pretrained(model: keras.Model) -> None:
-    """Put the ImageNet weights into a model with the `efficientnet_lite2` encoder.
+    """Put the ImageNet weights into a model with one of the `PRETRAINED` encoders.
 
     The published stem reads three equal channels of a gray picture; their kernels are summed to read one.
 
@@ -140,15 +164,84 @@ def _norm(tensor: Any, *, name: str, frozen: bool) -> Any:
     return keras.layers.BatchNormalization(epsilon=BN_EPSILON, name=name, trainable=not frozen)(tensor)
 
 
-def _unet(tensor: Any, channels: tuple[int, ...]) -> Features:
-    """The original's contracting path: two 3x3 convolutions a level, 2x2 max pooling between levels."""
+def _unet(tensor: Any, config: ModelConfig) -> Features:
+    """The original's contracting path: two 3x3 convolutions a level, 2x2 max pooling between levels.
+
+    Its published figure normalizes once a level, its code after the second ReLU; with the `unet` decoder so do we.
+    """
     features: Features = {}
-    for level, width in enumerate(channels):
+    for level, width in enumerate(config.unet_channels):
         stride = 2**level
+        name = f"encoder_level{stride}"
         if level:
             tensor = keras.layers.MaxPooling2D(2, name=f"encoder_pool{stride}")(tensor)
-        tensor = conv_block(tensor, width, 3, name=f"encoder_level{stride}_a")
-        tensor = conv_block(tensor, width, 3, name=f"encoder_level{stride}_b")
+        if config.decoder == "unet":
+            tensor = relu_block(tensor, (width, width), name=name)
+            tensor = _norm(tensor, name=f"{name}_norm", frozen=False)
+        else:
+            tensor = conv_block(tensor, width, 3, name=f"{name}_a")
+            tensor = conv_block(tensor, width, 3, name=f"{name}_b")
         if stride >= 4:
             features[stride] = tensor
     return features
+
+
+def _vgg(tensor: Any) -> Features:
+    """Blocks conv1 to conv7 of the ECCV16 network: stride 8, conv5 and conv6 dilated, one normalization a block.
+
+    As it was trained: normalization after the block's last ReLU, without scale and shift. Theirs takes L - 50, ours
+    divides that by 50; the first convolution makes up for it.
+
+    References:
+        Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, table 4 (the network).
+    """
+    features: Features = {}
+    stride = 1
+    for block, (channels, convolutions, step, dilation) in enumerate(VGG_BLOCKS, start=1):
+        name = f"encoder_conv{block}"
+        tensor = relu_block(tensor, (channels,) * convolutions, name=name, dilation=dilation, stride=step)
+        tensor = keras.layers.BatchNormalization(
+            epsilon=VGG_BN_EPSILON, center=False, scale=False, name=f"{name}_norm"
+        )(tensor)
+        stride *= step
+        if stride >= 4:
+            features[stride] = tensor
+    return features
+
+
+def _multi_level(tensor: Any, config: ModelConfig) -> Features:
+    """Join pretrained features of every level to a U-Net's.
+
+    The idea is that of MLEU (Multi-Level Embedding U-Net): a U-Net for colorization that also reads what a network
+    trained on ImageNet sees at its low, middle and high levels. The layout is ours, as the paper's text and its code
+    were not at hand: EfficientNet-Lite2 gives a feature at strides 4, 8, 16 and 32; a 1x1 convolution embeds each in
+    half as many channels as the U-Net has at that stride, and it is concatenated to the U-Net's feature. All four,
+    embedded once more and pooled or enlarged to its size, are concatenated to the deepest level.
+
+    References:
+        Tran and others, "MLEU: Multi-Level Embedding U-Net for Fully Automatic Image Colorization", ICMLSC 2020.
+    """
+    pretrained = _efficientnet_lite2(tensor, config.frozen_stages)
+    features = _unet(tensor, config)
+    deepest = max(features)
+    joined: Features = {}
+    for stride, feature in features.items():
+        parts = [feature]
+        if stride == deepest:
+            parts += [_embed(found, config, at, stride) for at, found in pretrained.items()]
+        else:
+            parts.append(conv_block(pretrained[stride], feature.shape[-1] // 2, 1, name=f"encoder_embed{stride}"))
+        joined[stride] = keras.layers.Concatenate(name=f"encoder_join{stride}")(parts)
+    return joined
+
+
+def _embed(feature: Any, config: ModelConfig, stride: int, deepest: int) -> Any:
+    """Bring a pretrained feature to the deepest level's size, in a quarter of its channels."""
+    if stride < deepest:
+        feature = keras.layers.AveragePooling2D(deepest // stride, name=f"encoder_embed{stride}_deep_pool")(feature)
+    embedded = conv_block(feature, max(config.unet_channels[-1] // 4, 1), 1, name=f"encoder_embed{stride}_deep")
+    at = stride
+    while at > deepest:
+        at //= 2
+        embedded = Up2(name=f"encoder_embed{stride}_deep_up{at}")(embedded)
+    return embedded

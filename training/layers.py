@@ -1,13 +1,14 @@
 """Layers of our own, where Keras has none that works with unknown height and width on every backend."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import keras
 
 
 @keras.saving.register_keras_serializable("photochrom")
 class Up2(keras.layers.Layer):
-    """Bilinear enlargement by 2 with half-pixel centers.
+    """Enlargement by 2 with half-pixel centers, bilinear or by the nearest pixel.
 
     `keras.layers.UpSampling2D` fails to trace under TensorFlow when height and width are unknown (Keras 3.14 to
     3.15); this layer gives the same values and exports as one ONNX Resize.
@@ -15,23 +16,31 @@ class Up2(keras.layers.Layer):
     Input shape: (batch, h, w, channels). Output shape: (batch, 2 h, 2 w, channels).
     """
 
+    def __init__(self, *, interpolation: Literal["bilinear", "nearest"] = "bilinear", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.interpolation = interpolation
+
     def call(self, inputs: Any) -> Any:
         """Enlarge; (batch, h, w, channels) -> (batch, 2 h, 2 w, channels)."""
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             shape = tf.shape(inputs)
-            enlarged = tf.image.resize(inputs, (shape[1] * 2, shape[2] * 2), method="bilinear")
+            enlarged = tf.image.resize(inputs, (shape[1] * 2, shape[2] * 2), method=self.interpolation)
             enlarged = tf.cast(enlarged, inputs.dtype)
             enlarged.set_shape(self.compute_output_shape(inputs.shape))
             return enlarged
         size = (inputs.shape[1] * 2, inputs.shape[2] * 2)
-        return keras.ops.image.resize(inputs, size, interpolation="bilinear", data_format="channels_last")
+        return keras.ops.image.resize(inputs, size, interpolation=self.interpolation, data_format="channels_last")
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         """Return the output's shape for an input's shape; unknown sides stay unknown."""
         batch, height, width, channels = input_shape
         return (batch, height and height * 2, width and width * 2, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().get_config() | {"interpolation": self.interpolation}
 
 
 @keras.saving.register_keras_serializable("photochrom")
@@ -81,3 +90,36 @@ def conv_block(tensor: Any, channels: int, kernel_size: int, *, name: str) -> An
     tensor = keras.layers.Conv2D(channels, kernel_size, padding="same", use_bias=False, name=f"{name}_conv")(tensor)
     tensor = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(tensor)
     return keras.layers.ReLU(name=f"{name}_relu")(tensor)
+
+
+def relu_block(tensor: Any, channels: Sequence[int], *, name: str, dilation: int = 1, stride: int = 1) -> Any:
+    """3x3 convolutions with bias, each followed by ReLU: the block of the networks before batch normalization ruled.
+
+    Padding is one pixel on every side (times the dilation), as in Caffe and PyTorch; Keras' same padding puts all of it
+    at the bottom and the right when the stride is 2 and the side even.
+
+    Args:
+        tensor: Keras tensor (batch, h, w, any).
+        channels: of each convolution's output.
+        name: prefix of the layers' names.
+        dilation: of every kernel.
+        stride: of the last convolution.
+
+    Returns:
+        Keras tensor (batch, h / stride, w / stride, channels[-1]).
+    """
+    for place, width in enumerate(channels, start=1):
+        step = stride if place == len(channels) else 1
+        if step > 1:
+            tensor = keras.layers.ZeroPadding2D(dilation, name=f"{name}_pad{place}")(tensor)
+        convolution = keras.layers.Conv2D(
+            width,
+            3,
+            strides=step,
+            dilation_rate=dilation,
+            padding="valid" if step > 1 else "same",
+            kernel_initializer="he_normal",
+            name=f"{name}_conv{place}",
+        )
+        tensor = keras.layers.ReLU(name=f"{name}_relu{place}")(convolution(tensor))
+    return tensor

@@ -6,6 +6,9 @@ Seconds on any machine; deterministic, so that a resumed run equals an uninterru
 """
 
 from training.config import DataConfig, ModelConfig, OptimizerConfig, Recipe
+from training.recipes import RecipeInfo
+
+ABOUT = RecipeInfo(what="a few steps of a small U-Net: for tests and for trying the machinery, not for pictures")
 
 RECIPE = Recipe(
     name="tiny",

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.training.pictures import write_folder
-from training import cli
+from training import catalog, cli
 from training.recipes import load_recipe, recipe_names
 
 pytestmark = pytest.mark.training
@@ -22,9 +23,14 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_recipes_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(monkeypatch, "recipes") == 0
-    assert capsys.readouterr().out.split() == list(recipe_names())
+@pytest.mark.parametrize("command", ["list", "recipes"])
+def test_recipes_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    entries = (catalog.Entry("tiny", "a small U-Net", 1234567, 0.25, "", ""),)
+    monkeypatch.setattr(catalog, "catalog", lambda: entries)
+    assert run(monkeypatch, command) == 0
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines() if line] == ["recipe", "tiny"]
+    assert run(monkeypatch, command, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tiny"]["parameters"] == 1234567
 
 
 def test_an_unknown_recipe_is_one_line_and_status_1(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from chroma import signature
 from training.config import ModelConfig
 from training.heads import AB_SCALE
 from training.model import HEADS, build_model
-from training.recipes import load_recipe, recipe_names
+from training.recipes import load_recipe
 
 pytestmark = pytest.mark.training
 
@@ -76,8 +76,8 @@ def test_without_scenes_the_network_still_has_its_scene_head() -> None:
     assert heads[signature.SCENE_LOGITS].shape == (2, 1)
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_every_recipe_builds_a_network_of_at_most_15_million_parameters(name: str) -> None:
+@pytest.mark.parametrize("name", ["default", "first_light", "tiny"])
+def test_our_recipes_build_networks_of_at_most_15_million_parameters(name: str) -> None:
     model = build_model(load_recipe(name).model, scenes=10, pretrained=False)
     assert set(model.output) == set(HEADS)
     assert model.count_params() <= MOST_PARAMETERS
