@@ -51,8 +51,7 @@ def save_checkpoint(folder: Path, model: keras.Model, state: RunState) -> None:
     """
     if (broken := not_finite(model)) is not None:
         raise NonFiniteLossError(f"{broken} is not finite at step {state.step}: the last checkpoint is whole")
-    arrays = {f"v{place}": _to_numpy(variable) for place, variable in enumerate(_variables(model))}
-    arrays[_STATE] = np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)
+    arrays = to_arrays(model, state)
     partial = folder / f"{PARTIAL}{CURRENT}"
     try:
         with partial.open("wb") as file:
@@ -88,21 +87,54 @@ def load_checkpoint(folder: Path, model: keras.Model, recipe_digest: str) -> Run
             continue
         try:
             with path.open("rb") as opened, np.load(opened) as file:
-                state = RunState(**json.loads(bytes(file[_STATE])))
-                arrays = [file[f"v{place}"] for place in range(len(file.files) - 1)]
+                arrays = dict(file)
+                state = _state(arrays)
         except Exception as error:  # what a damaged archive raises depends on where the damage is
             log.warning("%s is broken (%s): trying the one before", path, error)
             broken.append(name)
             continue
         if state.recipe_digest != recipe_digest:
             raise CheckpointError(f"{path} belongs to another recipe: use another run folder, or remove it")
-        _assign(model, arrays, path)
+        try:
+            from_arrays(model, arrays)
+        except ValueError as error:
+            raise CheckpointError(f"{path} does not fit the network: it was written by another version") from error
         if broken:  # else the next save would push the whole one out and keep the broken one
             path.replace(folder / CURRENT)
         return state
     if broken:
         raise CheckpointError(f"no whole checkpoint in {folder}: {', '.join(broken)} cannot be read")
     return None
+
+
+def to_arrays(model: keras.Model, state: RunState) -> dict[str, np.ndarray]:
+    """Return everything that a run needs to go on.
+
+    Args:
+        model: compiled, its optimizer built.
+        state: where the run stands.
+    """
+    arrays = {f"v{place}": _to_numpy(variable) for place, variable in enumerate(_variables(model))}
+    return arrays | {_STATE: np.frombuffer(json.dumps(asdict(state)).encode(), np.uint8)}
+
+
+def from_arrays(model: keras.Model, arrays: dict[str, np.ndarray]) -> RunState:
+    """Put what `to_arrays` gave into a model and its optimizer.
+
+    Args:
+        model: compiled, its optimizer built; unchanged on errors.
+        arrays: by name.
+
+    Raises:
+        ValueError: they do not fit the model.
+    """
+    variables = _variables(model)
+    values = [arrays[f"v{place}"] for place in range(len(arrays) - 1)]
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise ValueError("other shapes")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return _state(arrays)
 
 
 def not_finite(model: keras.Model) -> str | None:
@@ -114,19 +146,15 @@ def not_finite(model: keras.Model) -> str | None:
     return None
 
 
+def _state(arrays: dict[str, np.ndarray]) -> RunState:
+    return RunState(**json.loads(bytes(arrays[_STATE])))
+
+
 def _variables(model: keras.Model) -> list[keras.Variable]:
     """Every variable that a step changes, in a fixed order; running means of the losses do not matter."""
     metrics = {id(variable) for variable in model.metrics_variables}
     own = [variable for variable in model.variables if id(variable) not in metrics]
     return own + list(model.optimizer.variables)
-
-
-def _assign(model: keras.Model, arrays: list[np.ndarray], path: Path) -> None:
-    variables = _variables(model)
-    if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
-        raise CheckpointError(f"{path} does not fit the network: it was written by another version")
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
 
 
 def _to_numpy(variable: keras.Variable) -> np.ndarray:

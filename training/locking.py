@@ -23,12 +23,13 @@ def only_process(folder: Path) -> Iterator[None]:
     The lock is the operating system's: it ends with the process, however that ends. The empty file stays.
 
     Args:
-        folder: of the run.
+        folder: of the run; made if missing.
 
     Raises:
         RunFolderError: another process holds it, or the folder cannot be written.
     """
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("ab")
     except OSError as error:
         raise RunFolderError(f"cannot write to {folder}: {error}") from error

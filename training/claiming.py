@@ -1,0 +1,119 @@
+"""A run folder belongs to one recipe and one set of photographs: what makes it so, and refuses others."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from chroma.bins import load_centers
+from training import CheckpointError, DataError, RecipeError, RunFolderError, run
+from training.config import Recipe
+from training.data import count_prior
+from training.photographs import PhotographSet
+from training.whole_files import whole_file, write_whole
+
+log = logging.getLogger(__name__)
+
+
+def claim(folder: Path, recipe: Recipe) -> str:
+    """Write the recipe into a fresh folder.
+
+    Returns:
+        Hash of the recipe as the folder has it, by which its checkpoints are known. An option that came later, and is
+        at its default, does not change it.
+
+    Raises:
+        RecipeError: the folder holds a run of another recipe, or a recipe that cannot be read.
+    """
+    path = folder / run.RECIPE
+    if not path.exists():
+        write_whole(path, recipe.to_json())
+    text = path.read_bytes()
+    try:
+        known = Recipe.from_json(text.decode())
+    except (RecipeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is broken ({error}): remove it to go on with recipe {recipe.name!r}") from error
+    if known != recipe:
+        raise RecipeError(f"{folder} holds a run of another recipe: use another --run folder")
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def note_photographs(folder: Path, photographs: PhotographSet) -> None:
+    """Write down what the run trains on.
+
+    Raises:
+        DataError: the folder was started with other photographs.
+        RunFolderError: the note is broken.
+    """
+    path, facts = folder / run.PHOTOGRAPHS, _facts(photographs)
+    if path.exists():
+        known = _read_object(path)
+        changed = [name for name in ("scenes", "train", "val") if known.get(name) != facts[name]]
+        if changed:
+            raise DataError(f"{folder} was started with other photographs ({', '.join(changed)} differ)")
+    write_whole(path, json.dumps(facts, indent=2) + "\n")
+
+
+def note_refused(folder: Path, refused: dict[str, str]) -> None:
+    """Add to the photographs that could not be read; a run that goes on does not meet all of them again.
+
+    Args:
+        folder: of the run.
+        refused: reason by key.
+
+    Raises:
+        RunFolderError: the list is broken, or the disk refuses.
+    """
+    path = folder / run.REFUSED
+    known = _read_object(path) if path.exists() else {}
+    write_whole(path, json.dumps(dict(sorted((known | refused).items())), indent=2) + "\n")
+
+
+def load_or_count_prior(folder: Path, photographs: PhotographSet, recipe: Recipe, *, workers: int) -> np.ndarray:
+    """Return the run's prior, counted on the first start.
+
+    Args:
+        folder: of the run.
+        photographs: the data set.
+        recipe: of the run.
+        workers: threads that read photographs.
+
+    Returns:
+        Raw prior, float64, (Q,).
+
+    Raises:
+        CheckpointError: the file of an earlier start is broken.
+        DataError: there is no color in the training photographs.
+    """
+    path = folder / run.PRIOR
+    if path.exists():
+        try:
+            return np.asarray(np.load(path))
+        except (OSError, ValueError, EOFError) as error:
+            raise CheckpointError(f"{path} cannot be read ({error}): remove it, and it is counted again") from error
+    log.info("counting the prior of %d photographs", len(photographs.split("train")))
+    prior = count_prior(photographs, recipe.data, load_centers(), workers=workers)
+    with whole_file(path, ValueError) as partial:
+        np.save(partial, prior)
+    return prior
+
+
+def _facts(photographs: PhotographSet) -> dict[str, Any]:
+    splits = {split: sum(photo.split == split for photo in photographs.photographs) for split in ("train", "val")}
+    return {
+        "scenes": list(photographs.scenes),
+        **splits,
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+    }
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise RunFolderError(f"{path} is broken ({error}): remove it, and it is made again") from error

@@ -1,0 +1,101 @@
+"""What a run keeps on disk: checkpoints to go on from, averaged weights to use, and what its journal tells."""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import keras
+
+from training import NonFiniteLossError, run
+from training.checkpoint import RunState, not_finite, save_checkpoint
+from training.history import Row
+from training.journal import Journal
+from training.validation import Validator
+from training.whole_files import whole_file
+
+Judged = Callable[[], AbstractContextManager[keras.Model]]
+
+
+class Keeper:
+    """Evaluates a run and writes what it keeps.
+
+    Attributes:
+        journal: of the run.
+    """
+
+    def __init__(
+        self, folder: Path, model: keras.Model, judged: Judged, validator: Validator, journal: Journal, best_kl: float
+    ) -> None:
+        """Prepare to keep.
+
+        Args:
+            folder: of the run.
+            model: the network in training, compiled.
+            judged: gives the network with averaged weights for the length of a `with`.
+            validator: scores it.
+            journal: of the run.
+            best_kl: lowest validation KL so far, nats.
+        """
+        self.journal = journal
+        self._folder, self._model, self._judged = folder, model, judged
+        self._validator, self._best_kl = validator, best_kl
+
+    def evaluate(self, row: Row) -> Row:
+        """Score the averaged weights and keep them.
+
+        Args:
+            row: where the run stands: epoch, step, images, minutes.
+
+        Returns:
+            The row with the scores; None where nothing was counted.
+
+        Raises:
+            NonFiniteLossError: a weight is NaN or infinite; none is kept.
+            RunFolderError: the disk refuses.
+        """
+        started = time.monotonic()
+        if (broken := not_finite(self._model)) is not None:
+            raise NonFiniteLossError(f"{broken} is not finite at step {row['step']}: the last checkpoint is whole")
+        with self._judged() as model:
+            scores = self._validator.scores(model)
+            preview = self._validator.preview(model)
+            save_weights(model, self._folder / run.LAST)
+            better = scores["kl"] < self._best_kl
+            # A run without color in validation, where KL is NaN, still ends with weights.
+            if better or not (self._folder / run.BEST).exists():
+                save_weights(model, self._folder / run.BEST)
+        if better:
+            self._best_kl = scores["kl"]
+        known = {name: round(value, 5) if math.isfinite(value) else None for name, value in scores.items()}
+        row = row | {"evaluation_s": round(time.monotonic() - started, 1)} | known
+        self.journal.evaluated(row, preview)
+        return row
+
+    def save(self, step: int, elapsed_s: float, recipe_digest: str) -> None:
+        """Write a checkpoint.
+
+        Args:
+            step: steps done.
+            elapsed_s: training time so far, s.
+            recipe_digest: of the recipe.
+
+        Raises:
+            NonFiniteLossError: a weight is NaN or infinite.
+            CheckpointError: the disk refuses.
+            RunFolderError: the same.
+        """
+        self.journal.flush()
+        save_checkpoint(self._folder, self._model, RunState(step, elapsed_s, recipe_digest, self._best_kl))
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Save weights whole or not at all.
+
+    Raises:
+        RunFolderError: the disk refuses.
+    """
+    # What HDF5 raises when the disk refuses depends on where it notices.
+    with whole_file(path, RuntimeError, ValueError) as partial:
+        model.save_weights(partial)
