@@ -220,6 +220,7 @@ class BatchMaker:
         batch_size: int,
         seed: int | None,
         segmentation_classes: int = 0,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepare the batches of the chosen photographs.
 
@@ -230,9 +231,11 @@ class BatchMaker:
             batch_size: photographs a batch.
             seed: of order and augmentation; None means fixed order and no augmentation.
             segmentation_classes: of the model's segmentation head; 0 makes no target for it.
+            share: which part of each batch to make (index, of how many): for the processes of a distributed run.
         """
         self._photographs, self._chosen, self._config = photographs, chosen, config
         self._batch_size, self._seed, self._classes = batch_size, seed, segmentation_classes
+        self._share = share
         self._order: tuple[int, np.ndarray] = (-1, np.arange(0))
         self._lock = threading.Lock()
         self.refused: dict[str, str] = {}
@@ -247,6 +250,8 @@ class BatchMaker:
         """Return batch number `step`, counted from the start of the run."""
         epoch, place = divmod(step, self.steps_per_epoch)
         indices = self._epoch_order(epoch)[place * self._batch_size : (place + 1) * self._batch_size]
+        part, parts = self._share
+        indices = indices[part * len(indices) // parts : (part + 1) * len(indices) // parts]
         samples = [self._sample(int(index), epoch) for index in indices]
         lightness, ab, scene, segmentation = zip(*samples, strict=True)
         return Batch(
