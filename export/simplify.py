@@ -1,8 +1,8 @@
 """Rewrites what tf2onnx leaves behind into fewer nodes that compute the same, and names them alike every time.
 
-TensorFlow's `tensordot` and `resize` do arithmetic on shapes that ONNX does not need; on a GPU such arithmetic runs on
-the processor beside it. Each rewrite looks for one pattern of this network and leaves everything else alone;
-`export.verify` proves the outcome.
+TensorFlow's `tensordot`, `resize` and transposed convolution do arithmetic on shapes that ONNX does not need; on a GPU
+such arithmetic runs on the processor beside it. Each rewrite looks for one pattern of this network and leaves all else
+alone; `export.verify` proves the outcome.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import Final
 
 import numpy as np
-from onnx import GraphProto, NodeProto, numpy_helper
+from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 ENLARGEMENT: Final = "enlarge_by_2"
 """Name of the constant that holds the scale of `training.layers.Up2`."""
@@ -24,6 +24,7 @@ def simplify(graph: GraphProto) -> None:
     """
     multiply_directly(graph)
     enlarge_by_scales(graph)
+    pad_transposed(graph)
     keep_needed(graph)
     name_by_place(graph)
 
@@ -66,6 +67,32 @@ def enlarge_by_scales(graph: GraphProto) -> None:
         node.input[2:] = [ENLARGEMENT]
     if by_size:
         graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), ENLARGEMENT))
+
+
+def pad_transposed(graph: GraphProto) -> None:
+    """Let a transposed convolution cut its own border, instead of a slice and a pad to a size computed from the shape.
+
+    TensorFlow's same padding cuts kernel - stride rows and columns, the odd one at the end, so that the output is
+    stride times as large as the input.
+
+    Args:
+        graph: changed in place.
+    """
+    consumers = _consumers(graph)
+    for node in [node for node in graph.node if node.op_type == "ConvTranspose"]:
+        options = {attribute.name: attribute for attribute in node.attribute}
+        slices = [reader for reader in consumers[node.output[0]] if reader.op_type == "Slice"]
+        pads = [reader for reader in consumers[slices[0].output[0]] if reader.op_type == "Pad"] if slices else []
+        if "pads" in options or len(pads) != 1:
+            continue
+        cut = [
+            kernel - step for kernel, step in zip(options["kernel_shape"].ints, options["strides"].ints, strict=True)
+        ]
+        before = [side // 2 for side in cut]
+        after = [side - first for side, first in zip(cut, before, strict=True)]
+        node.attribute.append(helper.make_attribute("pads", before + after))
+        node.output[0] = pads[0].output[0]
+        graph.node.remove(pads[0])
 
 
 def keep_needed(graph: GraphProto) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from chroma.bins import load_centers
+from training.config import Recipe
 
 
 def make_prior() -> np.ndarray:
@@ -16,13 +17,20 @@ def make_prior() -> np.ndarray:
     return prior / prior.sum()
 
 
-def make_run(folder: Path, *, seed: int = 0, scenes: tuple[str, ...] = ("indoor", "outdoor", "portrait")) -> Path:
-    """Write the folder of a run of recipe `tiny` that never trained: random weights with heads as lively as trained.
+def make_run(
+    folder: Path,
+    *,
+    seed: int = 0,
+    scenes: tuple[str, ...] = ("indoor", "outdoor", "portrait"),
+    recipe: Recipe | None = None,
+) -> Path:
+    """Write the folder of a run that never trained: random weights with heads as lively as trained.
 
     Args:
         folder: made if missing.
         seed: of the weights.
         scenes: names of the scene classes.
+        recipe: of the run; `tiny` by default.
 
     Returns:
         The folder.
@@ -33,7 +41,7 @@ def make_run(folder: Path, *, seed: int = 0, scenes: tuple[str, ...] = ("indoor"
     from training.model import build_model
     from training.recipes import load_recipe
 
-    recipe = load_recipe("tiny")
+    recipe = recipe or load_recipe("tiny")
     keras.utils.set_random_seed(seed)
     model = build_model(recipe.model, scenes=len(scenes))
     rng = np.random.default_rng(seed)

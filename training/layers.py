@@ -75,6 +75,23 @@ class Modulate(keras.layers.Layer):
         return input_shape[0]
 
 
+@keras.saving.register_keras_serializable("photochrom")
+class DilatedConv2D(keras.layers.Conv2D):
+    """Convolution with a dilated kernel, stride 1, as one operation under TensorFlow too.
+
+    Keras goes through `tf.nn.convolution`, which cuts the picture into interleaved pieces and back; that exports as
+    some 80 ONNX nodes a layer. The values are the same.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve (batch, h, w, channels); no padding but what the layer was made with."""
+        if keras.backend.backend() != "tensorflow":
+            return super().convolution_op(inputs, kernel)
+        import tensorflow as tf
+
+        return tf.nn.conv2d(inputs, kernel, strides=1, padding=self.padding.upper(), dilations=self.dilation_rate)
+
+
 def conv_block(tensor: Any, channels: int, kernel_size: int, *, name: str) -> Any:
     """Convolution, batch normalization, ReLU; stride 1, same padding.
 
@@ -96,30 +113,29 @@ def relu_block(tensor: Any, channels: Sequence[int], *, name: str, dilation: int
     """3x3 convolutions with bias, each followed by ReLU: the block of the networks before batch normalization ruled.
 
     Padding is one pixel on every side (times the dilation), as in Caffe and PyTorch; Keras' same padding puts all of it
-    at the bottom and the right when the stride is 2 and the side even.
+    at the bottom and the right when the stride is 2 and the side even, and ONNX Runtime refuses it with a dilation.
 
     Args:
         tensor: Keras tensor (batch, h, w, any).
         channels: of each convolution's output.
         name: prefix of the layers' names.
-        dilation: of every kernel.
+        dilation: of every kernel; a dilated block has stride 1.
         stride: of the last convolution.
 
     Returns:
         Keras tensor (batch, h / stride, w / stride, channels[-1]).
     """
     for place, width in enumerate(channels, start=1):
-        step = stride if place == len(channels) else 1
-        if step > 1:
+        options: dict[str, Any] = {"kernel_initializer": "he_normal", "name": f"{name}_conv{place}"}
+        strided = stride > 1 and place == len(channels)
+        if dilation > 1 or strided:
             tensor = keras.layers.ZeroPadding2D(dilation, name=f"{name}_pad{place}")(tensor)
-        convolution = keras.layers.Conv2D(
-            width,
-            3,
-            strides=step,
-            dilation_rate=dilation,
-            padding="valid" if step > 1 else "same",
-            kernel_initializer="he_normal",
-            name=f"{name}_conv{place}",
-        )
-        tensor = keras.layers.ReLU(name=f"{name}_relu{place}")(convolution(tensor))
+        if dilation > 1:
+            convolution = DilatedConv2D(width, 3, dilation_rate=dilation, **options)
+        elif strided:
+            convolution = keras.layers.Conv2D(width, 3, strides=stride, **options)
+        else:
+            convolution = keras.layers.Conv2D(width, 3, padding="same", **options)
+        tensor = convolution(tensor)
+        tensor = keras.layers.ReLU(name=f"{name}_relu{place}")(tensor)
     return tensor

@@ -21,8 +21,9 @@ from export.convert import to_onnx
 from export.pipeline import export_run
 from export.verify import make_lightness, run
 from tests.synthetic_run import make_prior, make_run
+from training import encoder
 from training.config import ModelConfig
-from training.model import build_model
+from training.model import HEADS, build_model
 from training.prediction import Decoder, predict_heads
 from training.recipes import load_recipe
 from training.run import open_run
@@ -37,16 +38,29 @@ FLOAT32 = 1e-5
 """Relative to that, what float32 sums in another order may differ by."""
 
 
+ORIGINAL: dict[str, Any] = {
+    **{"scene_fusion": False, "pretrained": False, "frozen_stages": 0},
+    **{"unet_channels": (2, 4, 8, 8), "head_channels": 0, "regression_channels": 0, "global_features": 8},
+}
 NETWORKS = {
     "unet of 4 levels": (ModelConfig("unet", unet_channels=(2, 4, 8, 16), decoder_channels=(8, 8)), 7),
     "unet without scenes": (ModelConfig("unet", unet_channels=(2, 4, 8, 16), decoder_channels=(8, 8)), 1),
     "unet of 6 levels": (ModelConfig("unet", unet_channels=(2, 4, 4, 8, 8, 8), dropout=0.0), 7),
     "efficientnet_lite2": (ModelConfig(pretrained=False, frozen_stages=0, decoder_channels=(16, 16, 16, 16)), 7),
+    "the original's unet": (ModelConfig("unet", "unet", decoder_channels=(8,), **ORIGINAL), 7),
+    "the original's unet with segmentation": (
+        ModelConfig("unet", "unet", decoder_channels=(8,), segmentation_classes=5, **ORIGINAL),
+        7,
+    ),
+    "multi-level embedding": (ModelConfig("multi_level", "unet", decoder_channels=(8,), **ORIGINAL), 7),
+    "eccv16": (ModelConfig("vgg", "plain", decoder_channels=(8,), **ORIGINAL), 7),
 }
 
 
 @pytest.mark.parametrize(("config", "scenes"), list(NETWORKS.values()), ids=list(NETWORKS))
-def test_every_network_exports(config: ModelConfig, scenes: int) -> None:
+def test_every_network_exports(config: ModelConfig, scenes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The ECCV16 network has 32 M parameters; its shape is what matters here.
+    monkeypatch.setattr(encoder, "VGG_BLOCKS", tuple((width // 16, *rest) for width, *rest in encoder.VGG_BLOCKS))
     keras.utils.set_random_seed(5)
     network = build_model(config, scenes=scenes)
     # The heads of a fresh network are nearly 0; these become as lively as trained ones.
@@ -59,10 +73,26 @@ def test_every_network_exports(config: ModelConfig, scenes: int) -> None:
     for shape in ((1, 64, 64), (2, 32, 96)):
         lightness = make_lightness(*shape)
         found = run(session, lightness, [CALM] * shape[0])
-        for name, head in predict_heads(network, lightness).items():
+        heads = predict_heads(network, lightness)
+        assert set(heads) == set(config.heads)
+        for name in HEADS:
+            head = heads[name]
             assert found[name].shape == head.shape
             assert np.abs(head).max() > LIVELY[name] / 10
             assert np.abs(found[name] - head).max() <= FLOAT32 * LIVELY[name], name
+
+
+def test_a_run_with_a_segmentation_head_exports_without_it(tmp_path: Path) -> None:
+    """Training writes weights with the head; the exported file, its stamp and its comparison know nothing of it."""
+    tiny = load_recipe("tiny")
+    recipe = replace(tiny, model=replace(tiny.model, segmentation_classes=6))
+    folder = make_run(tmp_path / "run", recipe=recipe)
+    assert set(predict_heads(open_run(folder).load_model(), make_lightness(1, 32, 32))) == set(recipe.model.heads)
+    exported = export_run(folder, tmp_path / "model.onnx")
+    names = [output.name for output in onnx.load(exported.path).graph.output]
+    assert names == ["ab", "ab_decoded", "ab_logits", "scene_logits", "spread"]
+    plain = build_model(tiny.model, scenes=3)
+    assert exported.stamp.parameters == plain.count_params()
 
 
 def test_the_weights_asked_for_are_exported(tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ import onnxruntime as ort
 import pytest
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
-from export.simplify import enlarge_by_scales, keep_needed, multiply_directly, name_by_place, simplify
+from export.simplify import (
+    enlarge_by_scales,
+    keep_needed,
+    multiply_directly,
+    name_by_place,
+    pad_transposed,
+    simplify,
+)
 
 
 def run(graph: GraphProto, **feeds: np.ndarray) -> list[np.ndarray]:
@@ -107,6 +114,54 @@ def test_enlargement_by_scales_is_left_alone() -> None:
     again = copied(graph)
     enlarge_by_scales(again)
     assert again == graph
+
+
+def transposed_graph(kernel: int, stride: int) -> GraphProto:
+    """What tf2onnx makes of a transposed convolution: cut to a size computed from the shape, then pad."""
+    before = (kernel - stride) // 2
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w"], ["all"], kernel_shape=[kernel] * 2, strides=[stride] * 2),
+        helper.make_node("Shape", ["x"], ["size"], start=2),
+        helper.make_node("Mul", ["size", "stride"], ["wanted"]),
+        helper.make_node("Add", ["wanted", "before"], ["ends"]),
+        helper.make_node("Slice", ["all", "before", "ends", "axes"], ["cut"]),
+        helper.make_node("Pad", ["cut", "none"], ["y"]),
+        helper.make_node("Relu", ["y"], ["z"]),
+    ]
+    constants = {
+        "w": np.random.default_rng(1).normal(size=(3, 2, kernel, kernel)).astype(np.float32),
+        "stride": np.array([stride] * 2),
+        "before": np.array([before] * 2),
+        "axes": np.array([2, 3]),
+        "none": np.zeros(8, np.int64),
+    }
+    return helper.make_graph(
+        nodes,
+        "transposed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 2, "h2", "w2"])],
+        [numpy_helper.from_array(array, key) for key, array in constants.items()],
+    )
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 2), (2, 2), (7, 3)])
+def test_a_transposed_convolution_cuts_its_own_border(kernel: int, stride: int) -> None:
+    before = transposed_graph(kernel, stride)
+    after = copied(before)
+    simplify(after)
+    assert kinds(after) == ["ConvTranspose", "Relu"]
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
+    expected, got = run(before, x=x)[0], run(after, x=x)[0]
+    assert got.shape == (2, 2, 5 * stride, 4 * stride)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+
+
+def test_a_transposed_convolution_that_pads_already_is_left_alone() -> None:
+    graph = transposed_graph(4, 2)
+    graph.node[0].attribute.append(helper.make_attribute("pads", [0, 0, 0, 0]))
+    after = copied(graph)
+    pad_transposed(after)
+    assert after == graph
 
 
 def test_nodes_and_constants_that_nothing_needs_are_dropped() -> None:
