@@ -6,6 +6,7 @@ Errors:
     TrainingError
         RecipeError          the recipe's options do not fit together, or there is no such recipe
         DataError            the photographs cannot be found or read
+        PrepareError         `prepare` cannot write, or its folder holds something else
         CheckpointError      a checkpoint is broken, or belongs to another recipe
         RunFolderError       a file of the run folder cannot be written or read, or another process holds the folder
         DistributionError    the processes of a distributed run do not fit together
@@ -23,6 +24,10 @@ class RecipeError(TrainingError):
 
 class DataError(TrainingError):
     """The photographs cannot be found or read."""
+
+
+class PrepareError(TrainingError):
+    """`prepare` cannot write, or its folder holds something else."""
 
 
 class CheckpointError(TrainingError):
