@@ -1,4 +1,4 @@
-"""`photochrom-train`: run a recipe, choose the decoder, evaluate."""
+"""`photochrom-train`: prepare photographs, run a recipe, choose the decoder, evaluate."""
 
 import logging
 import os
@@ -13,12 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from training import TrainingError
+from training.prepare_cli import prepare
 from training.recipes import load_recipe
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train Photochrom's network.")
 console = Console(stderr=True)
 
 DataFolder = Annotated[Path, typer.Option("--data", help="Folder of photographs, or of zip shards with labels.csv.")]
+
+app.command("prepare")(prepare)
 
 
 @app.command("recipes", hidden=True)
