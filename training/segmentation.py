@@ -1,4 +1,4 @@
-"""The segmentation head: its loss and its scores, over the pixels that have a label.
+"""The loss of the segmentation head, over the pixels that have a label; `training.segmentation_scores` has its scores.
 
 Target (batch, h, w, 1), float32: class index, or -1 where there is no label. COCO-Stuff labels things and stuff of 182
 classes; most photographs elsewhere have no label map at all, so a batch may hold no label and must then teach nothing.
@@ -7,7 +7,6 @@ classes; most photographs elsewhere have no label map at all, so a batch may hol
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from keras import ops
 
 
@@ -64,40 +63,3 @@ def _soft_dice(p: Any, truth: Any, weight: Any) -> Any:
 
 def _batch_size(tensor: Any) -> Any:
     return ops.cast(ops.shape(tensor)[0], "float32")
-
-
-class SegmentationScores:
-    """Pixel accuracy and mean Dice over many batches, in NumPy."""
-
-    def __init__(self, classes: int) -> None:
-        """Start with nothing counted, for so many classes."""
-        self._classes = classes
-        self._hits, self._guessed, self._shown = (np.zeros(classes, np.int64) for _ in range(3))
-
-    def add(self, logits: np.ndarray, target: np.ndarray) -> None:
-        """Count a batch.
-
-        Args:
-            logits: float32, (N, h, w, classes).
-            target: class index, -1 where there is no label; (N, h, w, 1).
-        """
-        label = np.asarray(target)[..., 0].astype(np.int64)
-        known = (label >= 0) & (label < self._classes)
-        truth, guess = label[known], np.asarray(logits).argmax(axis=-1)[known]
-        self._hits += np.bincount(truth[truth == guess], minlength=self._classes)
-        self._guessed += np.bincount(guess, minlength=self._classes)
-        self._shown += np.bincount(truth, minlength=self._classes)
-
-    def result(self) -> dict[str, float]:
-        """Return the scores so far; NaN where no pixel had a label.
-
-        Returns:
-            ``segmentation_accuracy``: share of labeled pixels given the right class. ``segmentation_dice``: mean over
-            the classes that occur of 2 hits / (guessed + shown), both counted over all pictures.
-        """
-        occurs = self._shown > 0
-        if not occurs.any():
-            return {"segmentation_accuracy": float("nan"), "segmentation_dice": float("nan")}
-        dice = 2 * self._hits[occurs] / (self._guessed[occurs] + self._shown[occurs])
-        accuracy = self._hits.sum() / self._shown.sum()
-        return {"segmentation_accuracy": float(accuracy), "segmentation_dice": float(dice.mean())}

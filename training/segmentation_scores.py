@@ -27,15 +27,16 @@ class SegmentationScores:
             logits: (N, h, w, C).
             labels: class index, -1 where there is none, (N, h, w, 1).
         """
-        known = labels[..., 0] >= 0
+        known = (labels[..., 0] >= 0) & (labels[..., 0] < self.classes)
         truth, guess = labels[known][:, 0].astype(int), logits[known].argmax(axis=-1)
         pairs = np.bincount(truth * self.classes + guess, minlength=self.classes**2)
         self._counts += pairs.reshape(self.classes, self.classes)
 
     def result(self) -> dict[str, float]:
-        """Return the share of pixels that are right, and the mean over classes of intersection over union.
+        """Return the share of pixels that are right, and two means over classes: intersection over union, and Dice.
 
-        Classes that neither occur nor are guessed do not count. NaN where there are no labels.
+        Both count pixels over all pictures. Classes that neither occur nor are guessed do not count. NaN where there
+        are no labels.
         """
         right = np.diag(self._counts)
         union = self._counts.sum(axis=0) + self._counts.sum(axis=1) - right
@@ -44,4 +45,5 @@ class SegmentationScores:
         return {
             "segmentation_accuracy": float(right.sum() / total) if total else np.nan,
             "segmentation_miou": float(overlap.mean()) if total else np.nan,
+            "segmentation_dice": float((2 * overlap / (1 + overlap)).mean()) if total else np.nan,
         }

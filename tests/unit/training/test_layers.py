@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from training.layers import Modulate, Up2, conv_block
+from training.layers import DilatedConv2D, Modulate, Up2, conv_block, relu_block
 
 pytestmark = pytest.mark.training
 
@@ -36,6 +36,12 @@ def test_up2_traces_with_unknown_height_and_width() -> None:
     assert Up2()(keras.Input((4, None, 3))).shape == (None, 8, None, 3)
 
 
+def test_up2_can_repeat_pixels() -> None:
+    features = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
+    got = keras.ops.convert_to_numpy(Up2(interpolation="nearest")(features))
+    assert_array_equal(got, features.repeat(2, axis=1).repeat(2, axis=2))
+
+
 def test_up2_keeps_the_compute_dtype() -> None:
     layer = Up2(dtype="mixed_bfloat16")
     assert keras.backend.standardize_dtype(layer(np.ones((1, 2, 2, 1), np.float32)).dtype) == "bfloat16"
@@ -63,8 +69,10 @@ def test_modulate_scales_and_shifts_each_picture_by_its_own_context() -> None:
 
 
 def test_the_layers_survive_saving() -> None:
-    for layer in (Up2(name="up"), Modulate(name="film")):
-        assert type(layer).from_config(layer.get_config()).name == layer.name
+    for layer in (Up2(name="up", interpolation="nearest"), Modulate(name="film"), DilatedConv2D(2, 3, name="dilated")):
+        again = type(layer).from_config(layer.get_config())
+        assert again.name == layer.name
+        assert again.get_config() == layer.get_config()
 
 
 def test_a_block_is_convolution_normalization_and_relu() -> None:
@@ -75,3 +83,41 @@ def test_a_block_is_convolution_normalization_and_relu() -> None:
     assert got.min() == 0
     assert [layer.name for layer in model.layers[1:]] == ["block_conv", "block_norm", "block_relu"]
     assert not model.get_layer("block_conv").use_bias
+
+
+def convolve(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, *, stride: int = 1, dilation: int = 1) -> np.ndarray:
+    """3x3 convolution of (h, w, c) with one pixel of zeros around (times the dilation), pixel by pixel."""
+    padded = np.pad(x, ((dilation, dilation), (dilation, dilation), (0, 0)))
+    rows, columns = range(0, x.shape[0], stride), range(0, x.shape[1], stride)
+    patch = slice(0, 2 * dilation + 1, dilation)
+    return np.array(
+        [[np.tensordot(padded[y:, z:][patch, patch], kernel, axes=3) + bias for z in columns] for y in rows]
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"dilation": 2}, {"dilation": 3}])
+def test_a_relu_block_is_convolutions_with_a_border_on_every_side(options: dict[str, int]) -> None:
+    rng = np.random.default_rng(5)
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, relu_block(inputs, (4, 5), name="block", **options))
+    model.set_weights([rng.normal(size=weight.shape).astype(np.float32) for weight in model.weights])
+    first, first_bias, second, second_bias = model.get_weights()
+    x = rng.normal(size=(6, 8, 3)).astype(np.float32)
+    hidden = np.maximum(convolve(x, first, first_bias, dilation=options.get("dilation", 1)), 0)
+    expected = np.maximum(convolve(hidden, second, second_bias, **options), 0)
+    assert_allclose(model.predict_on_batch(x[None])[0], expected, atol=1e-4)
+
+
+def test_a_dilated_convolution_trains_as_keras_own() -> None:
+    import tensorflow as tf
+
+    x = np.random.default_rng(6).normal(size=(2, 7, 9, 3)).astype(np.float32)
+    ours, theirs = (layer(4, 3, dilation_rate=2) for layer in (DilatedConv2D, keras.layers.Conv2D))
+    gradients = []
+    for layer in (ours, theirs):
+        layer.build(x.shape)
+        layer.set_weights(ours.get_weights())
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(layer(x)))
+        gradients.append(tape.gradient(loss, layer.kernel.value).numpy())
+    assert_allclose(gradients[0], gradients[1], atol=1e-5)
