@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,16 +52,41 @@ def run(
     options_set: Annotated[
         list[str] | None, typer.Option("--set", help="Change one option, as loss.rebalance=true; may be repeated.")
     ] = None,
+    tensorboard: Annotated[bool, typer.Option(help="Write events for TensorBoard into the run folder.")] = True,
+    distribute: Annotated[bool, typer.Option("--distribute", help="Train on all devices; needs JAX.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="How many processes train together; implies that.")] = 1,
+    process_index: Annotated[int, typer.Option(min=0, help="Which of them this is, from 0.")] = 0,
+    coordinator: Annotated[str | None, typer.Option(help="HOST:PORT at which process 0 can be reached.")] = None,
 ) -> None:
     """Train a recipe; a killed run goes on where it stopped when the same command is given again."""
     chosen = load_recipe(recipe).with_options(options_set or [])
+    from training.distribution import Cluster
+
+    cluster = None
+    if distribute or processes > 1 or process_index or coordinator:
+        cluster = Cluster(processes, process_index, coordinator)
     from training.train import Options, train
 
-    options = Options(data, folder or Path("runs") / recipe, workers, minutes, epochs, checkpoint_every)
+    folder = folder or Path("runs") / recipe
+    options = Options(data, folder, workers, minutes, epochs, checkpoint_every, tensorboard, cluster)
     display = Display()
+    # A polite end, like Ctrl-C: the run page then says that it was stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with display.bar:
         made = train(chosen, options, watch=display.step, report=display.scores)
     console.print(f"done: {made}")
+
+
+@app.command()
+def page(run_folder: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
+    """Draw the plots and the page of a run again; a run does that itself while it trains."""
+    from training.plots import draw_history
+    from training.run import open_run
+    from training.run_page import write_page
+
+    open_run(run_folder)
+    draw_history(run_folder)
+    typer.echo(write_page(run_folder))
 
 
 @app.command()
