@@ -23,6 +23,7 @@ from training import DataError
 from training.config import DataConfig
 from training.photographs import Photograph, PhotographSet
 from training.pictures import MIN_SIDE_PX, decode_photograph
+from training.prepared_prior import load_prepared_prior
 
 log = logging.getLogger(__name__)
 
@@ -332,7 +333,8 @@ def count_prior(
 ) -> np.ndarray:
     """Count how often each bin occurs in the training split, on the very targets the network sees.
 
-    Gray pictures do not count where they do not train.
+    Gray pictures do not count where they do not train. In a folder that `prepare` made, its count is taken where it was
+    made with the same settings.
 
     Args:
         photographs: the data set.
@@ -347,6 +349,10 @@ def count_prior(
     Raises:
         DataError: there is no color at all in the training split.
     """
+    prepared = load_prepared_prior(photographs.folder, config) if photographs.folder else None
+    if prepared is not None:
+        log.info("taking the prior that was counted when the photographs were prepared")
+        return prepared
     chosen = photographs.split("train")
     if len(chosen) > config.prior_pictures:
         picks = np.random.default_rng(0).choice(len(chosen), config.prior_pictures, replace=False)
