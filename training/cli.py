@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -106,14 +106,54 @@ def calibrate(
 def evaluate(
     run_folder: Annotated[Path, typer.Argument(help="Run folder.")],
     pictures: Annotated[Path, typer.Option("--pictures", help="Folder of color photographs to score on.")],
+    protocol: Annotated[str, typer.Option(help="photographs, eccv16 or div2k: at which size, in which ways.")] = (
+        "photographs"
+    ),
+    data: Annotated[
+        Path | None, typer.Option("--data", help="What the run trained on: its validation split is scored too.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the colorized pictures here.")] = None,
     size: Annotated[int | None, typer.Option(min=32, help="Inference size; default the recipe's.")] = None,
+    weights: Annotated[str, typer.Option(help="File of the run folder.")] = "best.weights.h5",
     card: Annotated[Path | None, typer.Option(help="Also put the table into this model card.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV with the columns file, and scene or label (a class index).")
+    ] = None,
+    prior: Annotated[
+        Path | None, typer.Option(help=".npy that the rebalanced AuC divides by; default the run's.")
+    ] = None,
+    fid_network: Annotated[str | None, typer.Option(help="ONNX, one picture -> features; FILE@SCALE.")] = None,
+    lpips_network: Annotated[str | None, typer.Option(help="ONNX, two pictures -> distance; FILE@SCALE.")] = None,
+    classifier: Annotated[str | None, typer.Option(help="ONNX, one picture -> classes; FILE@SCALE.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one a core.")] = None,
 ) -> None:
-    """Score a run on color photographs at 256x256; writes evaluation.json and prints the table."""
-    from training.evaluate import evaluate_run, table_markdown, update_card
+    """Score a run on color photographs; writes evaluation.json and evaluation.html, and prints the table."""
+    from training.evaluate import Networks, evaluate_run, table_markdown, update_card
 
-    report = evaluate_run(run_folder, pictures, out=out, size=size)
+    bar = Progress(
+        TextColumn("{task.completed:.0f}/{task.total:.0f} photographs"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[name]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("evaluate", total=None, name="")
+        report = evaluate_run(
+            run_folder,
+            pictures,
+            protocol=protocol,
+            data=data,
+            out=out,
+            size=size,
+            weights=weights,
+            labels=labels,
+            prior=prior,
+            networks=Networks(fid_network, lpips_network, classifier),
+            watch=lambda done, total, name: bar.update(task, completed=done, total=total, name=name),
+            workers=workers,
+        )
     typer.echo(table_markdown(report))
     if card is not None:
         update_card(card, report)

@@ -1,8 +1,8 @@
 """Score a run on color photographs: every decoder beside doing nothing, the majority color and the ceiling.
 
-Protocol `photographs`: each photograph is squashed to 256x256 (area), its true L is the input, the network sees L at the
-inference size, the answer is composed at 256x256 and rounded to 8 bits, and everything is measured on those bits: what
-users would see. `training.protocols` has the other terms, docs/evaluation.md every definition.
+Protocol `photographs`: each photograph is squashed to 256x256 (area), its true L is the input, the network sees L at
+the inference size, the answer is composed at 256x256 and rounded to 8 bits, and everything is measured on those bits:
+what users would see. `training.protocols` has the other terms, docs/evaluation.md every definition.
 
 A picture goes through the network once; the decoders take turns on what it said. One picture is in memory at a time.
 """
@@ -159,7 +159,7 @@ class Bench:
         Args:
             paths: of the pictures.
             protocol: how they are looked at.
-            watch: told how many are done, how many there are, and the name of the next.
+            watch: told how many are done, how many there are, and the name of the next one.
 
         Yields:
             Each photograph with every way's answer.
@@ -175,6 +175,8 @@ class Bench:
                 self.left_out.append(item)
             else:
                 yield item, self.add(item)
+        if watch is not None:
+            watch(len(paths), len(paths), "")
         if not self.names:
             folder = paths[0].parent if paths else "the folder"
             raise DataError(f"no color photographs in {folder}")
@@ -231,7 +233,7 @@ def evaluate_run(
         The report: protocol, rows by way, worst pictures; `details` has all the rest of the page.
 
     Raises:
-        TrainingError: no such run, protocol or photographs; a network or file that cannot be used; a full disk.
+        TrainingError: no such run, protocol or photographs; a network or file that cannot be used; the disk refuses.
     """
     terms = _protocol(protocol)
     run = open_run(folder)
@@ -298,6 +300,7 @@ def score(
     *,
     size: int,
     ways: Sequence[Way] | None = None,
+    light: Sequence[Way] = (),
     watch: Watcher | None = None,
 ) -> dict[str, Any]:
     """Score a network on a folder of color photographs, and write nothing.
@@ -308,6 +311,7 @@ def score(
         pictures: folder of color photographs.
         size: inference size, px.
         ways: how to decode; None for `ways_to_decode`.
+        light: more ways, without SSIM and delta E, which take most of the time.
         watch: told after each picture how far it is.
 
     Returns:
@@ -317,7 +321,7 @@ def score(
         DataError: no such folder, or no color photograph in it.
     """
     chosen = ways_to_decode(run) if ways is None else tuple(ways)
-    bench, terms = Bench(run, model, size, chosen), PROTOCOLS["photographs"]
+    bench, terms = Bench(run, model, size, chosen, light=light), PROTOCOLS["photographs"]
     for _ in bench.go_through(picture_paths(pictures), terms, watch):
         pass
     report = _facts(bench, terms) | {"rows": bench.rows(list(bench.tallies))}
@@ -508,11 +512,12 @@ def _protocol(name: str) -> Protocol:
 
 def _read_prior(path: Path) -> np.ndarray:
     try:
-        prior = np.load(path)
-        smooth_prior(prior, load_centers())
+        prior = np.asarray(np.load(path), np.float64)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} must hold {Q} shares, at least 0 and not all 0: {error}") from error
-    return np.asarray(prior)
+        raise DataError(f"{path} must hold {Q} shares: {error}") from error
+    if prior.shape != (Q,) or not np.isfinite(prior).all() or (prior < 0).any() or not prior.any():
+        raise DataError(f"{path} must hold {Q} shares, each at least 0 and not all 0")
+    return prior
 
 
 def _on_grid(lab: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

@@ -8,6 +8,8 @@ from typing import Final
 import cv2
 import numpy as np
 
+from training.whole_files import cannot_write
+
 TILE_PX: Final = 256
 """Longest side of a picture on the page."""
 QUALITY: Final = 88
@@ -56,19 +58,19 @@ class Gallery:
         """Write the tiles into a folder, made if missing; tiles that are there stay.
 
         Raises:
-            OSError: the disk is full, or the folder cannot be written to.
+            RunFolderError: the disk refuses.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        for tiles in self._tiles.values():
-            for data in tiles.values():
-                path = folder / _file_name(data)
-                if not path.exists():
-                    partial = path.with_suffix(".partial")
-                    try:
-                        partial.write_bytes(data)
-                        partial.replace(path)
-                    finally:
-                        partial.unlink(missing_ok=True)
+        files = {_file_name(data): data for tiles in self._tiles.values() for data in tiles.values()}
+        partial = folder / "partial.jpg"  # no whole_file: so many would wait for the disk one by one
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, data in files.items():
+                if not (folder / name).exists():
+                    partial.write_bytes(data)
+                    partial.replace(folder / name)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise cannot_write(folder, error) from error
 
     def sweep(self, folder: Path) -> None:
         """Remove the tiles of former pages from a folder."""

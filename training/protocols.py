@@ -22,8 +22,6 @@ from training.ways import ANNEALED, ARGMAX, CALM, DEFAULT, REGRESSION, VIVID
 
 SIDE_PX: Final = 256
 """Pictures are judged at this side, px."""
-MOST_PIXELS: Final = 100_000_000
-"""A larger picture is left out: scoring it would take many gigabytes."""
 
 PHOTOGRAPH_COLUMNS: Final = (
     *("psnr", "ssim", "delta_e", "auc", "auc_rebalanced", "colorfulness_ratio"),
@@ -141,11 +139,7 @@ def samples(paths: list[Path], side_px: int | None) -> Iterator[Sample | LeftOut
         except (DataError, OSError) as error:
             yield LeftOut(path.name, str(error))
             continue
-        height, width = rgb_u8.shape[:2]
-        if height * width > MOST_PIXELS:
-            reason = f"{width} x {height} pixels, more than {MOST_PIXELS // 1_000_000} million"
-            yield LeftOut(path.name, reason)
-        elif is_gray(rgb_u8):
+        if is_gray(rgb_u8):
             yield LeftOut(path.name, "it has no color to score against")
         else:
             yield Sample(path.name, squash(rgb_u8, side_px))

@@ -103,9 +103,10 @@ class Run:
         return model
 
     def evaluation(self) -> dict[str, Any]:
-        """Return the scores of `training.evaluate`, or an empty dict."""
+        """Return the scores of `training.evaluate`, but for what only its page shows; or an empty dict."""
         path = self.folder / EVALUATION
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return {name: value for name, value in report.items() if name != "details"}
 
 
 def open_run(folder: Path) -> Run:

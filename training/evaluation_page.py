@@ -1,0 +1,104 @@
+"""The evaluation as one HTML page: every number on it is in the report, and says where."""
+
+import json
+from collections.abc import Callable, Mapping
+from importlib import resources
+from typing import Any
+
+from training.evaluation_plots import draw_plots
+from training.scorecard import SCORES
+from training.ways import CEILING, DEFAULT, DO_NOTHING, MAJORITY
+
+POSTERIOR_COLUMNS = {
+    "kl": ("KL", ".3f"),
+    "cross_entropy": ("CE", ".3f"),
+    "top1": ("top-1", ".3f"),
+    "top5": ("top-5", ".3f"),
+    "soft_accuracy": ("soft accuracy", ".3f"),
+    "within10": ("within 10", ".3f"),
+    "within20": ("within 20", ".3f"),
+    "ece": ("ECE of hits", ".3f"),
+    "ece_labels": ("ECE of labels", ".3f"),
+    "rmse_mean": ("RMSE mean", ".2f"),
+    "rmse_regression": ("RMSE regression", ".2f"),
+    "rmse_argmax": ("RMSE argmax", ".2f"),
+}
+"""Heading and form of each score of the posterior."""
+DECODER_COLUMNS = (
+    *("psnr", "ab_error", "auc", "auc_rebalanced", "colorfulness_ratio", "false_red", "worst_false_red"),
+    *("dark_false_red", "speckle", "tvq"),
+)
+VIVIDNESS_COLUMNS = ("psnr", "colorfulness_ratio", "false_red", "dark_false_red", "tvq")
+FIDELITY_COLUMNS = ("colorfulness", "colorfulness_ratio", "delta_colorfulness_of_means", "mean_delta_colorfulness")
+HUE_COLUMNS = ("false_red", "false_yellow", "false_green", "false_blue", "false_magenta")
+NOISE_COLUMNS = (*HUE_COLUMNS, "dark_false_red", "speckle", "tvr", "tvq")
+TILE_TITLES = {
+    "gray": "gray",
+    "regression": "regression",
+    "argmax": "argmax",
+    "default": "default",
+    "vivid": "vivid",
+    "truth": "truth",
+}
+
+
+def render_page(report: Mapping[str, Any]) -> str:
+    """Make the page.
+
+    Args:
+        report: from `training.evaluate.evaluate_run`; nothing else is looked at.
+
+    Returns:
+        HTML with its styles and plots inside; pictures are files beside it, named in the report.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(
+        (resources.files("training") / "templates" / "evaluation.html.j2").read_text("utf-8")
+    )
+    shown = [place for place, picture in enumerate(report["details"]["per_picture"]) if picture["tiles"]]
+    extreme = {picture["place"] for picture in (*report["worst"], *report["details"]["best"])}
+    return template.render(
+        report=report,
+        number=_numbers(report),
+        plots={name: _safe(svg) for name, svg in draw_plots(report).items()},
+        scores=SCORES,
+        references=(DO_NOTHING, MAJORITY, CEILING),
+        default=DEFAULT,
+        others=[place for place in shown if place not in extreme],
+        posterior_columns=POSTERIOR_COLUMNS,
+        decoder_columns=DECODER_COLUMNS,
+        vividness_columns=VIVIDNESS_COLUMNS,
+        fidelity_columns=FIDELITY_COLUMNS,
+        noise_columns=NOISE_COLUMNS,
+        tile_titles=TILE_TITLES,
+    )
+
+
+def pointer(*path: str | int) -> str:
+    """Return where a value is in a JSON document (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+def _numbers(report: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return what writes a number of the report into the page, with its place and its exact value."""
+    from markupsafe import Markup
+
+    def number(*path: str | int, form: str = "") -> Markup:
+        value: Any = report
+        for part in path:
+            value = value[part]
+        text = "unknown" if value is None else format(value, form)
+        element = '<data value="{}" data-json="{}" data-form="{}">{}</data>'
+        return Markup(element).format(json.dumps(value), pointer(*path), form, text)
+
+    return number
+
+
+def _safe(html: str) -> Any:
+    from markupsafe import Markup
+
+    return Markup(html)  # drawn here: nothing in it comes from outside but the names of decoders, which it escapes
