@@ -192,4 +192,4 @@ def _from_folder(folder: Path, validation_share: float) -> Iterator[Photograph]:
 
 def _rank(key: str) -> float:
     """Where a picture stands between 0 and 1, by its name alone."""
-    return float(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64)
+    return float(int.from_bytes(hashlib.sha256(os.fsencode(key)).digest()[:8], "big") / 2**64)

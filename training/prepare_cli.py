@@ -55,7 +55,9 @@ def prepare(
     display = Display()
     with display.bar:
         made = work.prepare(options, watch=display.photograph)
-    console.print(summary(made, out / work.REFUSED))
+    console.print(summary(made))
+    if made.reasons:
+        console.print(f"each of them: {out / work.REFUSED}", soft_wrap=True, highlight=False)
 
 
 def cores() -> int:
@@ -91,13 +93,8 @@ class Display:
             self._told = tenth
 
 
-def summary(made: Any, refused: Path) -> Table:
-    """Return what came out as a table.
-
-    Args:
-        made: a `training.prepare.Prepared`.
-        refused: the list of what was refused.
-    """
+def summary(made: Any) -> Table:
+    """Return what came out, a `training.prepare.Prepared`, as a table."""
     table = Table(show_header=False)
     table.add_row("to train on", str(made.train))
     table.add_row("to validate on", str(made.val))
@@ -106,8 +103,6 @@ def summary(made: Any, refused: Path) -> Table:
         table.add_row("without their label map", str(made.without_labels))
     for reason, count in made.reasons[:8]:
         table.add_row(f"  {reason}", str(count))
-    if made.reasons:
-        table.add_row("all of them", str(refused))
     if not made.train or not made.val:
         table.add_row("[red]nothing to " + ("validate on" if made.train else "train on"), "a run needs both")
     return table

@@ -35,8 +35,10 @@ JUDGED_PX: Final = 64
 """Color is judged on a picture of this short side: noise and the blocks of JPEG average out."""
 COLORLESS: Final = 4.0
 """A photograph is gray where 99 % of its chroma is below this, Lab units."""
-ONE_HUE: Final = 3.0
-"""It is tinted where 99 % of its ab lies this close to the ray of one hue, Lab units: sepia, cyanotype."""
+TONED: Final = 4.5
+"""It is tinted where 99 % of its ab are this close to the mean of their lightness, Lab units: sepia, cyanotype."""
+TONES: Final = 32
+"""Levels of lightness that are looked at one by one."""
 COUNTED_AT_ONCE: Final = 64
 """Photographs whose colors are counted in one go."""
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -243,15 +245,15 @@ def refuse_colorless(rgb_u8: np.ndarray) -> None:
     factor = max(min(rgb_u8.shape[:2]) / JUDGED_PX, 1)
     height, width = (max(round(side / factor), 1) for side in rgb_u8.shape[:2])
     small = cv2.resize(np.ascontiguousarray(rgb_u8), (width, height), interpolation=cv2.INTER_AREA)
-    ab = rgb_u8_to_lab(small)[..., 1:].reshape(-1, 2)
-    if np.percentile(np.hypot(ab[:, 0], ab[:, 1]), 99) < COLORLESS:
+    lab = rgb_u8_to_lab(small).reshape(-1, 3)
+    if np.percentile(np.hypot(lab[:, 1], lab[:, 2]), 99) < COLORLESS:
         raise DataError("gray")
-    # The line through gray that the colors lie along, and how far they are from it.
-    _, directions = np.linalg.eigh(ab.T @ ab)
-    across, along = np.abs(ab @ directions[:, 0]), ab @ directions[:, 1]
-    one_sided = max(np.percentile(along, 1), -np.percentile(along, 99)) > -ONE_HUE
-    if one_sided and np.percentile(across, 99) < ONE_HUE:
-        raise DataError("tinted: all of one hue")
+    # A toned print has one color for each lightness; in a photograph things of equal lightness differ in color.
+    level = (lab[:, 0] * (TONES / 100)).astype(int).clip(0, TONES - 1)
+    sums = np.stack([np.bincount(level, weights=lab[:, channel], minlength=TONES) for channel in (1, 2)], axis=-1)
+    usual = sums / np.maximum(np.bincount(level, minlength=TONES), 1)[:, None]
+    if np.percentile(np.hypot(*(lab[:, 1:] - usual[level]).T), 99) < TONED:
+        raise DataError("tinted")
 
 
 def load_scene_model(options: PrepareOptions) -> SceneModel | None:
