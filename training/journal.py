@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _COUNTERS = ("epoch", "step", "images", "minutes")
 PAGE_EVERY_S = 15.0
 PLOTS_EVERY_S = 120.0
+PLOTS_AT_MOST_EVERY_S = 10.0
+"""Drawing takes about a second; evaluations may follow each other faster than that is worth."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Journal:
         self._status = replace(self._status, machine=describe_machine())
         self._progress: Progress | None = None
         self._paged_at = self._drawn_at = time.monotonic()
+        self._is_drawn = False
         self._tell()
 
     def step(self, progress: Progress, *, seconds: float, images: int) -> None:
@@ -117,6 +120,7 @@ class Journal:
         if self._events is not None:
             self._events.scalars(step, {_tag(name): row[name] for name in row if name not in ("step", "steps")})
         self._means = StepMeans()
+        self._is_drawn = False
 
     def evaluated(self, row: Row, preview: np.ndarray) -> None:
         """Note an evaluation; a row of the same step is replaced.
@@ -136,7 +140,9 @@ class Journal:
             told = {f"validation/{name}": value for name, value in row.items() if name not in _COUNTERS}
             self._events.scalars(step, told)
             self._events.picture(step, "preview", preview)
-        self._draw()
+        self._is_drawn = False
+        if time.monotonic() - self._drawn_at > PLOTS_AT_MOST_EVERY_S:
+            self._draw()
         self._tell()
 
     def end(self, state: State, reason: str = "") -> None:
@@ -149,7 +155,8 @@ class Journal:
         try:
             if state != "failed":
                 self.flush()
-                self._draw()
+                if not self._is_drawn:
+                    self._draw()
             self._tell(state, reason)
         except TrainingError as error:
             log.warning("the run page is not up to date: %s", error)
@@ -159,7 +166,7 @@ class Journal:
 
     def _draw(self) -> None:
         draw_history(self._folder)
-        self._drawn_at = time.monotonic()
+        self._drawn_at, self._is_drawn = time.monotonic(), True
 
     def _tell(self, state: State = "running", reason: str = "") -> None:
         status = replace(self._status, state=state, reason=reason, peak_memory_gib=round(peak_memory_gib(), 2))

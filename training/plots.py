@@ -162,7 +162,11 @@ def _draw(panels: Sequence[Panel], rows: Sequence[Row]) -> bytes:
 
     columns = 2 if len(panels) in (2, 4) else min(len(panels), 3)
     lines = -(-len(panels) // columns)
-    figure = Figure(figsize=(columns * WIDTH_IN, lines * HEIGHT_IN), layout="constrained")
+    width, height = columns * WIDTH_IN, lines * HEIGHT_IN
+    figure = Figure(figsize=(width, height))
+    # Margins by hand: matplotlib's own layouts draw everything twice.
+    left, right, top, bottom = 0.55 / width, 1 - 0.1 / width, 1 - 0.28 / height, 0.45 / height
+    figure.subplots_adjust(left=left, right=right, top=top, bottom=bottom, wspace=0.22, hspace=0.42)
     for place, panel in enumerate(panels, start=1):
         _draw_panel(figure.add_subplot(lines, columns, place), panel, rows)
     data = io.BytesIO()
