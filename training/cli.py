@@ -134,12 +134,12 @@ def evaluate(
         TextColumn("{task.completed:.0f}/{task.total:.0f} photographs"),
         BarColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[name]}"),
+        TextColumn("{task.fields[name]}", markup=False),
         console=console,
         disable=not console.is_terminal,
     )
     with bar:
-        task = bar.add_task("evaluate", total=None, name="")
+        task = bar.add_task("evaluate", total=1, name="")
         report = evaluate_run(
             run_folder,
             pictures,

@@ -1,11 +1,17 @@
 """Evaluation and calibration of a run folder, with an untrained network and with answers that are known."""
 
+import errno
+import io
+import itertools
 import json
+import logging
 import math
+import re
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +25,18 @@ from chroma.compose import compose_u8
 from chroma.decoding import Knobs
 from chroma.lab import rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape, write_shards
-from training import CheckpointError, DataError, calibrate, cli, evaluate, run
+from tests.unit.training.test_feature_networks import mean_levels
+from training import CheckpointError, DataError, RunFolderError, calibrate, cli, evaluate, run
 from training.calibrate import CALM, calibrate_run
-from training.data import decode_photograph
-from training.evaluate import CARD_END, CARD_START, COLUMNS, evaluate_run, table_markdown, update_card
+from training.data import BatchMaker, decode_photograph
+from training.evaluate import evaluate_run, score
 from training.model import build_model
-from training.prediction import predict_picture
+from training.photographs import open_photographs
+from training.prediction import predict_heads, predict_picture
+from training.protocols import PROTOCOLS
 from training.recipes import load_recipe
+from training.scorecard import CARD_END, CARD_START, SCORES, table_markdown, update_card
+from training.ways import ways_to_decode
 
 pytestmark = pytest.mark.training
 
@@ -34,6 +45,8 @@ TINY = load_recipe("tiny")
 CENTERS = load_centers()
 ROWS = [
     "do nothing (gray)",
+    "majority color",
+    "ceiling: true color on the network's grid",
     "calm (vividness 0)",
     "default (vividness 0.5)",
     "vivid (vividness 1)",
@@ -71,9 +84,121 @@ def pictures(tmp_path: Path) -> Path:
     return made
 
 
+class PageReader(HTMLParser):
+    """Collects what a page claims: its numbers and their places, all other text, its pictures, its links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[dict[str, str]] = []
+        self.loose: list[str] = []
+        self.images: list[dict[str, str]] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        facts = {name: value or "" for name, value in attrs}
+        self.tags.append(tag)
+        if "id" in facts:
+            self.ids.append(facts["id"])
+        if tag == "data":
+            self.numbers.append(facts | {"text": ""})
+        if tag == "img":
+            self.images.append(facts)
+        if tag == "a":
+            self.links.append(facts["href"])
+        if tag not in ("img", "meta", "link", "br"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if "data" in self._open:
+            self.numbers[-1]["text"] += data
+        elif self._open and not {"svg", "style", "dl", "h4", "th"} & set(self._open):
+            self.loose.append(data)
+
+
+def look_up(report: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        report = report[int(key)] if isinstance(report, list) else report[key]
+    return report
+
+
+def read_page(path: Path) -> PageReader:
+    reader = PageReader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    return reader
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation with everything in it: folder of the run, exported pictures, report, page."""
+
+    folder: Path
+    out: Path
+    report: dict[str, Any]
+    page: PageReader
+    log: str
+
+
+@pytest.fixture(scope="module")
+def evaluated(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+    """Three photographs under four names, one that is gray and one that is broken; labels and networks."""
+    made = tmp_path_factory.mktemp("evaluated")
+    folder, pictures = made / "untrained", made / "pictures"
+    shutil.copytree(untrained, folder)
+    shutil.copytree(TEST_PICTURES, pictures, ignore=shutil.ignore_patterns("*.md"))
+    shutil.copy(pictures / "coffee.jpg", pictures / "<b>&.jpg")
+    shutil.copy(pictures / "coffee.jpg", pictures / "chelsea.jpg")
+    (pictures / "broken.jpg").write_bytes(b"no picture")
+    (pictures / "gray<i>.png").write_bytes(encode(np.full((30, 30, 3), 90, np.uint8), ".png"))
+    (made / "labels.csv").write_text("file,scene,label\ncoffee.jpg,things,0\nchelsea.png,cats~/1,0\n<b>&.jpg,things,\n")
+    network = str(mean_levels(made / "levels.onnx"))
+    networks = evaluate.Networks(fid=network, classifier=f"{network}@unit")
+    steps = io.StringIO()
+    handler = logging.StreamHandler(steps)
+    evaluate.log.addHandler(handler)
+    evaluate_run(folder, pictures, out=made / "out", size=64, labels=made / "labels.csv", networks=networks)
+    evaluate.log.removeHandler(handler)
+    report = json.loads((folder / run.EVALUATION).read_text())
+    return Evaluated(folder, made / "out", report, read_page(folder / evaluate.PAGE), steps.getvalue())
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Two small photographs."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    for seed in (1, 2):
+        (folder / f"{seed}.png").write_bytes(encode(landscape(seed, 40, 56), ".png"))
+    return folder
+
+
 def squashed(name: str) -> np.ndarray:
     picture = np.ascontiguousarray(decode_photograph((TEST_PICTURES / name).read_bytes()))
     return cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def models_are_built_once() -> Iterator[None]:
+    """Loading one takes longer than most tests here."""
+    load = run.Run.load_model
+    known: dict[tuple[Any, ...], Any] = {}
+
+    def cached(opened: run.Run, weights: str = run.BEST) -> Any:
+        key = (opened.scenes, (opened.folder / weights).stat().st_size)
+        if key not in known:
+            known[key] = load(opened, weights)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run.Run, "load_model", cached)
+        yield
 
 
 def all_knowing(
@@ -103,31 +228,40 @@ def all_knowing(
 # ----------------------------------------------------------------------------------------------------------- evaluation
 
 
-def test_a_run_is_scored_in_every_way_beside_doing_nothing(
-    folder: Path, pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    report = evaluate_run(folder, pictures, out=tmp_path / "out", size=64)
+def test_a_run_is_scored_in_every_way_beside_doing_nothing(evaluated: Evaluated) -> None:
+    report = evaluated.report
     assert list(report["rows"]) == ROWS
-    assert report["pictures"] == 3
-    assert "broken.jpg is left out" in caplog.text
-    assert "gray.png is left out: it has no color" in caplog.text
+    assert (report["schema"], report["pictures"], report["run"]) == (2, 5, "untrained")
+    assert report["protocol"] == "5 photographs squashed to 256x256, true L, network input 64 px"
     for row in report["rows"].values():
-        assert {name for name, _, _ in COLUMNS} <= set(row)
+        assert set(row) == set(SCORES)
         assert all(math.isfinite(value) for value in row.values())
         assert row["lightness_error"] < 0.3  # composition keeps L, whatever the colors
-    assert json.loads((folder / run.EVALUATION).read_text()) == report
-    assert run.open_run(folder).evaluation() == report
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["astronaut.png", "chelsea.png", "coffee.png"]
-    shown = cv2.imread(str(tmp_path / "out" / "coffee.png"))[..., ::-1]
+    # What goes into the model's stamp is without the page's details.
+    headline = {name: report[name] for name in report if name != "details"}
+    assert run.open_run(evaluated.folder).evaluation() == headline
+
+
+def test_what_cannot_be_scored_is_listed_with_the_reason(evaluated: Evaluated) -> None:
+    left_out = {item["name"]: item["reason"] for item in evaluated.report["details"]["left_out"]}
+    assert left_out == {"broken.jpg": "not a picture", "gray<i>.png": "it has no color to score against"}
+    assert "broken.jpg is left out" in evaluated.log
+
+
+def test_pictures_are_exported_and_equal_stems_kept_apart(evaluated: Evaluated) -> None:
+    names = sorted(path.name for path in evaluated.out.iterdir())
+    assert names == ["<b>&.png", "astronaut.png", "chelsea.jpg.png", "chelsea.png.png", "coffee.png"]
+    shown = cv2.imread(str(evaluated.out / "coffee.png"))[..., ::-1]
     assert shown.shape == (256, 5 * 256, 3)
     assert (shown[:, -256:] == squashed("coffee.jpg")).all()
     assert np.ptp(shown[:, :256].astype(int), axis=-1).max() <= 2
+    assert (cv2.imread(str(evaluated.out / "chelsea.jpg.png"))[:, -256:, ::-1] == squashed("coffee.jpg")).all()
 
 
-def test_doing_nothing_scores_what_gray_scores(folder: Path, pictures: Path) -> None:
-    row = evaluate_run(folder, pictures, size=64)["rows"]["do nothing (gray)"]
+def test_doing_nothing_scores_what_gray_scores(evaluated: Evaluated) -> None:
+    row = evaluated.report["rows"]["do nothing (gray)"]
     psnr, errors = [], []
-    for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg"):
+    for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg", "coffee.jpg", "coffee.jpg"):
         truth = squashed(name)
         lab = rgb_u8_to_lab(truth)
         gray = compose_u8(np.ascontiguousarray(lab[..., :1]), np.zeros((1, 1, 2), np.float32))
@@ -142,7 +276,7 @@ def test_doing_nothing_scores_what_gray_scores(folder: Path, pictures: Path) -> 
 def test_true_colors_score_near_perfect(folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = [squashed(name) for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg")]
     monkeypatch.setattr(evaluate, "predict_picture", all_knowing(known))
-    report = evaluate_run(folder, pictures, size=256)
+    report = evaluate_run(folder, pictures, size=256, protocol="eccv16")
     rows = report["rows"]
     assert rows["regression"]["psnr"] > 30
     assert rows["regression"]["auc"] > 95
@@ -150,46 +284,49 @@ def test_true_colors_score_near_perfect(folder: Path, pictures: Path, monkeypatc
     assert rows["regression"]["tvq"] == pytest.approx(1, abs=0.15)
     assert rows["argmax"]["psnr"] > rows["do nothing (gray)"]["psnr"] + 4
     assert rows["regression"]["false_red"] < 0.2
+    assert rows["regression"]["psnr"] == pytest.approx(rows["ceiling: true color on the network's grid"]["psnr"])
     assert report["worse_than_gray"] == 0
+    network = report["details"]["posterior"]["photographs"]["rows"]["network"]
+    assert network["rmse_regression"] == pytest.approx(0, abs=1e-4)
+    assert network["top1"] > 0.95
+    assert network["within10"] > 0.95
 
 
-def test_the_size_is_the_recipes_unless_asked_for_another(folder: Path, tmp_path: Path) -> None:
-    pictures = tmp_path / "one"
-    pictures.mkdir()
-    shutil.copy(TEST_PICTURES / "coffee.jpg", pictures)
+def test_the_size_is_the_recipes_unless_asked_for_another(folder: Path, small: Path) -> None:
     seen = []
     real = evaluate.predict_picture
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "predict_picture", lambda m, L, size: seen.append(size) or real(m, L, size))
-        assert evaluate_run(folder, pictures)["size"] == TINY.size
-        assert "network input 96 px" in evaluate_run(folder, pictures, size=96)["protocol"]
-    assert seen == [TINY.size, 96]
+        assert evaluate_run(folder, small, protocol="div2k")["size"] == TINY.size
+        assert "network input 96 px" in evaluate_run(folder, small, protocol="div2k", size=96)["protocol"]
+    assert seen == [TINY.size, TINY.size, 96, 96]
 
 
 def test_the_worst_pictures_are_named(folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that is right about two pictures and makes the ginger cat blue."""
     known = [squashed(name) for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg")]
     monkeypatch.setattr(evaluate, "predict_picture", all_knowing(known, wrong=1))
-    report = evaluate_run(folder, pictures, size=128)
+    report = evaluate_run(folder, pictures, size=128, protocol="eccv16")
     assert report["worst"][0]["name"] == "chelsea.png"
     assert report["worst"][0]["gain_db"] < 0
     assert report["worse_than_gray"] == pytest.approx(1 / 3, abs=1e-3)
+    assert report["details"]["best"][-1] == report["worst"][0]
 
 
-def test_the_table_has_a_row_a_way(folder: Path, pictures: Path) -> None:
-    report = evaluate_run(folder, pictures, size=64)
+def test_the_table_has_a_row_a_way(evaluated: Evaluated) -> None:
+    report = evaluated.report
     lines = table_markdown(report).splitlines()
-    assert lines[0].startswith("3 photographs squashed to 256x256")
+    assert lines[0].startswith("5 photographs squashed to 256x256")
     table = [line for line in lines if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1
     assert [line.split("|")[1].strip() for line in table[2:]] == ROWS
     assert f"{report['rows']['fused']['psnr']:.2f}" in table[2 + ROWS.index("fused")]
 
 
-def test_a_card_gets_the_table_between_its_marks(folder: Path, pictures: Path, tmp_path: Path) -> None:
+def test_a_card_gets_the_table_between_its_marks(evaluated: Evaluated, tmp_path: Path) -> None:
     card = tmp_path / "CARD.md"
     card.write_text(f"before\n{CARD_START}\nold scores\n{CARD_END}\nafter\n")
-    report = evaluate_run(folder, pictures, size=64)
+    report = evaluated.report
     for _ in range(2):  # again, and nothing piles up
         update_card(card, report)
         text = card.read_text()
@@ -213,6 +350,268 @@ def test_without_photographs_there_is_nothing_to_score(folder: Path, tmp_path: P
     assert not (folder / run.EVALUATION).exists()
     with pytest.raises(CheckpointError, match="is not a run folder"):
         evaluate_run(tmp_path / "empty", TEST_PICTURES)
+
+
+def test_given_ways_are_scored_and_nothing_is_written(folder: Path, small: Path) -> None:
+    opened = run.open_run(folder)
+    some = [way for way in ways_to_decode(opened) if way.name in ("argmax", "fused")]
+    before = set(folder.iterdir())
+    report = score(opened.load_model(), opened, small, size=64, ways=some)
+    assert set(folder.iterdir()) == before
+    assert list(report["rows"]) == [*ROWS[:3], "fused", "argmax"]
+    every = evaluate_run(folder, small, size=64, protocol="eccv16")
+    assert set(folder.iterdir()) > before
+    assert report["rows"]["argmax"] == every["rows"]["argmax"]
+    assert report["posterior"] == every["details"]["posterior"]["photographs"]["rows"]
+
+
+def test_every_decoder_and_the_vividness_curve_are_scored(evaluated: Evaluated) -> None:
+    details = evaluated.report["details"]
+    decoders = details["decoders"]
+    assert set(ROWS) <= set(decoders)
+    assert {"annealed T=1", "prior correction tau=0.5, no cap", "prior correction tau=1, cap 5, guard"} < set(decoders)
+    assert decoders["prior correction tau=1, no cap"]["settings"] == {
+        "mode": "annealed",
+        "temperature": 0.38,
+        "tau": 1.0,
+        "cap": 1e6,
+        "gain": 1.0,
+        "guard": False,
+    }
+    assert [step["vividness"] for step in details["vividness"]] == pytest.approx(np.linspace(0, 1, 11))
+    named = {step["vividness"]: step for step in details["vividness"]}
+    for vividness, name in (
+        (0.0, "calm (vividness 0)"),
+        (0.5, "default (vividness 0.5)"),
+        (1.0, "vivid (vividness 1)"),
+    ):
+        assert named[vividness]["psnr"] == decoders[name]["psnr"]
+        assert named[vividness]["settings"] == decoders[name]["settings"]
+
+
+def test_the_validation_split_scores_as_in_training(folder: Path, small: Path, data: Path) -> None:
+    facts = json.loads((folder / run.PHOTOGRAPHS).read_text())
+    (folder / run.PHOTOGRAPHS).write_text(json.dumps(facts | {"scenes": ["nature"]}))
+    build_model(TINY.model, scenes=1).save_weights(folder / run.BEST)
+    opened = run.open_run(folder)
+    report = evaluate_run(folder, small, size=64, protocol="div2k", data=data)["details"]["posterior"]["validation"]
+    photographs = open_photographs(data)
+    maker = BatchMaker(photographs, photographs.split("val"), TINY.data, batch_size=2, seed=None)
+    tally, model = evaluate.color_scores(opened), opened.load_model()
+    for step in range(maker.steps_per_epoch):
+        batch = maker.batch(step)
+        tally.add(predict_heads(model, batch.lightness), batch.ab, batch.scene)
+    assert report["pictures"] == 3  # one of four is broken
+    assert report["rows"]["network"]["kl"] == pytest.approx(tally.result()["kl"], abs=1e-4)
+    (folder / run.PHOTOGRAPHS).write_text(json.dumps(facts))
+    with pytest.raises(DataError, match="the scenes differ"):
+        evaluate.score_validation(model, run.open_run(folder), data, workers=1)
+
+
+def test_labels_group_pictures_by_scene(evaluated: Evaluated) -> None:
+    details = evaluated.report["details"]
+    assert {scene: row["pictures"] for scene, row in details["scenes"].items()} == {"cats~/1": 1, "things": 2}
+    things = [one["scores"]["default"]["psnr"] for one in details["per_picture"] if one["scene"] == "things"]
+    assert details["scenes"]["things"]["psnr"] == pytest.approx(np.mean(things), abs=2e-3)
+
+
+# ------------------------------------------------------------------------------------------------------------ protocols
+
+
+def test_the_terms_of_eccv16(folder: Path, small: Path, tmp_path: Path) -> None:
+    """Squashed to 256, AuC raw and rebalanced over the pixels of all pictures, with any prior; other reports stay."""
+    (folder / run.EVALUATION).write_text("{}")
+    uniform = tmp_path / "prior.npy"
+    np.save(uniform, np.ones(313))
+    report = evaluate_run(folder, small, size=64, protocol="eccv16", prior=uniform)
+    assert (folder / run.EVALUATION).read_text() == "{}"
+    assert json.loads((folder / "evaluation-eccv16.json").read_text()) == report
+    assert (folder / "evaluation-eccv16.html").exists()
+    assert set(PROTOCOLS["eccv16"].ways or ()) <= set(report["rows"])
+    assert report["details"]["vividness"] == []
+    # With all bins equally frequent (but for what smoothing does at the gamut's edge) rebalancing changes little.
+    for row in report["rows"].values():
+        assert row["auc_rebalanced"] == pytest.approx(row["auc"], abs=1.5)
+    assert "not computed: no weights given" in (folder / "evaluation-eccv16.html").read_text()
+
+
+def test_the_terms_of_the_div2k_table(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A miniature of its tree: large pictures stay as they are, and are composed at full size."""
+    pictures = tmp_path / "DIV2K_valid_HR"
+    pictures.mkdir()
+    truths = [landscape(seed, 90 + 20 * seed, 130) for seed in (1, 2)]
+    for number, truth in enumerate(truths, 801):
+        (pictures / f"{number:04}.png").write_bytes(encode(truth, ".png"))
+    monkeypatch.setattr(evaluate, "predict_picture", all_knowing(truths))
+    report = evaluate_run(folder, pictures, size=64, protocol="div2k", out=tmp_path / "out")
+    assert report["protocol"] == "2 photographs at full size, true L, network input 64 px"
+    assert list(report["rows"])[3:] == ["regression", "annealed T=0.38", "argmax", "default (vividness 0.5)"]
+    expected = []
+    for truth in truths:
+        lab = rgb_u8_to_lab(truth)
+        ab = cv2.resize(np.ascontiguousarray(lab[..., 1:]), (16, 16), interpolation=cv2.INTER_AREA)
+        expected.append(quality.psnr(compose_u8(np.ascontiguousarray(lab[..., :1]), ab), truth))
+    assert report["rows"]["regression"]["psnr"] == pytest.approx(np.mean(expected), abs=1e-3)
+    assert 0 < report["rows"]["annealed T=0.38"]["ssim"] < report["rows"]["regression"]["ssim"] <= 1
+    assert cv2.imread(str(tmp_path / "out" / "0801.png")).shape[0] == 110
+
+
+def test_networks_are_asked_about_every_first_row(evaluated: Evaluated) -> None:
+    networks = evaluated.report["details"]["networks"]
+    assert list(networks["fid"]["rows"]) == ROWS
+    assert networks["fid"]["rows"][ROWS[2]] < networks["fid"]["rows"][ROWS[0]]
+    assert list(networks["classifier"]["rows"]) == ["true colors", *ROWS]
+    assert networks["classifier"]["pictures"] == 2  # those with a label
+    assert networks["classifier"]["rows"]["true colors"]["top1"] == 100  # a ginger cat and a red table: mostly red
+    assert networks["lpips"] == {"status": "not computed: no weights given"}
+    assert "levels.onnx" in (evaluated.folder / evaluate.PAGE).read_text()
+
+
+def test_wrong_options_are_refused_before_anything_is_computed(
+    folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run.Run, "load_model", lambda *_: pytest.fail("too late"))
+    with pytest.raises(DataError, match="no protocol 'coco'; there are photographs, eccv16, div2k"):
+        evaluate_run(folder, pictures, protocol="coco")
+    with pytest.raises(DataError, match="must not be the folder of the photographs"):
+        evaluate_run(folder, pictures, out=pictures)
+    with pytest.raises(DataError, match="must hold 313 shares"):
+        evaluate_run(folder, pictures, prior=tmp_path / "none.npy")
+    np.save(tmp_path / "short.npy", np.ones(7))
+    with pytest.raises(DataError, match="must hold 313 shares"):
+        evaluate_run(folder, pictures, prior=tmp_path / "short.npy")
+    with pytest.raises(DataError, match=r"cannot be read"):
+        evaluate_run(folder, pictures, networks=evaluate.Networks(fid=str(tmp_path / "none.onnx")))
+
+
+# ----------------------------------------------------------------------------------------------------------- robustness
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_stopped_evaluation_leaves_the_former_report_whole(folder: Path, small: Path) -> None:
+    evaluate_run(folder, small, size=64, protocol="div2k")
+    former = files_of(folder)
+    told = []
+
+    def stop(*step: Any) -> None:
+        told.append(step)
+        if step[0] == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_run(folder, small, size=96, protocol="div2k", watch=stop)
+    assert told == [(0, 2, "1.png"), (1, 2, "2.png")]
+    assert files_of(folder) == former
+
+
+@pytest.mark.parametrize("at", [".jpg", ".json", ".html"])
+def test_a_full_disk_is_one_line_and_leaves_what_was_written_whole(
+    folder: Path, small: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    evaluate_run(folder, small, size=64, protocol="div2k")
+    former = files_of(folder)
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.suffix == at:
+            write(path, data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RunFolderError, match="No space left on device"):
+        evaluate_run(folder, small, size=96, protocol="div2k")
+    left = files_of(folder)
+    assert not [path for path in left if "partial" in path.name]
+    kept = [path for path in former if left.get(path) == former[path]]
+    replaced = {folder / "evaluation-div2k.json"} if at == ".html" else set()
+    assert set(former) - set(kept) == replaced
+    for path in replaced:
+        assert json.loads(left[path])["size"] == 96
+
+
+def test_a_new_report_leaves_no_pictures_of_the_former(folder: Path, small: Path) -> None:
+    evaluate_run(folder, small, size=64, protocol="div2k")
+    (small / "2.png").unlink()
+    report = evaluate_run(folder, small, size=96, protocol="div2k")
+    files = {path.relative_to(folder).as_posix() for path in (folder / "evaluation-div2k").iterdir()}
+    assert files == {tile for one in report["details"]["per_picture"] for tile in one["tiles"].values()}
+
+
+# ------------------------------------------------------------------------------------------------------------- the page
+
+
+def test_every_number_on_the_page_is_in_the_report(evaluated: Evaluated) -> None:
+    report, page = evaluated.report, evaluated.page
+    assert len(page.numbers) > 500
+    for number in page.numbers:
+        value = look_up(report, number["data-json"])
+        assert json.loads(number["value"]) == value
+        assert number["text"] == format(value, number["data-form"])
+
+
+def test_no_number_of_the_page_stands_outside_the_report(evaluated: Evaluated) -> None:
+    """Text that is no number of the report holds no decimal, but for the constants that define the scores."""
+    report, page = evaluated.report, evaluated.page
+    text = " ".join(page.loose).replace(report["protocol"], "").replace(report["date"], "")
+    assert re.findall(r"\d+\.\d+", text) == []
+    constants = {"1", "5", "256", "15", "25", "30", "90", "140", "280", "313", "2"}
+    assert set(re.findall(r"\d+", text.replace("2000", ""))) <= constants
+
+
+def test_the_headline_table_has_all_rows_and_columns(evaluated: Evaluated) -> None:
+    report, page = evaluated.report, evaluated.page
+    places = {number["data-json"] for number in page.numbers}
+    for way in report["rows"]:
+        for column in PROTOCOLS["photographs"].columns:
+            assert f"/rows/{way}/{column}" in places
+    for way in report["details"]["decoders"]:
+        assert f"/details/decoders/{way}/psnr" in places
+    for who, row in report["details"]["posterior"]["photographs"]["rows"].items():
+        assert f"/details/posterior/photographs/rows/{who}/{next(iter(row))}" in places
+
+
+def test_the_page_needs_nothing_from_elsewhere(evaluated: Evaluated) -> None:
+    folder, report, page = evaluated.folder, evaluated.report, evaluated.page
+    html = (folder / evaluate.PAGE).read_text()
+    assert "<script" not in html
+    assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", html)
+    assert "@import" not in html
+    assert set(page.links) <= {f"#{name}" for name in page.ids}
+    assert len(page.ids) == len(set(page.ids))
+    assert page.images
+    for image in page.images:
+        assert (folder / image["src"]).is_file()
+        assert image["alt"]
+    shown = {tile for one in report["details"]["per_picture"] for tile in one["tiles"].values()}
+    assert {image["src"] for image in page.images} == shown
+
+
+def test_the_page_is_structured_for_everyone(evaluated: Evaluated) -> None:
+    folder, page = evaluated.folder, evaluated.page
+    html = (folder / evaluate.PAGE).read_text()
+    assert html.lstrip().startswith("<!doctype html>")
+    assert '<html lang="en">' in html
+    assert page.tags.count("h1") == 1
+    assert html.count("<table") == html.count("<caption>") == html.count("<thead>")
+    assert 'name="viewport"' in html
+    assert "prefers-color-scheme: dark" in html
+    assert html.count('role="img" aria-label="') == html.count("<svg ") == 7
+    ranks = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(ranks))
+
+
+def test_names_of_files_cannot_break_the_page(evaluated: Evaluated) -> None:
+    folder, page = evaluated.folder, evaluated.page
+    html = (folder / evaluate.PAGE).read_text()
+    assert "&lt;b&gt;&amp;.jpg" in html
+    assert "<b>" not in html
+    assert "<i>" not in html
+    assert "gray&lt;i&gt;.png" in html
+    assert any(image["alt"].startswith("<b>&.jpg: ") for image in page.images)
 
 
 # ---------------------------------------------------------------------------------------------------------- calibration
@@ -309,11 +708,16 @@ def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 def test_the_commands_print_what_was_found(
-    folder: Path, data: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, data: Path, small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command(monkeypatch, "calibrate", str(folder), "--data", str(data), "--pictures", "8") == 0
     assert "default: T " in capsys.readouterr().err
-    assert run_command(monkeypatch, "evaluate", str(folder), "--pictures", str(pictures), "--size", "64") == 0
+    card = folder / "CARD.md"
+    card.write_text(f"{CARD_START}\n{CARD_END}\n")
+    options = ("--pictures", str(small), "--size", "64", "--protocol", "div2k", "--card", str(card))
+    assert run_command(monkeypatch, "evaluate", str(folder), *options) == 0
     assert "| do nothing (gray) |" in capsys.readouterr().out
+    assert "at full size" in card.read_text()
+    assert (folder / "evaluation-div2k.html").exists()
     assert run_command(monkeypatch, "evaluate", str(folder), "--pictures", str(folder / "nowhere")) == 1
     assert capsys.readouterr().err.splitlines() == [f"DataError: no such folder: {folder / 'nowhere'}"]
