@@ -1,0 +1,65 @@
+"""The recipes of the original systems train, on every backend."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.original_recipes import NAMES, narrow, narrow_backbones, train_losses
+
+pytestmark = pytest.mark.training
+
+ROOT = Path(__file__).parents[2]
+STEPS = 5
+
+# The first is the second without a head.
+TRAIN = """
+import json, sys
+from tests.original_recipes import NAMES, narrow_backbones, train_losses
+
+with narrow_backbones():
+    print(json.dumps({name: train_losses(name, steps=int(sys.argv[1])) for name in NAMES[1:]}))
+"""
+
+
+def check(name: str, losses: dict[str, list[float]]) -> None:
+    """Every loss is finite, and what the recipe minimizes falls."""
+    assert set(losses) == {"loss", *(f"{head}_loss" for head in narrow(name).model.heads)}
+    for head, values in losses.items():
+        assert len(values) == STEPS
+        assert np.isfinite(values).all(), f"{name}: {head} is {values}"
+    assert losses["loss"][-1] < losses["loss"][0], f"{name}: {losses['loss']}"
+    assert losses["ab_logits_loss"][-1] < losses["ab_logits_loss"][0], f"{name}: {losses['ab_logits_loss']}"
+    if name == "zhang":
+        # Its regression and scene heads have weight 0: nothing trains them, and the sum is the classification's.
+        assert losses["loss"] == pytest.approx(losses["ab_logits_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_of_the_original_trains(name: str) -> None:
+    with narrow_backbones():
+        losses = train_losses(name, steps=STEPS)
+    check(name, losses)
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param("torch", marks=pytest.mark.torch), pytest.param("jax", marks=pytest.mark.jax)]
+)
+def test_the_recipes_of_the_original_train_on_another_backend(backend: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(STEPS)],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    trained = json.loads(result.stdout.splitlines()[-1])
+    assert tuple(trained) == NAMES[1:]
+    for name, losses in trained.items():
+        check(name, losses)
