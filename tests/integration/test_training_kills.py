@@ -1,0 +1,240 @@
+"""kill -9 at any moment, twenty times: the run goes on each time, and ends as one that nobody touched.
+
+The commands are the real ones. They run in children of a process that has imported the frameworks already, because a
+start from nothing takes longer than all that is killed here. Half of the children kill themselves at a random moment of
+writing (just before or a little after a file of the run folder is opened, renamed or removed), half are killed from
+outside, at random moments of the start and of the steps.
+"""
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from tests.unit.training.pictures import write_shards
+from training import run
+from training.checkpoint import CURRENT, PREVIOUS
+from training.history import read_rows
+from training.plots import PLOTS
+from training.status import read_status
+from training.whole_files import PARTIAL
+
+pytestmark = pytest.mark.training
+
+ROOT = Path(__file__).parents[2]
+KILLS = 20
+STEPS = 48
+BACKEND = "torch" if importlib.util.find_spec("torch") else "jax"
+"""Without tracing and compiling a start is quick; where torch is not installed, it has to be with it."""
+RECIPE = (
+    *("--checkpoint-every", "1", "--set", f"steps={STEPS}", "--set", "evaluate_every=8", "--set", "data.crop_px=32"),
+    *("--set", "model.unet_channels=[4,8,8]", "--set", "model.decoder_channels=[8]"),
+)
+
+DRIVER = """
+import json, os, random, signal, sys, threading, time
+
+import tensorflow  # which Keras asks for here and there, whatever its backend
+import jinja2, matplotlib.backends.backend_svg, matplotlib.figure
+import training.cli, training.train
+import tensorboard.compat.proto.event_pb2, tensorboard.summary.writer.record_writer
+
+if os.environ["KERAS_BACKEND"] == "torch":
+    import torch, torch._dynamo
+    torch.set_num_threads(1)
+
+WRITES = ("open", "os.rename", "os.remove")
+
+def kill_at(folder, number, delay_s):
+    seen = 0
+    def watch(event, args):
+        nonlocal seen
+        if event not in WRITES or not str(args[0]).startswith(folder) or (event == "open" and args[1] == "rb"):
+            return
+        seen += 1
+        if seen == number:
+            if delay_s == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            def kill():
+                time.sleep(delay_s)
+                os.kill(os.getpid(), signal.SIGKILL)
+            threading.Thread(target=kill, daemon=True).start()
+    sys.addaudithook(watch)
+
+for line in sys.stdin:
+    order = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        log = os.open(order["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if order["kill_at"]:
+            kill_at(order["folder"], *order["kill_at"])
+        sys.argv = ["photochrom-train", *order["command"]]
+        try:
+            training.cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+class Driver:
+    """Starts commands of `photochrom-train` in children of one process."""
+
+    def __init__(self, scratch: Path) -> None:
+        environment = {"KERAS_BACKEND": BACKEND, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        cache = {"JAX_COMPILATION_CACHE_DIR": str(scratch / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        self.log = scratch / "log.txt"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER],
+            cwd=ROOT,
+            env=os.environ | environment | cache,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, folder: Path, data: Path, kill_at: tuple[int, float] | None = None) -> int:
+        assert self.process.stdin is not None
+        command = ["run", "tiny", "--data", str(data), "--run", str(folder), *RECIPE]
+        order = {"command": command, "folder": str(folder), "log": str(self.log), "kill_at": kill_at}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def wait(self) -> int:
+        return self._read()
+
+    def _read(self) -> int:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the driver is gone"
+        return int(line)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    made = Driver(tmp_path)
+    yield made
+    assert made.process.stdin is not None
+    assert made.process.stdout is not None
+    made.process.stdin.close()
+    made.process.wait(60)
+    made.process.stdout.close()
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint, which must be whole; 0 if there is none."""
+    if not path.exists():
+        return 0
+    with np.load(path) as file:
+        for name in file.files:
+            assert file[name] is not None
+        return int(json.loads(bytes(file["state"]))["step"])
+
+
+def kill_from_outside(pid: int, folder: Path, rng: random.Random) -> None:
+    """Kill in the start, or some checkpoints later, in a step or in what is written then."""
+    if rng.random() < 0.3:
+        time.sleep(rng.uniform(0, 2.0))
+    else:
+        path, changes = folder / CURRENT, rng.randrange(1, 4)
+        known = path.stat().st_mtime_ns if path.exists() else 0
+        deadline = time.monotonic() + 120
+        while changes and time.monotonic() < deadline:
+            now = path.stat().st_mtime_ns if path.exists() else known
+            changes, known = changes - (now != known), now
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.15))
+    os.kill(pid, signal.SIGKILL)
+
+
+def weights_in(path: Path) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda name, item: found.update({name: np.asarray(item)}) if isinstance(item, h5py.Dataset) else None
+        )
+    return found
+
+
+def scores_in(folder: Path) -> list[dict[str, Any]]:
+    rows = read_rows(folder / run.METRICS)
+    return [{name: value for name, value in row.items() if name not in ("minutes", "evaluation_s")} for row in rows]
+
+
+def losses_by_step(folder: Path) -> dict[int, list[float]]:
+    """Return the losses of the rows by step; each row is one step here, there is a checkpoint after each."""
+    rows = read_rows(folder / run.STEPS)
+    assert [row["steps"] for row in rows] == [1] * len(rows)
+    return {row["step"]: [row[name] for name in sorted(row) if name.endswith("loss")] for row in rows}
+
+
+def test_twenty_kills_change_nothing(driver: Driver, tmp_path: Path) -> None:
+    data = write_shards(tmp_path / "data", train=48, val=8)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    driver.start(whole, data)
+    assert driver.wait() == 0, driver.log.read_text()
+
+    rng = random.Random(20)
+    inside = 0
+    for number in range(KILLS):
+        stood_at = step_of(cut / CURRENT) or step_of(cut / PREVIOUS)
+        by_itself = number % 2 == 0
+        moment = (rng.randrange(1, 45), rng.choice((0.0, rng.uniform(0, 0.02)))) if by_itself else None
+        pid = driver.start(cut, data, moment)
+        if not by_itself:
+            kill_from_outside(pid, cut, rng)
+        told = driver.wait()
+        assert told == -signal.SIGKILL, f"kill {number}: {told} {driver.log.read_text()}"
+        said = driver.log.read_text()
+        assert "Error" not in said, said
+        assert " is broken" not in said, said
+        assert ("going on" not in said) or f"going on at step {stood_at}\n" in said, said
+        inside += any(cut.rglob(f"{PARTIAL}*"))
+        assert (step_of(cut / CURRENT) or step_of(cut / PREVIOUS)) >= stood_at
+    assert inside >= 3, "hardly any kill hit a file in the making"
+    stopped_at = step_of(cut / CURRENT) or step_of(cut / PREVIOUS)
+    assert 0 < stopped_at < STEPS
+    assert read_status(cut).state == "running"
+    driver.start(cut, data)
+    assert driver.wait() == 0, driver.log.read_text()
+    assert f"going on at step {stopped_at}\n" in driver.log.read_text()
+
+    with np.load(whole / CURRENT) as expected, np.load(cut / CURRENT) as got:
+        for name in set(expected.files) - {"state"}:  # which holds the time spent
+            assert_array_equal(got[name], expected[name], err_msg=name)
+    assert step_of(cut / CURRENT) == step_of(whole / CURRENT) == STEPS
+    for name in (run.LAST, run.BEST):
+        expected_weights, got_weights = weights_in(whole / name), weights_in(cut / name)
+        assert list(got_weights) == list(expected_weights)
+        for path, value in expected_weights.items():
+            assert_array_equal(got_weights[path], value, err_msg=f"{name} {path}")
+    assert scores_in(cut) == scores_in(whole)
+    assert losses_by_step(cut) == losses_by_step(whole)
+    assert list(losses_by_step(cut)) == list(range(1, STEPS + 1))
+    previews = [path.name for path in sorted((whole / run.PREVIEWS).iterdir())]
+    assert [path.name for path in sorted((cut / run.PREVIEWS).iterdir())] == previews
+    for name in previews:
+        assert (cut / run.PREVIEWS / name).read_bytes() == (whole / run.PREVIEWS / name).read_bytes()
+    assert {path.name for path in (cut / run.PLOTS).iterdir()} == {plot.file for plot in PLOTS}
+    assert read_status(cut).state == "finished"
+    assert not list(cut.rglob(f"{PARTIAL}*"))
