@@ -21,13 +21,11 @@ from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d
 from chroma.soft_encoding import build_table
 from training.color_ops import TableEncoder
 from training.config import LossConfig
-from training.heads import AB_SCALE
+from training.heads import AB_SCALE, ORIGINAL_AB_SCALE
+from training.segmentation import segmentation_loss
 
-SEGMENTATION_LOGITS: Final = "segmentation_logits"
 PROBABILITY_FLOOR: Final = 1e-7
 """Where the original clips probabilities (Keras' epsilon)."""
-ORIGINAL_AB_SCALE: Final = 128.0
-"""The original's unit of ab in its regression loss."""
 Loss = Callable[[Any, Any], Any]
 
 
@@ -43,6 +41,7 @@ def build_losses(config: LossConfig, prior: np.ndarray) -> dict[str, Loss]:
         signature.AB_LOGITS: soft_encoding_loss(encode, bin_weights(config, prior), probabilities=config.probabilities),
         signature.AB: regression_loss if config.regression == "smooth_l1" else mean_squared_loss,
         signature.SCENE_LOGITS: scene_loss(config.label_smoothing),
+        signature.SEGMENTATION_LOGITS: segmentation_loss(cross_entropy=config.segmentation_cross_entropy),
     }
 
 
@@ -65,7 +64,7 @@ def loss_weights(config: LossConfig) -> dict[str, float]:
         signature.AB_LOGITS: config.ab_logits,
         signature.AB: config.ab,
         signature.SCENE_LOGITS: config.scene_logits,
-        SEGMENTATION_LOGITS: config.segmentation_logits,
+        signature.SEGMENTATION_LOGITS: config.segmentation_logits,
     }
 
 
@@ -152,10 +151,6 @@ def compile_model(
     """
     heads, weights = list(model.output), loss_weights(config)
     losses = build_losses(config, prior)
-    if SEGMENTATION_LOGITS in heads:
-        from training.segmentation import segmentation_loss
-
-        losses[SEGMENTATION_LOGITS] = segmentation_loss()
     model.compile(
         optimizer=optimizer,
         loss={head: losses[head] for head in heads},

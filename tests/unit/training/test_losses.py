@@ -1,5 +1,6 @@
 """The losses against dense NumPy formulas, and their gradients."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,7 +12,6 @@ from chroma import signature
 from chroma.bins import load_centers
 from chroma.decoding import log_softmax, softmax
 from chroma.prior import rebalancing_weights, smooth_prior
-from chroma.prior import smooth_prior
 from chroma.soft_encoding import build_table, densify, soft_encode
 from training.color_ops import TableEncoder
 from training.config import LossConfig
@@ -189,13 +189,16 @@ def test_a_training_step_reports_each_head_and_their_weighted_sum() -> None:
     from training.model import build_model
 
     recipe = load_recipe("tiny")
-    model = build_model(recipe.model, scenes=5)
-    config = LossConfig(ab_logits=0.7, ab=3.0, scene_logits=0.2)
+    model = build_model(replace(recipe.model, segmentation_classes=3), scenes=5)
+    config = LossConfig(
+        ab_logits=0.7, ab=3.0, scene_logits=0.2, segmentation_logits=0.4, segmentation_cross_entropy=0.0
+    )
     compile_model(model, build_optimizer(recipe.optimizer), config, PRIOR)
     lightness = np.random.default_rng(21).uniform(0, 100, (2, 32, 32, 1)).astype(np.float32)
     target = colors(22, side=8)
     scene = np.eye(5, dtype=np.float32)[[3, 0]] * np.array([[1], [0]], np.float32)
-    targets = {"ab_logits": target, "ab": target, "scene_logits": scene}
+    labels = np.random.default_rng(23).integers(-1, 3, (2, 8, 8, 1)).astype(np.float32)
+    targets = {"ab_logits": target, "ab": target, "scene_logits": scene, "segmentation_logits": labels}
     heads = model(lightness, training=False)
     expected = {
         name: float(numpy(loss(targets[name], heads[name])).mean())
@@ -205,5 +208,7 @@ def test_a_training_step_reports_each_head_and_their_weighted_sum() -> None:
     assert {name for name in got if name != "loss"} == {f"{name}_loss" for name in expected}
     for name, value in expected.items():
         assert got[f"{name}_loss"] == pytest.approx(value, rel=1e-4)
+    # Dice alone, as the recipe asks, is within [0, 1].
+    assert 0 < expected["segmentation_logits"] <= 1
     total = sum(loss_weights(config)[name] * value for name, value in expected.items())
     assert got["loss"] == pytest.approx(total, rel=1e-4)
