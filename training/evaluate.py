@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,7 +86,7 @@ Watcher = Callable[[int, int, str], None]
 
 
 class Bench:
-    """Colorizes pictures in several ways and keeps the scores; memory does not grow with the pictures' sizes or number.
+    """Colorizes pictures in several ways; keeps a few numbers of each, and none of the pictures.
 
     Attributes:
         tallies: scores by way, the reference rows first.
@@ -387,8 +388,7 @@ class _Exports:
         self._out = out
         if out is not None and paths and out.resolve() == paths[0].parent.resolve():
             raise DataError(f"--out must not be the folder of the photographs: {out}")
-        stems = [path.stem.lower() for path in paths]
-        self._equal = {stem for stem in stems if stems.count(stem) > 1}
+        self._equal = {stem for stem, times in Counter(path.stem.lower() for path in paths).items() if times > 1}
 
     def write(self, sample: Sample, answers: Mapping[str, np.ndarray]) -> None:
         if self._out is None:

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +41,8 @@ STYLE: Final = {
     "legend.fontsize": 8.0,
 }
 
-Draw = Callable[[Any, dict[str, Any]], None]
+LONG_LABEL: Final = 20
+"""Three columns of labels longer than this do not fit."""
 
 
 def draw_plots(report: Mapping[str, Any]) -> dict[str, str]:
@@ -50,7 +52,8 @@ def draw_plots(report: Mapping[str, Any]) -> dict[str, str]:
         report: from `training.evaluate.evaluate_run`.
 
     Returns:
-        SVG elements by name: `psnr`, `false_red`, `hues`, `reliability`, `gains`, `chroma`, `hue`.
+        SVG elements by name: `psnr` and `false_red` along the vividness curve, `reliability_photographs`,
+        `reliability_validation`, `hues`, `gains`, `chroma`, `hue`.
     """
     details = report["details"]
     plots: dict[str, str] = {}
@@ -60,8 +63,11 @@ def draw_plots(report: Mapping[str, Any]) -> dict[str, str]:
             "false_red", lambda axes: _trade(axes, report, "false_red", "false red, % (lower is better)")
         )
     plots["hues"] = _svg("hues", lambda axes: _false_hues(axes, report["rows"]))
-    reliability = details["posterior"]["photographs"]["reliability"]
-    plots["reliability"] = _svg("reliability", lambda axes: _reliability(axes, reliability))
+    for name, scored in details["posterior"].items():
+        if scored is not None:
+            plots[f"reliability_{name}"] = _svg(
+                f"reliability_{name}", partial(_reliability, rows=scored["reliability"])
+            )
     histograms = details["histograms"]
     plots["gains"] = _svg("gains", lambda axes: _gains(axes, histograms["gain_db"]))
     plots["chroma"] = _svg("chroma", lambda axes: _shares(axes, histograms["chroma"], "chroma, Lab units", log=True))
@@ -114,7 +120,7 @@ def _false_hues(axes: Any, rows: Mapping[str, Mapping[str, float]]) -> None:
     axes.set(ylabel="pixels of a false hue, %")
 
 
-def _reliability(axes: Any, rows: Sequence[Mapping[str, float]]) -> None:
+def _reliability(axes: Any, *, rows: Sequence[Mapping[str, float]]) -> None:
     confidence = [row["confidence"] for row in rows]
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1, label="calibrated")
     axes.plot(confidence, [row["label_mass"] for row in rows], color=BLUE, marker="o", label="mass of the soft label")
@@ -147,7 +153,7 @@ def _hue(axes: Any, histogram: Mapping[str, Any]) -> None:
 
 
 def _short(name: str) -> str:
-    return name.partition(" (")[0]
+    return name.partition(" (")[0].replace(" decode", "")
 
 
 def _svg(name: str, draw: Callable[[Any], None]) -> str:
@@ -162,8 +168,8 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
         axes = figure.subplots()
         axes.set_axisbelow(True)
         draw(axes)
-        if axes.get_legend_handles_labels()[1]:
-            figure.legend(loc="outside upper left", ncols=3)
+        if labels := axes.get_legend_handles_labels()[1]:
+            figure.legend(loc="outside upper left", ncols=2 if max(map(len, labels)) > LONG_LABEL else 3)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = text.getvalue()[text.getvalue().index("<svg") :]
