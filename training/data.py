@@ -4,12 +4,14 @@ A batch is a pure function of (recipe, photographs, step): order, crops and nois
 epoch and photograph. That is what makes resuming exact, whatever the number of workers.
 """
 
+import functools
 import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import cv2
@@ -19,16 +21,19 @@ from chroma import signature
 from chroma.framing import resize_lightness
 from chroma.lab import rgb_u8_to_lab
 from chroma.prior import count_bins
-from training import DataError
+from training import DataError, sample_workers
 from training.config import DataConfig
 from training.photographs import Photograph, PhotographSet
 from training.pictures import MIN_SIDE_PX, decode_photograph
 from training.prepared_prior import load_prepared_prior
+from training.sample_workers import SampleWorkers
 
 log = logging.getLogger(__name__)
 
 SOMETIMES: Final = 0.25
 """How often noise and blur are added, where the recipe has them."""
+WORTH_PROCESSES: Final = 4096
+"""So many samples are worth starting processes for, which takes a second."""
 LABEL_ASPECT: Final = 0.02
 """How much a label map's proportions may differ from its photograph's."""
 UNLABELED: Final = 255
@@ -205,6 +210,76 @@ def augment_lightness(lightness: np.ndarray, config: DataConfig, rng: np.random.
     return np.clip(altered, 0, 100).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Task:
+    """What it takes to make the samples of one batch, wherever that is done.
+
+    Attributes:
+        folder: the data folder.
+        photographs: of the batch.
+        seeds: of each sample's augmentation; None for none.
+        config: crop and augmentation.
+        segmentation_classes: see `BatchMaker`.
+    """
+
+    folder: Path | None
+    photographs: tuple[Photograph, ...]
+    seeds: tuple[tuple[int, ...] | None, ...]
+    config: DataConfig
+    segmentation_classes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What comes of a `Task`.
+
+    Attributes:
+        lightness: float32, (batch, H, W, 1); 0 where a photograph could not be read.
+        ab: float32, (batch, H/4, W/4, 3); 0 where a photograph could not be read.
+        segmentation: float32, (batch, H/4, W/4, 1); None where the task has no classes.
+        was_read: whether a photograph could be read, bool, (batch,).
+        refused: key and reason of each photograph, or label map, that could not be read.
+    """
+
+    lightness: np.ndarray
+    ab: np.ndarray
+    segmentation: np.ndarray | None
+    was_read: np.ndarray
+    refused: tuple[tuple[str, str], ...]
+
+
+def make_samples(task: Task, photographs: PhotographSet) -> Samples:
+    """Make the samples of one batch.
+
+    Args:
+        task: which.
+        photographs: reads them; need not list them.
+    """
+    count, side = len(task.photographs), task.config.crop_px
+    small = side // signature.HEAD_STRIDE
+    lightness, ab = np.zeros((count, side, side, 1), np.float32), np.zeros((count, small, small, 3), np.float32)
+    segmentation = np.full((count, small, small, 1), -1, np.float32) if task.segmentation_classes else None
+    was_read, refused = np.zeros(count, bool), []
+    for place, (photo, seed) in enumerate(zip(task.photographs, task.seeds, strict=True)):
+        rng = None if seed is None else np.random.default_rng(seed)
+        try:
+            rgb_u8 = decode_photograph(photographs.read(photo))
+        except DataError as error:
+            refused.append((photo.key, str(error)))
+            continue
+        cut = choose_cut(*rgb_u8.shape[:2], task.config, rng)
+        lightness[place], ab[place] = render(rgb_u8, task.config, rng, cut)
+        was_read[place] = True
+        if segmentation is not None and photo.label_map:
+            try:
+                labels = decode_label_map(photographs.read_label_map(photo), rgb_u8.shape[:2])
+            except DataError as error:
+                refused.append((photo.key, f"label map: {error}"))
+                continue
+            segmentation[place] = sample_labels(labels, cut, task.config, classes=task.segmentation_classes)
+    return Samples(lightness, ab, segmentation, was_read, tuple(refused))
+
+
 class BatchMaker:
     """Makes any batch of a split by its number.
 
@@ -242,26 +317,33 @@ class BatchMaker:
         self.refused: dict[str, str] = {}
 
     @property
+    def batch_size(self) -> int:
+        """Photographs a batch."""
+        return self._batch_size
+
+    @property
     def steps_per_epoch(self) -> int:
         """How many batches an epoch has; training drops the last incomplete one, validation keeps it."""
         whole, rest = divmod(len(self._chosen), self._batch_size)
         return max(whole, 1) if self._seed is not None else whole + bool(rest)
 
-    def batch(self, step: int) -> Batch:
-        """Return batch number `step`, counted from the start of the run."""
+    def batch(self, step: int, workers: SampleWorkers | None = None) -> Batch:
+        """Return batch number `step`, counted from the start of the run; worker processes may do the work."""
         epoch, place = divmod(step, self.steps_per_epoch)
         indices = self._epoch_order(epoch)[place * self._batch_size : (place + 1) * self._batch_size]
         part, parts = self._share
         indices = indices[part * len(indices) // parts : (part + 1) * len(indices) // parts]
-        samples = [self._sample(int(index), epoch) for index in indices]
-        lightness, ab, scene, segmentation = zip(*samples, strict=True)
-        return Batch(
-            lightness=np.stack(lightness),
-            ab=np.stack(ab),
-            scene=np.stack(scene),
-            keys=tuple(self._chosen[index].key for index in indices),
-            segmentation=np.stack(segmentation) if self._classes else None,
-        )
+        chosen = tuple(self._chosen[index] for index in indices)
+        seeds = tuple(None if self._seed is None else (self._seed, epoch, int(index)) for index in indices)
+        task = Task(self._photographs.folder, chosen, seeds, self._config, self._classes)
+        samples = workers.make(task) if workers else make_samples(task, self._photographs)
+        for key, reason in samples.refused:
+            if key not in self.refused:
+                log.warning("%s is left out: %s", key, reason)
+                self.refused[key] = reason
+        scene = np.stack([self._photographs.scene_target(photo, top_k=self._config.scene_top_k) for photo in chosen])
+        scene[~samples.was_read] = 0
+        return Batch(samples.lightness, samples.ab, scene, tuple(photo.key for photo in chosen), samples.segmentation)
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._seed is None:
@@ -275,50 +357,27 @@ class BatchMaker:
                 self._order = (epoch, order)
             return self._order[1]
 
-    def _sample(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return lightness, ab, scene and segmentation of one photograph."""
-        photo, side = self._chosen[index], self._config.crop_px
-        small = side // signature.HEAD_STRIDE
-        segmentation = np.full((small, small, 1), -1, np.float32)
-        rng = None if self._seed is None else np.random.default_rng((self._seed, epoch, index))
-        try:
-            rgb_u8 = decode_photograph(self._photographs.read(photo))
-            cut = choose_cut(*rgb_u8.shape[:2], self._config, rng)
-            lightness, ab = render(rgb_u8, self._config, rng, cut)
-        except DataError as error:
-            self._refuse(photo.key, f"{error}")
-            scene = np.zeros(len(self._photographs.scenes), np.float32)
-            return np.zeros((side, side, 1), np.float32), np.zeros((small, small, 3), np.float32), scene, segmentation
-        if self._classes and photo.label_map:
-            try:
-                labels = decode_label_map(self._photographs.read_label_map(photo), rgb_u8.shape[:2])
-                segmentation = sample_labels(labels, cut, self._config, classes=self._classes)
-            except DataError as error:
-                self._refuse(photo.key, f"label map: {error}")
-        return lightness, ab, self._photographs.scene_target(photo, top_k=self._config.scene_top_k), segmentation
-
-    def _refuse(self, key: str, reason: str) -> None:
-        if key not in self.refused:
-            log.warning("%s is left out: %s", key, reason)
-            self.refused[key] = reason
-
 
 def stream(maker: BatchMaker, start: int, stop: int, *, workers: int, ahead: int = 4) -> Iterator[Batch]:
-    """Yield batches start..stop-1 in order, made ahead of time by threads; memory is bounded by `ahead` batches.
+    """Yield batches start..stop-1 in order, made ahead of time; memory is bounded by `ahead` batches.
 
     Args:
         maker: makes the batches.
         start: number of the first batch.
         stop: one past the last.
-        workers: threads; decoding and color conversion release the interpreter lock.
+        workers: how many batches are in work at once: each in a process of its own, or, where there is one worker or
+            little work, in a thread. The batches are the same.
         ahead: batches kept ready beyond those in work.
     """
+    make = maker.batch
+    if workers > 1 and (sample_workers.are_running() or (stop - start) * maker.batch_size >= WORTH_PROCESSES):
+        make = functools.partial(maker.batch, workers=sample_workers.shared_workers(workers))
     with ThreadPoolExecutor(workers, thread_name_prefix="batches") as pool:
         pending: deque[Future[Batch]] = deque()
         upcoming = iter(range(start, stop))
         try:
             for step in upcoming:
-                pending.append(pool.submit(maker.batch, step))
+                pending.append(pool.submit(make, step))
                 if len(pending) > workers + ahead:
                     yield pending.popleft().result()
             while pending:

@@ -420,6 +420,8 @@ def test_a_stream_is_the_batches_in_order_whatever_the_workers(photographs: Phot
 class CountingMaker:
     """Stands in for a `BatchMaker`: notes what was asked for and how much of it at once."""
 
+    batch_size = 1
+
     def __init__(self, fail_at: int = -1) -> None:
         self.asked: list[int] = []
         self.fail_at, self.lock = fail_at, threading.Lock()
