@@ -78,6 +78,23 @@ def load_checkpoint(folder: Path, model: keras.Model, recipe_digest: str) -> Run
         Where the run stands, or None when there is no checkpoint.
 
     Raises:
+        CheckpointError: all checkpoints are broken, or they belong to another recipe or network.
+    """
+    arrays = read_checkpoint(folder, recipe_digest)
+    return None if arrays is None else from_arrays(model, arrays)
+
+
+def read_checkpoint(folder: Path, recipe_digest: str) -> dict[str, np.ndarray] | None:
+    """Read the newest whole checkpoint; a broken newer one is given up.
+
+    Args:
+        folder: the run's.
+        recipe_digest: of the recipe about to run.
+
+    Returns:
+        What `from_arrays` takes, or None when there is no checkpoint.
+
+    Raises:
         CheckpointError: all checkpoints are broken, or they belong to another recipe.
     """
     broken = []
@@ -95,13 +112,9 @@ def load_checkpoint(folder: Path, model: keras.Model, recipe_digest: str) -> Run
             continue
         if state.recipe_digest != recipe_digest:
             raise CheckpointError(f"{path} belongs to another recipe: use another run folder, or remove it")
-        try:
-            from_arrays(model, arrays)
-        except ValueError as error:
-            raise CheckpointError(f"{path} does not fit the network: it was written by another version") from error
         if broken:  # else the next save would push the whole one out and keep the broken one
             path.replace(folder / CURRENT)
-        return state
+        return arrays
     if broken:
         raise CheckpointError(f"no whole checkpoint in {folder}: {', '.join(broken)} cannot be read")
     return None
@@ -125,13 +138,16 @@ def from_arrays(model: keras.Model, arrays: dict[str, np.ndarray]) -> RunState:
         model: compiled, its optimizer built; unchanged on errors.
         arrays: by name.
 
+    Returns:
+        Where the run stands.
+
     Raises:
-        ValueError: they do not fit the model.
+        CheckpointError: they do not fit the model.
     """
     variables = _variables(model)
-    values = [arrays[f"v{place}"] for place in range(len(arrays) - 1)]
+    values = [arrays[name] for name in (f"v{place}" for place in range(len(arrays) - 1)) if name in arrays]
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        raise ValueError("other shapes")
+        raise CheckpointError("the checkpoint does not fit the network: it was written by another version")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return _state(arrays)

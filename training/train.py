@@ -14,7 +14,7 @@ import numpy as np
 
 from training import DistributionError, RecipeError, run
 from training.averaging import averaged_weights, copy_averaged
-from training.checkpoint import RunState, from_arrays, load_checkpoint, to_arrays, weights_digest
+from training.checkpoint import RunState, from_arrays, read_checkpoint, to_arrays, weights_digest
 from training.claiming import claim, load_or_count_prior, note_photographs, note_refused
 from training.config import Recipe
 from training.data import BatchMaker
@@ -148,19 +148,20 @@ def _begin(recipe: Recipe, options: Options, photographs: PhotographSet, team: T
 def _resume(folder: Path, model: keras.Model, digest: str, team: Team | None) -> RunState:
     """Put the last checkpoint into the model, if there is one; return where the run stands."""
 
-    def load() -> RunState:
-        state = load_checkpoint(folder, model, digest)
-        if state is not None:
-            log.info("going on at step %d", state.step)
-            return state
-        # A run that starts over must not keep an earlier start's best weights.
-        for name in (run.BEST, run.LAST):
-            (folder / name).unlink(missing_ok=True)
-        return RunState(0, 0.0, digest, math.inf)
+    def read() -> dict[str, np.ndarray]:
+        arrays = read_checkpoint(folder, digest)
+        if arrays is None:
+            # A run that starts over must not keep an earlier start's best weights.
+            for name in (run.BEST, run.LAST):
+                (folder / name).unlink(missing_ok=True)
+            return to_arrays(model, RunState(0, 0.0, digest, math.inf))
+        return arrays
 
-    if team is None:
-        return load()
-    return from_arrays(model, team.from_first(lambda: to_arrays(model, load())))
+    # To assign is for all processes together: process 0 must not do it alone.
+    state = from_arrays(model, read() if team is None else team.from_first(read))
+    if state.step:
+        log.info("going on at step %d", state.step)
+    return state
 
 
 class _Judge:
