@@ -82,6 +82,9 @@ PICTURE_SCORES: Final = ("psnr", "colorfulness", "false_red")
 GAIN_EDGES: Final = np.arange(-10, 11, 1)
 """Of the histogram of gains over gray, dB; what is beyond counts in the outermost bars."""
 
+THREADED_PIXELS: Final = 8_000_000
+"""So many pixels are judged at a time; larger pictures get fewer threads, and memory stays bounded."""
+
 Watcher = Callable[[int, int, str], None]
 
 
@@ -145,7 +148,8 @@ class Bench:
             self.tallies[name].add(rgb_u8, truth)
             return rgb_u8
 
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="ways") as pool:
+        threads = min(self._workers, max(THREADED_PIXELS // sample.rgb_u8[..., 0].size, 1))
+        with ThreadPoolExecutor(threads, thread_name_prefix="ways") as pool:
             answers = dict(zip(self.tallies, pool.map(answer, self.tallies), strict=True))
         self.truths.add(truth)
         self.true_colors.count_colors(truth.lab)
@@ -168,7 +172,7 @@ class Bench:
         Raises:
             DataError: none of them can be scored.
         """
-        for place, item in enumerate(samples(list(paths), protocol.side_px)):
+        for place, item in enumerate(samples(paths, protocol)):
             if watch is not None:
                 watch(place, len(paths), item.name)
             if isinstance(item, LeftOut):
@@ -337,7 +341,7 @@ def squashed_photographs(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     Raises:
         DataError: no such folder.
     """
-    for item in samples(picture_paths(folder), PROTOCOLS["photographs"].side_px):
+    for item in samples(picture_paths(folder), PROTOCOLS["photographs"]):
         if isinstance(item, LeftOut):
             log.warning("%s is left out: %s", item.name, item.reason)
         else:

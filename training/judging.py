@@ -22,6 +22,7 @@ LEAST_SHARE: Final = 1e-5
 decide it."""
 SSIM_SIGMA: Final = 1.5
 """Of the Gaussian window of 11 x 11, as in Wang and others 2004, px."""
+STRIP_PIXELS: Final = 1 << 18
 HIGHEST_PSNR: Final = 100.0
 """Equal pictures count as this near, dB: a mean with an infinity in it says nothing."""
 CHROMA_EDGES: Final = np.arange(0, 104, 4)
@@ -114,7 +115,7 @@ class Tally:
         }
         if self.full:
             score["ssim"] = ssim(rgb_u8, truth.rgb_u8)
-            score["delta_e"] = float(np.mean(quality.delta_e_2000(lab, truth.lab)))
+            score["delta_e"] = mean_delta_e(lab, truth.lab)
         self.scores.append(score)
         self._rebalanced.append((float((truth.weights * right).sum()), float(truth.weights.sum())))
         self.count_colors(lab)
@@ -159,6 +160,14 @@ class TruthSums:
         self.colorfulness.append(truth.colorfulness)
         self.variation.append(truth.variation)
         self.quarter_variation.append(truth.quarter_variation)
+
+
+def mean_delta_e(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Return the mean CIEDE2000 difference of two pictures, CIE Lab, (H, W, 3), strip by strip."""
+    rows = max(STRIP_PIXELS // truth.shape[1], 1)
+    strips = [slice(start, start + rows) for start in range(0, len(truth), rows)]
+    total = sum(float(quality.delta_e_2000(predicted[strip], truth[strip]).sum()) for strip in strips)
+    return total / (truth.shape[0] * truth.shape[1])
 
 
 def ssim(predicted: np.ndarray, truth: np.ndarray) -> float:

@@ -6,7 +6,7 @@ div2k        full-size pictures, composed at full size; PSNR and SSIM of the reg
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -36,7 +36,8 @@ class Protocol:
     Attributes:
         name: as on the command line.
         title: what stands on the page.
-        side_px: pictures are squashed to this side; None leaves them as they are.
+        side_px: pictures are squashed to this side; None leaves them as they are...
+        most_pixels: ...and leaves out those that are larger: judging a pixel takes half a kilobyte.
         ways: names of the ways to decode; None for all of them, and the vividness curve.
         columns: scores of the first table, see `training.scorecard.SCORES`.
     """
@@ -44,6 +45,7 @@ class Protocol:
     name: str
     title: str
     side_px: int | None = SIDE_PX
+    most_pixels: int | None = None
     ways: tuple[str, ...] | None = None
     columns: tuple[str, ...] = PHOTOGRAPH_COLUMNS
 
@@ -66,6 +68,7 @@ PROTOCOLS: Final = MappingProxyType(
             "div2k",
             "DIV2K, full size",
             side_px=None,
+            most_pixels=16_000_000,
             ways=(REGRESSION, ANNEALED, ARGMAX, DEFAULT),
             columns=("psnr", "ssim", "delta_e", "auc", "colorfulness_ratio", "false_red"),
         ),
@@ -123,12 +126,12 @@ def picture_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def samples(paths: list[Path], side_px: int | None) -> Iterator[Sample | LeftOut]:
+def samples(paths: Iterable[Path], protocol: Protocol) -> Iterator[Sample | LeftOut]:
     """Decode pictures one at a time; what cannot be scored comes with the reason.
 
     Args:
         paths: from `picture_paths`.
-        side_px: squash to this side by area mean; None leaves them as they are.
+        protocol: at which size they are wanted.
 
     Yields:
         One item a path, in order.
@@ -139,10 +142,13 @@ def samples(paths: list[Path], side_px: int | None) -> Iterator[Sample | LeftOut
         except (DataError, OSError) as error:
             yield LeftOut(path.name, str(error))
             continue
-        if is_gray(rgb_u8):
+        height, width = rgb_u8.shape[:2]
+        if protocol.most_pixels is not None and height * width > protocol.most_pixels:
+            yield LeftOut(path.name, f"{width} x {height} px: more than {protocol.most_pixels / 1e6:g} megapixels")
+        elif is_gray(rgb_u8):
             yield LeftOut(path.name, "it has no color to score against")
         else:
-            yield Sample(path.name, squash(rgb_u8, side_px))
+            yield Sample(path.name, squash(rgb_u8, protocol.side_px))
 
 
 def squash(rgb_u8: np.ndarray, side_px: int | None) -> np.ndarray:

@@ -9,7 +9,18 @@ from chroma.lab import rgb_u8_to_lab
 from chroma.prior import smooth_prior
 from chroma.soft_encoding import ab_to_row
 from tests.unit.training.pictures import landscape
-from training.judging import HIGHEST_PSNR, LEAST_SHARE, Tally, Truth, TruthSums, mean_rows, rarity_table, ssim
+from training import judging
+from training.judging import (
+    HIGHEST_PSNR,
+    LEAST_SHARE,
+    Tally,
+    Truth,
+    TruthSums,
+    mean_delta_e,
+    mean_rows,
+    rarity_table,
+    ssim,
+)
 
 CENTERS = load_centers()
 PRIOR = np.exp(-np.square(CENTERS).sum(axis=1) / 800)
@@ -129,6 +140,12 @@ def test_ssim_of_a_known_pair_is_the_papers() -> None:
     expected = (2 * 100 * 120 + constant) / (100**2 + 120**2 + constant)
     assert ssim(flat + 20, flat) == pytest.approx(expected)
     assert ssim(flat, flat) == 1
+
+
+def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (rgb_u8_to_lab(landscape(seed, 37, 20)) for seed in (5, 6))
+    monkeypatch.setattr(judging, "STRIP_PIXELS", 60)
+    assert mean_delta_e(first, second) == pytest.approx(quality.delta_e_2000(first, second).mean())
 
 
 def test_rows_of_a_group_are_averaged() -> None:

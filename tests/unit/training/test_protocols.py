@@ -7,9 +7,11 @@ import pytest
 
 from tests.unit.training.pictures import encode, landscape
 from training import DataError
-from training.protocols import PROTOCOLS, Label, LeftOut, Sample, picture_paths, read_labels, samples, squash
+from training.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples, squash
 
 pytestmark = pytest.mark.training
+
+SMALL = Protocol("small", "Small", side_px=32)
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_picture_is_scored_or_listed_with_the_reason(folder: Path) -> None:
-    found = list(samples(picture_paths(folder), 32))
+    found = list(samples(picture_paths(folder), SMALL))
     assert [item.name for item in found] == ["a.JPG", "b.png", "broken.jpg", "gray.png", "tiny.png"]
     reasons = {item.name: item.reason for item in found if isinstance(item, LeftOut)}
     assert list(reasons) == ["broken.jpg", "gray.png", "tiny.png"]
@@ -35,12 +37,20 @@ def test_every_picture_is_scored_or_listed_with_the_reason(folder: Path) -> None
 
 def test_pictures_are_squashed_or_left_as_they_are(folder: Path) -> None:
     paths = [folder / "b.png"]
-    (square,), (whole,) = (list(samples(paths, side_px)) for side_px in (32, None))
+    (square,), (whole,) = (list(samples(paths, protocol)) for protocol in (SMALL, PROTOCOLS["div2k"]))
     assert isinstance(square, Sample)
     assert isinstance(whole, Sample)
     assert square.rgb_u8.shape == (32, 32, 3)
     assert (whole.rgb_u8 == landscape(1)).all()
     assert (square.rgb_u8 == squash(landscape(1), 32)).all()
+
+
+def test_at_full_size_very_large_pictures_are_left_out(folder: Path) -> None:
+    full = Protocol("full", "Full", side_px=None, most_pixels=72 * 96)
+    (folder / "large.png").write_bytes(encode(landscape(3, 72, 97), ".png"))
+    found = {item.name: item for item in samples(picture_paths(folder), full)}
+    assert isinstance(found["b.png"], Sample)
+    assert found["large.png"] == LeftOut("large.png", "97 x 72 px: more than 0.006912 megapixels")
 
 
 def test_there_must_be_a_folder(tmp_path: Path) -> None:
