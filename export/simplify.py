@@ -57,7 +57,8 @@ def multiply_directly(graph: GraphProto) -> None:
 def enlarge_by_scales(graph: GraphProto) -> None:
     """Give every enlargement a constant scale of 2, instead of a size computed from the input's shape.
 
-    `training.layers.Up2` is the only layer of the network that resizes.
+    `training.layers.Up2` is the only layer of the network that resizes. Where it repeats pixels, tf2onnx asks for a
+    coordinate mode that ONNX has deprecated; by two, rounding down gives the same pixels.
 
     Args:
         graph: changed in place.
@@ -65,6 +66,10 @@ def enlarge_by_scales(graph: GraphProto) -> None:
     by_size = [node for node in graph.node if node.op_type == "Resize" and len(node.input) == 4]
     for node in by_size:
         node.input[2:] = [ENLARGEMENT]
+        if any(attribute.name == "mode" and attribute.s == b"nearest" for attribute in node.attribute):
+            del node.attribute[:]
+            options = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+            node.attribute.extend(helper.make_attribute(name, value) for name, value in options.items())
     if by_size:
         graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), ENLARGEMENT))
 

@@ -59,7 +59,7 @@ def tensordot_graph(*, name: str = "Tensordot/MatMul", second_reader: bool = Fal
     )
 
 
-def resize_graph() -> GraphProto:
+def resize_graph(mode: str = "linear", coordinates: str = "half_pixel") -> GraphProto:
     """What tf2onnx makes of `Up2`: the new size is computed from the shape."""
     nodes = [
         helper.make_node("Shape", ["x"], ["shape"]),
@@ -68,8 +68,8 @@ def resize_graph() -> GraphProto:
             "Resize",
             ["x", "", "", "sizes"],
             ["y"],
-            mode="linear",
-            coordinate_transformation_mode="half_pixel",
+            mode=mode,
+            coordinate_transformation_mode=coordinates,
         ),
     ]
     return helper.make_graph(
@@ -106,6 +106,14 @@ def test_enlargement_by_a_computed_size_becomes_one_by_two(shape: tuple[int, ...
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     assert kinds(after) == ["Resize"]
     np.testing.assert_array_equal(run(after, x=x)[0], run(before, x=x)[0])
+
+
+def test_repeated_pixels_are_no_deprecated_coordinates() -> None:
+    graph = resize_graph("nearest", "tf_half_pixel_for_nn")
+    simplify(graph)
+    assert b"tf_half_pixel_for_nn" not in {attribute.s for attribute in graph.node[0].attribute}
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(run(graph, x=x)[0], x.repeat(2, axis=2).repeat(2, axis=3))
 
 
 def test_enlargement_by_scales_is_left_alone() -> None:
