@@ -173,11 +173,11 @@ def test_a_label_map_that_does_not_fit_is_left_out_and_listed(tmp_path: Path) ->
 def test_a_name_that_is_no_text_is_listed(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "in", 3)
     try:
-        (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(encode(landscape(9)))
+        (folder / os.fsdecode(b"b\xe9.jpg")).write_bytes(encode(landscape(9)))
     except OSError:
         pytest.skip("this file system takes UTF-8 names alone")
     assert prepared(folder, tmp_path / "out").refused == 1
-    assert rows(tmp_path / "out" / "refused.csv")[0] == {"file": "caf\\udce9.jpg", "reason": "its name is not UTF-8"}
+    assert rows(tmp_path / "out" / "refused.csv")[0] == {"file": "b\\udce9.jpg", "reason": "its name is not UTF-8"}
 
 
 # ------------------------------------------------------------------------------------------------------ gray and tinted
