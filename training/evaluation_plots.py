@@ -24,7 +24,7 @@ FAMILIES: Final = (
     ("original", RED, "X"),
 )
 """Decoders by what their name begins with; the others go by their own."""
-STYLE: Final = {
+STYLE: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "evaluation",
     "font.size": 9.0,

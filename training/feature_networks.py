@@ -116,7 +116,7 @@ class Network:
         elif self.scale != "bytes":
             levels = levels / np.float32(255)
         if self.scale == "imagenet":
-            levels = (levels - np.float32(IMAGENET_MEAN)) / np.float32(IMAGENET_DEVIATION)
+            levels = (levels - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_DEVIATION, np.float32)
         return np.ascontiguousarray(levels.transpose(2, 0, 1) if self._channels_first else levels)[None]
 
 

@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from training import DataError
-from training.data import decode_photograph, is_gray
+from training.data import is_gray
 from training.photographs import SUFFIXES
+from training.pictures import decode_photograph
 from training.ways import ANNEALED, ARGMAX, CALM, DEFAULT, REGRESSION, VIVID
 
 SIDE_PX: Final = 256

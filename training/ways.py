@@ -7,7 +7,8 @@ import numpy as np
 
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
-from training.prediction import Decoder, Mode
+from chroma.modes import Mode
+from training.prediction import Decoder
 from training.run import Run
 
 DO_NOTHING: Final = "do nothing (gray)"
