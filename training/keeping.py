@@ -1,5 +1,6 @@
 """What a run keeps on disk: checkpoints to go on from, averaged weights to use, and what its journal tells."""
 
+import io
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from training.checkpoint import RunState, not_finite, save_checkpoint
 from training.history import Row
 from training.journal import Journal
 from training.validation import Validator
-from training.whole_files import whole_file
+from training.whole_files import write_whole
 
 Judged = Callable[[], AbstractContextManager[keras.Model]]
 
@@ -96,6 +97,14 @@ def save_weights(model: keras.Model, path: Path) -> None:
     Raises:
         RunFolderError: the disk refuses.
     """
-    # What HDF5 raises when the disk refuses depends on where it notices.
-    with whole_file(path, RuntimeError, ValueError) as partial:
-        model.save_weights(partial)
+    memory = _Memory()
+    model.save_weights(memory)
+    write_whole(path, memory.getvalue())
+
+
+class _Memory(io.BytesIO):
+    """A file in memory: HDF5, which cannot write to a full disk, may crash the process some time later."""
+
+    def __str__(self) -> str:
+        """Return a name that Keras takes for that of a weights file."""
+        return "memory.weights.h5"
