@@ -4,12 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.coco_tree import SCENES, make_coco_stuff
 from tests.original_recipes import NAMES, narrow, narrow_backbones, train_losses
+from training import run
+from training.recipes import load_recipe
+from training.run import open_run
+from training.train import Options, Progress, train
 
 pytestmark = pytest.mark.training
 
@@ -63,3 +69,33 @@ def test_the_recipes_of_the_original_train_on_another_backend(backend: str) -> N
     assert tuple(trained) == NAMES[1:]
     for name, losses in trained.items():
         check(name, losses)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_of_the_original_runs_on_a_miniature_coco_stuff(name: str, tmp_path: Path) -> None:
+    """Photographs, label maps and scene probabilities in; a run folder that opens again out."""
+    recipe = narrow(name)
+    recipe = replace(
+        recipe,
+        epochs=1,
+        batch_size=4,
+        size=64,
+        data=replace(recipe.data, crop_px=64, validation_pictures=4),
+        model=replace(recipe.model, segmentation_classes=load_recipe(name).model.segmentation_classes),
+    )
+    steps: list[Progress] = []
+    with narrow_backbones():
+        folder = train(recipe, Options(make_coco_stuff(tmp_path / "coco"), tmp_path / "run"), watch=steps.append)
+        network = open_run(folder).load_model()
+    assert len(steps) == 3
+    for step in steps:
+        assert set(step.losses) == {"loss", *(f"{head}_loss" for head in recipe.model.heads)}
+        assert all(np.isfinite(value) for value in step.losses.values())
+        # Scenes are known and labels are there, or the recipe would only seem to train.
+        assert step.losses["scene_logits_loss"] > 0
+        assert "segmentation_logits" not in recipe.model.heads or 0 < step.losses["segmentation_logits_loss"] <= 1
+    assert set(network.output) == set(recipe.model.heads)
+    assert network.output["scene_logits"].shape[-1] == len(SCENES)
+    last = json.loads((folder / run.METRICS).read_text().splitlines()[-1])
+    assert last["kl"] > 0
+    assert ("segmentation_dice" in last) == ("segmentation_logits" in recipe.model.heads)
