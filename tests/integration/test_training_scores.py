@@ -26,7 +26,7 @@ from chroma.decoding import Knobs
 from chroma.lab import rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape, write_shards
 from tests.unit.training.test_feature_networks import mean_levels
-from training import CheckpointError, DataError, RunFolderError, calibrate, cli, evaluate, run
+from training import CheckpointError, DataError, RunFolderError, bench, calibrate, cli, evaluate, run
 from training.calibrate import CALM, calibrate_run
 from training.data import BatchMaker, decode_photograph
 from training.evaluate import evaluate_run, score
@@ -162,9 +162,9 @@ def evaluated(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Eval
     networks = evaluate.Networks(fid=network, classifier=f"{network}@unit")
     steps = io.StringIO()
     handler = logging.StreamHandler(steps)
-    evaluate.log.addHandler(handler)
+    bench.log.addHandler(handler)
     evaluate_run(folder, pictures, out=made / "out", size=64, labels=made / "labels.csv", networks=networks)
-    evaluate.log.removeHandler(handler)
+    bench.log.removeHandler(handler)
     report = json.loads((folder / run.EVALUATION).read_text())
     return Evaluated(folder, made / "out", report, read_page(folder / evaluate.PAGE), steps.getvalue())
 
@@ -275,7 +275,7 @@ def test_doing_nothing_scores_what_gray_scores(evaluated: Evaluated) -> None:
 
 def test_true_colors_score_near_perfect(folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = [squashed(name) for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg")]
-    monkeypatch.setattr(evaluate, "predict_picture", all_knowing(known))
+    monkeypatch.setattr(bench, "predict_picture", all_knowing(known))
     report = evaluate_run(folder, pictures, size=256, protocol="eccv16")
     rows = report["rows"]
     assert rows["regression"]["psnr"] > 30
@@ -294,9 +294,9 @@ def test_true_colors_score_near_perfect(folder: Path, pictures: Path, monkeypatc
 
 def test_the_size_is_the_recipes_unless_asked_for_another(folder: Path, small: Path) -> None:
     seen = []
-    real = evaluate.predict_picture
+    real = bench.predict_picture
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "predict_picture", lambda m, L, size: seen.append(size) or real(m, L, size))
+        patch.setattr(bench, "predict_picture", lambda m, L, size: seen.append(size) or real(m, L, size))
         assert evaluate_run(folder, small, protocol="div2k")["size"] == TINY.size
         assert "network input 96 px" in evaluate_run(folder, small, protocol="div2k", size=96)["protocol"]
     assert seen == [TINY.size, TINY.size, 96, 96]
@@ -305,7 +305,7 @@ def test_the_size_is_the_recipes_unless_asked_for_another(folder: Path, small: P
 def test_the_worst_pictures_are_named(folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that is right about two pictures and makes the ginger cat blue."""
     known = [squashed(name) for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg")]
-    monkeypatch.setattr(evaluate, "predict_picture", all_knowing(known, wrong=1))
+    monkeypatch.setattr(bench, "predict_picture", all_knowing(known, wrong=1))
     report = evaluate_run(folder, pictures, size=128, protocol="eccv16")
     assert report["worst"][0]["name"] == "chelsea.png"
     assert report["worst"][0]["gain_db"] < 0
@@ -397,7 +397,7 @@ def test_the_validation_split_scores_as_in_training(folder: Path, small: Path, d
     report = evaluate_run(folder, small, size=64, protocol="div2k", data=data)["details"]["posterior"]["validation"]
     photographs = open_photographs(data)
     maker = BatchMaker(photographs, photographs.split("val"), TINY.data, batch_size=2, seed=None)
-    tally, model = evaluate.color_scores(opened), opened.load_model()
+    tally, model = bench.color_scores(opened), opened.load_model()
     for step in range(maker.steps_per_epoch):
         batch = maker.batch(step)
         tally.add(predict_heads(model, batch.lightness), batch.ab, batch.scene)
@@ -442,7 +442,7 @@ def test_the_terms_of_the_div2k_table(folder: Path, tmp_path: Path, monkeypatch:
     truths = [landscape(seed, 90 + 20 * seed, 130) for seed in (1, 2)]
     for number, truth in enumerate(truths, 801):
         (pictures / f"{number:04}.png").write_bytes(encode(truth, ".png"))
-    monkeypatch.setattr(evaluate, "predict_picture", all_knowing(truths))
+    monkeypatch.setattr(bench, "predict_picture", all_knowing(truths))
     report = evaluate_run(folder, pictures, size=64, protocol="div2k", out=tmp_path / "out")
     assert report["protocol"] == "2 photographs at full size, true L, network input 64 px"
     assert list(report["rows"])[3:] == ["regression", "annealed T=0.38", "argmax", "default (vividness 0.5)"]
