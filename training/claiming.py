@@ -97,7 +97,7 @@ def load_or_count_prior(folder: Path, photographs: PhotographSet, recipe: Recipe
             raise CheckpointError(f"{path} cannot be read ({error}): remove it, and it is counted again") from error
     log.info("counting the prior of %d photographs", len(photographs.split("train")))
     prior = count_prior(photographs, recipe.data, load_centers(), workers=workers)
-    with whole_file(path, ValueError) as partial:
+    with whole_file(path, (ValueError,)) as partial:
         np.save(partial, prior)
     return prior
 

@@ -17,7 +17,7 @@ PARTIAL: Final = "partial."
 
 
 @contextmanager
-def whole_file(path: Path, *failures: type[Exception]) -> Iterator[Path]:
+def whole_file(path: Path, failures: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
     """Give the body a name to write to; afterwards what lies there takes the place of `path`.
 
     Args:

@@ -56,7 +56,7 @@ def test_a_writer_keeps_the_suffix_and_its_own_errors(tmp_path: Path) -> None:
     path = tmp_path / "a.weights.h5"
 
     def write(error: Exception) -> None:
-        with whole_file(path, ValueError) as partial:
+        with whole_file(path, (ValueError,)) as partial:
             assert partial.suffixes[-2:] == [".weights", ".h5"]
             partial.write_bytes(b"half")
             raise error
