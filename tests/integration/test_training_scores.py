@@ -26,7 +26,7 @@ from chroma.decoding import Knobs
 from chroma.lab import rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape, write_shards
 from tests.unit.training.test_feature_networks import mean_levels
-from training import CheckpointError, DataError, RunFolderError, bench, calibrate, cli, evaluate, run
+from training import CheckpointError, DataError, RunFolderError, bench, calibrate, cli, evaluate, evaluation_page, run
 from training.calibrate import CALM, calibrate_run
 from training.data import BatchMaker, decode_photograph
 from training.evaluate import evaluate_run, score
@@ -170,8 +170,9 @@ def evaluated(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Eval
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Path:
-    """Two small photographs."""
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two small photographs, for tests that do not look at the plots: drawing them takes longest."""
+    monkeypatch.setattr(evaluation_page, "draw_plots", lambda _: {})
     folder = tmp_path / "small"
     folder.mkdir()
     for seed in (1, 2):
