@@ -261,7 +261,20 @@ def corrected_mean(
     cap: Scalars,
     gain: Scalars,
 ) -> Float[np.ndarray, "*shape 2"]:
-    """Decode as `decode` does, without the red guard; arguments and result are the same."""
+    """Decode as `decode` does, without the red guard: the original knew none.
+
+    Args:
+        logits: shape (..., Q), or (N, ..., Q) with one value of each knob a picture.
+        centers: bin centers in Lab units, shape (Q, 2).
+        log_weights: shape (Q,).
+        temperature: >= 1e-3; scalar or (N,).
+        tau: strength of the prior correction, [0, 1]; scalar or (N,).
+        cap: largest over smallest prior weight, >= 1; scalar or (N,).
+        gain: factor on chroma, >= 0; scalar or (N,).
+
+    Returns:
+        ab in Lab units, float, shape (..., 2).
+    """
     weights = capped_log_weights(log_weights.astype(logits.dtype), cap)
     if weights.ndim > 1:
         weights = weights.reshape(len(weights), *(1,) * (logits.ndim - 2), -1)

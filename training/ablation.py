@@ -20,13 +20,14 @@ from chroma.compose import compose_u8
 from chroma.decoding import Knobs
 from chroma.lab import rgb_u8_to_lab
 from training.config import Recipe
-from training.evaluate import Way, score, squashed_photographs
+from training.evaluate import score, squashed_photographs
 from training.losses import bin_weights
 from training.prediction import CURVE, ORIGINAL_DECODES, Decoder, predict_picture
 from training.preview import write_png
 from training.recipes import load_recipe
 from training.run import METRICS, Run, open_run, write_whole
 from training.train import Options, train
+from training.ways import Way
 
 log = logging.getLogger(__name__)
 
@@ -51,14 +52,14 @@ SHARED: Final = (
     "size=160",
     "batch_size=32",
     "epochs=1",
-    "steps=320",
-    "evaluate_every=32",
-    "data.validation_pictures=256",
+    "steps=240",
+    "evaluate_every=24",
+    "data.validation_pictures=192",
 )
 """What all rows have in common: a length and a picture size that a CPU can do. `--set` changes them."""
 SMALL: Final = (
-    "model.unet_channels=[32, 64, 128, 256, 512]",
-    "model.decoder_channels=[256, 128]",
+    "model.unet_channels=[16, 32, 64, 128, 256]",
+    "model.decoder_channels=[128, 64]",
     "model.global_features=256",
 )
 """The original's network, narrower; a few minutes do not train 31 million parameters."""
@@ -179,8 +180,8 @@ def ways_of(run: Run) -> tuple[Way, ...]:
     ]
     weights = bin_weights(run.recipe.loss, run.prior)
     if weights is not None:
-        trained = Decoder(centers, np.log(weights).astype(np.float32), guard=False)
-        return (*ways, Way("divided", "annealed", Knobs(0.38, -1.0, UNCAPPED, 1.0), trained))
+        inverse = Decoder(centers, -np.log(weights).astype(np.float32), guard=False)
+        return (*ways, Way("divided", "annealed", Knobs(0.38, 1.0, UNCAPPED, 1.0), inverse))
     original = Decoder.original(run.prior, centers)
     return (
         *ways,
@@ -193,7 +194,7 @@ def ways_of(run: Run) -> tuple[Way, ...]:
 
 def _score_row(folder: Path, pictures: Path) -> dict[str, Any]:
     run = open_run(folder)
-    report = score(run.load_model(), run, pictures, size=run.recipe.size, ways=ways_of(run))
+    report = score(run.load_model(), run, pictures, size=run.recipe.size, ways=(), light=ways_of(run))
     evaluations = [json.loads(line) for line in (folder / METRICS).read_text("utf-8").splitlines()]
     last = [evaluation["top1"] for evaluation in evaluations[-LAST_EVALUATIONS:]]
     return {
