@@ -8,7 +8,7 @@ over it, and says how much memory that took. Without --data the sets are a few g
 
 How much two workers can gain depends on what else the machine does: plain hashing, by one thread and by two, says so in
 the same round. Exit status 1 where two workers gain less than 0.7 of that, where a photograph of the large set costs
-more than 1.25 times one of the small, where a listed photograph takes more than 400 bytes, or where listing and reading
+more than 1.3 times one of the small, where a listed photograph takes more than 400 bytes, or where listing and reading
 the large set takes more than 64 MB beyond what a single photograph takes.
 """
 
@@ -46,7 +46,7 @@ DISTINCT = 40
 SHORT_SIDE_PX = 144
 """Like the photographs of a prepared set for crops of 128 px."""
 LEAST_OF_IDEAL = 0.7
-MOST_SLOWDOWN = 1.25
+MOST_SLOWDOWN = 1.3
 MOST_BYTES = 400
 MOST_GROWTH_MB = 64
 
