@@ -20,7 +20,9 @@ from training.recipes import load_recipe
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train Photochrom's network.")
 console = Console(stderr=True)
 
-DataFolder = Annotated[Path, typer.Option("--data", help="Folder of photographs, or of zip shards with labels.csv.")]
+DataFolder = Annotated[
+    Path, typer.Option("--data", help="COCO-Stuff or DIV2K as downloaded, a folder of pictures, or zip shards.")
+]
 
 app.command("prepare")(prepare)
 
@@ -45,7 +47,7 @@ def run(
     folder: Annotated[
         Path | None, typer.Option("--run", help="Run folder, default runs/RECIPE; a run found there goes on.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read photographs.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read photographs; threads in a short run.")] = 2,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Schedule by elapsed time and stop then.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     checkpoint_every: Annotated[int | None, typer.Option(min=1, help="Steps between checkpoints.")] = None,
@@ -167,7 +169,7 @@ def ablate(
         "runs/ablation"
     ),
     show: Annotated[Path | None, typer.Option(help="Folder of pictures to make strips of.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read photographs.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that read photographs; threads in a short run.")] = 2,
     options_set: Annotated[
         list[str] | None, typer.Option("--set", help="Option that all rows share, as steps=1000; may be repeated.")
     ] = None,
