@@ -1,0 +1,79 @@
+"""bfloat16 computes, float32 keeps: training with mixed precision learns on each backend."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.training.pictures import write_shards
+from training.history import read_rows
+
+pytestmark = pytest.mark.training
+
+ROOT = Path(__file__).parents[2]
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+
+import keras
+
+from training.averaging import averaged_weights
+from training.recipes import load_recipe
+from training.train import Options, train
+import training.train
+
+seen = {}
+build = training.train.build_model
+
+def watched(*arguments, **options):
+    seen["model"] = build(*arguments, **options)
+    return seen["model"]
+
+training.train.build_model = watched
+options = ["mixed_precision=true", "steps=30", "batch_size=8", "data.crop_px=32", "data.contrast=0.0",
+           "optimizer.learning_rate=0.01", "model.unet_channels=[4,8,8]", "model.decoder_channels=[8]"]
+data, folder = map(Path, sys.argv[1:])
+train(load_recipe("tiny").with_options(options), Options(data, folder, tensorboard=False))
+model = seen["model"]
+heads = model(keras.ops.zeros((1, 32, 32, 1)))
+print(json.dumps({
+    "backend": keras.backend.backend(),
+    "computed": sorted({layer.compute_dtype for layer in model.layers}),
+    "weights": sorted({str(variable.dtype) for variable in model.weights}),
+    "slots": sorted({str(variable.dtype) for variable in model.optimizer.variables} - {"int32", "int64"}),
+    "heads": sorted({keras.backend.standardize_dtype(head.dtype) for head in heads.values()}),
+}))
+"""
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "tensorflow",
+        pytest.param("torch", marks=pytest.mark.torch),
+        pytest.param("jax", marks=pytest.mark.jax),
+    ],
+)
+def test_mixed_precision_learns_and_keeps_float32(backend: str, tmp_path: Path) -> None:
+    data = write_shards(tmp_path / "data", train=8, val=2)
+    result = subprocess.run(
+        [sys.executable, "-c", TRAIN, str(data), str(tmp_path / "run")],
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert found["backend"] == backend
+    assert "bfloat16" in found["computed"]
+    assert found["weights"] == found["slots"] == found["heads"] == ["float32"]
+    rows = read_rows(tmp_path / "run" / "steps.jsonl")
+    assert sum(row["steps"] for row in rows) == 30
+    first, last = rows[0]["ab_logits_loss"], rows[-1]["ab_logits_loss"]
+    assert 0 < last < first - 0.5
