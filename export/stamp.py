@@ -6,7 +6,7 @@ from typing import Final
 from onnx import ModelProto
 
 from chroma.signature import STAMP_KEY, SignatureError, Stamp
-from export.tolerances import TOLERANCES
+from export.tolerances import tolerances_for
 from training.run import Run
 
 LICENSE: Final = (
@@ -44,7 +44,7 @@ def make_stamp(run: Run, *, parameters: int, created: date, license_note: str | 
         license=terms if license_note is None else license_note,
         parameters=parameters,
         scores=run.evaluation(),
-        tolerances=dict(TOLERANCES),
+        tolerances=tolerances_for(parameters),
     )
 
 

@@ -22,7 +22,7 @@ from chroma.decoding import Knobs
 from chroma.signature import SignatureError, Stamp
 from export import ConversionError, ToleranceError
 from export.stamp import read_stamp
-from export.tolerances import TOLERANCES
+from export.tolerances import tolerances_for
 from training.prediction import Decoder, predict_heads
 
 SHAPES: Final = ((1, 64, 64), (1, 96, 160), (3, 160, 96))
@@ -139,7 +139,8 @@ def compare(content: bytes, network: keras.Model, stamp: Stamp) -> tuple[Differe
         for output, reference, difference in _differences(session, network, decoder, make_lightness(*shape)):
             # A NaN stays, whatever comes after it.
             largest[output, reference] = float(np.maximum(largest.get((output, reference), 0.0), difference))
-    return tuple(Difference(*names, value, TOLERANCES[names[0]]) for names, value in sorted(largest.items()))
+    allowed = tolerances_for(stamp.parameters)
+    return tuple(Difference(*names, value, allowed[names[0]]) for names, value in sorted(largest.items()))
 
 
 def make_lightness(count: int, height: int, width: int) -> np.ndarray:

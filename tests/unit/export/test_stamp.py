@@ -9,7 +9,7 @@ from onnx import ModelProto
 
 from chroma.signature import OUTPUT_NAMES, STAMP_KEY, SignatureError, Stamp
 from export.stamp import LICENSE, make_stamp, read_stamp, write_stamp
-from export.tolerances import TOLERANCES
+from export.tolerances import TOLERANCES, tolerances_for
 from tests.synthetic_run import make_prior
 from training.config import ModelConfig, Recipe
 from training.prediction import CURVE
@@ -98,6 +98,14 @@ def test_a_run_that_cannot_be_a_model_is_refused(tmp_path: Path) -> None:
 def test_every_output_has_a_tolerance_that_nobody_sees() -> None:
     assert set(TOLERANCES) == set(OUTPUT_NAMES)
     assert max(TOLERANCES.values()) <= 0.01
+    assert tolerances_for(7_000_000) == TOLERANCES
+
+
+def test_a_wide_network_may_be_further_off_and_its_stamp_says_so(tmp_path: Path) -> None:
+    wide = make_stamp(run_of(tmp_path), parameters=32_000_000, created=DAY).tolerances
+    assert wide == tolerances_for(32_000_000)
+    assert {name for name in OUTPUT_NAMES if wide[name] > TOLERANCES[name]} == {"ab", "ab_logits"}
+    assert max(wide.values()) < 0.3 / 5
 
 
 def test_the_exported_stamp_is_the_runs(exported: object, run_folder: Path) -> None:
