@@ -1,6 +1,7 @@
 """Whole runs of small recipes, in this process: what lies in the run folder, and what stops a run."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ from numpy.testing import assert_array_equal
 
 from chroma import signature
 from tests.unit.training.pictures import encode, landscape, write_shards
-from training import CheckpointError, DataError, NonFiniteLossError, RecipeError, run
+from training import CheckpointError, DataError, NonFiniteLossError, RecipeError, RunFolderError, run
 from training.averaging import averaged_weights
 from training.checkpoint import load_checkpoint, weights_digest
 from training.cli import Display
 from training.config import DataConfig, ModelConfig, OptimizerConfig, Recipe
-from training.locking import LOCK
+from training.locking import LOCK, only_process
 from training.losses import compile_model
 from training.model import build_model
 from training.optimization import build_optimizer
@@ -210,6 +211,11 @@ def test_another_recipe_or_other_photographs_are_refused(finished: Finished, tmp
         train(RECIPE, replace(finished.options, data=fewer))
 
 
+def test_a_folder_that_another_process_holds_is_refused(finished: Finished) -> None:
+    with only_process(finished.folder), pytest.raises(RunFolderError, match="in use by another process"):
+        train(RECIPE, finished.options)
+
+
 def test_a_broken_weights_file_is_a_checkpoint_error(finished: Finished) -> None:
     broken = finished.folder.parent / "broken.weights.h5"
     broken.write_bytes((finished.folder / run.LAST).read_bytes()[:3000])
@@ -240,6 +246,10 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_head(tmp_path: Pat
         train(recipe, options, watch=told.append)
     assert all(np.isfinite(list(progress.losses.values())).all() for progress in told)
     assert json.loads((tmp_path / "run" / run.REFUSED).read_text()) == {}
+    status = read_status(tmp_path / "run")
+    assert status.state == "failed"
+    assert re.match(r"NonFiniteLossError: (ab_logits_loss|ab_loss) is (nan|inf) at step \d", status.reason)
+    assert "NonFiniteLossError" in (tmp_path / "run" / run.PAGE).read_text()
 
 
 def test_a_run_by_the_clock_stops_in_time_and_stays_stopped(tmp_path: Path) -> None:
