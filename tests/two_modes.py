@@ -339,7 +339,7 @@ class World:
     def train(self, recipe: Recipe, name: str, *, ruled_out: bool = False) -> Run:
         """Train as the command line does."""
         with red_ruled_out() if ruled_out else nullcontext():
-            return open_run(train(recipe, Options(self.folder / "data", self.folder / name)))
+            return open_run(train(recipe, Options(self.folder / "data", self.folder / name, tensorboard=False)))
 
     def heads(self, run: Run) -> dict[str, np.ndarray]:
         """Return what a run's best network says of the validation pictures; asked once a run."""
