@@ -50,7 +50,9 @@ smoke: $(VENV_DEV)/.installed ## Train a tiny recipe on synthetic pictures, expo
 	$(DEV)/python -m pytest tests/integration -m smoke $(PYTEST_ARGS)
 
 bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast; each program judges itself
-	@for program in benchmarks/*.py; do echo "== $$program"; $(DEV)/python $$program; done
+	@failed=0; for program in benchmarks/*.py; do \
+		echo "== $$program"; $(DEV)/python $$program || { failed=1; echo "$$program: a promise is not kept"; }; \
+	done; exit $$failed
 
 # Makes an environment: $(call install,FOLDER,REQUIREMENTS). The project itself goes in as links to this folder,
 # built by the locked setuptools, so that no step downloads anything without a hash.

@@ -1,7 +1,9 @@
 """Sets up pytest: shape checks in `chroma`, quiet frameworks, hypothesis, markers for optional backends."""
 
 import importlib.util
+import logging
 import os
+from collections.abc import Iterator
 
 # Before any framework is imported: TensorFlow's C++ side logs to stderr otherwise, and Keras picks its backend once.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -20,6 +22,16 @@ settings.load_profile("photochrom")
 
 OPTIONAL_BACKENDS = ("torch", "jax")
 """Markers that are also the name of the package the test needs."""
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Take back what a command has set up: its handler would write to the closed output of its own test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
+    root.setLevel(level)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

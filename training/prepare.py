@@ -14,6 +14,7 @@ OUT/
     prepare.json, parts/  while it is at work: what was asked for, and what is finished
 """
 
+import contextlib
 import csv
 import fcntl
 import hashlib
@@ -276,9 +277,10 @@ def _work(options: PrepareOptions, plan: _Plan, watch: Watch) -> None:
     if options.workers == 1 or len(waiting) <= 1:
         worker = Worker(options)
         for name in waiting:
-            for _ in worker.do(plan.part(name)):
-                done += 1
-                watch(done, len(plan))
+            with contextlib.closing(worker.do(plan.part(name))) as photographs:
+                for _ in photographs:
+                    done += 1
+                    watch(done, len(plan))
         return
     # One thread a process: threads of the linear algebra would get into each other's way.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -337,11 +339,12 @@ def _die_with_parent() -> None:
 
 def _work_in_process(part: Part) -> None:
     process = _processes[0]
-    for _ in process.worker.do(part):
-        if process.stop.is_set():
-            return
-        with process.counter.get_lock():
-            process.counter.value += 1
+    with contextlib.closing(process.worker.do(part)) as photographs:
+        for _ in photographs:
+            if process.stop.is_set():
+                return
+            with process.counter.get_lock():
+                process.counter.value += 1
 
 
 # -------------------------------------------------------------------------------------------------------------- the end

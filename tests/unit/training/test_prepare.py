@@ -242,6 +242,7 @@ def test_the_prior_is_the_one_that_a_run_would_count(tmp_path: Path, caplog: pyt
     taken = count_prior(open_photographs(tmp_path / "out"), SMALL, load_centers(), workers=1)
     assert_array_equal(taken, np.load(tmp_path / "out" / "prior.npy"))
     with caplog.at_level("INFO"):
+        caplog.clear()
         own = count_prior(without_prior(tmp_path / "out"), SMALL, load_centers(), workers=1)
     assert not caplog.records
     assert_allclose(taken, own, atol=1e-12)
