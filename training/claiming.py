@@ -58,6 +58,34 @@ def note_photographs(folder: Path, photographs: PhotographSet) -> None:
     write_whole(path, json.dumps(facts, indent=2) + "\n")
 
 
+def note_start(folder: Path, weights: Path | None) -> None:
+    """Write down which weights the run starts from.
+
+    Args:
+        folder: of the run.
+        weights: of another run; None for a start from the recipe's own.
+
+    Raises:
+        CheckpointError: there are no such weights.
+        RecipeError: the folder was started from others.
+        RunFolderError: the note is broken.
+    """
+    try:
+        facts = None if weights is None else {"run": weights.parent.name, "sha256": _sha256(weights)}
+    except OSError as error:
+        raise CheckpointError(f"{weights} cannot be read: {error.strerror}") from error
+    path = folder / run.START
+    if not (folder / run.PHOTOGRAPHS).exists():
+        path.unlink(missing_ok=True)
+        if facts:
+            write_whole(path, json.dumps(facts, indent=2) + "\n")
+        return
+    known = _read_object(path) if path.exists() else None
+    if known != facts:
+        was = f"from the weights of {known.get('run')}" if known else "without --from"
+        raise RecipeError(f"{folder} was started {was}, with other weights than now: use another --run folder")
+
+
 def note_refused(folder: Path, refused: dict[str, str]) -> None:
     """Add to the photographs that could not be read; a run that goes on does not meet all of them again.
 
@@ -100,6 +128,11 @@ def load_or_count_prior(folder: Path, photographs: PhotographSet, recipe: Recipe
     with whole_file(path, (ValueError,)) as partial:
         np.save(partial, prior)
     return prior
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _facts(photographs: PhotographSet) -> dict[str, Any]:

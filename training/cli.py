@@ -54,6 +54,9 @@ def run(
     options_set: Annotated[
         list[str] | None, typer.Option("--set", help="Change one option, as loss.rebalance=true; may be repeated.")
     ] = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--from", help="Run folder whose best weights to start with: fine-tuning.")
+    ] = None,
     tensorboard: Annotated[bool, typer.Option(help="Write events for TensorBoard into the run folder.")] = True,
     distribute: Annotated[bool, typer.Option("--distribute", help="Train on all devices; needs JAX.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="How many processes train together; implies that.")] = 1,
@@ -70,7 +73,7 @@ def run(
     from training.train import Options, train
 
     folder = folder or Path("runs") / recipe
-    options = Options(data, folder, workers, minutes, epochs, checkpoint_every, tensorboard, cluster)
+    options = Options(data, folder, workers, minutes, epochs, checkpoint_every, tensorboard, start_from, cluster)
     display = Display()
     # A polite end, like Ctrl-C: the run page then says that it was stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -29,6 +29,9 @@ class DataConfig:
 
     Attributes:
         crop_px: side of the square network input; a multiple of 32.
+        crop_sides: sides of the training input instead, px, multiples of 32: each batch takes one of them by chance, so
+            that the network knows things at several sizes. A side listed twice comes twice as often. Validation keeps
+            to `crop_px`.
         smallest_crop: random square crops are this share of the short side or more, (0, 1].
         crop_probability: how often a random crop is taken instead of the centered square.
         contrast: L is stretched around 50 by a factor in [1 - contrast, 1 + contrast].
@@ -49,6 +52,7 @@ class DataConfig:
     """
 
     crop_px: int = 128
+    crop_sides: tuple[int, ...] = ()
     smallest_crop: float = 0.62
     crop_probability: float = 0.7
     contrast: float = 0.15
@@ -72,6 +76,10 @@ class DataConfig:
             RecipeError: an option out of range.
         """
         _require(self.crop_px > 0 and self.crop_px % 32 == 0, f"crop_px must be a multiple of 32, is {self.crop_px}")
+        _require(
+            all(side > 0 and side % 32 == 0 for side in self.crop_sides),
+            f"crop_sides must be multiples of 32, are {self.crop_sides}",
+        )
         _require(0 < self.smallest_crop <= 1, f"smallest_crop must be in (0, 1], is {self.smallest_crop}")
         _require(0 <= self.crop_probability <= 1, f"crop_probability must be in [0, 1], is {self.crop_probability}")
         _require(0 <= self.contrast < 1, f"contrast must be in [0, 1), is {self.contrast}")

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,8 @@ SOMETIMES: Final = 0.25
 """How often noise and blur are added, where the recipe has them."""
 WORTH_PROCESSES: Final = 4096
 """So many samples are worth starting processes for, which takes a second."""
+SIDES_KEY: Final = 0x51DE5
+"""Sets the chance that draws a batch's side apart from those of its photographs."""
 LABEL_ASPECT: Final = 0.02
 """How much a label map's proportions may differ from its photograph's."""
 UNLABELED: Final = 255
@@ -335,7 +337,7 @@ class BatchMaker:
         indices = indices[part * len(indices) // parts : (part + 1) * len(indices) // parts]
         chosen = tuple(self._chosen[index] for index in indices)
         seeds = tuple(None if self._seed is None else (self._seed, epoch, int(index)) for index in indices)
-        task = Task(self._photographs.folder, chosen, seeds, self._config, self._classes)
+        task = Task(self._photographs.folder, chosen, seeds, self._config_of(step), self._classes)
         samples = workers.make(task) if workers else make_samples(task, self._photographs)
         for key, reason in samples.refused:
             if key not in self.refused:
@@ -344,6 +346,13 @@ class BatchMaker:
         scene = np.stack([self._photographs.scene_target(photo, top_k=self._config.scene_top_k) for photo in chosen])
         scene[~samples.was_read] = 0
         return Batch(samples.lightness, samples.ab, scene, tuple(photo.key for photo in chosen), samples.segmentation)
+
+    def _config_of(self, step: int) -> DataConfig:
+        sides = self._config.crop_sides
+        if self._seed is None or not sides:
+            return self._config
+        chance = np.random.default_rng((self._seed, SIDES_KEY, step))
+        return replace(self._config, crop_px=sides[int(chance.integers(len(sides)))])
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._seed is None:

@@ -6,7 +6,7 @@ import keras
 
 from training.config import ModelConfig
 from training.encoder import Features
-from training.layers import Modulate, Up2, conv_block, relu_block
+from training.layers import BatchNormalization, Modulate, Up2, conv_block, relu_block
 
 DROPOUT_SEED: Final = 2016
 """With a seed, dropout's state is a variable and part of the checkpoint on every backend; without one Keras draws from
@@ -76,10 +76,10 @@ def _unet(config: ModelConfig, features: Features, context: Any | None) -> Any:
         name = f"decoder{stride}"
         tensor = Up2(interpolation="nearest", name=f"{name}_up")(tensor)
         tensor = relu_block(tensor, (channels,), name=f"{name}_before")
-        tensor = keras.layers.BatchNormalization(name=f"{name}_before_norm")(tensor)
+        tensor = BatchNormalization(name=f"{name}_before_norm")(tensor)
         tensor = keras.layers.Concatenate(name=f"{name}_join")([tensor, features[stride]])
         tensor = relu_block(tensor, (channels, channels), name=name)
-        tensor = keras.layers.BatchNormalization(name=f"{name}_norm")(tensor)
+        tensor = BatchNormalization(name=f"{name}_norm")(tensor)
         if depth == 0:
             tensor = _modulate(tensor, context, stride)
     return tensor

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from training.config import ModelConfig
-from training.layers import Up2, conv_block, relu_block
+from training.layers import BatchNormalization, Up2, conv_block, relu_block
 from training.pretrained import load_efficientnet_lite2
 
 Features = dict[int, Any]
@@ -141,7 +141,14 @@ def _inverted_residual(
         tensor = _norm(tensor, name=f"{name}_expand_norm", frozen=frozen)
         tensor = keras.layers.ReLU(6.0, name=f"{name}_expand_relu")(tensor)
     depthwise = keras.layers.DepthwiseConv2D(
-        kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise", trainable=not frozen
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        name=f"{name}_depthwise",
+        trainable=not frozen,
+        # In bfloat16 its gradient takes three times as long on a CPU, whatever the backend.
+        dtype="float32",
     )
     tensor = _norm(depthwise(tensor), name=f"{name}_depthwise_norm", frozen=frozen)
     tensor = keras.layers.ReLU(6.0, name=f"{name}_depthwise_relu")(tensor)
@@ -161,7 +168,7 @@ def _conv(tensor: Any, channels: int, kernel: int, stride: int, *, name: str, fr
 
 def _norm(tensor: Any, *, name: str, frozen: bool) -> Any:
     # A frozen batch normalization also keeps its published statistics (Keras runs it in inference mode).
-    return keras.layers.BatchNormalization(epsilon=BN_EPSILON, name=name, trainable=not frozen)(tensor)
+    return BatchNormalization(epsilon=BN_EPSILON, name=name, trainable=not frozen)(tensor)
 
 
 def _unet(tensor: Any, config: ModelConfig) -> Features:
@@ -200,9 +207,7 @@ def _vgg(tensor: Any) -> Features:
     for block, (channels, convolutions, step, dilation) in enumerate(VGG_BLOCKS, start=1):
         name = f"encoder_conv{block}"
         tensor = relu_block(tensor, (channels,) * convolutions, name=name, dilation=dilation, stride=step)
-        tensor = keras.layers.BatchNormalization(
-            epsilon=VGG_BN_EPSILON, center=False, scale=False, name=f"{name}_norm"
-        )(tensor)
+        tensor = BatchNormalization(epsilon=VGG_BN_EPSILON, center=False, scale=False, name=f"{name}_norm")(tensor)
         stride *= step
         if stride >= 4:
             features[stride] = tensor

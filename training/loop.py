@@ -40,6 +40,7 @@ class Options:
         epochs: overrides the recipe's.
         checkpoint_every_steps: also save a checkpoint after so many steps (besides every two minutes).
         tensorboard: write events for TensorBoard into the run folder.
+        start_from: folder of another run, whose best weights this one starts with; None for the recipe's own start.
         cluster: train on all devices of several processes; None for one device.
     """
 
@@ -50,6 +51,7 @@ class Options:
     epochs: int | None = None
     checkpoint_every_steps: int | None = None
     tensorboard: bool = True
+    start_from: Path | None = None
     cluster: Cluster | None = None
 
 

@@ -2,6 +2,7 @@
 
 recipe.json         what was asked for
 photographs.json    how many photographs, which scenes, which backend
+start.json          whose weights it started from, where it started from another run's
 prior.npy           raw prior of the training split, float64, (Q,)
 checkpoint.npz      state to resume from (and the one before)
 last.weights.h5     averaged weights of the last evaluation
@@ -39,6 +40,7 @@ __all__ = ["Run", "open_run", "write_whole"]
 
 RECIPE = "recipe.json"
 PHOTOGRAPHS = "photographs.json"
+START = "start.json"
 PRIOR = "prior.npy"
 LAST = "last.weights.h5"
 BEST = "best.weights.h5"

@@ -15,7 +15,7 @@ import numpy as np
 from training import DistributionError, RecipeError, run
 from training.averaging import averaged_weights, copy_averaged
 from training.checkpoint import RunState, from_arrays, read_checkpoint, to_arrays, weights_digest
-from training.claiming import claim, load_or_count_prior, note_photographs, note_refused
+from training.claiming import claim, load_or_count_prior, note_photographs, note_refused, note_start
 from training.config import Recipe
 from training.data import BatchMaker
 from training.distribution import Team, join, one_device
@@ -69,13 +69,13 @@ def train(
     # Before there is a run folder: a mistyped path leaves nothing behind.
     photographs = open_photographs(options.data, scenes=recipe.data.scenes)
     chosen = photographs.split("train", repeat=dict(recipe.data.repeat))
+    start = options.start_from and _open_start(options.start_from, recipe, photographs.scenes)
     validation = evenly(photographs.split("val"), recipe.data.validation_pictures)
 
     writes = team is None or team.index == 0
     with only_process(options.folder) if writes else nullcontext():
         digest, prior = _begin(recipe, options, photographs, team)
-        keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
-        model = build_model(recipe.model, scenes=len(photographs.scenes))
+        model = _build(recipe, len(photographs.scenes), start)
         compile_model(model, build_optimizer(recipe.optimizer), recipe.loss, prior)
         model.optimizer.build(model.trainable_variables)
         state = _resume(options.folder, model, digest, team)
@@ -133,6 +133,7 @@ def _begin(recipe: Recipe, options: Options, photographs: PhotographSet, team: T
         nonlocal digest
         remove_partial(options.folder)
         digest = claim(options.folder, recipe)
+        note_start(options.folder, options.start_from and options.start_from / run.BEST)
         note_photographs(options.folder, photographs)
         return {
             "prior": load_or_count_prior(options.folder, photographs, recipe, workers=options.workers),
@@ -143,6 +144,28 @@ def _begin(recipe: Recipe, options: Options, photographs: PhotographSet, team: T
     if not np.array_equal(begun["for"], asked):
         raise DistributionError("this process has another recipe or other photographs than process 0")
     return digest, begun["prior"]
+
+
+def _open_start(folder: Path, recipe: Recipe, scenes: tuple[str, ...]) -> run.Run:
+    """Open the run whose weights are to be the start of this one; raises unless it has the same network."""
+    source = run.open_run(folder)
+    # How the source itself started does not matter.
+    networks = [replace(each.model, pretrained=False, frozen_stages=0) for each in (source.recipe, recipe)]
+    if networks[0] != networks[1]:
+        raise RecipeError(f"{folder} has another network: its weights do not fit recipe {recipe.name!r}")
+    if source.scenes != scenes:
+        raise RecipeError(f"{folder} knows other scenes: its weights do not fit these photographs")
+    return source
+
+
+def _build(recipe: Recipe, scenes: int, start: run.Run | None) -> keras.Model:
+    """Build the network, with the weights it starts from."""
+    weights = start.load_model().get_weights() if start else None
+    keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
+    model = build_model(recipe.model, scenes=scenes, pretrained=False if start else None)
+    if weights is not None:
+        model.set_weights(weights)
+    return model
 
 
 def _resume(folder: Path, model: keras.Model, digest: str, team: Team | None) -> RunState:

@@ -320,3 +320,34 @@ def test_training_learns(tmp_path: Path) -> None:
     assert mean_loss("ab_logits_loss", slice(-10, None)) < mean_loss("ab_logits_loss", slice(0, 5)) - 1.5
     assert mean_loss("ab_loss", slice(-10, None)) < 0.5 * mean_loss("ab_loss", slice(0, 5))
     assert mean_loss("scene_logits_loss", slice(-10, None)) < mean_loss("scene_logits_loss", slice(0, 5))
+
+
+def test_a_run_starts_from_anothers_weights(finished: Finished, tmp_path: Path) -> None:
+    still = replace(RECIPE, epochs=1, optimizer=OptimizerConfig(learning_rate=1e-12, ema=0.0, weight_decay=0.0))
+    options = Options(finished.data, tmp_path / "run", start_from=finished.folder)
+    train(still, options)
+    expected, got = (run.open_run(folder).load_model() for folder in (finished.folder, tmp_path / "run"))
+    for variable, other in zip(expected.trainable_variables, got.trainable_variables, strict=True):
+        np.testing.assert_allclose(variable.numpy(), other.numpy(), atol=1e-6, err_msg=variable.path)
+    note = json.loads((tmp_path / "run" / run.START).read_text())
+    assert note["run"] == finished.folder.name
+    assert len(note["sha256"]) == 64
+    train(still, options)
+    with pytest.raises(RecipeError, match="was started from the weights of run, with other weights than now"):
+        train(still, replace(options, start_from=None))
+    with pytest.raises(RecipeError, match="was started without --from"):
+        train(RECIPE, replace(finished.options, start_from=tmp_path / "run"))
+
+
+def test_a_start_that_does_not_fit_leaves_nothing_behind(finished: Finished, tmp_path: Path) -> None:
+    options = Options(finished.data, tmp_path / "run", start_from=finished.folder)
+    wider = replace(RECIPE, model=replace(RECIPE.model, head_channels=16))
+    coarse = replace(RECIPE, data=replace(RECIPE.data, scenes="scene_coarse"))
+    for recipe, changed, error, reason in (
+        (wider, options, RecipeError, "has another network: its weights do not fit recipe 'small'"),
+        (coarse, options, RecipeError, "knows other scenes"),
+        (RECIPE, replace(options, start_from=tmp_path / "nowhere"), CheckpointError, "is not a run folder"),
+    ):
+        with pytest.raises(error, match=reason):
+            train(recipe, changed)
+        assert not (tmp_path / "run").exists()

@@ -37,6 +37,7 @@ WRONG = [
     lambda: Recipe("a", size=100),
     lambda: DataConfig(crop_px=100),
     lambda: DataConfig(crop_px=0),
+    lambda: DataConfig(crop_sides=(128, 100)),
     lambda: DataConfig(smallest_crop=0.0),
     lambda: DataConfig(crop_probability=1.5),
     lambda: DataConfig(contrast=1.0),

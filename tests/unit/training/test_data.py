@@ -408,6 +408,24 @@ def test_augmentation_differs_from_epoch_to_epoch(photographs: PhotographSet) ->
     assert not any(same)
 
 
+def test_each_batch_takes_one_of_the_sides(photographs: PhotographSet) -> None:
+    config = DataConfig(crop_px=32, crop_sides=(32, 64, 64, 96))
+    makers = [BatchMaker(photographs, photographs.split("train"), config, batch_size=2, seed=3) for _ in range(2)]
+    sides = []
+    for step in range(60):
+        batch = makers[0].batch(step)
+        side = batch.lightness.shape[1]
+        assert batch.lightness.shape == (2, side, side, 1)
+        assert batch.ab.shape == (2, side // 4, side // 4, 3)
+        sides.append(side)
+        if step % 20 == 19:  # whatever was made before
+            assert_same(batch, makers[1].batch(step))
+    assert [sides.count(side) for side in (32, 64, 96)] == pytest.approx([15, 30, 15], abs=10)
+    assert makers[0].batch(0).keys == maker_of(photographs, batch_size=2, seed=3).batch(0).keys
+    still = BatchMaker(photographs, photographs.split("val"), config, batch_size=2, seed=None)
+    assert still.batch(0).lightness.shape[1] == 32
+
+
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_a_stream_is_the_batches_in_order_whatever_the_workers(photographs: PhotographSet, workers: int) -> None:
     expected = [maker_of(photographs).batch(step) for step in range(3, 9)]

@@ -1,9 +1,13 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from training.layers import DilatedConv2D, Modulate, Up2, conv_block, relu_block
+from training.layers import BatchNormalization, DilatedConv2D, Modulate, Up2, conv_block, relu_block
 
 pytestmark = pytest.mark.training
 
@@ -69,7 +73,8 @@ def test_modulate_scales_and_shifts_each_picture_by_its_own_context() -> None:
 
 
 def test_the_layers_survive_saving() -> None:
-    for layer in (Up2(name="up", interpolation="nearest"), Modulate(name="film"), DilatedConv2D(2, 3, name="dilated")):
+    layers = (Up2(name="up", interpolation="nearest"), Modulate(name="film"), DilatedConv2D(2, 3, name="dilated"))
+    for layer in (*layers, BatchNormalization(name="norm", epsilon=0.5)):
         again = type(layer).from_config(layer.get_config())
         assert again.name == layer.name
         assert again.get_config() == layer.get_config()
@@ -121,3 +126,51 @@ def test_a_dilated_convolution_trains_as_keras_own() -> None:
             loss = tf.reduce_mean(tf.square(layer(x)))
         gradients.append(tape.gradient(loss, layer.kernel.value).numpy())
     assert_allclose(gradients[0], gradients[1], atol=1e-5)
+
+
+NORMS = """
+import json, sys
+import keras, numpy as np
+from training.layers import BatchNormalization
+
+def gradients(layer, x, weight):
+    if keras.backend.backend() == "torch":
+        import torch
+        tensor = torch.tensor(x, requires_grad=True)
+        outputs = layer(tensor, training=True)
+        wanted = [tensor] + [v.value for v in layer.trainable_variables]
+        loss = (outputs * torch.tensor(weight)).sum()
+        return outputs.detach().numpy(), [slope.numpy() for slope in torch.autograd.grad(loss, wanted)]
+    import tensorflow as tf
+    with tf.GradientTape() as tape:
+        tensor = tf.constant(x)
+        tape.watch(tensor)
+        outputs = layer(tensor, training=True)
+        loss = tf.reduce_sum(outputs * weight)
+    wanted = [tensor] + [v.value for v in layer.trainable_variables]
+    return outputs.numpy(), [slope.numpy() for slope in tape.gradient(loss, wanted)]
+
+rng = np.random.default_rng(7)
+for shape in ((2, 5, 3, 4), (1, 1, 1, 3), (3, 1, 2, 1)):
+    for trainable in (True, False):
+        x, weight = (rng.normal(1, 2, size=shape).astype(np.float32) for _ in range(2))
+        start = [rng.uniform(0.5, 2, size=shape[-1]).astype(np.float32) for _ in range(4)]
+        answers = []
+        for kind in (BatchNormalization, keras.layers.BatchNormalization):
+            layer = kind(momentum=0.8, epsilon=0.01, trainable=trainable)
+            layer.build(shape)
+            layer.set_weights(start)
+            outputs, slopes = gradients(layer, x, weight)
+            after = keras.ops.convert_to_numpy(layer(x, training=False))
+            answers.append([outputs, *slopes, after, *layer.get_weights()])
+        for ours, theirs in zip(*answers, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=1e-4)
+print("same")
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("torch", marks=pytest.mark.torch)])
+def test_the_fused_normalization_is_keras_own(backend: str) -> None:
+    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run([sys.executable, "-c", NORMS], env=environment, capture_output=True, text=True, check=False)
+    assert result.stdout == "same\n", result.stderr
