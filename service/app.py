@@ -12,6 +12,7 @@ import onnxruntime
 from fastapi import FastAPI
 
 from service import guard
+from service.auth import ApiKeys
 from service.pipeline import Pipeline
 from service.routes import Services, router
 from service.settings import Settings
@@ -35,8 +36,12 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
 
     Returns:
         The application.
+
+    Raises:
+        KeysError: the API keys cannot be read.
     """
     chosen = Settings() if settings is None else settings
+    keys = ApiKeys.of(chosen)
     metrics = Metrics() if pipeline is None else pipeline.metrics
     version = program_version()
 
@@ -45,7 +50,7 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
         loaded = Pipeline(chosen, metrics, version=version) if pipeline is None else pipeline
         session = loaded.session
         page, policy = _load_page()
-        app.state.services = Services(chosen, loaded, page, policy, version, time.monotonic())
+        app.state.services = Services(chosen, keys, loaded, page, policy, version, time.monotonic())
         metrics.model_info.labels(
             session.stamp.run_id, session.digest[:12], session.provider, onnxruntime.__version__
         ).set(1)

@@ -81,11 +81,14 @@ def serve(
     import uvicorn
 
     from service.app import create_app, program_version
+    from service.auth import ApiKeys
     from service.pipeline import Pipeline
     from service.telemetry import Metrics, configure_logging
 
     configure_logging(level=settings.log_level, log_format=settings.log_format)
     try:
+        # Before the model, which takes seconds: a key file that is not there is said at once.
+        ApiKeys.of(settings)
         pipeline = Pipeline(settings, Metrics(), version=program_version())
     except StartupError as error:
         raise _stop(error) from error
@@ -260,6 +263,7 @@ def doctor(model: ModelOption = None, device: DeviceOption = None) -> None:
     from rich.table import Table
 
     from service.app import program_version
+    from service.auth import ApiKeys
     from service.session import Session, missing_cuda_libraries, shipped_model, usable_cores
 
     rows: dict[str, object] = {
@@ -273,6 +277,7 @@ def doctor(model: ModelOption = None, device: DeviceOption = None) -> None:
     }
     problem: StartupError | None = None
     try:
+        rows["API keys"] = len(ApiKeys.of(settings)) or "none: everyone who reaches the port may color pictures"
         session = Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
         session.warm_up()
         rows |= {

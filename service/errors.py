@@ -5,9 +5,11 @@
     ServiceError
     |-- StartupError            the service cannot start; the text says what to do
     |   |-- ModelError          the model file is missing, broken or of a stranger
-    |   `-- DeviceError         the device asked for does not work here
+    |   |-- DeviceError         the device asked for does not work here
+    |   `-- KeysError           the API keys cannot be read
     `-- RequestError            one request fails; has a status and a stable name
         |-- MalformedRequest    400  the body cannot be parsed
+        |-- Unauthorized        401  no API key, or a wrong one
         |-- NotFound            404
         |-- MethodNotAllowed    405
         |-- UploadTooLarge      413  bytes
@@ -49,6 +51,10 @@ class DeviceError(StartupError):
     """The device asked for does not work on this machine."""
 
 
+class KeysError(StartupError):
+    """The API keys cannot be read, or are no keys; the text never holds one."""
+
+
 class RequestError(ServiceError):
     """One request fails.
 
@@ -82,6 +88,16 @@ class MalformedRequest(RequestError):
     """The body is not what its headers say."""
 
     status, name, title = 400, "malformed-request", "The request body cannot be parsed"
+
+
+class Unauthorized(RequestError):
+    """The service has API keys, and the request carries none of them."""
+
+    status, name, title = 401, "unauthorized", "The request needs an API key"
+
+    def __init__(self, detail: str) -> None:
+        """Say how a key is sent; the body stays unread, so the connection ends."""
+        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="photochrom"', "Connection": "close"})
 
 
 class NotFound(RequestError):
@@ -184,6 +200,7 @@ class DeadlineExceeded(RequestError):
 
 PROBLEMS: tuple[type[RequestError], ...] = (
     MalformedRequest,
+    Unauthorized,
     NotFound,
     MethodNotAllowed,
     UploadTooLarge,

@@ -8,13 +8,15 @@ from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 import onnxruntime
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive
 
+from service.auth import KEY_HEADER, ApiKeys
 from service.errors import (
     TYPE_PREFIX,
     BrokenPicture,
@@ -28,11 +30,12 @@ from service.errors import (
     PictureTooLarge,
     RequestError,
     SeveralFrames,
+    Unauthorized,
     UnfitFormat,
     UnsupportedPicture,
     UploadTooLarge,
 )
-from service.guard import PROBLEM_TYPE
+from service.guard import FACTS_KEY, PROBLEM_TYPE
 from service.images import MEDIA_TYPES, READABLE
 from service.pipeline import Job, Pipeline
 from service.schemas import ColorizeQuery, Health, Model, Probe, Problem
@@ -40,6 +43,9 @@ from service.settings import Settings
 from service.telemetry import Stages
 
 T = TypeVar("T")
+
+_BEARER = HTTPBearer(auto_error=False, description="An API key, where the operator has set some.")
+_KEY = APIKeyHeader(name=KEY_HEADER, auto_error=False, description="The same, in a header of its own.")
 
 STALL_S: Final = 60.0
 """An inference that runs for longer than this hangs, and liveness says so."""
@@ -59,6 +65,7 @@ class Services:
 
     Attributes:
         settings: the operator's.
+        keys: that let callers in.
         pipeline: the loaded model and its threads.
         page: the HTML of ``GET /``.
         page_policy: its Content-Security-Policy.
@@ -67,6 +74,7 @@ class Services:
     """
 
     settings: Settings
+    keys: ApiKeys
     pipeline: Pipeline
     page: str
     page_policy: str
@@ -77,6 +85,21 @@ class Services:
 def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
+
+
+def require_key(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    key: Annotated[str | None, Security(_KEY)],
+) -> None:
+    """Let a caller with a key in; runs before anything of the request but its head is looked at.
+
+    Raises:
+        Unauthorized: keys are needed, and the request carries none of them.
+    """
+    fingerprint = _services(request).keys.admit(bearer.credentials if bearer else key)
+    if fingerprint:
+        request.scope[FACTS_KEY]["key"] = fingerprint
 
 
 def _problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
@@ -139,6 +162,7 @@ _COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "The caller has this answer already: its ETag was in If-None-Match."},
     **_problem_responses(
         MalformedRequest,
+        Unauthorized,
         UploadTooLarge,
         PictureTooLarge,
         UnsupportedPicture,
@@ -160,6 +184,7 @@ _COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     response_class=Response,
     responses=_COLORIZE_RESPONSES,
     openapi_extra=_COLORIZE_BODY,
+    dependencies=[Security(require_key)],
     tags=["pictures"],
 )
 async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -> Response:
@@ -332,7 +357,9 @@ async def metrics(request: Request) -> Response:
     return Response(_services(request).pipeline.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/model", tags=["operation"])
+@router.get(
+    "/model", dependencies=[Security(require_key)], responses=_problem_responses(Unauthorized), tags=["operation"]
+)
 async def model(request: Request) -> Model:
     """Give the stamp of the loaded model: where it comes from, its scores, its terms."""
     session = _services(request).pipeline.session

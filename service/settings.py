@@ -6,7 +6,7 @@ Nothing else in the service reads the environment. ``docs/settings.md`` holds th
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "PHOTOCHROM_"
@@ -41,6 +41,14 @@ class Settings(BaseSettings):
         default=0, ge=0, le=64, description="Most pictures in one inference; 0 means 1 on a CPU and 8 on a GPU."
     )
 
+    api_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="API keys, separated by commas; whoever sends one may color pictures. Empty: everyone may.",
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="File with more API keys, one a line, such as a mounted secret; `#` starts a remark."
+    )
+
     max_upload_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, bytes.")
     max_megapixels: float = Field(default=50, gt=0, description="Largest picture, millions of pixels.")
     max_inflight_megapixels: float = Field(
@@ -71,6 +79,6 @@ def settings_table() -> str:
     """Return a Markdown table of every setting, for ``docs/settings.md``."""
     rows = ["| variable | default | what |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if str(field.default or "") == "" and field.default != 0 else f"`{field.default}`"
         rows.append(f"| `{ENV_PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows) + "\n"

@@ -234,6 +234,7 @@ def test_a_start_that_cannot_work_says_why(tmp_path: Path, model_path: Path) -> 
         ({"model": foreign}, "not an ONNX model"),
         ({"model": model_path, "device": "cuda"}, "PHOTOCHROM_DEVICE=cuda"),
         ({"model": model_path, "port": "many"}, "PHOTOCHROM_PORT"),
+        ({"model": model_path, "api_keys": "short"}, "API key number 1 is not"),
     ):
         result = serve_and_fail(**settings)
         assert result.returncode in (1, 2)

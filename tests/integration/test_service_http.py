@@ -1,5 +1,7 @@
 """The whole application with the tiny model, through Starlette's client: pictures, options, problems, operation."""
 
+import asyncio
+import hashlib
 import io
 import json
 import logging
@@ -401,7 +403,7 @@ def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
     assert set(operation["requestBody"]["content"]) == {"image/*", "application/octet-stream", "multipart/form-data"}
     names = {parameter["name"] for parameter in operation["parameters"]}
     assert names == {"mode", "vividness", "temperature", "saturation", "size", "enlargement", "format"}
-    assert set(operation["responses"]) == {"200", "304", "400", "413", "415", "422", "503", "504"}
+    assert set(operation["responses"]) == {"200", "304", "400", "401", "413", "415", "422", "503", "504"}
     for status, response in operation["responses"].items():
         if int(status) >= 400:
             (content,) = response["content"].items()
@@ -415,3 +417,87 @@ def test_a_model_that_is_refused_stops_the_start(tmp_path: Path) -> None:
         TestClient(create_app(Settings(model=tmp_path / "gone.onnx"))),
     ):
         pass
+
+
+# ------------------------------------------------------------------------------------------------------------- API keys
+
+KEYS = ("the-first-of-two-keys", "the-second-of-two-keys")
+
+
+@pytest.fixture(scope="module")
+def locked(model_path: Path) -> Iterator[TestClient]:
+    settings = settings_with(model_path, api_keys=",".join(KEYS))
+    with TestClient(create_app(settings), raise_server_exceptions=False) as made:
+        yield made
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_opens_the_door_in_either_header(locked: TestClient, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert post(locked, GRAY, Authorization=f"Bearer {key}").status_code == 200
+        assert post(locked, GRAY, **{"X-API-Key": key}).status_code == 200
+    assert key not in caplog.text
+    assert (
+        {record.facts.get("key") for record in caplog.records if hasattr(record, "facts")}
+        == {  # type: ignore[attr-defined]
+            hashlib.sha256(key.encode()).hexdigest()[:8]
+        }
+    )
+    assert locked.get("/model", headers={"X-API-Key": key}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong-key-wrong-key"},
+        {"Authorization": f"Basic {KEYS[0]}"},
+        {"Authorization": KEYS[0]},
+        {"X-API-Key": KEYS[0][:-1]},
+    ],
+)
+def test_without_a_key_nothing_is_looked_at(locked: TestClient, headers: dict[str, str]) -> None:
+    for query in ("", "?vividness=x"):
+        answer = post(locked, b"not a picture", query, **headers)
+        check_problem(answer, 401, "unauthorized")
+        assert answer.headers["www-authenticate"] == 'Bearer realm="photochrom"'
+        assert answer.headers["connection"] == "close"
+    check_problem(locked.get("/model", headers=headers), 401, "unauthorized")
+
+
+def test_probes_metrics_and_the_page_need_no_key(locked: TestClient) -> None:
+    for path in ("/health", "/health/live", "/health/ready", "/metrics", "/", "/openapi.json"):
+        assert locked.get(path).status_code == 200, path
+
+
+def test_the_key_is_asked_for_before_the_body(model_path: Path) -> None:
+    app = create_app(settings_with(model_path, api_keys=KEYS[0]))
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/colorize",
+        "raw_path": b"/colorize",
+        "query_string": b"",
+        "headers": [(b"content-type", b"image/png"), (b"content-length", b"5")],
+        "app": app,
+    }
+
+    async def serve_one() -> None:
+        async with app.router.lifespan_context(app):
+            await app(scope, receive, send)
+
+    asyncio.run(serve_one())
+    assert sent[0]["status"] == 401
+
+
+def test_a_key_file_that_is_not_there_stops_the_start(model_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="API_KEYS_FILE"):
+        create_app(settings_with(model_path, api_keys_file=tmp_path / "gone"))
