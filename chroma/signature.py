@@ -74,6 +74,8 @@ class Stamp:
         parameters: number of weights.
         scores: measured scores by name, free form.
         tolerances: what the export was compared to, by output: largest allowed absolute difference.
+        precision: how the file holds the network: ``float32``; ``float16`` for weights stored in 16 bits and computed
+            with in 32; ``int8`` for convolutions in 8 bits. Files without it are float32.
         signature_version: version of this module's contract.
         bins_sha256: hash of the bin centers, see `chroma.bins`.
     """
@@ -89,6 +91,7 @@ class Stamp:
     parameters: int
     scores: dict[str, Any] = field(default_factory=dict)
     tolerances: dict[str, float] = field(default_factory=dict)
+    precision: str = "float32"
     signature_version: int = SIGNATURE_VERSION
     bins_sha256: str = BINS_SHA256
 

@@ -376,6 +376,7 @@ async def model(request: Request) -> Model:
         prior=stamp.prior,
         scores=stamp.scores,
         tolerances=stamp.tolerances,
+        precision=stamp.precision,
         signature_version=stamp.signature_version,
         bins_sha256=stamp.bins_sha256,
         sha256=session.digest,

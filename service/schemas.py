@@ -100,6 +100,7 @@ class Model(BaseModel):
     prior: tuple[float, ...] = Field(description="Share of each ab bin in the training data.")
     scores: dict[str, Any]
     tolerances: dict[str, float]
+    precision: str = Field(description="How the file holds the network: float32, float16 or int8.")
     signature_version: int
     bins_sha256: str
     sha256: str = Field(description="Of the model file.")

@@ -41,6 +41,12 @@ def test_json_there_and_back_is_the_same_stamp(stamp: Stamp) -> None:
     assert Stamp.from_json(stamp.to_json()) == stamp
 
 
+def test_a_stamp_from_before_precision_is_of_a_float32_file(stamp: Stamp) -> None:
+    fields = json.loads(replace(stamp, precision="int8").to_json())
+    assert fields.pop("precision") == "int8"
+    assert Stamp.from_json(json.dumps(fields)) == stamp
+
+
 def test_json_is_stable_and_complete(stamp: Stamp) -> None:
     fields = json.loads(stamp.to_json())
     assert list(fields) == sorted(fields)
