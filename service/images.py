@@ -50,6 +50,8 @@ TIFF_PHOTOMETRIC: Final = 262
 EXIF_ORIENTATION: Final = 0x0112
 
 OutputFormat = Literal["png", "jpeg", "webp"]
+READABLE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
+"""The media types of what is read; the bytes decide, whatever type they are sent with."""
 MEDIA_TYPES: Final[dict[OutputFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 Pixels = Shaped[np.ndarray, "H W *channels"]

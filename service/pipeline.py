@@ -8,6 +8,7 @@ given back only when its last thread has really stopped.
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -167,9 +168,15 @@ class Pipeline:
         return prepared, images.to_depth(picture.alpha, deep=prepared.is_deep)
 
     async def _infer(self, prepared: Prepared, stages: Stages) -> Heads:
-        with stages.measure("queue"):
+        stages.current = "queue"
+        since = time.perf_counter()
+        try:
             answer = await asyncio.wrap_future(self.batcher.submit(prepared.query))
-        stages.seconds["queue"], stages.seconds["infer"] = answer.queue_s, answer.infer_s
+        except BaseException:  # The client left, time is up, or the inference failed.
+            stages.add("queue", time.perf_counter() - since)
+            raise
+        stages.add("queue", answer.queue_s, ago_s=answer.infer_s)
+        stages.add("infer", answer.infer_s)
         return answer.heads
 
     async def _in_codec_pool(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -36,7 +36,7 @@ from service.errors import (
     UploadTooLarge,
 )
 from service.guard import FACTS_KEY, PROBLEM_TYPE
-from service.images import MEDIA_TYPES, READABLE
+from service.images import MEDIA_TYPES, READABLE, READABLE_TYPES
 from service.pipeline import Job, Pipeline
 from service.schemas import ColorizeQuery, Health, Model, Probe, Problem
 from service.settings import Settings
@@ -125,13 +125,54 @@ def _problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str,
     return responses
 
 
+def _answers(example: dict[str, Any], *errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
+    """Describe for OpenAPI a route that answers with JSON: an example, and how it can fail."""
+    return {200: {"content": {"application/json": {"example": example}}}, **_problem_responses(*errors)}
+
+
+_PROBE: Final = {"status": "ok"}
+_HEALTH: Final = {
+    "status": "ok",
+    "version": "1.0.0",
+    "model": "default",
+    "model_sha256": "8a6f53b0c7d94e21a5f0b3c8d7e6f5a49382716054fedcba9876543210abcdef",
+    "provider": "CPUExecutionProvider",
+    "onnxruntime": "1.32.0",
+    "threads": 2,
+    "inflight_megapixels": 12.5,
+    "waiting_requests": 0,
+    "queue_depth": 1,
+    "uptime_s": 3600.5,
+}
+_MODEL: Final = {
+    "run_id": "default",
+    "recipe": "default",
+    "created": "2026-11-23",
+    "license": "Weights: Apache-2.0, without warranty.",
+    "parameters": 8300000,
+    "size": 192,
+    "scenes": ["indoor", "outdoor"],
+    "vividness_curve": [[0, 1, 0, 1, 1], [0.5, 0.6, 0.75, 5, 1.1], [1, 0.6, 1, 8, 1.3]],
+    "prior": [0.25, 0.75],
+    "scores": {"date": "2026-11-23"},
+    "tolerances": {"ab_logits": 0.001},
+    "precision": "float32",
+    "signature_version": 1,
+    "bins_sha256": "3b1f0d9c8e7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c",
+    "sha256": _HEALTH["model_sha256"],
+    "provider": "CPUExecutionProvider",
+}
+_METRICS: Final = """# HELP photochrom_ready 1 while the service takes pictures.
+# TYPE photochrom_ready gauge
+photochrom_ready 1.0
+"""
 _BINARY: Final = {"type": "string", "format": "binary"}
 _COLORIZE_BODY: Final = {
     "requestBody": {
         "required": True,
         "description": f"A photograph: {', '.join(sorted(READABLE))}.",
         "content": {
-            "image/*": {"schema": _BINARY},
+            **{media_type: {"schema": _BINARY} for media_type in READABLE_TYPES},
             "application/octet-stream": {"schema": _BINARY},
             "multipart/form-data": {
                 "schema": {
@@ -298,7 +339,7 @@ def _names(if_none_match: str, tag: str) -> bool:
 @router.get(
     "/health/live",
     description="Says whether the process works; when not, only a restart helps. Load never makes this fail.",
-    responses=_problem_responses(Failing),
+    responses=_answers(_PROBE, Failing),
     tags=["operation"],
 )
 async def live(request: Request) -> Probe:
@@ -315,7 +356,7 @@ async def live(request: Request) -> Probe:
 @router.get(
     "/health/ready",
     description="Says whether to send pictures here: the model has run, and the service is not stopping.",
-    responses=_problem_responses(Failing, Draining),
+    responses=_answers(_PROBE, Failing, Draining),
     tags=["operation"],
 )
 async def ready(request: Request) -> Probe:
@@ -330,7 +371,7 @@ async def ready(request: Request) -> Probe:
     return await live(request)
 
 
-@router.get("/health", tags=["operation"])
+@router.get("/health", responses=_answers(_HEALTH), tags=["operation"])
 async def health(request: Request) -> Health:
     """Summarize the state of the service."""
     services = _services(request)
@@ -351,14 +392,19 @@ async def health(request: Request) -> Health:
     )
 
 
-@router.get("/metrics", response_class=Response, tags=["operation"])
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": _METRICS}}}},
+    tags=["operation"],
+)
 async def metrics(request: Request) -> Response:
     """Give all metrics as Prometheus text."""
     return Response(_services(request).pipeline.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get(
-    "/model", dependencies=[Security(require_key)], responses=_problem_responses(Unauthorized), tags=["operation"]
+    "/model", dependencies=[Security(require_key)], responses=_answers(_MODEL, Unauthorized), tags=["operation"]
 )
 async def model(request: Request) -> Model:
     """Give the stamp of the loaded model: where it comes from, its scores, its terms."""

@@ -1,0 +1,48 @@
+"""The description of the service: pinned, and with an example for every status."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.schemas import Health, Model, Probe
+from service.settings import Settings
+from tests import onnx_factory
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    model = onnx_factory.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+    with TestClient(create_app(Settings(model=model, device="cpu", threads=2))) as made:
+        yield made
+
+
+def test_the_description_is_the_pinned_one(client: TestClient, rewrite_golden: bool) -> None:
+    """A change of the interface is made on purpose: `pytest --rewrite-golden` writes it anew."""
+    description = client.get("/openapi.json").json()
+    description["info"]["version"] = "pinned"
+    if rewrite_golden:
+        GOLDEN.write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
+    assert description == json.loads(GOLDEN.read_text())
+
+
+def test_every_status_has_an_example(client: TestClient) -> None:
+    for path, methods in client.get("/openapi.json").json()["paths"].items():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                for content in response.get("content", {}).values():
+                    is_picture = content.get("schema", {}).get("format") == "binary"
+                    assert is_picture or content.get("examples") or content.get("example"), f"{path} {status}"
+
+
+@pytest.mark.parametrize(("path", "shape"), [("/health/live", Probe), ("/health", Health), ("/model", Model)])
+def test_the_examples_are_answers(client: TestClient, path: str, shape: type) -> None:
+    operation = client.get("/openapi.json").json()["paths"][path]["get"]
+    example = operation["responses"]["200"]["content"]["application/json"]["example"]
+    assert shape(**example)
+    assert set(example) == set(client.get(path).json())
