@@ -4,6 +4,7 @@ Errors:
     ExportError
         BackendError      Keras does not run on TensorFlow, so there is no graph to convert
         ConversionError   the converted graph is not that of `chroma.signature`
+        PrecisionError    the precision asked for and the rest of what was asked for do not go together
         ToleranceError    ONNX Runtime computes something else than Keras or NumPy; nothing was written
 """
 
@@ -18,6 +19,10 @@ class BackendError(ExportError):
 
 class ConversionError(ExportError):
     """The converted graph is not that of `chroma.signature`."""
+
+
+class PrecisionError(ExportError):
+    """The precision asked for and the rest of what was asked for do not go together."""
 
 
 class ToleranceError(ExportError):

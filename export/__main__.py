@@ -14,13 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from chroma.signature import SignatureError
-from export import BackendError, ExportError, ToleranceError
+from export import BackendError, ExportError, PrecisionError, ToleranceError
+from export.tolerances import Precision
 from training import TrainingError
 
 if TYPE_CHECKING:
     from export.pipeline import Exported
 
 FAILED: Final = 1
+WRONG_COMMAND: Final = 2
 DIFFERENT: Final = 3
 
 app = typer.Typer(add_completion=False)
@@ -33,12 +35,25 @@ def export(
     out: Annotated[Path | None, typer.Option(help="ONNX file to write, default RUN/model.onnx.")] = None,
     weights: Annotated[str, typer.Option(help="File name of the weights in the run folder.")] = "best.weights.h5",
     license_note: Annotated[str | None, typer.Option("--license", help="Terms of the weights, for the stamp.")] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="float16 halves the file; int8 is for CPUs and needs --calibrate.")
+    ] = "float32",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Photographs whose validation split gives the ranges of int8.")
+    ] = None,
 ) -> None:
     """Export a trained run as one ONNX file, compared with Keras and NumPy before it is written."""
     choose_tensorflow()
     from export.pipeline import export_run
 
-    exported = export_run(run, out or run / "model.onnx", weights=weights, license_note=license_note)
+    exported = export_run(
+        run,
+        out or run / "model.onnx",
+        weights=weights,
+        license_note=license_note,
+        precision=precision,
+        calibrate=calibrate,
+    )
     typer.echo(report(exported))
 
 
@@ -74,6 +89,7 @@ def report(exported: "Exported") -> str:
     facts = (
         f"written     {exported.path}",
         f"run         {exported.stamp.run_id} (recipe {exported.stamp.recipe})",
+        f"precision   {exported.stamp.precision}",
         f"size        {exported.size_bytes / 2**20:.1f} MiB, {exported.nodes} nodes",
         f"parameters  {exported.stamp.parameters:,}",
         f"sha256      {exported.sha256}",
@@ -87,7 +103,8 @@ def main() -> None:
         app()
     except (ExportError, TrainingError, SignatureError, OSError) as error:
         console.print(f"[red]{type(error).__name__}:[/red] {error}")
-        sys.exit(DIFFERENT if isinstance(error, ToleranceError) else FAILED)
+        statuses: dict[type[Exception], int] = {ToleranceError: DIFFERENT, PrecisionError: WRONG_COMMAND}
+        sys.exit(statuses.get(type(error), FAILED))
 
 
 if __name__ == "__main__":

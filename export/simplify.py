@@ -38,7 +38,7 @@ def multiply_directly(graph: GraphProto) -> None:
         graph: changed in place.
     """
     producers = {value: node for node in graph.node for value in node.output}
-    consumers = _consumers(graph)
+    consumers = consumers_of(graph)
     matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
     gone = []
     for node in graph.node:
@@ -83,7 +83,7 @@ def pad_transposed(graph: GraphProto) -> None:
     Args:
         graph: changed in place.
     """
-    consumers = _consumers(graph)
+    consumers = consumers_of(graph)
     for node in [node for node in graph.node if node.op_type == "ConvTranspose"]:
         options = {attribute.name: attribute for attribute in node.attribute}
         slices = [reader for reader in consumers[node.output[0]] if reader.op_type == "Slice"]
@@ -155,7 +155,12 @@ def _layer(node: NodeProto) -> str:
     return layer.group(1) if layer else node.op_type.lower()
 
 
-def _consumers(graph: GraphProto) -> dict[str, list[NodeProto]]:
+def consumers_of(graph: GraphProto) -> dict[str, list[NodeProto]]:
+    """Return the nodes that read each value, by the value's name.
+
+    Args:
+        graph: any.
+    """
     readers: dict[str, list[NodeProto]] = defaultdict(list)
     for node in graph.node:
         for value in node.input:

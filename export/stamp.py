@@ -1,13 +1,15 @@
 """Run -> stamp, and the stamp's way into and out of the ONNX file: the model says what it is."""
 
 from datetime import date
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from onnx import ModelProto
 
 from chroma.signature import STAMP_KEY, SignatureError, Stamp
-from export.tolerances import tolerances_for
-from training.run import Run
+from export.tolerances import Precision, tolerances_for
+
+if TYPE_CHECKING:
+    from training.run import Run
 
 LICENSE: Final = (
     "Weights: Apache-2.0, without warranty. Learned from photographs that belong to their owners and stay under the "
@@ -17,7 +19,14 @@ LICENSE: Final = (
 LICENSE_PRETRAINED: Final = " The encoder started from EfficientNet-Lite2's ImageNet weights (Apache-2.0)."
 
 
-def make_stamp(run: Run, *, parameters: int, created: date, license_note: str | None = None) -> Stamp:
+def make_stamp(
+    run: "Run",
+    *,
+    parameters: int,
+    created: date,
+    license_note: str | None = None,
+    precision: Precision = "float32",
+) -> Stamp:
     """Write down what a model made from a run is.
 
     Args:
@@ -25,6 +34,7 @@ def make_stamp(run: Run, *, parameters: int, created: date, license_note: str | 
         parameters: number of the network's weights.
         created: day of the export.
         license_note: terms of the weights; None means `LICENSE`.
+        precision: of the file; the scores are those of the run, in float32, all the same.
 
     Returns:
         The stamp.
@@ -44,7 +54,8 @@ def make_stamp(run: Run, *, parameters: int, created: date, license_note: str | 
         license=terms if license_note is None else license_note,
         parameters=parameters,
         scores=run.evaluation(),
-        tolerances=tolerances_for(parameters),
+        tolerances=tolerances_for(parameters, precision),
+        precision=precision,
     )
 
 

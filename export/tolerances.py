@@ -1,8 +1,12 @@
 """How far the exported model may be from what it was made from: the one place that says it."""
 
-from typing import Final
+from typing import Final, Literal
 
 from chroma import signature
+from export import PrecisionError
+
+Precision = Literal["float32", "float16", "int8"]
+"""How a file holds the network, see `export.precision` and `export.quantization`."""
 
 TOLERANCES: Final = {
     signature.AB: 1e-3,
@@ -25,11 +29,28 @@ WIDE_TOLERANCES: Final = TOLERANCES | {signature.AB: 3e-2, signature.AB_LOGITS: 
 TensorFlow add in another order. Full-size networks with random weights differ by 2.3e-4 in the logits and 1.7e-2 Lab
 units in the regression, where it saturates; no eye sees that either."""
 
+ROUNDED: Final[dict[str, dict[str, float]]] = {
+    "float32": {},
+    "float16": {signature.AB: 0.5, signature.AB_LOGITS: 0.2, signature.SCENE_LOGITS: 0.2},
+    "int8": {signature.AB: 10.0, signature.AB_LOGITS: 3.0, signature.SCENE_LOGITS: 3.0},
+}
+"""What rounding the network costs its heads, at the worst of the thousands of values compared: five to ten times what
+is measured on test pictures that no camera takes. A network that is broken rather than rounded is further off. The
+decode is float32 in every file, and its tolerances stay."""
+PICTURE_TOLERANCE: Final = 1.0
+"""Mean absolute difference between the pictures that a rounded network and the network in float32 give, of 255."""
 
-def tolerances_for(parameters: int) -> dict[str, float]:
+
+def tolerances_for(parameters: int, precision: str = "float32") -> dict[str, float]:
     """Return the largest allowed absolute difference by output.
 
     Args:
         parameters: number of weights of the network.
+        precision: of the file.
+
+    Raises:
+        PrecisionError: there is no such precision.
     """
-    return dict(WIDE_TOLERANCES if parameters > WIDE_PARAMETERS else TOLERANCES)
+    if precision not in ROUNDED:
+        raise PrecisionError(f"no precision {precision}: there are {', '.join(ROUNDED)}")
+    return (WIDE_TOLERANCES if parameters > WIDE_PARAMETERS else TOLERANCES) | ROUNDED[precision]

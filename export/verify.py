@@ -3,10 +3,13 @@
 The heads are compared with Keras on several batch and picture sizes. The decode inside the graph is compared with
 `chroma.decoding` on the graph's own logits, so that the two comparisons do not blur each other, for the temperatures
 and corrections that are asked for in practice. A picture must also get the same answer alone as in company.
+
+A file in float16 or int8 is compared in the same way, with wider tolerances for what is rounded, and once more as
+pictures: those of the rounded network beside those of the network in float32.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Final
@@ -18,11 +21,12 @@ from onnx import ModelProto
 
 from chroma import decoding, signature
 from chroma.bins import load_centers
+from chroma.compose import compose_u8
 from chroma.decoding import Knobs
 from chroma.signature import SignatureError, Stamp
 from export import ConversionError, ToleranceError
 from export.stamp import read_stamp
-from export.tolerances import tolerances_for
+from export.tolerances import PICTURE_TOLERANCE, tolerances_for
 from training.prediction import Decoder, predict_heads
 
 SHAPES: Final = ((1, 64, 64), (1, 96, 160), (3, 160, 96))
@@ -42,6 +46,8 @@ KNOBS: Final = (
 KERAS: Final = "Keras"
 NUMPY: Final = "NumPy"
 ALONE: Final = "one by one"
+FLOAT32: Final = "float32"
+PICTURE: Final = "picture, mean of 255"
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,9 @@ class Difference:
     """How far one output is from its reference.
 
     Attributes:
-        output: name of the output.
+        output: name of the output, or `PICTURE`.
         reference: what it was compared with.
-        largest: absolute difference, Lab units or nats.
+        largest: absolute difference, Lab units or nats; of pictures the mean one, of 255.
         tolerance: the most allowed.
     """
 
@@ -66,7 +72,14 @@ class Difference:
         return self.largest <= self.tolerance
 
 
-def write_verified(model: ModelProto, network: keras.Model, stamp: Stamp, path: Path) -> tuple[Difference, ...]:
+def write_verified(
+    model: ModelProto,
+    network: keras.Model,
+    stamp: Stamp,
+    path: Path,
+    *,
+    others: Sequence[Difference] = (),
+) -> tuple[Difference, ...]:
     """Compare a model with its network, and write it only when all is within tolerance.
 
     A file that was at `path` stays untouched until the new one is whole.
@@ -76,6 +89,7 @@ def write_verified(model: ModelProto, network: keras.Model, stamp: Stamp, path: 
         network: the Keras network it was made from.
         stamp: what the model must say of itself.
         path: where to write.
+        others: differences measured before, which must be small, too.
 
     Returns:
         What was compared and how far apart it is.
@@ -87,11 +101,8 @@ def write_verified(model: ModelProto, network: keras.Model, stamp: Stamp, path: 
         OSError: the file cannot be written.
     """
     content = model.SerializeToString()
-    differences = compare(content, network, stamp)
-    large = [difference for difference in differences if not difference.is_small]
-    if large:
-        lines = [f"{d.output} is {d.largest:.2g} from {d.reference}, at most {d.tolerance:g} allowed" for d in large]
-        raise ToleranceError(f"not written: {'; '.join(lines)}")
+    differences = (*compare(content, network, stamp), *others)
+    require_small(differences)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
@@ -103,6 +114,18 @@ def write_verified(model: ModelProto, network: keras.Model, stamp: Stamp, path: 
     finally:
         partial.unlink(missing_ok=True)
     return differences
+
+
+def require_small(differences: Sequence[Difference]) -> None:
+    """Refuse a model that is not within tolerance.
+
+    Raises:
+        ToleranceError: something differs by more than its tolerance.
+    """
+    large = [difference for difference in differences if not difference.is_small]
+    if large:
+        lines = [f"{d.output} is {d.largest:.2g} from {d.reference}, at most {d.tolerance:g} allowed" for d in large]
+        raise ToleranceError(f"not written: {'; '.join(lines)}")
 
 
 def compare(content: bytes, network: keras.Model, stamp: Stamp) -> tuple[Difference, ...]:
@@ -120,10 +143,7 @@ def compare(content: bytes, network: keras.Model, stamp: Stamp) -> tuple[Differe
         SignatureError: the stamp read back is another, or the inputs or outputs have other names.
         ConversionError: ONNX Runtime refuses the model.
     """
-    try:
-        session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exceptions have no common root but Exception.
-        raise ConversionError(f"ONNX Runtime refuses the model: {error}") from error
+    session = _open(content)
     found = read_stamp(session.get_modelmeta().custom_metadata_map)
     if found != stamp:
         raise SignatureError("the stamp read back from the model is not the one written")
@@ -139,8 +159,34 @@ def compare(content: bytes, network: keras.Model, stamp: Stamp) -> tuple[Differe
         for output, reference, difference in _differences(session, network, decoder, make_lightness(*shape)):
             # A NaN stays, whatever comes after it.
             largest[output, reference] = float(np.maximum(largest.get((output, reference), 0.0), difference))
-    allowed = tolerances_for(stamp.parameters)
-    return tuple(Difference(*names, value, allowed[names[0]]) for names, value in sorted(largest.items()))
+    rounded, exact = tolerances_for(found.parameters, found.precision), tolerances_for(found.parameters)
+    return tuple(
+        Difference(output, reference, value, (rounded if reference == KERAS else exact)[output])
+        for (output, reference), value in sorted(largest.items())
+    )
+
+
+def compare_pictures(content: bytes, float32: bytes, stamp: Stamp, lightness: Iterable[np.ndarray]) -> Difference:
+    """Measure how far the pictures of a rounded network are from those of the network in float32.
+
+    Args:
+        content: of the rounded network's ONNX file.
+        float32: of the ONNX file that it was made from.
+        stamp: of either; pictures have its default vividness.
+        lightness: what to color, CIE L in [0, 100], float32, each (1, H, W, 1) with sides multiples of 32.
+
+    Returns:
+        The mean absolute difference over all pictures, at the size that the network saw, of 255.
+
+    Raises:
+        ConversionError: ONNX Runtime refuses a model.
+    """
+    sessions, knobs = (_open(content), _open(float32)), stamp.vividness_curve.at(0.5)
+    means = []
+    for L in lightness:
+        pictures = [compose_u8(L[0], run(session, L, [knobs])[signature.AB_DECODED][0]) for session in sessions]
+        means.append(np.abs(np.subtract(*pictures, dtype=np.int16)).mean(dtype=np.float64))
+    return Difference(PICTURE, FLOAT32, float(np.mean(means)), PICTURE_TOLERANCE)
 
 
 def make_lightness(count: int, height: int, width: int) -> np.ndarray:
@@ -173,6 +219,13 @@ def largest_difference(found: np.ndarray, expected: np.ndarray) -> float:
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return float("inf")
     return float(np.abs(found - expected).max())
+
+
+def _open(content: bytes) -> ort.InferenceSession:
+    try:
+        return ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exceptions have no common root but Exception.
+        raise ConversionError(f"ONNX Runtime refuses the model: {error}") from error
 
 
 def _differences(

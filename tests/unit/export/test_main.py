@@ -53,7 +53,7 @@ def test_weights_that_are_not_there_are_status_1(
 def test_a_model_out_of_tolerance_is_status_3_and_not_written(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(verify, "tolerances_for", lambda parameters: dict.fromkeys(OUTPUT_NAMES, -1.0 * parameters))
+    monkeypatch.setattr(verify, "tolerances_for", lambda parameters, *_: dict.fromkeys(OUTPUT_NAMES, -1.0 * parameters))
     assert run_main(monkeypatch, run_folder, "--out", tmp_path / "m.onnx") == 3
     assert "not written" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
