@@ -22,8 +22,10 @@ DEV := $(VENV_DEV)/bin
 
 TESTS ?= tests
 PYTEST_ARGS ?=
+EXECUTIONS ?= 1000000
+SEED ?= 1
 
-.PHONY: help serve test check format smoke bench lock torch clean
+.PHONY: help serve test check format smoke bench fuzz lock torch clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +55,9 @@ bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast; each progr
 	@failed=0; for program in benchmarks/*.py; do \
 		echo "== $$program"; $(DEV)/python $$program || { failed=1; echo "$$program: a promise is not kept"; }; \
 	done; exit $$failed
+
+fuzz: $(VENV_DEV)/.installed ## Throw a million broken pictures at the probe and the decoders (EXECUTIONS=, SEED=)
+	$(DEV)/python -m tests.fuzz_pictures --executions $(EXECUTIONS) --seed $(SEED)
 
 # Makes an environment: $(call install,FOLDER,REQUIREMENTS). The project itself goes in as links to this folder,
 # built by the locked setuptools, so that no step downloads anything without a hash.

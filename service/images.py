@@ -50,6 +50,10 @@ TIFF_PHOTOMETRIC: Final = 262
 EXIF_ORIENTATION: Final = 0x0112
 
 OutputFormat = Literal["png", "jpeg", "webp"]
+PNG_CHUNK_FRAME: Final = 12
+"""Bytes of a PNG chunk beside its content: length, type, checksum."""
+MAX_PNG_CHUNKS: Final = 1 << 16
+"""Encoders cut 32 MiB into some thousand; a file of empty ones would take a second to walk."""
 READABLE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
 """The media types of what is read; the bytes decide, whatever type they are sent with."""
 MEDIA_TYPES: Final[dict[OutputFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -149,6 +153,8 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     """
     if not data:
         raise EmptyUpload("The body is empty: send the bytes of a picture.")
+    if data.startswith(READABLE["PNG"]):
+        _check_png_lengths(data)
     try:
         with Image.open(io.BytesIO(_front(data)), formats=tuple(READABLE)) as image:
             header = _header(image)
@@ -178,6 +184,19 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     if header.mode not in _MODES:
         raise UnsupportedPicture(f"Pictures with {header.mode!r} pixels are not read here.")
     return header
+
+
+def _check_png_lengths(data: bytes) -> None:
+    """Refuse a PNG with a chunk that says it is longer than the file: OpenCV believes it, and takes gigabytes."""
+    place = len(READABLE["PNG"][0])
+    for _ in range(MAX_PNG_CHUNKS):
+        if len(data) - place < PNG_CHUNK_FRAME or data[place + 4 : place + 8] == b"IEND":
+            return
+        length = int.from_bytes(data[place : place + 4], "big")
+        place += PNG_CHUNK_FRAME + length
+        if place > len(data):
+            raise BrokenPicture("The PNG holds a chunk that is longer than the file.")
+    raise BrokenPicture(f"The PNG is cut into more than {MAX_PNG_CHUNKS} chunks.")
 
 
 _MODES: Final = frozenset({"1", "L", "LA", "I;16", "I;16B", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
