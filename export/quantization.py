@@ -175,7 +175,8 @@ def _by_channel(tensor: onnx.TensorProto, channels: int) -> np.ndarray | None:
     shape = tuple(tensor.dims)
     if shape[-3:] != (channels, 1, 1) or shape[:-3] not in ((), (1,)):
         return None
-    return numpy_helper.to_array(tensor).ravel()
+    column: np.ndarray = numpy_helper.to_array(tensor).ravel()
+    return column
 
 
 def _shrinkage(graph: GraphProto) -> dict[str, int]:
