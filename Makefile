@@ -18,6 +18,7 @@ RUNTIME ?= $(shell if [ "$$(uname -m)" = x86_64 ] && { [ -e /proc/driver/nvidia/
 VENV := .venv$(if $(filter gpu,$(RUNTIME)),-gpu)
 VENV_DEV ?= .venv-dev
 VENV_LOCK := .venv-lock
+VENV_AUDIT := .venv-audit
 DEV := $(VENV_DEV)/bin
 
 TESTS ?= tests
@@ -25,7 +26,7 @@ PYTEST_ARGS ?=
 EXECUTIONS ?= 1000000
 SEED ?= 1
 
-.PHONY: help serve test check format smoke bench fuzz lock torch clean
+.PHONY: help serve test check format smoke bench fuzz audit sbom lock torch clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,13 @@ bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast; each progr
 fuzz: $(VENV_DEV)/.installed ## Throw a million broken pictures at the probe and the decoders (EXECUTIONS=, SEED=)
 	$(DEV)/python -m tests.fuzz_pictures --executions $(EXECUTIONS) --seed $(SEED)
 
+audit: $(VENV_AUDIT)/.installed ## Ask the advisory databases about every locked package (needs the network)
+	$(VENV_AUDIT)/bin/pip-audit --require-hashes --disable-pip $(foreach part,service gpu training dev,-r requirements/$(part).txt)
+
+sbom: $(VENV_AUDIT)/.installed ## Write the bill of materials of the service, CycloneDX JSON: sbom.json, sbom-gpu.json
+	$(VENV_AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json requirements/service.txt
+	$(VENV_AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom-gpu.json requirements/gpu.txt
+
 # Makes an environment: $(call install,FOLDER,REQUIREMENTS). The project itself goes in as links to this folder,
 # built by the locked setuptools, so that no step downloads anything without a hash.
 define install
@@ -69,6 +77,9 @@ define install
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(1)/.installed
 endef
+
+$(VENV_AUDIT)/.installed: requirements/audit.txt
+	$(call install,$(VENV_AUDIT),$<)
 
 $(VENV)/.installed: requirements/$(RUNTIME).txt pyproject.toml
 	$(call install,$(VENV),$<)
@@ -103,6 +114,7 @@ lock: $(VENV_LOCK)/.installed-$(UV_VERSION) ## Write requirements/*.txt again fr
 	$(COMPILE) --extra service --constraints requirements/dev.txt --output-file requirements/service.txt
 	$(COMPILE) --extra gpu --constraints requirements/dev.txt --output-file requirements/gpu.txt
 	$(COMPILE) --extra training --extra export --constraints requirements/dev.txt --output-file requirements/training.txt
+	$(COMPILE) --extra audit --output-file requirements/audit.txt
 
 clean: ## Remove caches and build products; environments stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,4 +1,4 @@
-"""The outermost ring: request ids, the upload limit, one log line a request, and every error as a problem.
+"""The outermost ring: request ids, the upload limit, security headers, one log line a request, errors as problems.
 
 Whatever goes wrong further in, known or not, the framework's own errors included, leaves as RFC 9457
 ``application/problem+json`` with a stable type and the request's id, and never with anything of the inside.
@@ -35,6 +35,13 @@ REQUEST_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Request ids that are taken over from the caller; others are replaced, since they end up in the log."""
 UNMATCHED: Final = "unmatched"
 """Route label of requests that no route took."""
+SECURITY_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""On every answer that does not have its own; the page has a wider policy."""
 KNOWN_METHODS: Final = "GET, POST"
 FACTS_KEY: Final = "photochrom.facts"
 """Where a connection's scope, and every copy the framework makes of it, holds more facts for the log line."""
@@ -96,7 +103,10 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id.get()
+                answer = MutableHeaders(scope=message)
+                answer["X-Request-ID"] = request_id.get()
+                for name, value in SECURITY_HEADERS.items():
+                    answer.setdefault(name, value)
             await send(message)
 
         try:

@@ -273,7 +273,6 @@ async def _colorize(
     result = await pipeline.run(job, header, stages)
     headers |= {
         "Server-Timing": stages.server_timing(),
-        "X-Content-Type-Options": "nosniff",
         "X-Photochrom-Scene": quote(result.scene),
     }
     return Response(result.data, media_type=MEDIA_TYPES[job.output_format], headers=headers)
@@ -436,9 +435,5 @@ async def page(request: Request) -> HTMLResponse:
     services = _services(request)
     return HTMLResponse(
         services.page,
-        headers={
-            "Content-Security-Policy": services.page_policy,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-        },
+        headers={"Content-Security-Policy": services.page_policy},
     )

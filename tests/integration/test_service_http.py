@@ -397,6 +397,16 @@ def test_the_page_holds_everything_it_needs(client: TestClient) -> None:
     assert policy.count("'sha256-") == answer.text.count("<script>") + answer.text.count("<style>")
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/model", "/openapi.json", "/nowhere"])
+def test_every_answer_has_the_security_headers(client: TestClient, path: str) -> None:
+    for answer in (client.get(path), client.delete(path), post(client, GRAY), post(client, b"")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
 def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     operation = schema["paths"]["/colorize"]["post"]
