@@ -54,6 +54,9 @@ def to_int8(model: ModelProto, lightness: Iterable[np.ndarray]) -> ModelProto:
             cannot quantize it.
     """
     check(model, "float32")
+    pictures = list(lightness)
+    if not pictures:
+        raise ConversionError("no photographs to find the ranges of int8 with")
     plain = ModelProto()
     plain.CopyFrom(model)
     fold_scales(plain.graph)
@@ -62,7 +65,7 @@ def to_int8(model: ModelProto, lightness: Iterable[np.ndarray]) -> ModelProto:
         raise ConversionError("the network has no convolution that may be rounded: export it in float32 or float16")
     rounded = ModelProto()
     rounded.CopyFrom(model)
-    rounded.graph.CopyFrom(_quantize(plain, chosen, lightness))
+    rounded.graph.CopyFrom(_quantize(plain, chosen, pictures))
     check(rounded, "int8")
     return rounded
 
