@@ -1,6 +1,6 @@
 """Every setting of the service, read once from the environment (prefix ``PHOTOCHROM_``) and handed down.
 
-Nothing else in the service reads the environment. ``docs/settings.md`` holds the table that `settings_table` makes.
+Nothing else in the service reads the environment. ``docs/operating.md`` holds the table that `settings_table` makes.
 """
 
 from pathlib import Path
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
 
 
 def settings_table() -> str:
-    """Return a Markdown table of every setting, for ``docs/settings.md``."""
+    """Return a Markdown table of every setting, for ``docs/operating.md``."""
     rows = ["| variable | default | what |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "" if str(field.default or "") == "" and field.default != 0 else f"`{field.default}`"

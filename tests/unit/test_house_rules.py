@@ -236,7 +236,7 @@ def test_the_service_environment_holds_no_training_stack() -> None:
 def test_every_setting_is_documented() -> None:
     from service.settings import Settings
 
-    documented = (ROOT / "docs" / "settings.md").read_text()
+    documented = (ROOT / "docs" / "operating.md").read_text()
     prefix = Settings.model_config.get("env_prefix", "")
     missing = [name for name in Settings.model_fields if f"`{prefix}{name.upper()}`" not in documented]
     assert prefix == "PHOTOCHROM_"

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from service.settings import ENV_PREFIX, Settings, settings_table
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "settings.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "operating.md"
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -97,3 +99,22 @@ def test_two_applications_count_apart() -> None:
     first.ready.set(1)
     assert "photochrom_ready 1.0" in first.exposition().decode()
     assert "photochrom_ready 0.0" in second.exposition().decode()
+
+
+def families() -> set[str]:
+    """Names as Prometheus has them."""
+    return {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in Metrics().registry.collect()
+        if family.name.startswith("photochrom_")
+    }
+
+
+def test_the_document_lists_every_family_and_alerts_on_no_other() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "operating.md").read_text()
+    table = document[document.index("## Metrics") : document.index("## Alerts")]
+    assert set(re.findall(r"`(photochrom_\w+)`", table)) == families()
+    alerts = document[document.index("## Alerts") : document.index("## Logs")]
+    used = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"photochrom_\w+", alerts)}
+    assert used
+    assert used <= families()
