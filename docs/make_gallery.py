@@ -1,8 +1,8 @@
 """Colors the gallery with a model and writes its page; makes contact sheets of any other folder.
 
-    python docs/make_gallery.py                             # docs/gallery.md and docs/images/gallery, with the shipped model
+    python docs/make_gallery.py                               # docs/gallery.md and its pictures, by the shipped model
     python docs/make_gallery.py --model runs/RUN/model.onnx
-    python docs/make_gallery.py --sheets FOLDER --out SHEETS # PNG sheets of gray and colored, to look at
+    python docs/make_gallery.py --sheets FOLDER --out SHEETS  # PNG sheets of gray and colored, to look at
 
 The pictures are colored as the service colors them, at its default setting. The originals lie in
 docs/images/gallery/color and old; sources.csv beside them says whose they are. What stands on the page below the line
@@ -171,8 +171,8 @@ def render(shown: dict[Source, Shown], session: Session, link: str) -> str:
         "# Gallery",
         "",
         f"Colored with the model `{stamp.run_id}` (sha256 {session.digest[:12]}) at the default setting, "
-        f"{datetime.date.today().isoformat()}. Nothing was chosen by how well it went: the pictures were picked before "
-        "the model saw them, and none is in its training data. Make this page again:",
+        f"{datetime.date.today().isoformat()}. The pictures are here because their terms are free and known, not "
+        "because they went well; none comes from the data sets that the model was trained on. Make this page again:",
         "",
         "```sh",
         "python docs/make_gallery.py",
@@ -182,8 +182,8 @@ def render(shown: dict[Source, Shown], session: Session, link: str) -> str:
         "",
         "## Color photographs",
         "",
-        "Gray, as the model saw it; ours; the truth. dB: PSNR of ours, and in parentheses what it gains over gray. CFr: how "
-        "colorful ours is beside the truth.",
+        "Gray, as the model saw it; ours; the truth. dB: PSNR of ours, and in parentheses what it gains over gray. "
+        "CFr: how colorful ours is beside the truth.",
         "",
     ]
     for kind in KINDS:
@@ -192,11 +192,8 @@ def render(shown: dict[Source, Shown], session: Session, link: str) -> str:
         for source, picture in shown.items():
             if source.kind != kind:
                 continue
-            figures = (
-                f" {picture.psnr:.1f} dB ({picture.psnr - picture.psnr_gray:+.1f}), CFr {picture.colorfulness_ratio:.2f}."
-                if kind == "color"
-                else ""
-            )
+            gain, ratio = picture.psnr - picture.psnr_gray, picture.colorfulness_ratio
+            figures = f" {picture.psnr:.1f} dB ({gain:+.1f}), CFr {ratio:.2f}." if kind == "color" else ""
             lines += [
                 f"![{source.title}: {', '.join(KINDS[kind])}]({link}/{strip_name(source)})",
                 "",
