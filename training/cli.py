@@ -120,7 +120,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Also write the colorized pictures here.")] = None,
     size: Annotated[int | None, typer.Option(min=32, help="Inference size; default the recipe's.")] = None,
     weights: Annotated[str, typer.Option(help="File of the run folder.")] = "best.weights.h5",
-    card: Annotated[Path | None, typer.Option(help="Also put the table into this model card.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Also write the figures into this model card.")] = None,
+    show: Annotated[str, typer.Option(help="Failures that the card may show, as 'kodak_*'.")] = "",
+    shots: Annotated[Path, typer.Option(help="Gets their pictures.")] = Path("docs/images/gallery/failures"),
     labels: Annotated[
         Path | None, typer.Option(help="CSV with the columns file, and scene or label (a class index).")
     ] = None,
@@ -133,7 +135,7 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one a core.")] = None,
 ) -> None:
     """Score a run on color photographs; writes evaluation.json and evaluation.html, and prints the table."""
-    from training.evaluate import Networks, evaluate_run, table_markdown, update_card
+    from training.evaluate import Networks, Shots, evaluate_run, table_markdown, update_card
 
     bar = Progress(
         TextColumn("{task.completed:.0f}/{task.total:.0f} photographs"),
@@ -161,7 +163,20 @@ def evaluate(
         )
     typer.echo(table_markdown(report))
     if card is not None:
-        update_card(card, report)
+        update_card(card, report, Shots(run_folder, show, shots) if show else None)
+
+
+@app.command("card")
+def write_card(
+    run_folder: Annotated[Path, typer.Argument(help="Run folder that was evaluated.")],
+    card: Annotated[Path, typer.Option(help="Model card with the marks.")] = Path("service/model/MODEL_CARD.md"),
+    show: Annotated[str, typer.Option(help="Failures that the card may show, as 'kodak_*'.")] = "",
+    shots: Annotated[Path, typer.Option(help="Gets their pictures.")] = Path("docs/images/gallery/failures"),
+) -> None:
+    """Write the figures of a run's last evaluation into a model card; `evaluate --card` does the same at once."""
+    from training.model_card import Shots, read_report, update_card
+
+    update_card(card, read_report(run_folder), Shots(run_folder, show, shots) if show else None)
 
 
 @app.command()

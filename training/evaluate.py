@@ -20,19 +20,22 @@ import keras
 import numpy as np
 
 from chroma.bins import Q
+from chroma.lab import rgb_u8_to_lab
 from training import DataError
 from training.bench import REFERENCES, Bench, Watcher, color_scores
 from training.data import BatchMaker, stream
 from training.feature_networks import Networks, NetworkScores
 from training.gallery import EXTREME, Gallery
+from training.group_scores import score_groups
 from training.judging import CHROMA_EDGES, HUE_EDGES, LEAST_SHARE, mean_rows
 from training.metrics import ColorScores, posterior_table
+from training.model_card import CARD_END, CARD_START, Shots, run_facts, update_card
 from training.photographs import open_photographs
 from training.prediction import predict_heads
 from training.preview import write_png
 from training.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples
 from training.run import BEST, EVALUATION, Run, open_run
-from training.scorecard import CARD_END, CARD_START, table_markdown, update_card
+from training.scorecard import table_markdown
 from training.validation import evenly
 from training.ways import (
     ARGMAX,
@@ -52,6 +55,7 @@ __all__ = [
     "CARD_END",
     "CARD_START",
     "Networks",
+    "Shots",
     "Way",
     "evaluate_run",
     "score",
@@ -136,7 +140,7 @@ def evaluate_run(
         prior=rebalance,
         workers=workers,
     )
-    gallery = Gallery()
+    gallery, colors = Gallery(), []
     for sample, answers in bench.go_through(paths, terms, watch):
         label = known_labels.get(sample.name, Label()).index
         judges.add_truth(sample.rgb_u8, label)
@@ -144,14 +148,17 @@ def evaluate_run(
             judges.add(name, answers[name], sample.rgb_u8, label)
         tiles = {what: answers[name] for what, name in TILES.items() if name in answers}
         gallery.add(len(bench.names) - 1, bench.gain(-1), tiles | {"truth": sample.rgb_u8})
+        colors.append({"truth": _mean_ab(sample.rgb_u8), "default": _mean_ab(answers[DEFAULT])})
         exports.write(sample, answers)
     validation = score_validation(model, run, data, workers=workers or 2) if data else None
+    groups = score_groups(model, run, data, size=bench.size, workers=workers or 2) if data else None
     stem = Path(EVALUATION).stem if terms.name == "photographs" else f"{Path(EVALUATION).stem}-{terms.name}"
     report = _headline(bench, terms, (*REFERENCES, *first))
     report["details"] = {
         "title": terms.title,
         "columns": list(terms.columns),
         "weights": weights,
+        "run": run_facts(run, model.count_params()),
         "posterior": {"photographs": _posterior(bench.posterior), "validation": validation},
         "decoders": {
             name: {"settings": everything[name].settings() if name in everything else {}, **row}
@@ -162,9 +169,10 @@ def evaluate_run(
         ],
         "rebalanced_auc": {"prior": prior.name if prior else "the run's", "least_share": LEAST_SHARE},
         "histograms": _histograms(bench, [name for name in (CALM, DEFAULT, VIVID) if name in first]),
-        "per_picture": _per_picture(bench, gallery, known_labels, stem),
+        "per_picture": _per_picture(bench, gallery, known_labels, stem, colors),
         "best": _extremes(bench, descending=True),
         "scenes": _by_scene(bench, known_labels),
+        "groups": groups,
         "networks": judges.result(),
         "left_out": [{"name": item.name, "reason": item.reason} for item in bench.left_out],
     }
@@ -324,7 +332,13 @@ def _histograms(bench: Bench, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _per_picture(bench: Bench, gallery: Gallery, labels: Mapping[str, Label], stem: str) -> list[dict[str, Any]]:
+def _per_picture(
+    bench: Bench,
+    gallery: Gallery,
+    labels: Mapping[str, Label],
+    stem: str,
+    colors: Sequence[dict[str, list[float]]],
+) -> list[dict[str, Any]]:
     ways = {what: way for what, way in TILES.items() if way in bench.tallies}
     gains = bench.gains()
     return [
@@ -337,10 +351,15 @@ def _per_picture(bench: Bench, gallery: Gallery, labels: Mapping[str, Label], st
                 for what, way in ways.items()
             },
             "true_colorfulness": round(bench.truths.colorfulness[place], 3),
+            "mean_ab": colors[place],
             "tiles": {what: f"{stem}/{file}" for what, file in gallery.names(place).items()},
         }
         for place, name in enumerate(bench.names)
     ]
+
+
+def _mean_ab(rgb_u8: np.ndarray) -> list[float]:
+    return [round(float(value), 1) for value in rgb_u8_to_lab(rgb_u8)[..., 1:].mean(axis=(0, 1))]
 
 
 def _by_scene(bench: Bench, labels: Mapping[str, Label]) -> dict[str, dict[str, float]]:

@@ -1,12 +1,8 @@
-"""The scores of an evaluation: what each is called, how it is printed, and the table in a model card."""
+"""The scores of an evaluation: what each is called, how it is printed, and the table."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
-
-from training import DataError
-from training.run import write_whole
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,6 @@ CARD_COLUMNS: Final = (
     *("psnr", "ab_error", "delta_e", "auc", "colorfulness_ratio", "false_red", "worst_false_red"),
     *("dark_false_red", "speckle", "tvq", "lightness_error", "lightness_error_p99"),
 )
-CARD_START: Final = "<!-- scores: start, written by photochrom-train evaluate -->"
-CARD_END: Final = "<!-- scores: end -->"
 
 
 def table_markdown(report: dict[str, Any]) -> str:
@@ -82,26 +76,3 @@ def table_markdown(report: dict[str, Any]) -> str:
         cells = " | ".join(format(row[name], score.form) for name, score in columns.items())
         lines.append(f"| {way} | {cells} |")
     return "\n".join(lines) + "\n"
-
-
-def update_card(card: Path, report: dict[str, Any]) -> None:
-    """Replace what stands between the two score marks of a model card by the report: its table and its failures.
-
-    Args:
-        card: Markdown file that holds both marks, each on a line of its own.
-        report: from `training.evaluate.evaluate_run`.
-
-    Raises:
-        DataError: the card cannot be read, or lacks a mark.
-    """
-    try:
-        head, rest = card.read_text(encoding="utf-8").split(CARD_START)
-        _, tail = rest.split(CARD_END)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{card} must be a file that holds the lines {CARD_START} and {CARD_END}") from error
-    worst = ", ".join(f"{picture['name']} ({picture['gain_db']:+.1f} dB)" for picture in report["worst"])
-    failures = (
-        f"{report['worse_than_gray']:.0%} of the photographs score below gray at the default setting. "
-        f"The {len(report['worst'])} worst, against doing nothing: {worst}."
-    )
-    write_whole(card, f"{head}{CARD_START}\n{table_markdown(report)}\n{failures}\n{CARD_END}{tail}")

@@ -31,11 +31,12 @@ from training.calibrate import CALM, calibrate_run
 from training.data import BatchMaker, decode_photograph
 from training.evaluate import evaluate_run, score
 from training.model import build_model
+from training.model_card import CARD_END, CARD_START, update_card
 from training.photographs import open_photographs
 from training.prediction import predict_heads, predict_picture
 from training.protocols import PROTOCOLS
 from training.recipes import load_recipe
-from training.scorecard import CARD_END, CARD_START, SCORES, table_markdown, update_card
+from training.scorecard import SCORES, table_markdown
 from training.ways import ways_to_decode
 
 pytestmark = pytest.mark.training
