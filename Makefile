@@ -25,8 +25,9 @@ TESTS ?= tests
 PYTEST_ARGS ?=
 EXECUTIONS ?= 1000000
 SEED ?= 1
+SECONDS ?= 600
 
-.PHONY: help serve test check format smoke bench fuzz audit sbom lock torch clean
+.PHONY: help serve test check format smoke bench fuzz soak audit sbom lock torch clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast; each progr
 	@failed=0; for program in benchmarks/*.py; do \
 		echo "== $$program"; $(DEV)/python $$program || { failed=1; echo "$$program: a promise is not kept"; }; \
 	done; exit $$failed
+
+soak: $(VENV_DEV)/.installed ## Serve for ten minutes and watch the memory (SECONDS=)
+	$(DEV)/python -m tests.soak --seconds $(SECONDS)
 
 fuzz: $(VENV_DEV)/.installed ## Throw a million broken pictures at the probe and the decoders (EXECUTIONS=, SEED=)
 	$(DEV)/python -m tests.fuzz_pictures --executions $(EXECUTIONS) --seed $(SEED)

@@ -37,6 +37,8 @@ class Server:
                 return int(found.group(1))
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.05)
+        self.process.kill()
+        self.process.wait()
         raise AssertionError("the server did not start: " + self.log.read_text())
 
     def post(self, data: bytes, query: str = "") -> Any:
