@@ -1,0 +1,58 @@
+"""Memory stays within what docs/operating.md promises, whatever comes at once."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import pytest
+
+from service.settings import Settings
+from tests import onnx_factory
+from tests.e2e.server import ROOT, Server
+from tests.pictures import bomb_png, smooth_gray
+
+pytestmark = pytest.mark.e2e
+
+MARGIN_MB = 120
+"""Uploads that wait, sockets, allocators."""
+
+
+def peak_mb(server: Server, kind: str = "VmHWM") -> float:
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    found = re.search(rf"^{kind}:\s+(\d+) kB", status, re.MULTILINE)
+    assert found
+    return int(found.group(1)) / 1024
+
+
+def published_mb_a_megapixel() -> float:
+    document = (ROOT / "docs" / "operating.md").read_text()
+    found = re.search(r"plus (\d+) MB \(gray, ordinary color\)", document)
+    assert found
+    return float(found.group(1))
+
+
+def test_bombs_and_huge_pictures_at_once_stay_within_the_promise(tmp_path: Path) -> None:
+    server = Server(onnx_factory.write_model(tmp_path / "tiny.onnx"), tmp_path / "log", deadline_s=600, max_queue=100)
+    huge, bomb = cv2.imencode(".jpg", smooth_gray(6250, 8000))[1].tobytes(), bomb_png()
+    try:
+        server.post(cv2.imencode(".png", smooth_gray(64, 64))[1].tobytes())
+        start_mb = peak_mb(server, "VmRSS")
+
+        def send(data: bytes) -> int:
+            status: int = server.client.post(
+                "/colorize?format=jpeg", content=data, headers={"Content-Type": "image/jpeg"}, timeout=600
+            ).status_code
+            return status
+
+        with ThreadPoolExecutor(20) as pool:
+            statuses = list(pool.map(send, [huge, *[bomb] * 64, huge]))
+        assert statuses.count(200) == 2
+        assert statuses.count(413) == 64
+        allowed_mb = published_mb_a_megapixel() * Settings().max_inflight_megapixels + MARGIN_MB
+        assert peak_mb(server) - start_mb <= allowed_mb
+        for gauge in ("photochrom_inflight_megapixels", "photochrom_waiting_requests", "photochrom_queue_depth"):
+            server.until(gauge, 0)
+    finally:
+        server.stop()
+    assert "Traceback" not in server.log.read_text()
