@@ -13,6 +13,7 @@ import fnmatch
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def run_facts(run: Run, parameters: int) -> dict[str, Any]:
         "decoder_channels": list(recipe.model.decoder_channels),
         "parameters": parameters,
         "batch_size": recipe.batch_size,
-        "crop_px": recipe.data.crop_px,
+        "crop_px": sorted(set(recipe.data.crop_sides or (recipe.data.crop_px,))),
         "photographs": {name: count for name, count in photographs.items() if name in ("train", "val")},
         "machine": status.machine,
         "evaluations": [{name: row.get(name) for name in names} for row in rows],
@@ -122,7 +123,8 @@ def update_card(card: Path, report: Mapping[str, Any], shots: Shots | None = Non
     Args:
         card: Markdown file that holds at least the marks `CARD_START` and `CARD_END`.
         report: from `training.evaluate.evaluate_run`.
-        shots: which failures to show; None for none, and the pictures of a former report are left alone.
+        shots: which failures to show; pictures that only the former card showed are removed from its folder. None
+            for none, and all pictures stay.
 
     Raises:
         DataError: the card cannot be read, lacks the marks of the scores, or has a first mark without a last.
@@ -139,16 +141,28 @@ def update_card(card: Path, report: Mapping[str, Any], shots: Shots | None = Non
         "kinds": _kinds_section,
         "failures": lambda said: _failures_section(said, shots, card.parent),
     }
+    former: set[Path] = set()
     for name, start, end in MARKS:
         if name != "scores" and start not in text and end not in text:
             continue
         try:
             head, rest = text.split(start)
-            _, tail = rest.split(end)
+            rest, tail = rest.split(end)
         except ValueError as error:
             raise DataError(f"{card} must be a file that holds the lines {start} and {end}") from error
-        text = f"{head}{start}\n{sections[name](report).strip()}\n{end}{tail}"
+        said = sections[name](report).strip()
+        if name == "failures" and shots is not None:
+            former |= _linked(rest, card.parent) - _linked(said, card.parent)
+        text = f"{head}{start}\n{said}\n{end}{tail}"
     write_whole(card, text)
+    for path in former:
+        if shots is not None and path.parent == shots.folder.resolve():
+            path.unlink(missing_ok=True)
+
+
+def _linked(markdown: str, beside: Path) -> set[Path]:
+    """Return the pictures that a text shows."""
+    return {(beside / link).resolve() for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", markdown)}
 
 
 def _run_section(report: Mapping[str, Any]) -> str:
@@ -163,14 +177,14 @@ def _run_section(report: Mapping[str, Any]) -> str:
         f"{', '.join(map(str, facts['decoder_channels']))} channels; {facts['parameters']:,} parameters",
         "inference size": f"{report['size']} px (square root of the area), aspect ratio kept",
         "photographs": f"{photographs.get('train', 0):,} to train on, {photographs.get('val', 0):,} for validation, "
-        f"in crops of {facts['crop_px']} px",
+        f"in crops of {', '.join(map(str, facts['crop_px']))} px",
     }
     if evaluations:
         last = evaluations[-1]
         best = min(evaluations, key=lambda row: math.inf if row["kl"] is None else row["kl"])
-        passes = f" ({last['images'] / photographs['train']:.1f} passes)" if photographs.get("train") else ""
+        each = f" ({last['images'] / photographs['train']:.1f} for each)" if photographs.get("train") else ""
         rows["training"] = (
-            f"{last['step']:,} steps of {facts['batch_size']}, {last['images']:,} photographs{passes}, "
+            f"{last['step']:,} steps of {facts['batch_size']}, {last['images']:,} samples{each}, "
             f"{last['minutes']:.0f} minutes"
         )
         rows["weights"] = (
@@ -236,7 +250,7 @@ def _failures_section(report: Mapping[str, Any], shots: Shots | None, beside: Pa
         scores, colors = picture["scores"], picture.get("mean_ab", {})
         rows.append(
             [
-                Path(worst["name"]).stem.replace("_", " "),
+                f"`{Path(worst['name']).stem}`",
                 f"{worst['gain_db']:+.1f}",
                 _form(scores["gray"]["psnr"], ".1f"),
                 _form(scores["default"]["psnr"], ".1f"),
@@ -289,5 +303,5 @@ def _form(value: float | None, form: str) -> str:
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> str:
     marks = ["---" if place < left else "---:" for place in range(len(headings))]
-    lines = [headings, marks, *rows]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+    lines = [[f" {cell} " if cell else " " for cell in line] for line in (headings, marks, *rows)]
+    return "\n".join(f"|{'|'.join(line)}|" for line in lines)

@@ -34,7 +34,7 @@ REPORT: dict[str, Any] = {
             "decoder_channels": [8, 4],
             "parameters": 1234567,
             "batch_size": 4,
-            "crop_px": 64,
+            "crop_px": [48, 64],
             "photographs": {"train": 100, "val": 10},
             "machine": {"processor": "a chip", "memory": "1 GiB", "devices": "CPU:0", "engine": "Keras"},
             "evaluations": [
@@ -101,9 +101,10 @@ def test_the_run_is_told_from_its_best_and_last_evaluation(tmp_path: Path) -> No
     card = write_card(tmp_path)
     update_card(card, REPORT)
     said = {row[0]: row[1] for row in tables(section(card, "run"))[2:]}
-    assert said["training"] == "75 steps of 4, 300 photographs (3.0 passes), 3 minutes"
+    assert said["training"] == "75 steps of 4, 300 samples (3.0 for each), 3 minutes"
     assert said["weights"].endswith("epoch 1, the lowest KL on validation: 1.400")
     assert "1,234,567 parameters" in said["network"]
+    assert said["photographs"] == "100 to train on, 10 for validation, in crops of 48, 64 px"
     assert said["machine"].startswith("a chip, 1 GiB")
 
 
@@ -132,13 +133,23 @@ def test_failures_are_described_and_only_the_free_ones_shown(tmp_path: Path) -> 
     card = write_card(tmp_path)
     update_card(card, REPORT, Shots(tmp_path, "free_*", tmp_path / "docs" / "shots"))
     text = section(card, "failures")
-    assert tables(text)[2] == ["free 1", "-3.2", "20.0", "16.8", "4.0", "strong red", "pale blue"]
+    assert tables(text)[2] == ["`free_1`", "-3.2", "20.0", "16.8", "4.0", "strong red", "pale blue"]
     assert text.count("![") == 1
     assert "(docs/shots/free_1.jpg)" in text
     shot = cv2.imread(str(tmp_path / "docs" / "shots" / "free_1.jpg"))
     assert shot.shape == (8, 30, 3)
     assert [round(float(shot[:, at : at + 8].mean()), -1) for at in (1, 11, 21)] == [0, 100, 200]
     assert [path.name for path in (tmp_path / "docs" / "shots").iterdir()] == ["free_1.jpg"]
+
+
+def test_pictures_of_former_failures_go_and_others_stay(tmp_path: Path) -> None:
+    test_failures_are_described_and_only_the_free_ones_shown(tmp_path)
+    card, folder = tmp_path / "CARD.md", tmp_path / "docs" / "shots"
+    (folder / "mine.jpg").write_bytes(b"mine")
+    update_card(card, REPORT, Shots(tmp_path, "closed_*", folder))
+    assert sorted(path.name for path in folder.iterdir()) == ["closed_2.jpg", "mine.jpg"]
+    update_card(card, REPORT, Shots(tmp_path, "closed_*", folder))
+    assert sorted(path.name for path in folder.iterdir()) == ["closed_2.jpg", "mine.jpg"]
 
 
 def test_a_missing_picture_says_what_to_do(tmp_path: Path) -> None:
@@ -190,6 +201,7 @@ def test_a_run_tells_its_facts(tmp_path: Path) -> None:
     (folder / METRICS).write_text(json.dumps({"epoch": 1, "step": 5, "images": 20, "minutes": 0.1, "kl": 1.5}) + "\n")
     facts = run_facts(open_run(folder), 42)
     assert facts["parameters"] == 42
+    assert facts["crop_px"] == [64]
     assert facts["evaluations"][0]["kl"] == 1.5
     assert facts["evaluations"][0]["scene_top1"] is None
     assert json.loads(json.dumps(facts)) == facts
