@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import cv2
 import keras
 import numpy as np
 import onnx
@@ -17,9 +18,14 @@ import pytest
 
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
+from export import ToleranceError, pipeline
 from export.convert import to_onnx
 from export.pipeline import export_run
-from export.verify import make_lightness, run
+from export.tolerances import TOLERANCES, Precision, tolerances_for
+from export.verify import PICTURE, make_lightness, run
+from service.colorizer import Options, colorize
+from service.images import Picture
+from service.session import Session
 from tests.synthetic_run import make_prior, make_run
 from training import encoder
 from training.config import ModelConfig
@@ -32,6 +38,7 @@ pytestmark = pytest.mark.training
 
 ROOT = Path(__file__).parents[2]
 CALM = Knobs(0.38, 0.0, 1.0, 1.0)
+DAY = date(2026, 11, 23)
 LIVELY = {"ab": 50.0, "ab_logits": 10.0, "scene_logits": 5.0}
 """Largest value of a trained network's heads, Lab units and nats."""
 FLOAT32 = 1e-5
@@ -119,8 +126,7 @@ def test_a_run_in_mixed_precision_exports_in_float32(tmp_path: Path) -> None:
 
 def test_two_exports_of_a_run_are_one_file(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
-    day = date(2026, 11, 23)
-    first, second = (export_run(folder, tmp_path / f"{name}.onnx", created=day) for name in "ab")
+    first, second = (export_run(folder, tmp_path / f"{name}.onnx", created=DAY) for name in "ab")
     assert first.sha256 == second.sha256
     assert first.path.read_bytes() == second.path.read_bytes()
 
@@ -138,3 +144,64 @@ def command(*arguments: Any, environment: dict[str, str]) -> subprocess.Complete
     return subprocess.run(
         [sys.executable, *map(str, arguments)], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def write_photographs(folder: Path, *, count: int = 12) -> Path:
+    """Write a folder of pictures, two of them for validation; the smallest has a side that is no multiple of 32."""
+    rng = np.random.default_rng(0)
+    for place in range(count):
+        name = f"{place:02}.png" if place >= 2 else f"val/{place:02}.png"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        coarse = rng.integers(0, 256, (4, 5, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / name), cv2.resize(coarse, (100, 70 + place), interpolation=cv2.INTER_CUBIC))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, and beside it the file that float32 gives."""
+    folder = make_run(tmp_path_factory.mktemp("runs") / "made_up")
+    export_run(folder, folder / "model.onnx", created=DAY)
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_a_rounded_export_is_proven_stamped_and_served(precision: Precision, made_up: Path, tmp_path: Path) -> None:
+    plain = made_up / "model.onnx"
+    photographs = write_photographs(tmp_path / "photographs") if precision == "int8" else None
+    exported = export_run(made_up, tmp_path / "model.onnx", created=DAY, precision=precision, calibrate=photographs)
+
+    onnx.checker.check_model(onnx.load(exported.path), full_check=True)
+    assert exported.size_bytes < 0.95 * plain.stat().st_size
+    assert exported.stamp.precision == precision
+    assert exported.stamp.tolerances == tolerances_for(exported.stamp.parameters, precision)
+    assert all(difference.is_small for difference in exported.differences)
+    found = {(d.output, d.reference): d for d in exported.differences}
+    assert found[PICTURE, "float32"].largest > 0
+    assert found["ab_logits", "Keras"].largest > 10 * TOLERANCES["ab_logits"]
+    # What is not rounded is held to what float32 is held to.
+    assert found["ab_decoded", "NumPy"].tolerance == TOLERANCES["ab_decoded"]
+
+    sessions = [Session(path, device="cpu", threads=1) for path in (plain, exported.path)]
+    assert replace(sessions[1].stamp, precision="float32", tolerances=TOLERANCES) == sessions[0].stamp
+    gray = cv2.imread(str(ROOT / "tests" / "data" / "coffee.jpg"), cv2.IMREAD_GRAYSCALE)
+    pictures = [colorize(Picture(gray), Options(), session).rgb for session in sessions]
+    assert 0 < np.abs(np.subtract(*pictures, dtype=np.int16)).mean() <= 1
+
+
+def test_a_network_that_is_wrong_in_float32_is_not_rounded(
+    made_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wider tolerances of float16 are for rounding alone."""
+
+    def convert(model: Any, decoder: Decoder) -> onnx.ModelProto:
+        graph = to_onnx(model, decoder)
+        bias = next(t for t in graph.graph.initializer if "ab_logits" in t.name and list(t.dims) == [313])
+        shifted = onnx.numpy_helper.to_array(bias) + np.linspace(0, 1e-3, 313, dtype=np.float32)
+        bias.CopyFrom(onnx.numpy_helper.from_array(shifted, bias.name))
+        return graph
+
+    monkeypatch.setattr(pipeline, "to_onnx", convert)
+    with pytest.raises(ToleranceError, match="ab_logits"):
+        export_run(made_up, tmp_path / "model.onnx", precision="float16")
+    assert not (tmp_path / "model.onnx").exists()

@@ -75,3 +75,30 @@ def test_importing_the_command_imports_no_framework() -> None:
     probe = "import sys, export.__main__; print({'keras', 'tensorflow', 'onnxruntime'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        (("--precision", "int8"), "--calibrate PHOTOS"),
+        (("--calibrate", "photographs"), "only int8"),
+        (("--precision", "float16", "--calibrate", "photographs"), "only int8"),
+        (("--precision", "int4"), "int4"),
+    ],
+)
+def test_options_that_do_not_go_together_are_a_wrong_command_line(
+    options: tuple[str, ...], advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Told before anything is opened: the run folder is empty."""
+    assert run_main(monkeypatch, tmp_path, *options) == 2
+    assert advice in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_photographs_that_are_not_there_are_status_1(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--out", tmp_path / "m.onnx", "--precision", "int8", "--calibrate", tmp_path / "nowhere")
+    assert run_main(monkeypatch, run_folder, *options) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

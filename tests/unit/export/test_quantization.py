@@ -11,7 +11,7 @@ from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from chroma.framing import resize_lightness
 from chroma.lab import rgb_u8_to_lightness
-from chroma.signature import OUTPUT_NAMES
+from chroma.signature import KNOB_NAMES, LIGHTNESS, OUTPUT_NAMES
 from export import ConversionError
 from export.precision import to_float32
 from export.quantization import fold_scales, nodes_to_round, to_int8
@@ -221,3 +221,25 @@ def test_deep_and_shared_convolutions_are_chosen_with_their_activations() -> Non
     )
     # Shrunk to 1/8 at the most: from 1/4 on; hidden and the last two lead to one output each.
     assert nodes_to_round(graph) == ["deep", "deep_clip", "deepest"]
+
+
+def test_the_same_pictures_give_the_same_file() -> None:
+    halve = {"strides": [2, 2]}
+    graph = chain(
+        ("Conv", "x kernel -> half", halve),
+        ("Relu", "half -> relu", {}),
+        ("Conv", "relu head -> ab", {}),
+        ("Conv", "relu other -> ab_logits", {}),
+        outputs=("ab", "ab_logits"),
+        **{name: RNG.normal(size=(3, 3, 1, 1)) for name in ("kernel", "head", "other")},
+    )
+    graph.input[0].name = LIGHTNESS
+    graph.node[0].input[0] = LIGHTNESS
+    for name in KNOB_NAMES:
+        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    pictures = [RNG.uniform(0, 100, (1, 3, 8, 8)).astype(np.float32) for _ in range(3)]
+    first, second, other = (to_int8(model, some).SerializeToString() for some in (pictures, pictures, pictures[:1]))
+    assert first == second
+    assert first != other
+    assert in_8_bits(ModelProto.FromString(first)) == {"half"}
