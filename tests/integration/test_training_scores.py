@@ -31,7 +31,7 @@ from training.calibrate import CALM, calibrate_run
 from training.data import BatchMaker, decode_photograph
 from training.evaluate import evaluate_run, score
 from training.model import build_model
-from training.model_card import CARD_END, CARD_START, update_card
+from training.model_card import CARD_END, CARD_START, MARKS, update_card
 from training.photographs import open_photographs
 from training.prediction import predict_heads, predict_picture
 from training.protocols import PROTOCOLS
@@ -343,6 +343,30 @@ def test_a_card_gets_the_table_between_its_marks(evaluated: Evaluated, tmp_path:
     assert card.read_text() == "no marks"
 
 
+def test_the_report_alone_fills_a_card(evaluated: Evaluated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card, shots = tmp_path / "CARD.md", tmp_path / "shots"
+    card.write_text("".join(f"{start}\n{end}\n" for _, start, end in MARKS))
+    command = ["photochrom-train", "card", str(evaluated.folder), "--card", str(card)]
+    monkeypatch.setattr(sys, "argv", [*command, "--show", "chelsea.png", "--shots", str(shots)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    text = card.read_text()
+    assert table_markdown(evaluated.report) in text
+    assert text.count("Not measured") == 2  # validation and kinds need --data
+    assert "![chelsea: gray, default, truth](shots/chelsea.jpg)" in text
+    shot = cv2.imread(str(shots / "chelsea.jpg"))
+    assert shot.shape == (256, 3 * 256, 3)
+    truth = squashed("chelsea.png")[..., ::-1].astype(int)
+    assert np.abs(shot[:, -256:] - truth).mean() < 6
+    facts = evaluated.report["details"]["run"]
+    assert facts["parameters"] == build_model(TINY.model, scenes=2).count_params()
+    mean_ab = {picture["name"]: picture["mean_ab"] for picture in evaluated.report["details"]["per_picture"]}
+    assert mean_ab["coffee.jpg"]["truth"] == pytest.approx(
+        rgb_u8_to_lab(squashed("coffee.jpg"))[..., 1:].mean(axis=(0, 1)), abs=0.06
+    )
+
+
 def test_without_photographs_there_is_nothing_to_score(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         evaluate_run(folder, tmp_path / "nowhere")
@@ -396,7 +420,11 @@ def test_the_validation_split_scores_as_in_training(folder: Path, small: Path, d
     (folder / run.PHOTOGRAPHS).write_text(json.dumps(facts | {"scenes": ["nature"]}))
     build_model(TINY.model, scenes=1).save_weights(folder / run.BEST)
     opened = run.open_run(folder)
-    report = evaluate_run(folder, small, size=64, protocol="div2k", data=data)["details"]["posterior"]["validation"]
+    details = evaluate_run(folder, small, size=64, protocol="div2k", data=data)["details"]
+    report, groups = details["posterior"]["validation"], details["groups"]
+    assert groups["size"] == 64
+    assert groups["all"]["pictures"] == report["pictures"]
+    assert sum(row["pictures"] for row in groups["dataset"].values()) == report["pictures"]
     photographs = open_photographs(data)
     maker = BatchMaker(photographs, photographs.split("val"), TINY.data, batch_size=2, seed=None)
     tally, model = bench.color_scores(opened), opened.load_model()
