@@ -39,7 +39,7 @@ from chroma.compose import compose_u8  # noqa: E402
 from chroma.decoding import Knobs  # noqa: E402
 from chroma.framing import resize_lightness  # noqa: E402
 from chroma.lab import rgb_u8_to_lab, rgb_u8_to_lightness  # noqa: E402
-from chroma.signature import AB_DECODED, SCENE_LOGITS, STAMP_KEY, Stamp  # noqa: E402
+from chroma.signature import AB_DECODED, SCENE_LOGITS  # noqa: E402
 from export import ExportError  # noqa: E402
 from export.precision import to_float16, to_float32  # noqa: E402
 from export.quantization import to_int8  # noqa: E402
@@ -89,11 +89,6 @@ def read_pictures(folder: Path) -> Iterator[np.ndarray]:
             yield cv2.resize(np.ascontiguousarray(rgb_u8), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
 
 
-def stamp_of(model: onnx.ModelProto) -> Stamp:
-    """Return a model's stamp."""
-    return Stamp.from_json(next(entry.value for entry in model.metadata_props if entry.key == STAMP_KEY))
-
-
 def round_here(source: Path, lightness: Callable[[int], Iterator[np.ndarray]], folder: Path) -> dict[str, Path]:
     """Make the three files of one model.
 
@@ -105,11 +100,10 @@ def round_here(source: Path, lightness: Callable[[int], Iterator[np.ndarray]], f
     Returns:
         File by precision.
     """
-    model = onnx.load(source)
-    stamp = stamp_of(model)
+    stamp = Session(source, device="cpu").stamp
     if stamp.precision == "int8":
         return {"int8": source}
-    plain = to_float32(model)
+    plain = to_float32(onnx.load(source))
     models = {"float32": plain, "float16": to_float16(plain), "int8": to_int8(plain, lightness(stamp.size))}
     files = {}
     for precision, variant in models.items():
@@ -264,6 +258,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write the result to this file, too")
     options = parser.parse_args()
     models = [path / "model.onnx" if path.is_dir() else path for path in options.models] or [shipped_model()]
+    if missing := [path for path in models if not path.is_file()]:
+        raise SystemExit(f"no such file: {missing[0]}. photochrom-export makes it of a run")
     truths = list(read_pictures(options.pictures))
     if not truths:
         raise SystemExit(f"no color photographs in {options.pictures}")
