@@ -66,7 +66,7 @@ MOST_INT8 = 0.8
 
 @dataclass(frozen=True)
 class Seconds:
-    """What one inference takes.
+    """What one inference, or loading a file, takes.
 
     Attributes:
         wall: by the clock.
@@ -194,12 +194,12 @@ def measure(files: dict[str, Path], truths: Sequence[np.ndarray], rounds: int) -
     """Return the result as JSON has it."""
     reference = "float32" if "float32" in files else next(iter(files))
     sessions: dict[str, Session] = {}
-    loading: dict[str, list[float]] = {name: [] for name in files}
+    loading: dict[str, list[Seconds]] = {name: [] for name in files}
     for _ in range(min(rounds, 5)):
         for name, path in files.items():
-            started = time.perf_counter()
+            wall, processor = time.perf_counter(), time.process_time()
             sessions[name] = Session(path, device="cpu")
-            loading[name].append(time.perf_counter() - started)
+            loading[name].append(Seconds(time.perf_counter() - wall, time.process_time() - processor))
     knobs = sessions[reference].stamp.vividness_curve.at(0.5)
     L = rgb_u8_to_lightness(truths[0])
     speed = {
@@ -222,7 +222,7 @@ def measure(files: dict[str, Path], truths: Sequence[np.ndarray], rounds: int) -
         "threads": sessions[reference].threads,
         "reference": reference,
         "file_bytes": sizes,
-        "load_ms": {name: round(1000 * statistics.median(values), 1) for name, values in loading.items()},
+        "load": summarize_times(loading, reference),
         "inference": speed,
         "compared": pictures,
         "kept": dict(sorted(kept.items())),
