@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx2
 import numpy as np
 import pytest
 from PIL import Image
@@ -162,6 +163,71 @@ def test_sigterm_first_says_not_ready_and_goes_on_serving(model_path: Path, tmp_
     assert server.post(GRAY).status_code == 200
     assert server.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
     server.stop()
+
+
+def test_a_deployment_under_load_fails_no_request(model_path: Path, tmp_path: Path) -> None:
+    """Callers who honor readiness, as a load balancer does, see no failure when the process is told to stop."""
+    server = Server(model_path, tmp_path / "log", drain_notice_s=3)
+    statuses: list[int | str] = []
+
+    def call() -> None:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENCE_S) as client:
+            while client.get("/health/ready").status_code == 200:
+                try:
+                    statuses.append(
+                        client.post("/colorize", content=GRAY, headers={"Content-Type": "image/png"}).status_code
+                    )
+                except httpx2.HTTPError as error:
+                    statuses.append(repr(error))
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    while len(statuses) < 20 and any(caller.is_alive() for caller in callers):
+        time.sleep(0.01)
+    server.process.send_signal(signal.SIGTERM)
+    for caller in callers:
+        caller.join(PATIENCE_S)
+    assert set(statuses) == {200}
+    assert server.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+    server.stop()
+
+
+def test_a_killed_process_leaves_nothing_that_hinders_the_next(model_path: Path, tmp_path: Path) -> None:
+    first = Server(model_path, tmp_path / "first")
+    first.process.kill()
+    first.process.wait(PATIENCE_S)
+    second = Server(model_path, tmp_path / "second", port=first.port)
+    assert second.port == first.port
+    assert second.post(GRAY).status_code == 200
+    first.stop()
+    second.stop()
+
+
+def test_slow_callers_keep_nobody_out(model_path: Path, tmp_path: Path) -> None:
+    """Two hundred who send a byte and wait: in the head of a request, in its body, and after it."""
+    server = Server(model_path, tmp_path / "log", deadline_s=3)
+    head = b"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000\r\n\r\n"
+    slow = []
+    try:
+        for number in range(200):
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+            connection.sendall((b"POST /colo", head, head + GRAY[:9])[number % 3])
+            slow.append(connection)
+        for _ in range(3):
+            assert server.post(GRAY).status_code == 200
+            assert server.client.get("/health/live").status_code == 200
+        # Whoever sends no body in time is told so, and its connection can go.
+        answer = b""
+        while not answer.endswith(b"}") and (more := slow[1].recv(65536)):
+            answer += more
+        assert answer.startswith(b"HTTP/1.1 504")
+        assert b'"stage":"read"' in answer
+        server.until("photochrom_inflight_megapixels", 0)
+    finally:
+        for connection in slow:
+            connection.close()
+        server.stop()
 
 
 def test_ctrl_c_ends_at_once_and_quietly(model_path: Path, tmp_path: Path) -> None:
