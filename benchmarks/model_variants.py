@@ -238,11 +238,13 @@ def measure(files: dict[str, Path], truths: Sequence[np.ndarray], rounds: int) -
 def given_files(paths: Sequence[Path]) -> dict[str, Path]:
     """Return several files by the precision in their stamps, float32 first."""
     found: dict[str, Path] = {}
+    runs = set()
     for path in paths:
-        precision = Session(path, device="cpu").stamp.precision
-        if precision in found:
-            raise SystemExit(f"{path} and {found[precision]} are both {precision}")
-        found[precision] = path
+        stamp = Session(path, device="cpu").stamp
+        runs.add(stamp.run_id)
+        if stamp.precision in found or len(runs) > 1:
+            raise SystemExit(f"{path} is {stamp.precision} of {stamp.run_id}: name one file a precision, of one run")
+        found[stamp.precision] = path
     return {name: found[name] for name in PRECISIONS if name in found}
 
 
