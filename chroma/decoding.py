@@ -34,11 +34,11 @@ RED_BIN_HUES_DEGREES: Final = (340.0, 50.0)
 """A bin is red when its hue lies between these."""
 RED_BIN_CHROMA: Final = 15.0
 """...and its chroma is above this, Lab units."""
-GUARD_MASS: Final = 0.8
+GUARD_MASS: Final = 0.9
 """Posterior mass on red bins that fully backs a red pixel."""
 GUARD_CHROMA: Final = 18.0
 """Chroma up to this passes the guard untouched, Lab units."""
-GUARD_KEEP: Final = 0.25
+GUARD_KEEP: Final = 0.0
 """Share of the chroma above `GUARD_CHROMA` that a pixel without any backing keeps."""
 FUSE_SPREAD: Final = 25.0
 """Posterior spread at which fusion trusts the classification by exp(-1/2), Lab units."""
@@ -196,8 +196,8 @@ def red_guard(
 ) -> Float[np.ndarray, "*shape 2"]:
     """Compress the chroma of red pixels that the posterior does not back.
 
-    Where the hue is red, the chroma above 18 is kept fully when the posterior's mass on red bins is 0.8 or more, to a
-    quarter when it is 0, and in proportion between. The hues' limits are soft, so that a smooth picture stays smooth.
+    Where the hue is red, the chroma above 18 is kept fully when the posterior's mass on red bins is 0.9 or more, not at
+    all when it is 0, and in proportion between. The hues' limits are soft, so that a smooth picture stays smooth.
 
     Args:
         ab: decoded ab in Lab units, shape (..., 2).

@@ -17,6 +17,7 @@ from chroma.compose import compose_u8
 from chroma.prior import smooth_prior
 from chroma.soft_encoding import build_table
 from training import DataError
+from training.confidence import Reliability
 from training.judging import Tally, Truth, TruthSums, rarity_table
 from training.metrics import ColorScores
 from training.prediction import predict_picture
@@ -41,6 +42,7 @@ class Bench:
         tallies: scores by way, the reference rows first.
         truths: what ratios divide by.
         posterior: scores of the distributions themselves.
+        confidence: of the distributions as they are, and of those of the run's confidence temperature.
         left_out: files that could not be scored.
     """
 
@@ -73,6 +75,7 @@ class Bench:
         self.tallies |= {way.name: Tally(full=False) for way in light if way.name not in full}
         self.truths, self.true_colors = TruthSums(), Tally()
         self.posterior = color_scores(run)
+        self.confidence = Reliability(), Reliability(run.confidence_temperature)
         self.left_out: list[LeftOut] = []
         self.names: list[str] = []
         self._rarity = rarity_table(run.prior if prior is None else prior)
@@ -87,6 +90,8 @@ class Bench:
         true_ab = _on_grid(truth.lab, heads[signature.AB_LOGITS].shape[1:3])
         target = np.concatenate([true_ab, np.ones_like(true_ab[..., :1])], axis=-1)
         self.posterior.add(heads, target[None], np.zeros((1, heads[signature.SCENE_LOGITS].shape[1]), np.float32))
+        for reliability in self.confidence:
+            reliability.add(heads[signature.AB_LOGITS][0], true_ab)
         known = {DO_NOTHING: np.zeros((1, 1, 2), np.float32), MAJORITY: self._majority, CEILING: true_ab}
 
         def answer(name: str) -> np.ndarray:

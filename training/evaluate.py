@@ -21,7 +21,7 @@ import numpy as np
 
 from chroma.bins import Q
 from chroma.lab import rgb_u8_to_lab
-from training import DataError
+from training import DataError, confidence
 from training.bench import REFERENCES, Bench, Watcher, color_scores
 from training.data import BatchMaker, stream
 from training.feature_networks import Networks, NetworkScores
@@ -160,6 +160,7 @@ def evaluate_run(
         "weights": weights,
         "run": run_facts(run, model.count_params()),
         "posterior": {"photographs": _posterior(bench.posterior), "validation": validation},
+        "confidence": {"photographs": confidence.report(*bench.confidence)},
         "decoders": {
             name: {"settings": everything[name].settings() if name in everything else {}, **row}
             for name, row in bench.rows([*REFERENCES, *(everything if terms.ways is None else first)]).items()

@@ -25,6 +25,8 @@ POSTERIOR_COLUMNS = {
     "rmse_argmax": ("RMSE argmax", ".2f"),
 }
 """Heading and form of each score of the posterior."""
+CONFIDENCE_COLUMNS = {"temperature": "g", "ece": ".3f", "confidence": ".3f", "right": ".3f"}
+"""Form of each figure of the confidence."""
 DECODER_COLUMNS = (
     *("psnr", "ab_error", "auc", "auc_rebalanced", "colorfulness_ratio", "false_red", "worst_false_red"),
     *("dark_false_red", "speckle", "tvq"),
@@ -71,6 +73,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         default=DEFAULT,
         others=[place for place in shown if place not in extreme],
         posterior_columns=POSTERIOR_COLUMNS,
+        confidence_columns=CONFIDENCE_COLUMNS,
         decoder_columns=DECODER_COLUMNS,
         vividness_columns=VIVIDNESS_COLUMNS,
         fidelity_columns=FIDELITY_COLUMNS,

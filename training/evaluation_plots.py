@@ -53,7 +53,7 @@ def draw_plots(report: Mapping[str, Any]) -> dict[str, str]:
 
     Returns:
         SVG elements by name: `psnr` and `false_red` along the vividness curve, `reliability_photographs`,
-        `reliability_validation`, `hues`, `gains`, `chroma`, `hue`.
+        `reliability_validation`, `confidence_photographs`, `hues`, `gains`, `chroma`, `hue`.
     """
     details = report["details"]
     plots: dict[str, str] = {}
@@ -68,6 +68,8 @@ def draw_plots(report: Mapping[str, Any]) -> dict[str, str]:
             plots[f"reliability_{name}"] = _svg(
                 f"reliability_{name}", partial(_reliability, rows=scored["reliability"])
             )
+    for name, measured in details["confidence"].items():
+        plots[f"confidence_{name}"] = _svg(f"confidence_{name}", partial(_confidence, rows=measured["reliability"]))
     histograms = details["histograms"]
     plots["gains"] = _svg("gains", lambda axes: _gains(axes, histograms["gain_db"]))
     plots["chroma"] = _svg("chroma", lambda axes: _shares(axes, histograms["chroma"], "chroma, Lab units", log=True))
@@ -126,6 +128,21 @@ def _reliability(axes: Any, *, rows: Sequence[Mapping[str, float]]) -> None:
     axes.plot(confidence, [row["label_mass"] for row in rows], color=BLUE, marker="o", label="mass of the soft label")
     axes.plot(confidence, [row["right"] for row in rows], color=ORANGE, marker="s", label="hits, ties counted")
     axes.set(xlabel="confidence: probability of the top bin", ylabel="share", xlim=(0, 1), ylim=(0, 1))
+
+
+def _confidence(axes: Any, *, rows: Sequence[Mapping[str, float]]) -> None:
+    axes.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1, label="calibrated")
+    confidence = [row["confidence"] for row in rows]
+    axes.plot(confidence, [row["right"] for row in rows], color=BLUE, marker="o", label="right")
+    axes.bar(
+        confidence,
+        [row["pixels"] for row in rows],
+        0.05,
+        color=GRAY,
+        alpha=0.5,
+        label="share of the pixels",
+    )
+    axes.set(xlabel="confidence: mass within 20 Lab units", ylabel="share", xlim=(0, 1), ylim=(0, 1))
 
 
 def _gains(axes: Any, histogram: Mapping[str, Sequence[float]]) -> None:

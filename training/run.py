@@ -16,7 +16,7 @@ status.json         running, finished, stopped or failed, and why
 index.html          all of this on one page
 refused.json        photographs that could not be read, with the reason
 lock                held by the process that trains
-curve.json          vividness curve chosen on the validation split
+curve.json          vividness curve and confidence, chosen on the validation split
 evaluation.json     scores, see `training.evaluate`
 """
 
@@ -66,6 +66,7 @@ class Run:
         scenes: names of the scene classes, in the order of the head.
         prior: raw prior, float64, (Q,).
         curve: vividness curve; the general one when none was chosen.
+        confidence_temperature: of the posterior that says how sure the network is, see `training.confidence`.
     """
 
     folder: Path
@@ -73,6 +74,7 @@ class Run:
     scenes: tuple[str, ...]
     prior: np.ndarray
     curve: VividnessCurve
+    confidence_temperature: float = 1.0
 
     @property
     def run_id(self) -> str:
@@ -124,8 +126,11 @@ def open_run(folder: Path) -> Run:
         prior = np.load(folder / PRIOR)
         curve_path = folder / CURVE_FILE
         curve = first_curve(recipe.decode)
+        temperature = 1.0
         if curve_path.exists():
-            curve = VividnessCurve.from_rows(json.loads(curve_path.read_text(encoding="utf-8"))["points"])
-        return Run(folder, recipe, tuple(facts["scenes"]), prior, curve)
+            chosen = json.loads(curve_path.read_text(encoding="utf-8"))
+            curve = VividnessCurve.from_rows(chosen["points"])
+            temperature = float(chosen.get("confidence_temperature", 1.0))
+        return Run(folder, recipe, tuple(facts["scenes"]), prior, curve, temperature)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} is not a run folder: {error}") from error

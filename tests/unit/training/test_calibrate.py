@@ -1,0 +1,162 @@
+"""The search for knobs on networks made by hand; reading photographs and the command are in the integration tests."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from chroma import decoding, quality
+from chroma.bins import load_centers, squared_distances
+from chroma.compose import compose_u8
+from chroma.decoding import Knobs
+from chroma.lab import rgb_u8_to_lab
+from chroma.soft_encoding import nearest_bins
+from tests.synthetic_run import make_prior
+from training import decoder_search
+from training.decoder_search import (
+    CALM,
+    Limits,
+    Sample,
+    Scores,
+    Sharpness,
+    alike,
+    at_colorfulness,
+    best,
+    gray_scores,
+    leaders,
+    survey,
+)
+from training.layouts import Photograph
+from training.prediction import Decoder
+
+pytestmark = pytest.mark.training
+
+CENTERS = load_centers()
+NO_LIMITS = Limits(psnr=-np.inf, false_red=100, dark_false_red=100, tvq=np.inf)
+
+
+def scores(psnr: float = 20.0, color: float = 0.5, red: float = 0.0, dark: float = 0.0, tvq: float = 1.0) -> Scores:
+    return Scores(psnr, color, red, dark, tvq)
+
+
+def make_samples(count: int = 4) -> list[Sample]:
+    """Smooth photographs, and a network that is half sure of their colors."""
+    rng = np.random.default_rng(0)
+    made = []
+    for _ in range(count):
+        low = rng.integers(40, 220, (4, 4, 3)).astype(np.uint8)
+        rgb = np.repeat(np.repeat(low, 24, axis=0), 24, axis=1)
+        truth = rgb_u8_to_lab(rgb[::24, ::24])[..., 1:]
+        near = nearest_bins(truth, CENTERS, k=1)[..., 0]
+        logits = -squared_distances(CENTERS[near], CENTERS).astype(np.float32) / 800
+        made.append(Sample.of(rgb, {"ab_logits": logits[None]}))
+    return made
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    return make_samples()
+
+
+@pytest.fixture(scope="module")
+def decoder() -> Decoder:
+    return Decoder.of_prior(make_prior(), CENTERS)
+
+
+def photographs(**counts: int) -> list[Photograph]:
+    return [
+        Photograph(f"{name}{i}", Path("photos"), f"{name}{i}.jpg", split="val", scene="", dataset=name)
+        for name, count in counts.items()
+        for i in range(count)
+    ]
+
+
+def test_every_data_set_gives_as_many_photographs_or_all_it_has() -> None:
+    everything = photographs(scenes=800, objects=50, clothes=3)
+    chosen = alike(everything, 63)
+    assert Counter(photo.dataset for photo in chosen) == {"scenes": 30, "objects": 30, "clothes": 3}
+    assert chosen == sorted(chosen, key=everything.index)
+    assert {chosen[0].key, chosen[29].key} == {"scenes0", "scenes799"}  # spread over all of it
+    assert alike(everything, 5000) == everything
+
+
+def test_a_survey_scores_what_the_decoder_would_show(samples: list[Sample], decoder: Decoder) -> None:
+    knobs = Knobs(temperature=0.7, tau=0.5, cap=4.0, gain=1.3)
+    found = survey(samples, decoder, [Sharpness(0.7, 0.5, 4.0)], [1.0, 1.3])[Sharpness(0.7, 0.5, 4.0)][1.3]
+    answers = []
+    for sample in samples:
+        heads = {"ab_logits": sample.logits[None].astype(np.float32), "ab": np.zeros((1, 4, 4, 2), np.float32)}
+        answers.append(compose_u8(sample.L, decoder.ab(heads, "annealed", knobs)[0]))
+    truths = [sample.truth_u8 for sample in samples]
+    labs = [rgb_u8_to_lab(answer) for answer in answers]
+    true_labs = [sample.truth_lab for sample in samples]
+    red = np.mean([quality.false_red_fraction(a, b) for a, b in zip(labs, true_labs, strict=True)])
+    assert found.psnr == pytest.approx(np.mean([quality.psnr(a, b) for a, b in zip(answers, truths, strict=True)]))
+    assert found.colorfulness_ratio == pytest.approx(quality.colorfulness_ratio(answers, truths))
+    assert found.false_red == pytest.approx(100 * red)
+    assert found.tvq == pytest.approx(quality.tvq(labs, true_labs))
+
+
+def test_gray_has_no_color_and_logits_keep_their_meaning_in_half_precision(samples: list[Sample]) -> None:
+    gray = gray_scores(samples)
+    assert gray.colorfulness_ratio == pytest.approx(0, abs=0.02)
+    assert gray.false_red == 0
+    assert gray.tvq == pytest.approx(0, abs=1e-6)
+    sample = samples[0]
+    assert sample.logits.dtype == np.float16
+    assert_array_equal(sample.logits.max(axis=-1), 0)
+    exact = make_samples(1)[0]
+    assert_array_equal(decoding.argmax_ab(exact.logits, CENTERS), decoding.argmax_ab(sample.logits, CENTERS))
+
+
+def test_more_gain_is_more_color(samples: list[Sample], decoder: Decoder) -> None:
+    by_gain = survey(samples, decoder, [CALM], [0.5, 1.0, 1.5])[CALM]
+    color = [row.colorfulness_ratio for row in by_gain.values()]
+    assert color == sorted(color)
+    gain, at = at_colorfulness(by_gain, color[1]) or pytest.fail("it is reached")
+    assert (gain, at) == (pytest.approx(1.0), pytest.approx(by_gain[1.0]))
+    assert at_colorfulness(by_gain, color[2] + 0.01) is None
+    assert at_colorfulness(by_gain, color[0] - 0.01) is None
+
+
+def line(psnr: float, red: float = 0.0) -> dict[float, Scores]:
+    """Scores along the gain: colorfulness 0.4 to 1, the same PSNR and false red all along."""
+    return {1.0: scores(psnr, 0.4, red), 2.0: scores(psnr, 1.0, red)}
+
+
+def test_the_highest_psnr_within_the_limits_wins() -> None:
+    tried = {Sharpness(0.4, 0.0, 1.0): line(23.0, red=0.9), Sharpness(0.6, 0.0, 1.0): line(22.0), CALM: line(21.0)}
+    found = best(tried, 0.7, NO_LIMITS)
+    assert found is not None
+    assert found.knobs == Knobs(0.4, 0.0, 1.0, 1.5)
+    assert found.scores.colorfulness_ratio == pytest.approx(0.7)
+    limited = best(tried, 0.7, Limits(psnr=0, false_red=0.5, dark_false_red=1, tvq=2))
+    assert limited is not None
+    assert limited.knobs.temperature == 0.6
+    assert best(tried, 0.7, Limits(psnr=24, false_red=1, dark_false_red=1, tvq=2)) is None
+    assert best(tried, 1.2, NO_LIMITS) is None
+    assert leaders(tried, 0.7, 2) == [Sharpness(0.4, 0.0, 1.0), Sharpness(0.6, 0.0, 1.0)]
+
+
+def test_among_equals_the_least_sharpened_wins() -> None:
+    near = decoder_search.NEAR_DB
+    tried = {Sharpness(0.4, 0.0, 1.0): line(22.0), Sharpness(0.8, 0.0, 1.0): line(22.0 - 0.9 * near)}
+    found = best(tried, 0.7, NO_LIMITS)
+    assert found is not None
+    assert found.knobs.temperature == 0.8
+    tried[Sharpness(0.4, 0.0, 1.0)] = line(22.0 + 0.2 * near)
+    found = best(tried, 0.7, NO_LIMITS)
+    assert found is not None
+    assert found.knobs.temperature == 0.4
+
+
+@pytest.mark.parametrize(
+    ("limited", "value"), [("psnr", 19.9), ("false_red", 0.3), ("dark_false_red", 0.2), ("tvq", 1.2)]
+)
+def test_each_limit_limits(limited: str, value: float) -> None:
+    limits = Limits(psnr=20.0, false_red=0.2, dark_false_red=0.1, tvq=1.1)
+    kept = Scores(20.0, 0.5, 0.2, 0.1, 1.1)
+    assert limits.allow(kept)
+    assert not limits.allow(kept._replace(**{limited: value}))

@@ -1,0 +1,272 @@
+"""Find the decoder's knobs: photographs with what a network says of them, many knobs, and what each of them scores.
+
+A sharpness (temperature, tau, cap) says how the posterior becomes a mean; the gain then says how colorful the picture
+is. Knobs are compared at *equal colorfulness*: for each sharpness, the gain that reaches the wanted one is read off
+scores at a few gains, and the sharpness that errs least there wins. docs/decoder.md has what was tried, and why this.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import cv2
+import numpy as np
+
+from chroma import decoding, quality, signature
+from chroma.compose import compose_u8
+from chroma.decoding import Knobs
+from chroma.lab import rgb_u8_to_lab
+from training.photographs import Photograph
+from training.prediction import Decoder
+
+SIDE_PX: Final = 96
+"""Pictures are judged at this side: knobs do not depend on detail, and the search stays quick."""
+NEAR_DB: Final = 0.05
+"""PSNR differences below this say nothing, dB: about the standard error of the mean of paired differences."""
+_MOST_LOGIT: Final = 60.0  # below the largest: what is left out weighs 1e-26
+
+
+class Sharpness(NamedTuple):
+    """The knobs but the gain, see `chroma.decoding.Knobs`."""
+
+    temperature: float
+    tau: float
+    cap: float
+
+    def knobs(self, gain: float) -> Knobs:
+        """Return the knobs with a gain."""
+        return Knobs(*self, gain)
+
+
+CALM: Final = Sharpness(1.0, 0.0, 1.0)
+"""The plain posterior mean."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A photograph at `SIDE_PX` with what the network says of it.
+
+    Attributes:
+        L: lightness in [0, 100], float32, (H, W, 1).
+        truth_u8: sRGB, uint8, (H, W, 3).
+        truth_lab: CIE Lab, float32, (H, W, 3).
+        logits: of the network, float16 (half the memory; the largest is 0), (h, w, Q).
+        colorfulness: of the truth.
+        variation: `smooth_variation` of the truth's ab at a quarter of the size, Lab units.
+    """
+
+    L: np.ndarray
+    truth_u8: np.ndarray
+    truth_lab: np.ndarray
+    logits: np.ndarray
+    colorfulness: float
+    variation: float
+
+    @classmethod
+    def of(cls, rgb_u8: np.ndarray, heads: Mapping[str, np.ndarray]) -> "Sample":
+        """Make one of a photograph, uint8, (H, W, 3), and the heads of a batch of 1."""
+        truth = cv2.resize(np.ascontiguousarray(rgb_u8), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+        lab = rgb_u8_to_lab(truth)
+        logits = heads[signature.AB_LOGITS][0].astype(np.float32)
+        logits = np.maximum(logits - logits.max(axis=-1, keepdims=True), -_MOST_LOGIT).astype(np.float16)
+        variation = quality.smooth_variation(quality.quarter_lab(lab))
+        return cls(np.ascontiguousarray(lab[..., :1]), truth, lab, logits, quality.colorfulness(truth), variation)
+
+
+class Scores(NamedTuple):
+    """Means over photographs; PSNR in dB, ratios of means, false red in percent."""
+
+    psnr: float
+    colorfulness_ratio: float
+    false_red: float
+    dark_false_red: float
+    tvq: float
+
+    def line(self) -> str:
+        """Return them in words."""
+        return (
+            f"PSNR {self.psnr:.2f} CFr {self.colorfulness_ratio:.2f} FRF {self.false_red:.2f} % "
+            f"DFR {self.dark_false_red:.2f} % TVq {self.tvq:.2f}"
+        )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What knobs must keep.
+
+    Attributes:
+        psnr: at least, dB.
+        false_red: at most, percent.
+        dark_false_red: at most, percent.
+        tvq: at most.
+    """
+
+    psnr: float
+    false_red: float
+    dark_false_red: float
+    tvq: float
+
+    def allow(self, scores: Scores) -> bool:
+        """Return whether scores are within the limits."""
+        return (
+            scores.psnr >= self.psnr
+            and scores.false_red <= self.false_red
+            and scores.dark_false_red <= self.dark_false_red
+            and scores.tvq <= self.tvq
+        )
+
+    def line(self) -> str:
+        """Return them in words."""
+        return (
+            f"PSNR >= {self.psnr:.2f}, FRF <= {self.false_red:g} %, DFR <= {self.dark_false_red:g} %, "
+            f"TVq <= {self.tvq:g}"
+        )
+
+
+Survey = dict[Sharpness, dict[float, Scores]]
+"""Scores by sharpness and, by rising order, gain."""
+
+
+class Found(NamedTuple):
+    """Knobs that reach a colorfulness, with their (interpolated) scores."""
+
+    knobs: Knobs
+    scores: Scores
+
+
+def alike(photographs: Sequence[Photograph], count: int) -> list[Photograph]:
+    """Return photographs of which every data set has the same number, or all it has; spread over each, in order.
+
+    A validation split may be mostly scenes while people bring pictures of anything, and false red differs tenfold
+    between data sets.
+
+    Args:
+        photographs: of a split.
+        count: how many to return, or all there are.
+
+    Returns:
+        Photographs in the order given.
+    """
+    places: dict[str, list[int]] = {}
+    for place, photo in enumerate(photographs):
+        places.setdefault(photo.dataset, []).append(place)
+    chosen: list[int] = []
+    left = min(count, len(photographs))
+    for turn, members in enumerate(sorted(places.values(), key=len)):
+        share = min(len(members), round(left / (len(places) - turn)))
+        chosen += [members[int(i)] for i in np.linspace(0, len(members) - 1, share).round()]
+        left -= share
+    return [photographs[place] for place in sorted(chosen)]
+
+
+def survey(
+    samples: Sequence[Sample], decoder: Decoder, sharpnesses: Iterable[Sharpness], gains: Sequence[float]
+) -> Survey:
+    """Score every sharpness at every gain.
+
+    Args:
+        samples: to judge on, at least one.
+        decoder: of the run.
+        sharpnesses: to try.
+        gains: to try with each, rising.
+
+    Returns:
+        The scores.
+    """
+    tried: Survey = {}
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="survey") as pool:
+        for sharpness in dict.fromkeys(sharpnesses):
+            rows = np.array(list(pool.map(lambda sample, s=sharpness: _rows(sample, decoder, s, gains), samples)))
+            tried[sharpness] = {gain: _mean(samples, rows[:, i]) for i, gain in enumerate(gains)}
+    return tried
+
+
+def gray_scores(samples: Sequence[Sample]) -> Scores:
+    """Return the scores of doing nothing."""
+    return _mean(samples, np.array([_row(sample, np.zeros((1, 1, 2), np.float32)) for sample in samples]))
+
+
+def at_colorfulness(tried: Mapping[float, Scores], wanted: float) -> tuple[float, Scores] | None:
+    """Return the gain at which a colorfulness ratio is reached, and the scores there, linear between those tried.
+
+    Args:
+        tried: scores by rising gain.
+        wanted: colorfulness ratio.
+
+    Returns:
+        Gain and scores; None where no gain that was tried reaches it, or where the least of them passes it.
+    """
+    gains, rows = list(tried), np.array(list(tried.values()))
+    color = rows[:, Scores._fields.index("colorfulness_ratio")]
+    if not color[0] <= wanted <= color[-1]:
+        return None
+    gain = float(np.interp(wanted, color, gains))
+    return gain, Scores(*(float(np.interp(wanted, color, column)) for column in rows.T))
+
+
+def best(tried: Survey, wanted: float, limits: Limits) -> Found | None:
+    """Return the knobs of the highest PSNR at a colorfulness and within the limits.
+
+    Among those within `NEAR_DB` of the highest the one of the highest temperature is taken: what sharpens least errs
+    least on pictures unlike those it was chosen on.
+
+    Args:
+        tried: from `survey`.
+        wanted: colorfulness ratio.
+        limits: what the knobs must keep.
+
+    Returns:
+        The knobs; None where none are allowed.
+    """
+    allowed: dict[Sharpness, tuple[float, Scores]] = {}
+    for sharpness, by_gain in tried.items():
+        reached = at_colorfulness(by_gain, wanted)
+        if reached is not None and limits.allow(reached[1]):
+            allowed[sharpness] = reached
+    if not allowed:
+        return None
+    highest = max(scores.psnr for _, scores in allowed.values())
+    near = [s for s, (_, scores) in allowed.items() if scores.psnr >= highest - NEAR_DB]
+    chosen = max(near, key=lambda s: (s.temperature, allowed[s][1].psnr))
+    gain, scores = allowed[chosen]
+    return Found(chosen.knobs(round(gain, 3)), scores)
+
+
+def leaders(tried: Survey, wanted: float, count: int) -> list[Sharpness]:
+    """Return the sharpnesses of the highest PSNR at a colorfulness, whatever else they do."""
+    reached = {s: found[1].psnr for s, by_gain in tried.items() if (found := at_colorfulness(by_gain, wanted))}
+    return sorted(reached, key=lambda s: -reached[s])[:count]
+
+
+def _rows(sample: Sample, decoder: Decoder, sharpness: Sharpness, gains: Sequence[float]) -> list[list[float]]:
+    """Score one photograph at every gain; the decode is `chroma.decoding.decode`, its mean computed once."""
+    logits, (temperature, tau, cap) = sample.logits.astype(np.float32), sharpness
+    mean = decoding.corrected_mean(
+        logits, decoder.centers, decoder.log_weights, temperature=temperature, tau=tau, cap=cap, gain=1.0
+    )
+    red_mass = decoding.red_mass(logits, decoder.centers)
+    return [_row(sample, decoding.red_guard(mean * np.float32(gain), red_mass)) for gain in gains]
+
+
+def _row(sample: Sample, ab: np.ndarray) -> list[float]:
+    answer = compose_u8(sample.L, ab)
+    lab = rgb_u8_to_lab(answer)
+    red = quality.false_hues(lab, sample.truth_lab, ("red",))["red"]
+    return [
+        quality.psnr(answer, sample.truth_u8),
+        quality.colorfulness(answer),
+        100 * float(red.mean()),
+        100 * quality.dark_share(red, sample.truth_lab),
+        quality.smooth_variation(lab),
+    ]
+
+
+def _mean(samples: Sequence[Sample], rows: np.ndarray) -> Scores:
+    psnr, color, red, dark_red, variation = (float(value) for value in rows.mean(axis=0))
+    true_color = float(np.mean([sample.colorfulness for sample in samples]))
+    true_variation = float(np.mean([sample.variation for sample in samples]))
+    # A set without any variation has nothing to compare with.
+    tvq = variation / true_variation if true_variation else 0.0
+    return Scores(psnr, color / true_color, red, dark_red, tvq)
