@@ -93,7 +93,7 @@ def round_here(source: Path, lightness: Callable[[int], Iterator[np.ndarray]], f
     """Make the three files of one model.
 
     Args:
-        source: the model, float32 or float16. An int8 one cannot be made larger again, and is all there is.
+        source: the model. Of a float16 or int8 one, "float32" is what its rounded weights give: better take float32.
         lightness: gives pictures for int8 at an inference size, px.
         folder: where to write.
 
@@ -101,8 +101,6 @@ def round_here(source: Path, lightness: Callable[[int], Iterator[np.ndarray]], f
         File by precision.
     """
     stamp = Session(source, device="cpu").stamp
-    if stamp.precision == "int8":
-        return {"int8": source}
     plain = to_float32(onnx.load(source))
     models = {"float32": plain, "float16": to_float16(plain), "int8": to_int8(plain, lightness(stamp.size))}
     files = {}

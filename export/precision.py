@@ -63,24 +63,42 @@ def to_float16(model: ModelProto) -> ModelProto:
 
 
 def to_float32(model: ModelProto) -> ModelProto:
-    """Undo `to_float16`, but for the bits that the weights have lost.
+    """Undo `to_float16` or `export.quantization.to_int8`, but for the bits that the weights have lost.
 
     Args:
-        model: float16 or float32; stays as it is.
+        model: of any precision; stays as it is.
 
     Returns:
-        A checked float32 copy.
+        A checked float32 copy, with the weights as they were rounded.
 
     Raises:
-        ConversionError: the model is neither: what int8 has rounded off cannot be had back.
+        ConversionError: the model is none of ours.
     """
     copy = _copy_of(model)
-    halves = {tensor.name: tensor for tensor in copy.graph.initializer if tensor.data_type == TensorProto.FLOAT16}
-    casts = [node for node in copy.graph.node if node.op_type == "Cast" and node.input[0] in halves]
-    for node in casts:
-        tensor = halves[node.input[0]]
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), node.output[0]))
-        copy.graph.node.remove(node)
+    graph = copy.graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    restored: dict[str, np.ndarray] = {}
+    same: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        source, result = node.input[0] if node.input else "", node.output[0]
+        if node.op_type == "Cast" and source in constants:
+            restored[result] = constants[source].astype(np.float32)
+        elif node.op_type == "DequantizeLinear" and source in constants:
+            restored[result] = _scaled(constants[source], *(constants[name] for name in node.input[1:]))
+        elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            same[result] = same.get(source, source)
+        else:
+            node.input[:] = [same.get(value, value) for value in node.input]
+            kept.append(node)
+    wanted = {value for node in kept for value in node.input}
+    tensors = [tensor for tensor in graph.initializer if tensor.name in wanted]
+    tensors += [numpy_helper.from_array(values, name) for name, values in restored.items() if name in wanted]
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
+    nodes = [*kept]
+    del graph.node[:]
+    graph.node.extend(nodes)
     check(copy, "float32")
     return copy
 
@@ -115,3 +133,10 @@ def _copy_of(model: ModelProto) -> ModelProto:
     copy = ModelProto()
     copy.CopyFrom(model)
     return copy
+
+
+def _scaled(rounded: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """Return what DequantizeLinear makes of a constant; several scales are those of its first axis."""
+    shape = (-1, *[1] * (rounded.ndim - 1)) if scale.ndim else ()
+    values = (rounded.astype(np.int64) - zero.astype(np.int64).reshape(shape)) * scale.reshape(shape).astype(np.float64)
+    return values.astype(np.float32)

@@ -32,7 +32,7 @@ from export.precision import check
 from export.simplify import consumers_of
 
 ACTIVATIONS: Final = ("Clip", "Relu")
-"""Become part of the rounding: the scale's range ends where they clip."""
+"""Become part of the rounding when ONNX Runtime loads the file: the scale's range ends where they clip."""
 NETWORK_OUTPUTS: Final = (signature.AB, signature.AB_LOGITS, signature.SCENE_LOGITS)
 PREPARED: Final = {"onnx.quant.pre_process": "onnxruntime.quant"}
 """Tells ONNX Runtime's quantizer that the scales behind convolutions are folded in already."""
@@ -159,6 +159,8 @@ def _quantize(model: ModelProto, nodes: list[str], lightness: Iterable[np.ndarra
                 reduce_range=True,
                 op_types_to_quantize=["Conv", *ACTIVATIONS],
                 nodes_to_quantize=nodes,
+                # They cost nothing where scales take their place, and `export.precision.to_float32` needs them.
+                extra_options={"QDQKeepRemovableActivations": True},
             )
             graph: GraphProto = onnx.load(target).graph
         except Exception as error:  # The quantizer raises whatever its parts raise.
