@@ -216,11 +216,19 @@ def shrink(recipe: Recipe, *, steps: int = FULL_STEPS, evaluate_every: int = 50)
         global_features=4,
         dropout=recipe.model.dropout,
     )
-    optimizer = replace(recipe.optimizer, learning_rate=10 * recipe.optimizer.learning_rate, encoder_factor=1.0)
+    optimizer = replace(
+        recipe.optimizer,
+        learning_rate=10 * recipe.optimizer.learning_rate,
+        encoder_factor=1.0,
+        # A longer average would not forget the first steps of so short a run.
+        ema=min(recipe.optimizer.ema, 0.995),
+    )
     # A patch that is cut or scaled would mix colors that the law keeps apart.
-    data = replace(recipe.data, crop_px=SIDE_PX, crop_probability=0.0, validation_pictures=VALIDATION_PICTURES)
-    run = replace(recipe, steps=steps, evaluate_every=evaluate_every, batch_size=16, size=SIDE_PX, deterministic=True)
-    return replace(run, model=small, data=data, optimizer=optimizer)
+    data = replace(
+        recipe.data, crop_px=SIDE_PX, crop_sides=(), crop_probability=0.0, validation_pictures=VALIDATION_PICTURES
+    )
+    run = replace(recipe, steps=steps, evaluate_every=evaluate_every, batch_size=16, size=SIDE_PX)
+    return replace(run, model=small, data=data, optimizer=optimizer, deterministic=True, mixed_precision=False)
 
 
 def default_recipe(*, steps: int = FULL_STEPS, evaluate_every: int = 50) -> Recipe:
@@ -294,7 +302,7 @@ CURES: Final = (
     ),
     Cure(
         "averaged weights, falling learning rate",
-        "jitter",
+        "KL falls",
         lambda recipe: replace(recipe, optimizer=replace(recipe.optimizer, schedule="constant", ema=0.0)),
         steps=FULL_STEPS,
         evaluate_every=50,

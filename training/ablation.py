@@ -46,6 +46,8 @@ UNCAPPED: Final = 1e6
 """A cap that no weight reaches."""
 SHARED: Final = (
     "data.crop_px=96",
+    "data.crop_sides=[]",
+    "mixed_precision=false",
     "data.prior_pictures=6000",
     "data.repeat=[]",
     "data.scenes=scene_coarse",

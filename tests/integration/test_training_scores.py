@@ -588,7 +588,7 @@ def test_no_number_of_the_page_stands_outside_the_report(evaluated: Evaluated) -
     report, page = evaluated.report, evaluated.page
     text = " ".join(page.loose).replace(report["protocol"], "").replace(report["date"], "")
     assert re.findall(r"\d+\.\d+", text) == []
-    constants = {"1", "5", "256", "15", "25", "30", "90", "140", "280", "313", "2"}
+    constants = {"1", "5", "256", "15", "20", "25", "30", "90", "140", "280", "313", "2"}
     assert set(re.findall(r"\d+", text.replace("2000", ""))) <= constants
 
 
@@ -629,7 +629,7 @@ def test_the_page_is_structured_for_everyone(evaluated: Evaluated) -> None:
     assert html.count("<table") == html.count("<caption>") == html.count("<thead>")
     assert 'name="viewport"' in html
     assert "prefers-color-scheme: dark" in html
-    assert html.count('role="img" aria-label="') == html.count("<svg ") == 7
+    assert html.count('role="img" aria-label="') == html.count("<svg ") == 8
     ranks = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
     assert all(after - before <= 1 for before, after in itertools.pairwise(ranks))
 
@@ -692,7 +692,7 @@ def test_the_curve_is_chosen_within_its_limits(
     monkeypatch.setattr(calibrate, "predict_picture", predict)
     lines = list(calibrate_run(folder, data))
     assert lines[0] == "val001 is left out: not a picture"
-    assert lines[1] == "3 validation photographs"
+    assert lines[1] == "3 validation photographs (day 2, night 1)"
     named = ["gray", "calm", "vividness 0.25", "default", "vividness 0.75", "vivid"]
     assert [line.split(":")[0] for line in lines[2:8]] == named
     curve = run.open_run(folder).curve

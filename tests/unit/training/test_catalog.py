@@ -41,8 +41,9 @@ def test_every_recipe_is_listed_with_the_cost_of_its_network() -> None:
     entries = {entry.name: entry for entry in catalog()}
     assert tuple(entries) == recipe_names()
     assert all(entry.what and entry.parameters > 0 and entry.gflops > 0 for entry in entries.values())
-    # The same network at another crop; a head of 182 classes on 256 channels more.
-    assert entries["default"].gflops == entries["first_light"].gflops
+    # A wider decoder, within what a default may cost; a head of 182 classes on 256 channels more.
+    assert entries["first_light"].gflops < entries["default"].gflops < 12
+    assert entries["default"].parameters < 15e6
     more = entries["seg_scene_context_unet"].parameters - entries["scene_context_unet"].parameters
     assert more == 182 * (256 + 1)
 
