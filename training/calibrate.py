@@ -1,9 +1,9 @@
 """Choose what vividness means, on the validation split: the knobs from calm to vivid for one trained network.
 
-Vividness is colorfulness. Calm is the plain posterior mean, which errs least. Default and vivid have a wanted share of
-the photographs' colorfulness; of all knobs that reach it within the limits on false red, shadows and blotches, those of
-the highest PSNR are taken. Where none reaches it, less color is wanted. Between the three, the knobs lie midway, with
-the gain that makes colorfulness rise evenly. The evaluation photographs have no say.
+Vividness is colorfulness. Calm errs least: the posterior mean, shrunk towards gray as far as PSNR gains by it. Default
+and vivid have a wanted share of the photographs' colorfulness; of all knobs that reach it within the limits on false
+red, shadows and blotches, those of the highest PSNR are taken. Where none reaches it, less color is wanted. Between the
+three, the knobs lie midway, with the gain that makes colorfulness rise evenly. The evaluation photographs have no say.
 
 The search has two stages: a grid on every third photograph, then the neighbors of its best on all of them.
 """
@@ -49,6 +49,8 @@ GRID: Final = tuple(
 )
 """The first stage tries these."""
 GAINS: Final = (1.0, 1.4, 1.9)
+CALM_GAINS: Final = (0.8, 0.85, 0.9, 0.95, 1.0)
+"""Calm has that of the highest PSNR: a mean over an uncertain posterior still promises too much."""
 EVERY: Final = 3
 """The first stage looks at every third photograph."""
 LEADERS: Final = 2
@@ -106,7 +108,8 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     yield f"{len(samples)} validation photographs{f' ({shares})' if shares else ''}"
 
     gray = gray_scores(samples)
-    calm = survey(samples, decoder, [CALM], [1.0])[CALM][1.0]
+    shrunk = survey(samples, decoder, [CALM], CALM_GAINS)[CALM]
+    calm_gain, calm = max(shrunk.items(), key=lambda item: item[1].psnr)
     yield f"gray: PSNR {gray.psnr:.2f}"
     least_default = max(calm.psnr - DEFAULT_PSNR_LOSS, min(gray.psnr + GRAY_MARGIN, calm.psnr))
     default_limits = Limits(least_default, DEFAULT_FALSE_RED, DEFAULT_DARK_FALSE_RED, MOST_TVQ)
@@ -114,12 +117,12 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     least_vivid = min(gray.psnr + GRAY_MARGIN, least_default)
     vivid_limits = Limits(least_vivid, VIVID_FALSE_RED, VIVID_DARK_FALSE_RED, MOST_VIVID_TVQ)
     tried = _two_stages(samples, decoder)
-    calm_found = Found(CALM.knobs(1.0), calm)
+    calm_found = Found(CALM.knobs(calm_gain), calm)
     default = _most_colorful(tried, DEFAULT_COLOR, default_limits, calm_found)
     vivid = _most_colorful(tried, VIVID_COLOR, vivid_limits, default)
 
     # Calm has no prior correction, so its cap has no effect: take the default's, and the curve between stays smooth.
-    start = Knobs(CALM.temperature, CALM.tau, default.knobs.cap, 1.0)
+    start = Knobs(CALM.temperature, CALM.tau, default.knobs.cap, calm_gain)
     knobs = [start, default.knobs, vivid.knobs]
     found = [
         knobs[0],

@@ -41,7 +41,7 @@ class Sharpness(NamedTuple):
 
 
 CALM: Final = Sharpness(1.0, 0.0, 1.0)
-"""The plain posterior mean."""
+"""The posterior mean."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from chroma.lab import rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape, write_shards
 from tests.unit.training.test_feature_networks import mean_levels
 from training import CheckpointError, DataError, RunFolderError, bench, calibrate, cli, evaluate, evaluation_page, run
-from training.calibrate import CALM, calibrate_run
+from training.calibrate import CALM, CALM_GAINS, calibrate_run
 from training.data import BatchMaker, decode_photograph
 from training.evaluate import evaluate_run, score
 from training.model import build_model
@@ -698,12 +698,14 @@ def test_the_curve_is_chosen_within_its_limits(
     curve = run.open_run(folder).curve
     assert [at for at, _ in curve.points] == [0, 0.25, 0.5, 0.75, 1]
     calm, lower, default, upper, vivid = (knobs for _, knobs in curve.points)
-    assert replace(calm, cap=1.0) == CALM.knobs(1.0)
+    assert replace(calm, cap=1.0) == CALM.knobs(calm.gain)
     assert calm.cap == default.cap
     (gray_psnr, _), (calm_psnr, calm_color) = (judged(folder, pictures, predict, k) for k in (None, calm))
     (default_psnr, default_color), (vivid_psnr, vivid_color) = (
         judged(folder, pictures, predict, k) for k in (default, vivid)
     )
+    others = [judged(folder, pictures, predict, replace(calm, gain=gain))[0] for gain in CALM_GAINS]
+    assert calm_psnr == pytest.approx(max(others))
     slack = 0.02  # knobs are interpolated between those that were tried
     assert default_psnr >= calm_psnr - 0.8 - slack
     assert vivid_psnr >= min(gray_psnr + 0.1, calm_psnr - 0.8) - slack
@@ -722,7 +724,8 @@ def test_where_no_decode_is_within_the_limits_the_curve_stays_calm(
     monkeypatch.setattr(calibrate, "DEFAULT_FALSE_RED", -1.0)
     monkeypatch.setattr(calibrate, "VIVID_FALSE_RED", -1.0)
     list(calibrate_run(folder, data, pictures=8))
-    assert {knobs for _, knobs in run.open_run(folder).curve.points} == {CALM.knobs(1.0)}
+    (calm,) = {knobs for _, knobs in run.open_run(folder).curve.points}
+    assert calm == CALM.knobs(calm.gain)
 
 
 def test_without_readable_color_in_validation_calibration_is_an_error(folder: Path, tmp_path: Path) -> None:
