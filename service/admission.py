@@ -44,6 +44,7 @@ class Admission:
         self._on_change = on_change
         self._line: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._seconds_a_megapixel = 0.0
+        self._expected = 0
         self.admitted_megapixels = 0.0
         self.admitted = 0
 
@@ -53,13 +54,32 @@ class Admission:
         return len(self._line)
 
     def refuse_when_full(self) -> None:
-        """Refuse before the upload is even read, when the line is full.
+        """Refuse before the upload is even read, when there is no place left.
 
         Raises:
-            Overloaded: the line is full.
+            Overloaded: whoever comes now finds the line full.
         """
-        if self._line and len(self._line) >= self._max_waiting:
+        places = self._max_waiting + (0 if self._line else max(self._max_pictures - self.admitted, 0))
+        if len(self._line) + self._expected >= places:
             raise self._overloaded()
+
+    def expect(self) -> Callable[[], None]:
+        """Keep a place for a picture that is here, and whose header is being judged.
+
+        Returns:
+            To be called when it is about to enter, or never will; calling it again does nothing.
+
+        Raises:
+            Overloaded: as `refuse_when_full`.
+        """
+        self.refuse_when_full()
+        self._expected += 1
+        places = [1]
+
+        def give_up() -> None:
+            self._expected -= places.pop() if places else 0
+
+        return give_up
 
     @asynccontextmanager
     async def admit(self, megapixels: float) -> AsyncIterator[None]:

@@ -44,6 +44,7 @@ class Answer:
 @dataclass(eq=False)
 class _Entry:
     query: Query
+    on_start: Callable[[], None]
     future: "Future[Answer]" = field(default_factory=Future)
     since: float = field(default_factory=time.perf_counter)
 
@@ -82,11 +83,12 @@ class Batcher:
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
 
-    def submit(self, query: Query) -> "Future[Answer]":
+    def submit(self, query: Query, on_start: Callable[[], None] = lambda: None) -> "Future[Answer]":
         """Queue a picture.
 
         Args:
             query: the picture and what is wanted of it.
+            on_start: called in the inference thread when its turn has come; must not fail.
 
         Returns:
             Its answer to come; cancel it to leave the queue.
@@ -95,7 +97,7 @@ class Batcher:
             Overloaded: the queue is full.
             Draining: the thread was told to stop.
         """
-        entry = _Entry(query)
+        entry = _Entry(query, on_start)
         with self._changed:
             if self._is_closed:
                 raise Draining()
@@ -127,6 +129,8 @@ class Batcher:
     def _serve(self) -> None:
         while batch := self._next_batch():
             self._busy_since = time.monotonic()
+            for entry in batch:
+                entry.on_start()
             self._answer(batch)
             self._busy_since = None
 

@@ -82,6 +82,7 @@ def serve(
 
     from service.app import create_app, program_version
     from service.auth import ApiKeys
+    from service.connection import Connection
     from service.pipeline import Pipeline
     from service.telemetry import Metrics, configure_logging
 
@@ -115,6 +116,7 @@ def serve(
             create_app(settings, pipeline=pipeline),
             host=settings.host,
             port=settings.port,
+            http=Connection,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -12,6 +12,7 @@
         |-- Unauthorized        401  no API key, or a wrong one
         |-- NotFound            404
         |-- MethodNotAllowed    405
+        |-- NotAcceptable       406  the caller takes no format that we write
         |-- UploadTooLarge      413  bytes
         |-- PictureTooLarge     413  pixels, or a side
         |-- UnsupportedPicture  415  not a picture, or of a kind we do not read
@@ -96,8 +97,8 @@ class Unauthorized(RequestError):
     status, name, title = 401, "unauthorized", "The request needs an API key"
 
     def __init__(self, detail: str) -> None:
-        """Say how a key is sent; the body stays unread, so the connection ends."""
-        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="photochrom"', "Connection": "close"})
+        """Say how a key is sent."""
+        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="photochrom"'})
 
 
 class NotFound(RequestError):
@@ -110,6 +111,12 @@ class MethodNotAllowed(RequestError):
     """The route exists, but not for this method."""
 
     status, name, title = 405, "method-not-allowed", "This address does not take this method"
+
+
+class NotAcceptable(RequestError):
+    """The Accept header takes none of the formats that are written."""
+
+    status, name, title = 406, "not-acceptable", "The answer has no format that the caller takes"
 
 
 class UploadTooLarge(RequestError):
@@ -203,6 +210,7 @@ PROBLEMS: tuple[type[RequestError], ...] = (
     Unauthorized,
     NotFound,
     MethodNotAllowed,
+    NotAcceptable,
     UploadTooLarge,
     PictureTooLarge,
     UnsupportedPicture,

@@ -4,11 +4,14 @@ Whatever goes wrong further in, known or not, the framework's own errors include
 ``application/problem+json`` with a stable type and the request's id, and never with anything of the inside.
 """
 
+import asyncio
 import logging
+import math
 import re
 import time
 import uuid
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -24,6 +27,7 @@ from service.errors import (
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     RequestError,
     UploadTooLarge,
 )
@@ -43,6 +47,14 @@ SECURITY_HEADERS: Final = {
 }
 """On every answer that does not have its own; the page has a wider policy."""
 KNOWN_METHODS: Final = "GET, POST"
+CLIENT_LEFT: Final = 499
+"""Status in metrics and log of a request whose caller left before the answer; nginx made the number up."""
+DROPPED_BYTES: Final = 1 << 20
+"""What is left of a refused upload is read and dropped up to this; of a larger one the connection ends."""
+LINGER_S: Final = 2.0
+"""How long a connection that ends still listens, so that the caller gets to read the answer (RFC 9112, section 9.6)."""
+PIECE_BYTES: Final = 1 << 18
+"""Answers are handed over in pieces of this size."""
 FACTS_KEY: Final = "photochrom.facts"
 """Where a connection's scope, and every copy the framework makes of it, holds more facts for the log line."""
 
@@ -76,17 +88,21 @@ def refuse(scope: Scope, error: RequestError, metrics: Metrics) -> Response:
 class Guard:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, max_upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, max_upload_bytes: int, max_held_bytes: int) -> None:
         """Wrap an application.
 
         Args:
             app: what is inside.
             metrics: where to count.
             max_upload_bytes: largest request body.
+            max_held_bytes: most bytes of uploads and answers in memory at once.
         """
         self._app = app
         self._metrics = metrics
-        self._max_upload_bytes = max_upload_bytes
+        self.max_upload_bytes = max_upload_bytes
+        self.max_held_bytes = max(max_held_bytes, max_upload_bytes)
+        self.held_bytes = 0
+        metrics.held_bytes.set_function(lambda: self.held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -97,70 +113,126 @@ class Guard:
         headers = Headers(scope=scope)
         token = request_id.set(_request_id(headers.get("x-request-id")))
         scope[FACTS_KEY] = {}
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                answer = MutableHeaders(scope=message)
-                answer["X-Request-ID"] = request_id.get()
-                for name, value in SECURITY_HEADERS.items():
-                    answer.setdefault(name, value)
-            await send(message)
-
+        exchange = _Exchange(self, headers, receive, send)
         try:
-            await self._serve(scope, headers, receive, send_with_id, lambda: status)
+            await self._serve(scope, exchange)
         finally:
-            took = round(time.perf_counter() - started, 4)
+            self.held_bytes -= exchange.held_bytes
+            took = round((exchange.answered or time.perf_counter()) - started, 4)
             route = getattr(scope.get("route"), "path", UNMATCHED)
-            self._metrics.requests.labels(route, str(status or 499)).inc()
+            status = exchange.status or CLIENT_LEFT
+            self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_duration.labels(route).observe(took)
-            facts = {"method": scope["method"], "path": scope["path"], "status": status or 499, "seconds": took}
+            facts = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": took}
             facts |= scope[FACTS_KEY]
             quiet = route.startswith(("/health", "/metrics"))
             log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"facts": facts})
             request_id.reset(token)
 
-    async def _serve(self, scope: Scope, headers: Headers, receive: Receive, send: Send, status: Any) -> None:
+    async def _serve(self, scope: Scope, exchange: "_Exchange") -> None:
         try:
-            self._check_length(headers.get("content-length"))
-            await self._app(scope, self._limited(receive), send)
+            exchange.check_announced()
+            await self._app(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
             return  # Nobody is left to answer.
         except Exception as error:
-            if status():  # The answer is on its way: all that is left is to break the connection.
+            if exchange.status:  # The answer is on its way: all that is left is to break the connection.
                 raise
             if not isinstance(error, RequestError):
                 log.exception("unexpected error")
                 error = InternalError("The service could not finish this request; its log has the reason.")
-            await refuse(scope, error, self._metrics)(scope, receive, send)
+            await refuse(scope, error, self._metrics)(scope, exchange.receive, exchange.send)
 
-    def _check_length(self, length: str | None) -> None:
+
+class _Exchange:
+    """One request and its answer, seen from outside: counts what they hold in memory, and parts from the caller well.
+
+    Attributes:
+        status: of the answer; 0 before there is one.
+        answered: `time.perf_counter` of when the answer had been handed over; None before.
+        held_bytes: of the request and the answer.
+    """
+
+    def __init__(self, guard: Guard, headers: Headers, receive: Receive, send: Send) -> None:
+        self.status = 0
+        self.answered: float | None = None
+        self.held_bytes = 0
+        self._guard = guard
+        self._receive = receive
+        self._send = send
+        length = headers.get("content-length", "")
+        self._announced = int(length) if length.isdecimal() else math.inf if "transfer-encoding" in headers else 0
+        self._received = 0
+        self._is_read = self._announced == 0
+        self._closes = False
+
+    def check_announced(self) -> None:
         """Refuse an upload that says it is too large, before a byte of it is read."""
-        if length is not None and length.isdecimal() and int(length) > self._max_upload_bytes:
-            raise self._too_large()
+        if self._announced < math.inf:
+            self._check(int(self._announced), int(self._announced))
 
-    def _limited(self, receive: Receive) -> Receive:
-        """Refuse an upload that turns out to be too large while it is read."""
-        received = 0
+    async def receive(self) -> Message:
+        """Take a part of the upload, or refuse to: one that is too large may have been announced as a smaller one."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            new = len(message.get("body", b""))
+            self._received += new
+            self._is_read = not message.get("more_body", False)
+            self._check(self._received, new)
+            self._hold(new)
+        return message
 
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_upload_bytes:
-                raise self._too_large()
-            return message
+    async def send(self, message: Message) -> None:
+        """Hand over a part of the answer: a large one in pieces, so that a caller who takes none can be left."""
+        if message["type"] == "http.response.start":
+            self._start(message)
+            await self._send(message)
+            return
+        body, is_last = memoryview(message.get("body", b"")), not message.get("more_body", False)
+        self._hold(len(body))
+        while len(body) > PIECE_BYTES:
+            await self._send({"type": message["type"], "body": bytes(body[:PIECE_BYTES]), "more_body": True})
+            body = body[PIECE_BYTES:]
+        waits = is_last and self._closes
+        await self._send({"type": message["type"], "body": bytes(body), "more_body": waits or not is_last})
+        if is_last:
+            self.answered = time.perf_counter()
+        if waits:
+            await self._linger()
+            await self._send({"type": message["type"], "body": b"", "more_body": False})
 
-        return limited
+    def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        answer = MutableHeaders(scope=message)
+        answer["X-Request-ID"] = request_id.get()
+        for name, value in SECURITY_HEADERS.items():
+            answer.setdefault(name, value)
+        # The server reads and drops what is left of an upload to use the connection again: not for any price.
+        self._closes = not self._is_read and self._announced - self._received > DROPPED_BYTES
+        if self._closes:
+            answer["Connection"] = "close"
 
-    def _too_large(self) -> UploadTooLarge:
-        limit = self._max_upload_bytes
-        # The rest of the upload stays unread, so the connection cannot be used again.
-        return UploadTooLarge(
-            f"At most {limit} bytes are taken.", limit=limit, unit="bytes", headers={"Connection": "close"}
-        )
+    async def _linger(self) -> None:
+        """Drop what still comes for a moment: closing on unread bytes could cost the caller the answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._is_read:
+                    message = await self._receive()
+                    self._is_read = not message.get("more_body", False)
+
+    def _hold(self, count: int) -> None:
+        self.held_bytes += count
+        self._guard.held_bytes += count
+
+    def _check(self, upload: int, new: int) -> None:
+        limit = self._guard.max_upload_bytes
+        if upload > limit:
+            raise UploadTooLarge(f"At most {limit} bytes are taken.", limit=limit, unit="bytes")
+        limit = self._guard.max_held_bytes
+        if new and self._guard.held_bytes + new > limit:
+            raise Overloaded(
+                "Too many bytes are in memory; try again later.", retry_after_s=1, limit=limit, unit="bytes"
+            )
 
 
 def _request_id(given: str | None) -> str:
@@ -189,13 +261,14 @@ def _known_error(error: Exception) -> RequestError:
     return InternalError("The service could not finish this request; its log has the reason.")
 
 
-def install(app: FastAPI, *, metrics: Metrics, max_upload_bytes: int) -> None:
+def install(app: FastAPI, *, metrics: Metrics, max_upload_bytes: int, max_held_bytes: int) -> None:
     """Put the guard around an application, and make the framework's own errors problems too.
 
     Args:
         app: the application.
         metrics: where to count.
         max_upload_bytes: largest request body.
+        max_held_bytes: most bytes of uploads and answers in memory at once.
     """
 
     async def answer(request: Request, error: Exception) -> Response:
@@ -203,4 +276,4 @@ def install(app: FastAPI, *, metrics: Metrics, max_upload_bytes: int) -> None:
 
     for kind in (RequestError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
-    app.add_middleware(Guard, metrics=metrics, max_upload_bytes=max_upload_bytes)
+    app.add_middleware(Guard, metrics=metrics, max_upload_bytes=max_upload_bytes, max_held_bytes=max_held_bytes)

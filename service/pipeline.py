@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -168,12 +169,12 @@ class Pipeline:
         return prepared, images.to_depth(picture.alpha, deep=prepared.is_deep)
 
     async def _infer(self, prepared: Prepared, stages: Stages) -> Heads:
-        stages.current = "queue"
+        stages.enter("queue")
         since = time.perf_counter()
         try:
-            answer = await asyncio.wrap_future(self.batcher.submit(prepared.query))
+            answer = await asyncio.wrap_future(self.batcher.submit(prepared.query, partial(stages.enter, "infer")))
         except BaseException:  # The client left, time is up, or the inference failed.
-            stages.add("queue", time.perf_counter() - since)
+            stages.add(stages.current, time.perf_counter() - since)
             raise
         stages.add("queue", answer.queue_s, ago_s=answer.infer_s)
         stages.add("infer", answer.infer_s)

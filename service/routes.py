@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote
@@ -11,11 +12,13 @@ import onnxruntime
 from fastapi import APIRouter, Query, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive
 
+from service.accept import choose_format
 from service.auth import KEY_HEADER, ApiKeys
 from service.errors import (
     TYPE_PREFIX,
@@ -26,6 +29,7 @@ from service.errors import (
     Failing,
     InvalidOption,
     MalformedRequest,
+    NotAcceptable,
     Overloaded,
     PictureTooLarge,
     RequestError,
@@ -87,12 +91,14 @@ def _services(request: Request) -> Services:
     return services
 
 
-def require_key(
+async def require_key(
     request: Request,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     key: Annotated[str | None, Security(_KEY)],
 ) -> None:
     """Let a caller with a key in; runs before anything of the request but its head is looked at.
+
+    Asynchronous although it waits for nothing: anything else FastAPI would run in a thread, behind busy ones.
 
     Raises:
         Unauthorized: keys are needed, and the request carries none of them.
@@ -187,12 +193,13 @@ _COLORIZE_BODY: Final = {
 }
 _COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "The photograph in color, at its own size.",
+        "description": "The photograph in color, at its own size; `format`, or else `Accept`, chooses the media type.",
         "content": {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()},
         "headers": {
             name: {"schema": {"type": "string"}, "description": text}
             for name, text in (
                 ("ETag", "Names this answer: the same picture, options and model give the same one."),
+                ("Vary", "`Accept`, since it chooses the format where `format` does not."),
                 ("Server-Timing", "Milliseconds, one entry a stage."),
                 ("X-Request-ID", "As sent by the caller, or a new one."),
                 ("X-Photochrom-Model", "Run that the model comes from."),
@@ -204,6 +211,7 @@ _COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **_problem_responses(
         MalformedRequest,
         Unauthorized,
+        NotAcceptable,
         UploadTooLarge,
         PictureTooLarge,
         UnsupportedPicture,
@@ -233,11 +241,14 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
 
     Raises:
         DeadlineExceeded: it took longer than the deadline, upload included.
+        NotAcceptable: the caller takes no format that is written here.
         ClientDisconnect: the caller left.
         RequestError: see `Pipeline.inspect` and `Pipeline.run`.
     """
     # The body is not a parameter: FastAPI would read all of it before this function could refuse the request.
+    # Whatever the head of a request is refused for, it is refused for before a byte of the body is read.
     services = _services(request)
+    output_format = query.format or choose_format(",".join(request.headers.getlist("accept")))
     services.pipeline.admission.refuse_when_full()
     deadline_s = services.settings.deadline_s
     stages = Stages()
@@ -245,8 +256,9 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
         async with asyncio.timeout(deadline_s):
             try:
                 with stages.measure("read"):
-                    data = await _read_upload(request)
-                return await _unless_gone(request.receive, _colorize(services.pipeline, request, data, query, stages))
+                    data = await _read_upload(request, services.settings.max_upload_bytes)
+                job = Job(data, query.to_options(), output_format)
+                return await _unless_gone(request.receive, _colorize(services.pipeline, request, job, stages))
             except ClientDisconnect:
                 services.pipeline.metrics.cancelled.labels(stages.current).inc()
                 raise
@@ -262,12 +274,13 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
             services.pipeline.metrics.stage_duration.labels(stage).observe(seconds)
 
 
-async def _colorize(
-    pipeline: Pipeline, request: Request, data: bytes, query: ColorizeQuery, stages: Stages
-) -> Response:
-    job = Job(data, query.to_options(), query.format)
-    header, tag = await pipeline.inspect(job, stages)
-    headers = {"ETag": f'"{tag}"', "X-Photochrom-Model": quote(pipeline.session.stamp.run_id)}
+async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stages) -> Response:
+    arrived = pipeline.admission.expect()
+    try:
+        header, tag = await pipeline.inspect(job, stages)
+    finally:
+        arrived()
+    headers = {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(pipeline.session.stamp.run_id)}
     if _names(request.headers.get("if-none-match", ""), tag):
         return Response(status_code=304, headers=headers)
     result = await pipeline.run(job, header, stages)
@@ -278,7 +291,7 @@ async def _colorize(
     return Response(result.data, media_type=MEDIA_TYPES[job.output_format], headers=headers)
 
 
-async def _read_upload(request: Request) -> bytes:
+async def _read_upload(request: Request, max_bytes: int) -> bytes:
     """Return the bytes of the picture, from a raw body or from the one file of a form."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type.startswith("image/") or media_type in RAW_TYPES:
@@ -288,23 +301,37 @@ async def _read_upload(request: Request) -> bytes:
             "Send the picture as the body with a Content-Type of image/* (curl: -H 'Content-Type: image/jpeg' "
             "--data-binary @photo.jpg), or as the file field 'image' of a multipart form (curl: -F image=@photo.jpg)."
         )
-    async with request.form(max_files=1, max_fields=MAX_FORM_FIELDS) as form:
-        fields = form.multi_items()
-        if not fields:
-            raise EmptyUpload(f"The form is empty: it needs one file field, {FILE_FIELD!r}.")
-        for name, value in fields:
-            if name != FILE_FIELD:
-                raise InvalidOption(
-                    f"The form has one field, the file {FILE_FIELD!r}; options go into the query of the address.",
-                    errors=[{"option": name[:64], "reason": "not a field of the form"}],
-                )
-            if not isinstance(value, UploadFile):
-                raise InvalidOption(
-                    f"The field {FILE_FIELD!r} must be a file (curl: -F image=@photo.jpg, with the @).",
-                    errors=[{"option": FILE_FIELD, "reason": "not a file"}],
-                )
-        upload = fields[0][1]
-        return await upload.read() if isinstance(upload, UploadFile) and len(fields) == 1 else b""
+    try:
+        async with aclosing(request.stream()) as stream:
+            parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=MAX_FORM_FIELDS)
+            parser.spool_max_size = max_bytes  # Nothing of it goes to the disk, which may be full or read-only.
+            form = await parser.parse()
+    except MultiPartException as error:
+        raise MalformedRequest(error.message) from error
+    try:
+        return await _only_file(form)
+    finally:
+        await form.close()
+
+
+async def _only_file(form: FormData) -> bytes:
+    """Return the bytes of the one file of a form."""
+    fields = form.multi_items()
+    if not fields:
+        raise EmptyUpload(f"The form is empty: it needs one file field, {FILE_FIELD!r}.")
+    for name, value in fields:
+        if name != FILE_FIELD:
+            raise InvalidOption(
+                f"The form has one field, the file {FILE_FIELD!r}; options go into the query of the address.",
+                errors=[{"option": name[:64], "reason": "not a field of the form"}],
+            )
+        if not isinstance(value, UploadFile):
+            raise InvalidOption(
+                f"The field {FILE_FIELD!r} must be a file (curl: -F image=@photo.jpg, with the @).",
+                errors=[{"option": FILE_FIELD, "reason": "not a file"}],
+            )
+    upload = fields[0][1]
+    return await upload.read() if isinstance(upload, UploadFile) and len(fields) == 1 else b""
 
 
 async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

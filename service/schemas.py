@@ -38,7 +38,10 @@ class ColorizeQuery(BaseModel):
     enlargement: Annotated[
         Enlargement, Field(description="How the colors grow to full size: smoothly, or along the edges of L.")
     ] = "bilinear"
-    format: Annotated[OutputFormat, Field(description="Format of the answer.")] = "png"
+    format: Annotated[
+        OutputFormat | None,
+        Field(description="Format of the answer; left out, what the `Accept` header likes best, PNG among equals."),
+    ] = None
 
     def to_options(self) -> Options:
         """Return the part of the query that concerns the colors."""

@@ -56,6 +56,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Most pixels worked on at once, millions; what memory the service needs follows this.",
     )
+    max_held_bytes: int = Field(
+        default=512 * 2**20,
+        ge=1,
+        description="Most bytes of uploads and answers in memory at once; more uploads get 503.",
+    )
     max_queue: int = Field(default=64, ge=0, description="Most requests that wait for their turn; more get 503.")
     deadline_s: float = Field(default=30, gt=0, description="Longest time for one picture, upload included, seconds.")
 

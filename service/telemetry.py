@@ -71,6 +71,14 @@ class Stages:
         finally:
             self.seconds[stage] = time.perf_counter() - started
 
+    def enter(self, stage: Stage) -> None:
+        """Note that a stage begins which is timed elsewhere.
+
+        Args:
+            stage: which one.
+        """
+        self.current = stage
+
     def add(self, stage: Stage, seconds: float, *, ago_s: float = 0.0) -> None:
         """Note a stage that was timed elsewhere.
 
@@ -104,6 +112,7 @@ class Metrics:
         self.queue_depth = self._gauge("queue_depth", "Pictures that wait for the inference thread.")
         self.waiting_requests = self._gauge("waiting_requests", "Requests that wait to be admitted.")
         self.inflight_megapixels = self._gauge("inflight_megapixels", "Megapixels worked on.")
+        self.held_bytes = self._gauge("held_bytes", "Bytes of uploads and answers in memory.")
         self.rejected = self._counter("rejected", "Requests refused, by the name of the problem.", "reason")
         self.cancelled = self._counter("cancelled", "Requests whose client left, by stage.", "where")
         self.input_megapixels = self._histogram("input_megapixels", "Pictures that came in.", MEGAPIXEL_BUCKETS)

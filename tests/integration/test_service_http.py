@@ -1,10 +1,12 @@
 """The whole application with the tiny model, through Starlette's client: pictures, options, problems, operation."""
 
 import asyncio
+import errno
 import hashlib
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +155,55 @@ def test_format_is_the_callers(client: TestClient, output_format: str, kind: str
         assert answer.headers["content-type"] == f"image/{output_format}"
         with Image.open(io.BytesIO(answer.content)) as image:
             assert (image.format, image.size) == (kind, (64, 48))
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", "png"),
+        ("image/*", "png"),
+        ("image/webp", "webp"),
+        ("image/png;q=0.5, image/jpeg", "jpeg"),
+        ("text/html, image/webp;q=0.9, */*;q=0.8", "webp"),
+        ("image/png;q=0, */*;q=0.1", "jpeg"),
+    ],
+)
+def test_accept_chooses_the_format(client: TestClient, accept: str, kind: str) -> None:
+    answer = post(client, GRAY, Accept=accept)
+    assert (answer.headers["content-type"], answer.headers["vary"]) == (f"image/{kind}", "Accept")
+    asked = post(client, GRAY, f"?format={kind}", Accept="image/png, */*;q=0")
+    assert asked.content == answer.content
+    assert asked.headers["etag"] == answer.headers["etag"]
+    # What one caller has is no answer to another who wants another format.
+    others = {"png", "jpeg", "webp"} - {kind}
+    for other in others:
+        headers = {"Accept": f"image/{other}", "If-None-Match": answer.headers["etag"]}
+        assert post(client, GRAY, **headers).headers["content-type"] == f"image/{other}"
+    again = post(client, GRAY, Accept=accept, **{"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.headers["vary"]) == (304, "Accept")
+
+
+def test_who_takes_no_picture_gets_a_problem_unless_a_format_is_named(client: TestClient) -> None:
+    for accept in ("application/json", "image/gif", "image/*;q=0", "text/*"):
+        problem = check_problem(post(client, GRAY, Accept=accept), 406, "not-acceptable")
+        assert problem["formats"] == ["image/png", "image/jpeg", "image/webp"]
+        assert "'format'" in problem["detail"]
+        assert post(client, GRAY, "?format=webp", Accept=accept).headers["content-type"] == "image/webp"
+    # The other routes do not choose.
+    assert client.get("/health", headers={"Accept": "image/png"}).status_code == 200
+
+
+def test_a_large_form_never_touches_the_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starlette would write files above a megabyte into the temporary folder, which may be full or not there at all."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    picture = by_pillow(levels(1200, 1300), "PNG")
+    assert len(picture) > 1_500_000
+    answer = client.post("/colorize", files={"image": ("p.png", picture)})
+    assert pixels_of(answer).shape == (1200, 1300, 3)
 
 
 def test_headers_of_an_answer(client: TestClient) -> None:
@@ -414,7 +465,7 @@ def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
     assert set(operation["requestBody"]["content"]) == {*pictures, "application/octet-stream", "multipart/form-data"}
     names = {parameter["name"] for parameter in operation["parameters"]}
     assert names == {"mode", "vividness", "temperature", "saturation", "size", "enlargement", "format"}
-    assert set(operation["responses"]) == {"200", "304", "400", "401", "413", "415", "422", "503", "504"}
+    assert set(operation["responses"]) == {"200", "304", "400", "401", "406", "413", "415", "422", "503", "504"}
     for status, response in operation["responses"].items():
         if int(status) >= 400:
             (content,) = response["content"].items()
@@ -472,7 +523,6 @@ def test_without_a_key_nothing_is_looked_at(locked: TestClient, headers: dict[st
         answer = post(locked, b"not a picture", query, **headers)
         check_problem(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"] == 'Bearer realm="photochrom"'
-        assert answer.headers["connection"] == "close"
     check_problem(locked.get("/model", headers=headers), 401, "unauthorized")
 
 
@@ -481,11 +531,26 @@ def test_probes_metrics_and_the_page_need_no_key(locked: TestClient) -> None:
         assert locked.get(path).status_code == 200, path
 
 
-def test_the_key_is_asked_for_before_the_body(model_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("query", "headers", "status"),
+    [
+        ("", {}, 401),
+        ("vividness=2", {"x-api-key": KEYS[0]}, 422),
+        ("", {"x-api-key": KEYS[0], "accept": "text/html"}, 406),
+        ("", {"x-api-key": KEYS[0], "content-type": "text/plain"}, 415),
+        ("", {"content-length": "999999999"}, 413),
+    ],
+)
+def test_what_the_head_is_refused_for_is_said_before_the_body(
+    model_path: Path, query: str, headers: dict[str, str], status: int
+) -> None:
     app = create_app(settings_with(model_path, api_keys=KEYS[0]))
+    given = {"content-type": "image/png", "content-length": "5"} | headers
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
+        if sent:  # To let the caller of a large upload read the answer, what comes after it is dropped.
+            return {"type": "http.disconnect"}
         raise AssertionError("the body was read")
 
     async def send(message: Any) -> None:
@@ -496,8 +561,8 @@ def test_the_key_is_asked_for_before_the_body(model_path: Path) -> None:
         "method": "POST",
         "path": "/colorize",
         "raw_path": b"/colorize",
-        "query_string": b"",
-        "headers": [(b"content-type", b"image/png"), (b"content-length", b"5")],
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         "app": app,
     }
 
@@ -506,7 +571,7 @@ def test_the_key_is_asked_for_before_the_body(model_path: Path) -> None:
             await app(scope, receive, send)
 
     asyncio.run(serve_one())
-    assert sent[0]["status"] == 401
+    assert sent[0]["status"] == status
 
 
 def test_a_key_file_that_is_not_there_stops_the_start(model_path: Path, tmp_path: Path) -> None:

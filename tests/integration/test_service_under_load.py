@@ -192,7 +192,7 @@ def test_time_runs_out(model_path: Path, engine: Gate) -> None:
             call = await Call(app, GRAY).done()
             assert call.status == 504
             assert b"deadline-exceeded" in call.body
-            assert b'"stage":"queue"' in call.body
+            assert b'"stage":"infer"' in call.body
             assert b'"limit":0.3' in call.body
             slow_upload = await Call(app, GRAY[:50], ends=False).done()
             assert slow_upload.status == 504

@@ -37,7 +37,7 @@ def test_nothing_else_gets_in(given: str | None) -> None:
     keys = ApiKeys([FIRST, SECOND])
     with pytest.raises(Unauthorized, match="Authorization: Bearer KEY") as caught:
         keys.admit(given)
-    assert caught.value.headers == {"WWW-Authenticate": 'Bearer realm="photochrom"', "Connection": "close"}
+    assert caught.value.headers == {"WWW-Authenticate": 'Bearer realm="photochrom"'}
     assert FIRST not in caught.value.detail
 
 

@@ -1,0 +1,62 @@
+"""service.accept: the header of RFC 9110, section 12.5.1, and what people put into it."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.accept import choose_format
+from service.errors import NotAcceptable
+from service.images import MEDIA_TYPES
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", "png"),
+        (" ", "png"),
+        ("*/*", "png"),
+        ("image/*", "png"),
+        ("image/jpeg", "jpeg"),
+        ("IMAGE/WEBP", "webp"),
+        ("image/webp,image/jpeg", "jpeg"),  # equals: our order
+        ("image/jpeg;q=0.8,image/webp;q=0.9", "webp"),
+        ("image/jpeg ; q=0.8 , image/webp ; q=0.9", "webp"),
+        ("*/*;q=0.9,image/webp", "webp"),
+        ("image/*;q=0.2,*/*", "png"),  # the more specific range counts for all three
+        ("*/*,image/png;q=0", "jpeg"),
+        ("image/*,image/png;q=0,image/jpeg;q=0.000", "webp"),
+        ("image/webp;q=0.001", "webp"),
+        ("image/png;q=0.3;version=2,image/jpeg;q=0.2", "png"),
+        ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "png"),  # a browser's <img>
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8", "webp"),
+        # Nothing that can be understood asks for nothing.
+        ("nonsense", "png"),
+        ("image/jpeg;q=2", "png"),
+        ("image/jpeg;q=-1,image/webp;q=high", "png"),
+        ("image/jpeg;q=,image/webp", "webp"),
+        (",,;;,image/jpeg", "jpeg"),
+        ("image/", "png"),
+        ("*", "png"),
+    ],
+)
+def test_what_the_caller_likes_best(accept: str, chosen: str) -> None:
+    assert choose_format(accept) == chosen
+
+
+@pytest.mark.parametrize(
+    "accept", ["application/json", "text/*", "image/gif, image/tiff", "*/*;q=0", "image/*;q=0.0,*/*", "png/image"]
+)
+def test_who_takes_none_is_told_which_there_are(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="image/png, image/jpeg, image/webp") as caught:
+        choose_format(accept)
+    assert caught.value.facts == {"formats": list(MEDIA_TYPES.values())}
+
+
+@given(st.text(max_size=60) | st.text("image/pngjw*;q=.01, ", max_size=60))
+def test_any_header_has_an_outcome(accept: str) -> None:
+    chosen = None
+    with suppress(NotAcceptable):
+        chosen = choose_format(accept)
+    assert chosen in (None, *MEDIA_TYPES)
