@@ -5,6 +5,7 @@ together only when they have the same size and want the same outputs. A future t
 reaches the model.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from service.errors import Draining, Overloaded
+from service.errors import Draining, Failing, Overloaded
 from service.session import Heads, Query
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -22,6 +23,9 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 def batch_sizes_up_to(largest: int) -> tuple[int, ...]:
     """Return the batch sizes that are used when at most `largest` pictures run together; at least (1,)."""
     return tuple(size for size in BATCH_SIZES if size <= max(largest, 1))
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Batcher:
         self._waiting: deque[_Entry] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
+        self._died: Failing | None = None
         self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
@@ -96,11 +101,12 @@ class Batcher:
         Raises:
             Overloaded: the queue is full.
             Draining: the thread was told to stop.
+            Failing: the thread has died.
         """
         entry = _Entry(query, on_start)
         with self._changed:
             if self._is_closed:
-                raise Draining()
+                raise Draining() if self._died is None else self._died
             if len(self._waiting) >= self._max_queue:
                 self._waiting = deque(entry for entry in self._waiting if not entry.future.cancelled())
             if len(self._waiting) >= self._max_queue:
@@ -127,12 +133,27 @@ class Batcher:
         self._thread.join()
 
     def _serve(self) -> None:
-        while batch := self._next_batch():
-            self._busy_since = time.monotonic()
-            for entry in batch:
-                entry.on_start()
-            self._answer(batch)
-            self._busy_since = None
+        batch: list[_Entry] = []
+        try:
+            while batch := self._next_batch():
+                self._busy_since = time.monotonic()
+                for entry in batch:
+                    entry.on_start()
+                self._answer(batch)
+                self._busy_since = None
+        except BaseException:  # Whatever it was, the thread ends here, and liveness says so.
+            log.critical("the inference thread has died", exc_info=True)
+            self._give_up(batch)
+
+    def _give_up(self, batch: list[_Entry]) -> None:
+        """Tell everyone who waits, and who will come, that there will be no answer."""
+        with self._changed:
+            self._is_closed = True
+            self._died = Failing("The inference thread has died; only a restart helps.")
+            waiting, self._waiting = self._waiting, deque()
+        for entry in (*batch, *(entry for entry in waiting if entry.future.set_running_or_notify_cancel())):
+            if not entry.future.done():
+                entry.future.set_exception(self._died)
 
     def _next_batch(self) -> list[_Entry]:
         """Wait for work; return the entries to run together, oldest first, or none when closed and empty."""

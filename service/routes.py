@@ -222,6 +222,7 @@ _COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         UnfitFormat,
         Overloaded,
         Draining,
+        Failing,
         DeadlineExceeded,
     ),
 }

@@ -438,6 +438,25 @@ def test_probes_tell_draining_from_failing(model_path: Path) -> None:
         check_problem(post(fresh, GRAY), 503, "draining")
 
 
+def test_a_killed_inference_thread_turns_liveness_red(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise SystemExit  # No `except Exception` in the way of this one.
+
+    with TestClient(create_app(settings_with(model_path))) as fresh:
+        assert fresh.get("/health/live").status_code == 200
+        batcher = fresh.app.state.services.pipeline.batcher  # type: ignore[attr-defined]
+        monkeypatch.setattr(batcher, "_run", die)
+        # Whoever waits for the thread, and whoever comes later, is told at once instead of after the deadline.
+        for _ in range(2):
+            check_problem(post(fresh, GRAY), 503, "failing")
+        batcher._thread.join(20)
+        check_problem(fresh.get("/health/live"), 503, "failing")
+        check_problem(fresh.get("/health/ready"), 503, "failing")
+        assert fresh.get("/health").json()["status"] == "failing"
+        for gauge in ("inflight_megapixels", "waiting_requests", "queue_depth", "held_bytes"):
+            assert f"photochrom_{gauge} 0.0" in fresh.get("/metrics").text
+
+
 def test_the_page_holds_everything_it_needs(client: TestClient) -> None:
     answer = client.get("/")
     assert answer.headers["content-type"].startswith("text/html")

@@ -1,6 +1,7 @@
 """The application when things go wrong: callers leave, time runs out, too much comes at once, many come together."""
 
 import asyncio
+import pkgutil
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,12 +14,14 @@ from fastapi import FastAPI
 from service import images
 from service.app import create_app
 from service.pipeline import Pipeline
-from service.session import Heads, Query, Session
+from service.session import Heads, Query, Session, shipped_model
 from service.settings import Settings
+from service.telemetry import STAGES
 from tests import onnx_factory
 from tests.pictures import by_opencv, by_pillow, smooth_gray
 
 GRAY = by_pillow(smooth_gray(48, 64), "PNG")
+DATA = Path(__file__).parents[1] / "data"
 MEGAPIXEL = by_pillow(smooth_gray(1000, 1000), "PNG")
 
 
@@ -37,7 +40,12 @@ class Gate:
 class Call:
     """One request, spoken in ASGI itself, so that the caller can leave at any moment."""
 
-    def __init__(self, app: FastAPI, data: bytes, *, query: str = "", ends: bool = True) -> None:
+    def __init__(
+        self, app: FastAPI, data: bytes, *, query: str = "", ends: bool = True, headers: dict[str, str] | None = None
+    ) -> None:
+        self.takes = asyncio.Event()
+        self.takes.set()
+        self.pieces = 0
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
@@ -52,7 +60,10 @@ class Call:
             "path": "/colorize",
             "raw_path": b"/colorize",
             "query_string": query.encode(),
-            "headers": [(b"content-type", b"image/png")],
+            "headers": [
+                (name.encode(), value.encode())
+                for name, value in ({"content-type": "image/png"} | (headers or {})).items()
+            ],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
         }
@@ -63,7 +74,12 @@ class Call:
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
         else:
+            self.pieces += 1
+            await self.takes.wait()
             self.body += message.get("body", b"")
+
+    def more(self, data: bytes, *, ends: bool = True) -> None:
+        self._incoming.put_nowait({"type": "http.request", "body": data, "more_body": not ends})
 
     def leave(self) -> None:
         self._incoming.put_nowait({"type": "http.disconnect"})
@@ -115,7 +131,7 @@ def metric(pipeline: Pipeline, line: str) -> float:
 
 def check_idle(pipeline: Pipeline) -> None:
     """Assert that every gauge is back at zero."""
-    for gauge in ("queue_depth", "waiting_requests", "inflight_megapixels"):
+    for gauge in ("queue_depth", "waiting_requests", "inflight_megapixels", "held_bytes"):
         assert metric(pipeline, f"photochrom_{gauge}") == 0
     assert pipeline.admission.admitted == 0
 
@@ -142,6 +158,97 @@ def test_who_leaves_while_waiting_never_reaches_the_model(model_path: Path, engi
             third = await Call(app, GRAY).done()
             assert third.status == 200
             assert engine.passed == before + 2
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def hold(monkeypatch: pytest.MonkeyPatch, place: str) -> Gate:
+    """Put a gate in front of a function, named by where it is looked up; open at first."""
+    gate = Gate()
+    gate.is_open.set()
+    owner, _, name = place.rpartition(".")
+    work = pkgutil.resolve_name(owner.replace(".Session", ":Session")).__dict__[name]
+
+    def gated(*args: Any, **kwargs: Any) -> Any:
+        gate.wait()
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(place, gated)
+    return gate
+
+
+def inferences(pipeline: Pipeline) -> float:
+    return metric(pipeline, "photochrom_batch_size_sum")
+
+
+GATES = {
+    "read": "service.images.probe",
+    "probe": "service.images.probe",
+    "admit": "service.images.decode",
+    "decode": "service.images.decode",
+    "queue": "service.session.Session.run",
+    "infer": "service.session.Session.run",
+    "merge": "service.pipeline.finish",
+    "encode": "service.images.encode",
+}
+"""Where a request is held while it is at a stage; `admit` and `queue` wait for another one that is held further on."""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_who_leaves_at_any_stage_uses_no_model_from_then_on(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    gate = hold(monkeypatch, GATES[stage])
+
+    async def scene() -> None:
+        settings = {"max_inflight_megapixels": 0.001} if stage == "admit" else {}
+        async with running(model_path, **settings) as (app, pipeline):
+            gate.is_open.clear()
+            passed = gate.passed
+            other = Call(app, GRAY) if stage in ("admit", "queue") else None
+            if other:
+                await until(lambda: gate.passed == passed + 1)
+            call = Call(app, GRAY[:100], ends=False) if stage == "read" else Call(app, GRAY)
+            arrived = {
+                "read": lambda: metric(pipeline, "photochrom_held_bytes") == 100,
+                "admit": lambda: pipeline.admission.waiting == 1,
+                "queue": lambda: pipeline.batcher.depth == 1,
+            }.get(stage, lambda: gate.passed == passed + 1)
+            await until(arrived)
+            used = inferences(pipeline)
+            call.leave()
+            assert (await call.done()).status == 0
+            assert metric(pipeline, f'photochrom_cancelled_total{{where="{stage}"}}') == 1
+            assert metric(pipeline, 'photochrom_requests_total{code="499",route="/colorize"}') == 1
+            gate.is_open.set()
+            if other:
+                assert (await other.done()).status == 200
+            await until(lambda: pipeline.admission.admitted == 0)
+            # Who was held at the admission's door still has its own inference to come.
+            assert inferences(pipeline) - used == (stage == "admit")
+            assert (await Call(app, GRAY).done()).status == 200
+            assert inferences(pipeline) - used == (stage == "admit") + 1
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_who_leaves_while_the_answer_is_sent_leaves_nothing_behind(model_path: Path) -> None:
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            call = Call(app, MEGAPIXEL)
+            call.takes.clear()
+            await until(lambda: call.pieces == 1)
+            assert call.status == 200
+            assert pipeline.admission.admitted == 0
+            assert metric(pipeline, "photochrom_held_bytes") > len(MEGAPIXEL) + 300_000
+            used = inferences(pipeline)
+            call.leave()
+            call.takes.set()  # From now on the server drops what it is given.
+            await call.done()
+            assert call.pieces > 1
+            assert inferences(pipeline) == used == 1
             check_idle(pipeline)
 
     run(scene)
@@ -224,6 +331,99 @@ def test_too_much_at_once_is_told_when_to_come_back(model_path: Path, engine: Ga
             engine.is_open.set()
             assert (await first.done()).status == (await second.done()).status == 200
             assert metric(pipeline, 'photochrom_rejected_total{reason="overloaded"}') == 1
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_who_cannot_have_a_place_is_refused_before_the_header_is_judged(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those whose headers are being judged count: otherwise all of a burst would get in, to be refused late."""
+    gate = hold(monkeypatch, "service.images.probe")
+
+    async def scene() -> None:
+        async with running(model_path, max_queue=1) as (app, pipeline):
+            gate.is_open.clear()
+            places = pipeline.session.threads + 2 + 1
+            burst = [Call(app, GRAY) for _ in range(places)]
+            await until(lambda: gate.passed == places)
+            late = [await Call(app, GRAY).done(), await Call(app, b"", ends=False).done()]
+            assert [(call.status, int(call.headers["retry-after"]) >= 1) for call in late] == [(503, True)] * 2
+            gate.is_open.set()
+            assert [(await call.done()).status for call in burst] == [200] * places
+            assert gate.passed == places
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_the_bytes_in_memory_are_bounded_whatever_callers_do(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.guard.LINGER_S", 0.01)
+
+    async def scene() -> None:
+        async with running(model_path, max_upload_bytes=1000, max_held_bytes=1500) as (app, pipeline):
+            first = Call(app, bytes(900), ends=False)
+            await until(lambda: metric(pipeline, "photochrom_held_bytes") == 900)
+            announced = await Call(app, b"", ends=False, headers={"content-length": "700"}).done()
+            second = await Call(app, bytes(700), ends=False, headers={"transfer-encoding": "chunked"}).done()
+            for call in (announced, second):
+                assert (call.status, call.headers["retry-after"]) == (503, "1")
+                assert b'"limit":1500' in call.body
+            small = await Call(app, bytes(500)).done()
+            assert small.status == 415
+            first.leave()
+            await first.done()
+            again = Call(app, bytes(700), ends=False)
+            await until(lambda: metric(pipeline, "photochrom_held_bytes") == 700)
+            again.more(bytes(100))
+            assert (await again.done()).status == 415
+            check_idle(pipeline)
+
+    run(scene)
+
+
+@pytest.mark.parametrize(("length", "closes"), [("50000", False), ("5000000", True)])
+def test_a_refused_upload_is_dropped_or_the_connection_ends_well(model_path: Path, length: str, closes: bool) -> None:
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            call = Call(app, bytes(100), ends=False, headers={"accept": "text/html", "content-length": length})
+            await until(lambda: bool(call.body))
+            # The answer is complete: nobody has to send anything more to read it.
+            assert call.status == 406
+            assert int(call.headers["content-length"]) == len(call.body)
+            assert (call.headers.get("connection") == "close") == closes
+            assert call.task.done() != closes
+            if closes:
+                call.more(bytes(100), ends=False)
+                call.leave()
+            await call.done()
+            assert int(call.headers["content-length"]) == len(call.body)
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_company_changes_no_byte_of_the_shipped_models_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photographs of several sizes, each with several knobs, alone and in batches of up to four."""
+    photographs = [(DATA / name).read_bytes() for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg")]
+    queries = ["", "vividness=1&temperature=0.5", "mode=annealed&saturation=0.4&format=webp", "mode=fused&vividness=0"]
+    wanted = [(photograph, query) for photograph in photographs for query in queries]
+    gate = hold(monkeypatch, "service.session.Session.run")
+
+    async def scene() -> None:
+        async with running(shipped_model(), max_batch=4) as (app, pipeline):
+            alone = [(await Call(app, photograph, query=query).done()).body for photograph, query in wanted]
+            batches = metric(pipeline, "photochrom_batch_size_count")
+            assert batches == inferences(pipeline) == len(wanted)
+            gate.is_open.clear()
+            together = [Call(app, photograph, query=query) for photograph, query in wanted]
+            await until(lambda: pipeline.batcher.depth >= 8)
+            gate.is_open.set()
+            for call, body in zip(together, alone, strict=True):
+                assert (await call.done()).status == 200
+                assert call.body == body
+            assert metric(pipeline, "photochrom_batch_size_count") - batches < len(wanted)
             check_idle(pipeline)
 
     run(scene)

@@ -125,6 +125,34 @@ def test_a_full_line_refuses_and_says_when_to_come_back() -> None:
     run(scene)
 
 
+def test_who_is_expected_keeps_a_place() -> None:
+    async def scene() -> None:
+        admission = Admission(max_pictures=2, max_megapixels=10, max_waiting=1)
+        holder = Visitor(admission, 1)
+        await settle()
+        places = [admission.expect() for _ in range(2)]  # One to work on, one in the line.
+        with pytest.raises(Overloaded):
+            admission.expect()
+        places[0]()
+        places[0]()  # Once is enough.
+        again = admission.expect()
+        with pytest.raises(Overloaded):
+            admission.refuse_when_full()
+        for place in (places[1], again):
+            place()
+        visitors = [Visitor(admission, 1) for _ in range(2)]
+        await settle()
+        assert (visitors[0].inside.is_set(), admission.waiting) == (True, 1)
+        with pytest.raises(Overloaded):
+            admission.expect()
+        for visitor in (holder, *visitors):
+            await visitor.go()
+        admission.expect()()
+        assert (admission.admitted_megapixels, admission.admitted, admission.waiting) == (0, 0, 0)
+
+    run(scene)
+
+
 def test_no_line_at_all_refuses_only_when_there_is_no_room() -> None:
     async def scene() -> None:
         admission = Admission(max_pictures=99, max_megapixels=1, max_waiting=0)

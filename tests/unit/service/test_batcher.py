@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chroma.decoding import Knobs
 from service.batcher import BATCH_SIZES, Batcher, batch_sizes_up_to
-from service.errors import Draining, Overloaded
+from service.errors import Draining, Failing, Overloaded
 from service.session import Heads, Query
 
 KNOBS = Knobs(1.0, 0.0, 1.0, 1.0)
@@ -164,6 +164,42 @@ def test_a_stuck_thread_is_not_alive(engine: Engine) -> None:
     time.sleep(0.05)
     assert not batcher.is_alive(0.01)
     engine.may_run.set()
+    batcher.close()
+
+
+def test_when_the_thread_dies_everyone_is_told_and_nobody_is_taken(engine: Engine) -> None:
+    def die(queries: Sequence[Query]) -> list[Heads]:
+        engine.run(queries)
+        raise SystemExit  # As good as killed: no `except Exception` catches it.
+
+    batcher = Batcher(die, max_batch=2)
+    engine.may_run.clear()
+    running = batcher.submit(query(0))
+    assert engine.entered.wait(10)
+    waiting, left = batcher.submit(query(1)), batcher.submit(query(2))
+    left.cancel()
+    assert batcher.is_alive(60)
+    engine.may_run.set()
+    for future in (running, waiting):
+        with pytest.raises(Failing):
+            future.result(10)
+    batcher._thread.join(10)
+    assert not batcher.is_alive(60)
+    assert batcher.depth == 0
+    with pytest.raises(Failing):
+        batcher.submit(query(3))
+    batcher.close()
+
+
+def test_a_picture_hears_when_its_turn_has_come(engine: Engine) -> None:
+    batcher = Batcher(engine.run)
+    heard: list[int] = []
+    engine.hold(batcher)
+    future = batcher.submit(query(1), lambda: heard.append(1))
+    assert not heard
+    engine.may_run.set()
+    assert future.result(10).heads["ab"] == 1
+    assert heard == [1]
     batcher.close()
 
 

@@ -1,0 +1,176 @@
+"""service.connection: callers who send too little, take too little, or speak no HTTP."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvicorn
+
+from service import connection
+from service.connection import Connection
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+class App:
+    """Reads a request, waits, and answers with many bytes."""
+
+    def __init__(self, *, seconds: float = 0.0, answer: int = 2) -> None:
+        self.seconds = seconds
+        self.pieces = [b"x" * min(answer, 1 << 18)] * max(answer >> 18, 1)
+        self.served = 0
+        self.under_way = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        self.under_way += 1
+        await receive()
+        await asyncio.sleep(self.seconds)
+        length = str(sum(map(len, self.pieces))).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        for number, piece in enumerate(self.pieces, start=1):
+            await send({"type": "http.response.body", "body": piece, "more_body": number < len(self.pieces)})
+        self.under_way -= 1
+        self.served += 1
+
+
+def serve(app: App, scene: Callable[[int], Awaitable[None]]) -> None:
+    """Play a scene against a server at a port."""
+
+    async def play() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None)
+            server = uvicorn.Server(config)
+            running = asyncio.create_task(server._serve([listener]))
+            try:
+                while not server.started:
+                    await asyncio.sleep(0.01)
+                await asyncio.wait_for(scene(listener.getsockname()[1]), 60)
+            finally:
+                server.should_exit = True
+                await running
+
+    asyncio.run(play())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come to that")
+
+
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 1.0)
+    monkeypatch.setattr(connection, "STALL_S", 0.3)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("sent", [b"", b"POST / HT", HEAD[:-2]])
+def test_who_sends_no_whole_head_is_left(sent: bytes) -> None:
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        assert await read_all(reader) == b""
+        writer.close()
+
+    app = App()
+    serve(app, scene)
+    assert app.served == 0
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_stops_in_the_head_of_a_later_request_is_left_too() -> None:
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(HEAD % 1 + b"a")
+            assert (await reader.readuntil(b"xx")).startswith(b"HTTP/1.1 200")
+        writer.write(b"POST /")
+        assert await read_all(reader) == b""
+        writer.close()
+
+    app = App()
+    serve(app, scene)
+    assert app.served == 2
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_long_request_is_not_taken_for_a_missing_one() -> None:
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD % 1 + b"a")
+        assert (await reader.readuntil(b"xx")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+    serve(App(seconds=2.5), scene)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_takes_nothing_of_an_answer_is_left() -> None:
+    app = App(answer=200 << 20)
+
+    async def scene(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.sendall(HEAD % 1 + b"a")
+            await until(lambda: app.under_way == 1)
+            await until(lambda: app.under_way == 0)
+
+    serve(app, scene)
+    assert app.served == 1  # To the application a caller who is gone takes everything.
+
+
+def test_who_takes_slowly_gets_all_of_it() -> None:
+    app = App(answer=8 << 20)
+
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
+        writer.write(HEAD % 1 + b"a")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.5)
+        assert len(await reader.readexactly(8 << 20)) == 8 << 20
+        writer.close()
+
+    serve(app, scene)
+
+
+@pytest.mark.parametrize("sent", [b"GARBAGE\r\n\r\n", b"\0" * 50 + b"\r\n\r\n", b"POST / HTTP/1.1\r\n: x\r\n\r\n"])
+def test_what_is_no_http_is_a_problem(sent: bytes) -> None:
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"Content-Type: application/problem+json" in head
+        assert b"X-Content-Type-Options: nosniff" in head
+        assert f"Content-Length: {len(body)}".encode() in head
+        problem = json.loads(body)
+        assert (problem["type"], problem["status"]) == ("urn:photochrom:problem:malformed-request", 400)
+        assert f"X-Request-ID: {problem['request_id']}".encode() in head
+        writer.close()
+
+    serve(App(), scene)
+
+
+def test_garbage_in_a_body_under_way_breaks_the_connection() -> None:
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n")
+        assert (await read_all(reader)).count(b"HTTP/1.1") == 1
+        writer.close()
+
+    serve(App(seconds=0.1), scene)
