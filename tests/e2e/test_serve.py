@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -132,6 +133,37 @@ def test_a_caller_who_leaves_stops_the_work(server: Server) -> None:
     assert server.metric('photochrom_stage_duration_seconds_count{stage="encode"}') == encoded
 
 
+@pytest.mark.parametrize("megabytes", [0.5, 6])
+def test_a_refused_upload_gets_its_answer_however_large_it_is(server: Server, megabytes: float) -> None:
+    """Up to a megabyte is dropped and the connection goes on; of more the connection ends, with its answer."""
+    length = int(megabytes * 2**20)
+    head = (
+        b"POST /colorize HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\nContent-Type: image/png\r\nContent-Length: %d\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        # Here the caller waits for permission to send, and gets the answer instead.
+        connection.sendall(head % length + b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 406")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        connection.sendall(head % length + b"\r\n" + bytes(length))
+        if megabytes < 1:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answers.startswith(b"HTTP/1.1 406")
+    assert b'"type":"urn:photochrom:problem:not-acceptable"' in answers
+    assert (b'{"status":"ok"}' in answers) == (megabytes < 1)
+
+
+def test_a_full_disk_hinders_nobody(own_server: Server) -> None:
+    """No file of the process can grow beyond a few kilobytes; uploads and answers are larger than that."""
+    resource.prlimit(own_server.process.pid, resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    picture = by_pillow(levels(1100, 1200), "PNG")
+    assert len(picture) > 1_200_000
+    for _ in range(3):
+        form = own_server.client.post("/colorize", files={"image": ("photo", picture)})
+        assert pixels_of(form).shape == (1100, 1200, 3)
+
+
 def test_logs_are_json_lines_with_request_ids(server: Server) -> None:
     server.client.get("/model", headers={"X-Request-ID": "find-me"})
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
@@ -199,6 +231,7 @@ def test_a_killed_process_leaves_nothing_that_hinders_the_next(model_path: Path,
     first.process.wait(PATIENCE_S)
     second = Server(model_path, tmp_path / "second", port=first.port)
     assert second.port == first.port
+    assert second.client.get("/health/ready").status_code == 200
     assert second.post(GRAY).status_code == 200
     first.stop()
     second.stop()
