@@ -34,12 +34,12 @@ RED_BIN_HUES_DEGREES: Final = (340.0, 50.0)
 """A bin is red when its hue lies between these."""
 RED_BIN_CHROMA: Final = 15.0
 """...and its chroma is above this, Lab units."""
-GUARD_MASS: Final = 0.9
-"""Posterior mass on red bins that fully backs a red pixel."""
+GUARD_NONE_MASS: Final = 0.2
+"""Posterior mass on red bins up to which a red pixel is not backed at all..."""
+GUARD_FULL_MASS: Final = 0.9
+"""...and from which it is fully backed."""
 GUARD_CHROMA: Final = 18.0
-"""Chroma up to this passes the guard untouched, Lab units."""
-GUARD_KEEP: Final = 0.0
-"""Share of the chroma above `GUARD_CHROMA` that a pixel without any backing keeps."""
+"""Chroma up to this passes the guard untouched, Lab units; what is above needs backing."""
 FUSE_SPREAD: Final = 25.0
 """Posterior spread at which fusion trusts the classification by exp(-1/2), Lab units."""
 
@@ -197,7 +197,8 @@ def red_guard(
     """Compress the chroma of red pixels that the posterior does not back.
 
     Where the hue is red, the chroma above 18 is kept fully when the posterior's mass on red bins is 0.9 or more, not at
-    all when it is 0, and in proportion between. The hues' limits are soft, so that a smooth picture stays smooth.
+    all when it is 0.2 or less, and in proportion between. The hues' limits are soft, so that a smooth picture stays
+    smooth.
 
     Args:
         ab: decoded ab in Lab units, shape (..., 2).
@@ -212,9 +213,10 @@ def red_guard(
     divisor = np.maximum(chroma, ab.dtype.type(1e-6))
     full, none = np.cos(np.radians([RED_FULL_DEGREES, RED_NONE_DEGREES])).astype(ab.dtype)
     redness = np.clip((toward_red / divisor - none) / (full - none), 0, 1)
-    doubt = 1 - np.minimum(red_mass / ab.dtype.type(GUARD_MASS), 1)
+    unbacked, backed = ab.dtype.type(GUARD_NONE_MASS), ab.dtype.type(GUARD_FULL_MASS)
+    doubt = np.clip((backed - red_mass) / (backed - unbacked), 0, 1)
     excess = np.maximum(chroma - ab.dtype.type(GUARD_CHROMA), 0)
-    factor = 1 - excess / divisor * redness * doubt * ab.dtype.type(1 - GUARD_KEEP)
+    factor = 1 - excess / divisor * redness * doubt
     return ab * factor
 
 

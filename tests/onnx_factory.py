@@ -97,11 +97,12 @@ def _decode(g: _Graph, logits: str, prior: np.ndarray) -> None:
     full, none = np.cos(np.radians([decoding.RED_FULL_DEGREES, decoding.RED_NONE_DEGREES]))
     redness = g.op("Sub", g.op("Div", toward_red, divisor), g.constant(none))
     redness = g.op("Clip", g.op("Div", redness, g.constant(full - none)), g.constant(0.0), g.constant(1.0))
-    backing = g.op("Min", g.op("Div", red_mass, g.constant(decoding.GUARD_MASS)), g.constant(1.0))
-    doubt = g.op("Sub", g.constant(1.0), backing)
+    unbacked, backed = decoding.GUARD_NONE_MASS, decoding.GUARD_FULL_MASS
+    doubt = g.op("Div", g.op("Sub", g.constant(backed), red_mass), g.constant(backed - unbacked))
+    doubt = g.op("Clip", doubt, g.constant(0.0), g.constant(1.0))
     excess = g.op("Max", g.op("Sub", chroma, g.constant(decoding.GUARD_CHROMA)), g.constant(0.0))
     lost = g.op("Mul", g.op("Mul", g.op("Div", excess, divisor), redness), doubt)
-    factor = g.op("Sub", g.constant(1.0), g.op("Mul", lost, g.constant(1 - decoding.GUARD_KEEP)))
+    factor = g.op("Sub", g.constant(1.0), lost)
     g.op("Mul", ab, factor, output="ab_decoded")
 
     mean = g.op("MatMul", posterior, centers_name)

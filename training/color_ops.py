@@ -79,9 +79,10 @@ def red_guard(ab: Any, red_mass: Any) -> Any:
     divisor = ops.maximum(chroma, _TINY)
     full, none = (float(np.cos(np.radians(d))) for d in (decoding.RED_FULL_DEGREES, decoding.RED_NONE_DEGREES))
     redness = ops.clip((toward_red / divisor - none) / (full - none), 0.0, 1.0)
-    doubt = 1 - ops.minimum(red_mass / decoding.GUARD_MASS, 1.0)
+    unbacked, backed = decoding.GUARD_NONE_MASS, decoding.GUARD_FULL_MASS
+    doubt = ops.clip((backed - red_mass) / (backed - unbacked), 0.0, 1.0)
     excess = ops.maximum(chroma - decoding.GUARD_CHROMA, 0.0)
-    factor = 1 - excess / divisor * redness * doubt * (1 - decoding.GUARD_KEEP)
+    factor = 1 - excess / divisor * redness * doubt
     return ab * factor
 
 

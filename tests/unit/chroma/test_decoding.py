@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from chroma.bins import Q, load_centers, nearest_bin
 from chroma.decoding import (
     GUARD_CHROMA,
-    GUARD_KEEP,
-    GUARD_MASS,
+    GUARD_FULL_MASS,
+    GUARD_NONE_MASS,
     MIN_TEMPERATURE,
     Knobs,
     VividnessCurve,
@@ -213,31 +213,31 @@ class TestRedGuard:
 
     def test_confident_red_is_left_alone(self) -> None:
         logits = posterior_logits((0.95, (60.0, 30.0)), (0.05, (0.0, 0.0)))
-        assert red_mass(logits, load_centers())[0] > GUARD_MASS
+        assert red_mass(logits, load_centers())[0] > GUARD_FULL_MASS
         assert_array_equal(decoded(logits, Knobs(0.38, 0.0, 1.0, 1.0)), annealed_mean(logits, load_centers(), 0.38))
         assert np.hypot(*decoded(logits, Knobs(0.38, 0.0, 1.0, 1.0))) > 60
 
-    def test_red_without_backing_keeps_a_quarter_of_its_excess(self) -> None:
-        ab = np.array([[50.0, 0.0]], np.float32)
-        guarded = red_guard(ab, np.zeros((1, 1), np.float32))
-        assert_allclose(guarded, [[GUARD_CHROMA + GUARD_KEEP * (50 - GUARD_CHROMA), 0.0]], rtol=1e-5)
+    def test_red_without_backing_keeps_nothing_of_its_excess(self) -> None:
+        ab = np.array([[50.0, 0.0], [50.0, 0.0]], np.float32)
+        guarded = red_guard(ab, np.array([[0.0], [GUARD_NONE_MASS]], np.float32))
+        assert_allclose(guarded, [[GUARD_CHROMA, 0.0]] * 2, rtol=1e-5)
 
     def test_backing_is_that_of_the_posterior_before_the_correction(self) -> None:
         """Or the correction would vouch for the red that it makes itself."""
         logits = posterior_logits((0.7, (0.0, 0.0)), (0.3, (50.0, 40.0)))
         strong = Knobs(0.38, 1.0, 1e6, 1.0)
         corrected = logits + photographic_log_weights().astype(np.float32)
-        assert red_mass(corrected, load_centers())[0] > GUARD_MASS
+        assert red_mass(corrected, load_centers())[0] > GUARD_FULL_MASS
         unguarded = annealed_mean(corrected, load_centers(), strong.temperature)
-        doubt = 1 - red_mass(logits, load_centers())[0] / GUARD_MASS
+        doubt = (GUARD_FULL_MASS - red_mass(logits, load_centers())[0]) / (GUARD_FULL_MASS - GUARD_NONE_MASS)
         chroma = np.hypot(*unguarded)
-        expected = chroma - (chroma - GUARD_CHROMA) * doubt * (1 - GUARD_KEEP)
+        expected = chroma - (chroma - GUARD_CHROMA) * doubt
         assert doubt > 0.5
         assert np.hypot(*decoded(logits, strong)) == pytest.approx(expected, rel=1e-3)
 
     def test_backing_counts_in_proportion(self) -> None:
         ab = np.repeat(np.array([[50.0, 0.0]], np.float32), 5, axis=0)
-        mass = np.linspace(0, GUARD_MASS, 5, dtype=np.float32)[:, None]
+        mass = np.linspace(GUARD_NONE_MASS, GUARD_FULL_MASS, 5, dtype=np.float32)[:, None]
         chroma = red_guard(ab, mass)[:, 0]
         assert_allclose(np.diff(chroma), np.diff(chroma)[0], rtol=1e-4)
         assert chroma[-1] == pytest.approx(50, rel=1e-5)
