@@ -91,4 +91,4 @@ class Connection(H11Protocol):
 
     def _leave_without_head(self, last: Any) -> None:
         if self.cycle is last:
-            self.transport.abort()
+            self.timeout_keep_alive_handler()  # Not at once: the end of an answer may still be on its way.

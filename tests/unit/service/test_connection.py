@@ -42,6 +42,7 @@ def serve(app: App, scene: Callable[[int], Awaitable[None]]) -> None:
 
     async def play() -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # What is sent and not taken stays with us.
             config = uvicorn.Config(app, http=Connection, ws="none", lifespan="off", log_config=None)
             server = uvicorn.Server(config)
             running = asyncio.create_task(server._serve([listener]))
@@ -133,17 +134,24 @@ def test_who_takes_nothing_of_an_answer_is_left() -> None:
     assert app.served == 1  # To the application a caller who is gone takes everything.
 
 
-def test_who_takes_slowly_gets_all_of_it() -> None:
+def test_who_takes_slowly_gets_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.1)  # It is over before the caller has the end of the answer.
     app = App(answer=8 << 20)
 
     async def scene(port: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
-        writer.write(HEAD % 1 + b"a")
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200")
-        await asyncio.sleep(0.5)
-        assert len(await reader.readexactly(8 << 20)) == 8 << 20
-        writer.close()
+        with socket.socket() as caller:
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            caller.connect(("127.0.0.1", port))
+            reader, writer = await asyncio.open_connection(sock=caller, limit=4096)
+            writer.write(HEAD % 1 + b"a")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200")
+            rest = 200 << 10
+            await reader.readexactly((8 << 20) - rest)
+            await until(lambda: app.served == 1)
+            await asyncio.sleep(0.5)
+            assert len(await reader.readexactly(rest)) == rest
+            writer.close()
 
     serve(app, scene)
 
