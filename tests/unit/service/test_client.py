@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -38,7 +39,7 @@ PICTURE = httpx2.Response(
         "Content-Type": "image/jpeg",
         "ETag": '"abc"',
         "Server-Timing": "read;dur=1.5, infer;dur=20, odd",
-        "X-Photochrom-Scene": "caf%C3%A9",
+        "X-Photochrom-Scene": quote("café"),
         "X-Photochrom-Model": "run%201",
         "X-Request-ID": "me-1",
     },
