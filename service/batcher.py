@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from service.errors import Draining, Failing, Overloaded
+from service.priority import give_way
 from service.session import Heads, Query
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -133,6 +134,7 @@ class Batcher:
         self._thread.join()
 
     def _serve(self) -> None:
+        give_way()
         batch: list[_Entry] = []
         try:
             while batch := self._next_batch():

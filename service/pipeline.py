@@ -23,6 +23,7 @@ from service.admission import Admission
 from service.batcher import Batcher, batch_sizes_up_to
 from service.colorizer import Options, Prepared, colorize, finish, prepare
 from service.images import Alpha, Header, OutputFormat, Picture
+from service.priority import give_way
 from service.session import Heads, Session, shipped_model
 from service.settings import Settings
 from service.telemetry import Metrics, Stages
@@ -83,7 +84,10 @@ class Pipeline:
         """
         images.prepare_codecs()
         self.metrics = metrics
-        self.session = Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
+        with ThreadPoolExecutor(1, initializer=give_way) as loader:  # ONNX Runtime's own threads inherit it.
+            self.session = loader.submit(
+                Session, settings.model or shipped_model(), device=settings.device, threads=settings.threads
+            ).result()
         max_batch = settings.max_batch or self.session.default_batch
         self.session.warm_up(batch_sizes_up_to(max_batch))
         # The first composition makes tables that take a third of a second.
@@ -101,7 +105,7 @@ class Pipeline:
             on_change=self._count_admitted,
         )
         self.draining = False
-        self._codecs = ThreadPoolExecutor(self.session.threads, thread_name_prefix="codec")
+        self._codecs = ThreadPoolExecutor(self.session.threads, thread_name_prefix="codec", initializer=give_way)
         self._max_megapixels = settings.max_megapixels
         self._identity = f"{version} {self.session.digest} {self.session.provider}"
         metrics.queue_depth.set_function(lambda: self.batcher.depth)

@@ -1,7 +1,9 @@
 """The application when things go wrong: callers leave, time runs out, too much comes at once, many come together."""
 
 import asyncio
+import os
 import pkgutil
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +16,7 @@ from fastapi import FastAPI
 from service import images
 from service.app import create_app
 from service.pipeline import Pipeline
+from service.priority import NICENESS
 from service.session import Heads, Query, Session, shipped_model
 from service.settings import Settings
 from service.telemetry import STAGES
@@ -446,6 +449,38 @@ def test_company_changes_no_byte(model_path: Path) -> None:
             check_idle(pipeline)
 
     run(scene)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no niceness of their own")
+def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, int] = {}
+
+    def note(place: str) -> None:
+        work = pkgutil.resolve_name(place)
+        owner, _, name = place.replace(":", ".").rpartition(".")
+
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            found[name] = os.getpriority(os.PRIO_PROCESS, 0)
+            return work(*args, **kwargs)
+
+        monkeypatch.setattr(f"{owner}.{name}", noting)
+
+    for place in ("service.images:probe", "service.images:decode", "service.session:Session.run"):
+        note(place)
+    before = set(os.listdir("/proc/self/task"))
+
+    async def scene() -> None:
+        async with running(model_path) as (app, _):
+            assert (await Call(app, GRAY).done()).status == 200
+            started = set(os.listdir("/proc/self/task")) - before
+            found["inside"] = sum(os.getpriority(os.PRIO_PROCESS, int(thread)) == low for thread in started)
+
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    low = min(own + NICENESS, 19)
+    run(scene)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+    assert (found["probe"], found["decode"], found["run"]) == (own, low, low)
+    assert found["inside"] >= 3  # Of the codecs, of the network, inside one inside ONNX Runtime.
 
 
 def test_stopping_finishes_what_is_under_way(model_path: Path, engine: Gate) -> None:
