@@ -1,21 +1,21 @@
-"""The command line: ``photochrom serve | colorize | doctor``.
+"""The command line: ``photochrom serve | colorize | compare | doctor | bench``.
 
-What is heavy is imported inside the commands, so that ``--help`` is instant and OpenCV's own limits, which it reads
-when it is imported, can be set first.
+Exit codes: 0 all done; 1 something failed, or nothing could start; 2 misuse; 130 and 143 ended by Ctrl-C and SIGTERM.
+docs/cli.md has the rest. What is heavy is imported inside the commands, so that ``--help`` is instant and OpenCV's own
+limits, which it reads when it is imported, can be set first.
 """
 
 import asyncio
+import json
 import math
 import os
-import platform
 import signal
 import sys
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from pydantic import ValidationError
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     import socket
     from types import FrameType
 
-    from service.colorizer import Options
+    from service.batch import Here, Report, Work
+    from service.client import Options
+    from service.schemas import ColorizeQuery
     from service.session import Session
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-"""What is taken from a folder; a file that is named is taken whatever its suffix."""
+FAILED, MISUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+"""Exit codes; the last two are what shells expect of a program that a signal has ended."""
 
 app = typer.Typer(
     name="photochrom",
@@ -53,7 +55,7 @@ def _settings(**given: Any) -> Settings:
     except ValidationError as error:
         for problem in error.errors():
             typer.echo(f"{ENV_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(MISUSED) from error
     # A second wall behind the header probe: OpenCV itself then refuses to allocate more.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(int(settings.max_megapixels * 1e6)))
     return settings
@@ -61,11 +63,24 @@ def _settings(**given: Any) -> Settings:
 
 def _stop(error: StartupError) -> typer.Exit:
     typer.echo(f"photochrom: {error}", err=True)
-    return typer.Exit(1)
+    return typer.Exit(FAILED)
+
+
+def _misuse(text: object) -> typer.Exit:
+    typer.echo(f"photochrom: {text}", err=True)
+    return typer.Exit(MISUSED)
 
 
 ModelOption = Annotated[Path | None, typer.Option(help="The ONNX model; default: the one that comes along.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+PicturesArgument = Annotated[
+    list[Path], typer.Argument(help="Photographs, folders of them, patterns like 'scans/**/*.tif'.", metavar="PATHS...")
+]
+ModeOption = Annotated[str, typer.Option(help="annealed, regression, fused or argmax.")]
+SizeOption = Annotated[int | None, typer.Option(help="Inference size, px; default: the model's own.")]
+EnlargementOption = Annotated[str, typer.Option(help="bilinear or guided.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 
 
 @app.command()
@@ -131,171 +146,316 @@ def serve(
 
 @app.command()
 def colorize(
-    inputs: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.", metavar="FILE-OR-FOLDER...")],
+    inputs: PicturesArgument,
     out: Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")] = Path("colorized"),
     overwrite: Annotated[bool, typer.Option(help="Color again what is there already.")] = False,
     output_format: Annotated[str, typer.Option("--format", help="png, jpeg or webp.")] = "png",
-    mode: Annotated[str, typer.Option(help="annealed, regression, fused or argmax.")] = "annealed",
+    mode: ModeOption = "annealed",
     vividness: Annotated[float, typer.Option(help="0 calm, 1 vivid.")] = 0.5,
     temperature: Annotated[float | None, typer.Option(help="Overrides what vividness implies.")] = None,
     saturation: Annotated[float, typer.Option(help="Factor on chroma.")] = 1.0,
-    size: Annotated[int | None, typer.Option(help="Inference size, px; default: the model's own.")] = None,
-    enlargement: Annotated[str, typer.Option(help="bilinear or guided.")] = "bilinear",
+    size: SizeOption = None,
+    enlargement: EnlargementOption = "bilinear",
+    metadata: Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")] = True,
+    remote: Annotated[str | None, typer.Option(help="Address of a running service, to color there.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="For --remote.", envvar="PHOTOCHROM_API_KEY", show_default=False)
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Pictures at once, with --remote; default: 4.", min=1, max=64)
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
     model: ModelOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Color files without a server. Goes on after a bad file; ends with 1 when there was one, with 2 when misused."""
-    settings = _settings(model=model, device=device)
+    """Color files, here or by a service.
 
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    What is done is skipped, a bad file does not stop the others, and an interrupted call goes on when given again.
+    Ends with 1 when something failed, with 2 when misused, with 130 after Ctrl-C.
+    """
+    if remote is None and jobs is not None:
+        raise _misuse("--jobs needs --remote: here one picture at a time takes all cores")
+    if remote is not None and (model or device):
+        raise _misuse("--model and --device are for coloring here, not with --remote")
+    settings = _settings(model=model, device=device)
+    query = _query(
+        format=output_format,
+        mode=mode,
+        vividness=vividness,
+        temperature=temperature,
+        saturation=saturation,
+        size=size,
+        enlargement=enlargement,
+    )
 
     from service import images
+    from service.batch import Outcome, Report, Stopped, Work, color_here, shown
+    from service.finding import PlanError, is_done, plan_outputs
+
+    images.prepare_codecs()
+    answer_format = query.format or "png"
+    try:
+        plan = plan_outputs(inputs, out, suffix=".jpg" if answer_format == "jpeg" else f".{answer_format}")
+    except PlanError as error:
+        raise _misuse(error) from error
+    if not plan:
+        raise _misuse("there is no picture in what was named")
+    todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
+    work = Work(todo, answer_format, metadata)
+    report = Report(len(todo), as_json=as_json, quiet=quiet)
+    stopped, code = "", 0
+    with _interruptible() as signals:
+        try:
+            for source, target in plan.items():
+                if source not in todo:
+                    report(Outcome(source, target, "skipped"))
+            if todo and remote is not None:
+                asyncio.run(_color_there(remote, api_key, query, work, report, jobs=jobs or 4))
+            elif todo:
+                color = _colorist(settings, query)
+                with report:
+                    color_here(work, color, report)
+        except Stopped as stop:
+            stopped, code = str(stop), FAILED
+        except KeyboardInterrupt:
+            stopped, code = "interrupted", TERMINATED if signal.SIGTERM in signals else INTERRUPTED
+    for failure in report.failures:
+        typer.echo(f"failed: {shown(failure.source)}: {failure.reason}", err=True)
+    if stopped:
+        typer.echo(f"photochrom: {stopped}; {report.left} left, the same call goes on with them", err=True)
+    if as_json:
+        typer.echo(json.dumps({"summary": report.summary(stopped)}))
+    else:
+        counts = report.counts
+        left = f", {report.left} left" if report.left else ""
+        typer.echo(
+            f"{counts['colored']} colored, {counts['skipped']} already there, {counts['failed']} failed{left}; "
+            f"in {shown(out)}"
+        )
+    if code or report.failures:
+        raise typer.Exit(code or FAILED)
+
+
+def _query(**given: object) -> "ColorizeQuery":
+    """Check options as the HTTP interface does; `--format` is the option, `format` the name."""
     from service.schemas import ColorizeQuery
-    from service.session import Session, shipped_model
 
     try:
-        query = ColorizeQuery.model_validate(
-            {
-                "format": output_format,
-                "mode": mode,
-                "vividness": vividness,
-                "temperature": temperature,
-                "saturation": saturation,
-                "size": size,
-                "enlargement": enlargement,
-            }
-        )
+        return ColorizeQuery.model_validate(given)
     except ValidationError as error:
         for problem in error.errors():
             typer.echo(f"--{problem['loc'][0]}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from error
-    images.prepare_codecs()
-    plan = plan_outputs(inputs, out, suffix=".jpg" if query.format == "jpeg" else f".{query.format}")
-    if not plan:
-        typer.echo("photochrom: there is no picture in what was named", err=True)
-        raise typer.Exit(2)
-    todo = {source: target for source, target in plan.items() if overwrite or not target.exists()}
-    console = Console(stderr=True)
-    failed: dict[Path, str] = {}
-    if todo:
-        try:
-            session = Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
-        except StartupError as error:
-            raise _stop(error) from error
-        columns = (TextColumn("{task.description}"), *Progress.get_default_columns()[1:2], MofNCompleteColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-            task = progress.add_task("coloring", total=len(todo))
-            for source, target in todo.items():
-                try:
-                    _colorize_file(source, target, session, query.to_options(), query.format, settings.max_megapixels)
-                except RequestError as error:
-                    failed[source] = error.detail
-                except OSError as error:
-                    failed[source] = error.strerror or str(error)
-                progress.advance(task)
-    for source, reason in failed.items():
-        typer.echo(f"failed: {source}: {reason}", err=True)
-    skipped = len(plan) - len(todo)
-    typer.echo(f"{len(todo) - len(failed)} colored, {skipped} already there, {len(failed)} failed; in {out}")
-    if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(MISUSED) from error
 
 
-def plan_outputs(inputs: list[Path], out: Path, *, suffix: str) -> dict[Path, Path]:
-    """Return where each picture's answer goes, by picture.
+def _load(settings: Settings) -> "Session":
+    from service.session import Session, shipped_model
 
-    A file `a.jpg` gives `out/a.png`, a file `f/b/c.jpg` of a folder `f` gives `out/b/c.png`. Where two would give the
-    same name, both keep their old suffix inside: `a.jpg.png`, `a.tif.png`.
-
-    Args:
-        inputs: files, and folders that are searched for pictures.
-        out: folder of the answers; what already lies in it is never taken as a picture.
-        suffix: of the answers, with the dot.
-
-    Returns:
-        Target by source, in order.
-    """
-    relative = dict(_find(inputs, out.resolve()))
-    stems = Counter(place.with_suffix("") for place in relative.values())
-    return {
-        source: out / (place.with_suffix(suffix) if stems[place.with_suffix("")] == 1 else f"{place}{suffix}")
-        for source, place in relative.items()
-    }
+    try:
+        return Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
+    except StartupError as error:
+        raise _stop(error) from error
 
 
-def _find(inputs: list[Path], out: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield each picture, and its path inside the folder that was named."""
-    for given in inputs:
-        if not given.is_dir():
-            yield given, Path(given.name)
-            continue
-        for path in sorted(given.rglob("*")):
-            if path.suffix.lower() in SUFFIXES and path.is_file() and out not in path.resolve().parents:
-                yield path, path.relative_to(given)
+def _colorist(settings: Settings, query: "ColorizeQuery") -> "Here":
+    from service.batch import Here
+
+    options, output_format = query.to_options(), query.format or "png"
+    return Here(_load(settings), options, output_format, max_megapixels=settings.max_megapixels)
 
 
-def _colorize_file(
-    source: Path, target: Path, session: "Session", options: "Options", output_format: Any, max_megapixels: float
+async def _color_there(
+    url: str, api_key: str | None, query: "ColorizeQuery", work: "Work", report: "Report", *, jobs: int
 ) -> None:
-    from service import images
-    from service.colorizer import colorize as colorize_picture
+    from service.batch import Stopped, There, color_there
+    from service.client import AsyncClient, ClientError
 
-    data = source.read_bytes()
-    picture = images.decode(data, images.probe(data, max_megapixels=max_megapixels))
-    is_deep = output_format == "png"
-    colored = colorize_picture(picture, options, session, deep=is_deep, workers=session.threads)
-    encoded = images.encode(colored.rgb, images.to_depth(picture.alpha, deep=is_deep), output_format)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name first: a half-written file must not count as done the next time.
-    unfinished = target.with_name(f".{target.name}.part")
-    unfinished.write_bytes(encoded)
-    unfinished.replace(target)
+    try:
+        # One question first tells whether the service is there and takes the key.
+        first = AsyncClient(url, api_key=api_key, retries=2)
+        # Nobody waits for one answer of many: be patient with a service that is busy.
+        client = AsyncClient(url, api_key=api_key, retries=8, max_wait_s=300)
+    except ValueError as error:
+        raise _misuse(error) from error
+    async with first, client:
+        try:
+            await first.model()
+        except ClientError as error:
+            raise Stopped(str(error)) from error
+        options = cast("Options", query.model_dump(exclude={"format"}, exclude_none=True))
+        with report:
+            await color_there(work, There(client, options, work.output_format), report, jobs=jobs)
+
+
+@contextmanager
+def _interruptible() -> Iterator[set[int]]:
+    """Let SIGTERM end the work as Ctrl-C does, which leaves no half file; yield which of them came."""
+    came: set[int] = set()
+
+    def end(number: int, _: "FrameType | None") -> None:
+        came.add(number)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()
-def doctor(model: ModelOption = None, device: DeviceOption = None) -> None:
-    """Show versions, device, model and limits, and say what is wrong with them; ends with 1 when something is."""
+def compare(
+    inputs: PicturesArgument,
+    out: Annotated[Path, typer.Option(help="The sheet: .png, .jpg or .webp.")] = Path("comparison.png"),
+    overwrite: Annotated[bool, typer.Option(help="Replace a sheet that is there.")] = False,
+    vividness: Annotated[
+        list[float] | None, typer.Option(help="0 calm, 1 vivid; given several times, one column each. Default: 0.5.")
+    ] = None,
+    mode: ModeOption = "annealed",
+    size: SizeOption = None,
+    enlargement: EnlargementOption = "bilinear",
+    cell: Annotated[int, typer.Option(help="Longest side of a picture on the sheet, px.", min=16, max=4096)] = 256,
+    columns: Annotated[int, typer.Option(help="Photographs side by side; 0 chooses.", min=0, max=100)] = 0,
+    quiet: QuietOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Draw a contact sheet: gray, colored, and the original where it has color."""
+    settings = _settings(model=model, device=device)
+    levels = vividness or [0.5]
+    queries = [_query(mode=mode, vividness=level, size=size, enlargement=enlargement) for level in levels]
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from service import images
+    from service.batch import shown, write_whole
+    from service.finding import PlanError, find_pictures
+    from service.sheet import SheetTooLarge, Strip, draw_sheet
+    from service.sheet import compare as compare_ways
+
+    formats: dict[str, images.OutputFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+    if out.suffix.lower() not in formats:
+        raise _misuse(f"--out ends with {', '.join(formats)}")
+    if out.exists() and not overwrite:
+        raise _misuse(f"{shown(out)} is there already: name another --out, or give --overwrite")
+    try:
+        sources = [path for path, _ in find_pictures(inputs) if path.resolve() != out.resolve()]
+    except PlanError as error:
+        raise _misuse(error) from error
+    if not sources:
+        raise _misuse("there is no picture in what was named")
+    images.prepare_codecs()
+    session = _load(settings)
+    console = Console(stderr=True)
+    strips: list[Strip] = []
+    failures = 0
+    for source in track(
+        sources, "comparing", console=console, transient=True, disable=quiet or not console.is_terminal
+    ):
+        try:
+            data = source.read_bytes()
+            picture = images.decode(data, images.probe(data, max_megapixels=settings.max_megapixels))
+        except (RequestError, OSError) as error:
+            failures += 1
+            reason = error.detail if isinstance(error, RequestError) else error.strerror
+            typer.echo(f"failed: {shown(source)}: {reason}", err=True)
+            continue
+        ways = [query.to_options() for query in queries]
+        strips.append(compare_ways(picture, ways, session, name=shown(source), cell_px=cell))
+    if strips:
+        given = [f"vividness {level:g}" for level in levels] if len(levels) > 1 else ["ours"]
+        titles = ["gray", *given, *(["original"] if any(len(strip.cells) > 1 + len(given) for strip in strips) else [])]
+        try:
+            sheet = draw_sheet(strips, titles, cell_px=cell, columns=columns)
+            write_whole(out, images.encode(sheet, None, formats[out.suffix.lower()]))
+        except (SheetTooLarge, RequestError) as error:
+            raise _misuse(error) from error
+        except OSError as error:
+            typer.echo(f"photochrom: {shown(out)}: {error.strerror}", err=True)
+            raise typer.Exit(FAILED) from error
+    typer.echo(f"{len(strips)} compared, {failures} failed; in {shown(out)}")
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False, model: ModelOption = None, device: DeviceOption = None) -> None:
+    """Show versions, device, model and limits, say what is wrong and how to mend it; ends with 1 when something is."""
     settings = _settings(model=model, device=device)
 
-    from importlib.metadata import version
-
-    import onnxruntime
     from rich.console import Console
     from rich.table import Table
 
-    from service.app import program_version
-    from service.auth import ApiKeys
-    from service.session import Session, missing_cuda_libraries, shipped_model, usable_cores
+    from service.doctor import examine
 
-    rows: dict[str, object] = {
-        "photochrom": program_version(),
-        "python": f"{platform.python_version()} on {platform.platform()}",
-        "onnxruntime": onnxruntime.__version__,
-        **{name: version(name) for name in ("numpy", "opencv-python-headless", "pillow", "fastapi", "uvicorn")},
-        "providers installed": ", ".join(onnxruntime.get_available_providers()),
-        "CUDA libraries missing": ", ".join(missing_cuda_libraries()) or "none",
-        "cores": f"{usable_cores()} usable of {os.cpu_count()}",
-    }
-    problem: StartupError | None = None
-    try:
-        rows["API keys"] = len(ApiKeys.of(settings)) or "none: everyone who reaches the port may color pictures"
-        session = Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
-        session.warm_up()
-        rows |= {
-            "model": session.path,
-            "model sha256": session.digest,
-            "model run": f"{session.stamp.run_id} ({session.stamp.recipe}, {session.stamp.created})",
-            "model license": session.stamp.license,
-            "provider in use": session.provider,
-        }
-    except StartupError as error:
-        problem = error
-    for name, value in settings.model_dump().items():
-        rows[f"{ENV_PREFIX}{name.upper()}"] = "" if value is None else value
-    table = Table(show_header=False)
-    for name, value in rows.items():
-        table.add_row(name, str(value))
+    seen = examine(settings, os.environ)
+    if as_json:
+        typer.echo(json.dumps(seen.to_dict()))
+    else:
+        table = Table(show_header=False)
+        for name, value in seen.facts.items():
+            table.add_row(name, str(value))
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        for finding in sorted(seen.findings, key=lambda finding: finding.level):
+            mend = f"; to mend it: {finding.mend}" if finding.mend else ""
+            typer.echo(f"{finding.level}: {finding.what}{mend}", err=True)
+        if seen.is_well:
+            typer.echo("photochrom works here" + (", with warnings" if seen.findings else ""))
+    if not seen.is_well:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def bench(
+    megapixels: Annotated[
+        list[float] | None, typer.Option(help="Size of the pictures; given several times, all. Default: 0.3, 1, 12.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Runs of each size.", min=1, max=1000)] = 5,
+    mode: ModeOption = "annealed",
+    size: SizeOption = None,
+    enlargement: EnlargementOption = "bilinear",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Measure how long a picture takes on this machine, now."""
+    settings = _settings(model=model, device=device)
+    sizes = megapixels or [0.3, 1, 12]
+    query = _query(mode=mode, size=size, enlargement=enlargement)
+    for wanted in sizes:
+        if not 0.0001 <= wanted <= settings.max_megapixels:
+            raise _misuse(f"--megapixels: {wanted:g} is not between 0.0001 and {settings.max_megapixels:g}")
+
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from service import bench as measuring
+    from service import images
+    from service.session import usable_cores
+
+    images.prepare_codecs()
+    said = measuring.caveats(usable_cores())
+    session = _load(settings)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        task = progress.add_task("measuring", total=len(sizes) * (repeats + 1))
+        measured = measuring.measure(session, query.to_options(), sizes, repeats, done=partial(progress.advance, task))
+    facts = {"model": session.stamp.run_id, "provider": session.provider, "threads": session.threads}
+    if as_json:
+        found = [result.to_dict() for result in measured]
+        typer.echo(json.dumps({**facts, "sizes": found, "caveats": said}))
+        return
+    table = Table("megapixels", "s a picture", "fastest", "slowest", "times the first", *measuring.STAGES)
+    for result in measured:
+        seconds = (result.median_s, min(result.seconds), max(result.seconds))
+        ratio = f"{result.median_s / measured[0].median_s:.1f}"
+        stages = (f"{value:.3f}" for value in result.stage_s.values())
+        table.add_row(f"{result.megapixels:g}", *(f"{value:.3f}" for value in seconds), ratio, *stages)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    if problem:
-        raise _stop(problem) from problem
+    typer.echo(f"model {facts['model']}, {facts['provider']}, {facts['threads']} threads, median of {repeats} runs.")
+    for sentence in said:
+        typer.echo(sentence)

@@ -1,5 +1,8 @@
 """service.cli: files in, files out, honest exit codes."""
 
+import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from service import batch, images
 from service import session as session_module
-from service.cli import app, plan_outputs
+from service.cli import app
 from service.settings import ENV_PREFIX, Settings
 from tests.pictures import by_opencv, by_pillow, levels, smooth_gray
 
@@ -150,23 +154,214 @@ def test_the_doctor_names_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> 
     assert "libnever.so.0" in run("doctor").output
 
 
-def test_names_that_would_collide_keep_their_suffix(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    sources = [picture(tmp_path / name) for name in ("a.jpg", "a.tif", "b.png")]
-    assert plan_outputs(sources, out, suffix=".png") == {
-        sources[0]: out / "a.jpg.png",
-        sources[1]: out / "a.tif.png",
-        sources[2]: out / "b.png",
+def mixed_folder(folder: Path) -> tuple[list[str], list[str]]:
+    """Fill a folder with 60 files as people have them; return the names of what can be colored, and of what cannot."""
+    good = [f"{number}.png" for number in range(40)] + ["sub/a.JPG", "sub/deep/b.tif", "other/c.webp"]
+    bad = [f"bad{number}.jpg" for number in range(10)]
+    kinds = {".png": "PNG", ".jpg": "JPEG", ".tif": "TIFF", ".webp": "WEBP"}
+    for name in good:
+        picture(folder / name, by_pillow(smooth_gray(30, 40), kinds[Path(name).suffix.lower()]))
+    for number, name in enumerate(bad):
+        picture(folder / name, (b"", b"\xff\xd8\xff nothing", GRAY[:200], b"text")[number % 4])
+    for name in ("notes.txt", "Thumbs.db", "._0.png", "sub/.DS_Store", "clip.mp4"):
+        picture(folder / name, b"no picture")
+    picture(folder / ".trash/old.png")
+    picture(folder / "copy.bmp", by_pillow(smooth_gray(30, 40), "BMP"))
+    return [*good, "copy.bmp"], bad
+
+
+def answer_of(name: str) -> Path:
+    return Path("out") / Path(name).with_suffix(".png")
+
+
+def test_sixty_mixed_files(tmp_path: Path) -> None:
+    good, bad = mixed_folder(tmp_path / "in")
+    assert sum(path.is_file() for path in (tmp_path / "in").rglob("*")) == 60
+    run("colorize", "in/0.png", "in/1.png", "--out", "out")
+    before = answer_of("0.png").stat().st_mtime_ns
+    result = run("colorize", "in", "--out", "out")
+    assert result.exit_code == 1
+    assert f"{len(good) - 2} colored, 2 already there, 10 failed; in out" in result.stdout
+    failed = [line for line in result.stderr.splitlines() if line.startswith("failed: ")]
+    assert sorted(line.split(": ")[1] for line in failed) == sorted(f"in/{name}" for name in bad)
+    assert all(len(line.split(": ", 2)[2]) > 20 for line in failed), "each with a reason"
+    found = {path.relative_to("out") for path in Path("out").rglob("*") if path.is_file()}
+    assert found == {answer_of(name).relative_to("out") for name in good}
+    assert answer_of("0.png").stat().st_mtime_ns == before
+    again = run("colorize", "in", "--out", "out", "--json")
+    lines = [json.loads(line) for line in again.stdout.splitlines()]
+    assert lines[-1] == {"summary": {"colored": 0, "skipped": len(good), "failed": 10, "left": 0}}
+    assert [line["status"] for line in lines[:-1]].count("skipped") == len(good)
+    assert all(line["problem"] and line["reason"] for line in lines[:-1] if line["status"] == "failed")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_call_goes_on_when_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    for name in "abcdef":
+        picture(tmp_path / f"in/{name}.png")
+    calls = 0
+    write = batch.write_whole
+
+    def interrupted(target: Path, data: bytes) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            signal.raise_signal(number)
+        write(target, data)
+
+    monkeypatch.setattr(batch, "write_whole", interrupted)
+    result = run("colorize", "in", "--out", "out", "--json")
+    assert result.exit_code == code
+    assert "interrupted; 3 left" in result.stderr
+    assert json.loads(result.stdout.splitlines()[-1])["summary"] == {
+        "colored": 3,
+        "skipped": 0,
+        "failed": 0,
+        "left": 3,
+        "stopped": "interrupted",
     }
+    assert sorted(os.listdir("out")) == ["a.png", "b.png", "c.png"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "as it was"
+    assert "3 colored, 3 already there, 0 failed" in run("colorize", "in", "--out", "out").stdout
 
 
-def test_answers_are_never_taken_as_questions(tmp_path: Path) -> None:
+def test_what_was_cut_off_or_is_outdated_is_colored_again(tmp_path: Path) -> None:
+    for name in "abc":
+        picture(tmp_path / f"in/{name}.png")
+    run("colorize", "in", "--out", "out")
+    whole = answer_of("a.png").read_bytes()
+    answer_of("a.png").write_bytes(whole[: len(whole) // 2])
+    os.utime("in/b.png", (2e9, 2e9))
+    assert "2 colored, 1 already there" in run("colorize", "in", "--out", "out").stdout
+    assert answer_of("a.png").read_bytes() == whole
+
+
+def test_a_full_disk_ends_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for name in "abc":
+        picture(tmp_path / f"in/{name}.png")
+    monkeypatch.setattr(batch, "write_whole", full)
+    result = run("colorize", "in", "--out", "out")
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr
+    assert "3 left" in result.stdout
+
+
+def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.png")
-    out = tmp_path / "colorized"
-    picture(out / "a.png")
-    assert plan_outputs([tmp_path], out, suffix=".png") == {source: out / "a.png"}
+    picture(tmp_path / "x/a.png")
+    for arguments in (["a.png", "--out", "."], ["a.png", "x/a.png", "--out", "out"], ["x", "--out", "x"]):
+        result = run("colorize", *arguments, "--overwrite")
+        assert result.exit_code == 2, result.output
+        assert result.stderr.startswith("photochrom: ")
+    assert source.read_bytes() == GRAY
+    assert not (tmp_path / "out").exists()
 
 
-def test_dots_in_names_survive(tmp_path: Path) -> None:
-    source = picture(tmp_path / "1911.07.04 picnic.png")
-    assert plan_outputs([source], tmp_path / "o", suffix=".webp") == {source: tmp_path / "o/1911.07.04 picnic.webp"}
+def test_captions_survive(tmp_path: Path) -> None:
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\x04\0\0\0Oma\0\0\0\0\0"
+    picture(tmp_path / "a.jpg", by_pillow(smooth_gray(30, 40), "JPEG", exif=exif))
+    run("colorize", "a.jpg", "--out", "out")
+    run("colorize", "a.jpg", "--out", "bare", "--no-metadata")
+    assert b"Oma" in (tmp_path / "out/a.png").read_bytes()
+    assert b"Oma" not in (tmp_path / "bare/a.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--jobs", "2"],
+        ["--remote", "http://127.0.0.1:1", "--device", "cpu"],
+        ["--remote", "127.0.0.1:8000"],
+        ["--remote", "http://127.0.0.1:1", "--api-key", "a b"],
+        ["--jobs", "0", "--remote", "http://127.0.0.1:1"],
+    ],
+)
+def test_options_that_contradict_each_other_are_misuse(tmp_path: Path, arguments: list[str]) -> None:
+    result = run("colorize", picture(tmp_path / "a.png"), *arguments)
+    assert result.exit_code == 2, result.output
+    assert not (tmp_path / "colorized").exists()
+
+
+def test_quiet_says_only_how_it_ended(tmp_path: Path) -> None:
+    result = run("colorize", picture(tmp_path / "a.png"), "--quiet")
+    assert (result.stderr, result.stdout) == ("", "1 colored, 0 already there, 0 failed; in colorized\n")
+
+
+def test_compare_draws_a_sheet(tmp_path: Path) -> None:
+    picture(tmp_path / "in/gray.png")
+    picture(tmp_path / "in/color.png", by_pillow(levels(30, 40, 3), "PNG"))
+    picture(tmp_path / "in/broken.png", GRAY[:100])
+    result = run("compare", "in", "--out", "s.png", "--vividness", "0", "--vividness", "1", "--columns", "1")
+    assert result.exit_code == 1, result.output
+    assert "2 compared, 1 failed; in s.png" in result.stdout
+    assert "failed: in/broken.png: " in result.stderr
+    sheet = cv2.imread("s.png")
+    assert sheet.shape[1] == 4 * (256 + 8) + 8
+    before = Path("s.png").read_bytes()
+    again = run("compare", "in/gray.png", "--out", "s.png")
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+    assert Path("s.png").read_bytes() == before
+    assert run("compare", "in/gray.png", "--out", "s.png", "--overwrite").exit_code == 0
+    assert cv2.imread("s.png").shape[1] == 2 * (256 + 8) + 8, "gray and ours: there is no original"
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
+def test_compare_writes_what_its_name_says(tmp_path: Path, suffix: str, kind: str) -> None:
+    assert run("compare", picture(tmp_path / "a.png"), "--out", f"s.{suffix}").exit_code == 0
+    assert images.probe(Path(f"s.{suffix}").read_bytes(), max_megapixels=1).format == kind
+
+
+@pytest.mark.parametrize(
+    "arguments", [["a.png", "--out", "s.gif"], ["a.png", "--mode", "x"], ["empty"], ["a.png", "--vividness", "2"]]
+)
+def test_compare_can_be_misused(tmp_path: Path, arguments: list[str]) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
+    assert run("compare", *arguments).exit_code == 2
+
+
+def test_a_sheet_of_nothing_is_not_written(tmp_path: Path) -> None:
+    result = run("compare", picture(tmp_path / "a.png", b"broken"))
+    assert result.exit_code == 1
+    assert "0 compared, 1 failed" in result.stdout
+    assert not Path("comparison.png").exists()
+
+
+def test_the_doctor_speaks_json_and_says_how_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOCHROM_PROT", "80")
+    monkeypatch.setenv("PHOTOCHROM_API_KEYS", "very-secret-key-12345")
+    result = run("doctor", "--json")
+    assert result.exit_code == 0, result.output
+    seen = json.loads(result.stdout)
+    assert seen["ok"] is True
+    assert seen["facts"]["provider in use"] == "CPUExecutionProvider"
+    assert {"level": "warning", "what": "PHOTOCHROM_PROT is no setting and has no effect"}.items() <= next(
+        finding for finding in seen["findings"] if "PROT" in finding["what"]
+    ).items()
+    assert "very-secret" not in result.output
+    text = run("doctor")
+    assert "to mend it: did you mean PHOTOCHROM_PORT?" in text.stderr
+    assert "very-secret" not in text.output
+    sick = run("doctor", "--json", "--model", "gone.onnx")
+    assert sick.exit_code == 1
+    assert json.loads(sick.stdout)["ok"] is False
+
+
+def test_bench_measures(tmp_path: Path) -> None:
+    result = run("bench", "--megapixels", "0.01", "--megapixels", "0.04", "--repeats", "2", "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert [size["megapixels"] for size in told["sizes"]] == [0.01, 0.04]
+    assert told["model"] == "tiny-0001"
+    assert told["caveats"]
+    text = run("bench", "--megapixels", "0.01", "--repeats", "1")
+    assert "median of 1 runs" in text.stdout
+    assert "this machine, now" in text.stdout
+    assert run("bench", "--megapixels", "51").exit_code == 2
+    assert list(tmp_path.iterdir()) == []

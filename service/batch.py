@@ -1,0 +1,351 @@
+"""Colors many files, here or by a service, one bad one never stopping the others, and says how it goes.
+
+An answer appears under its name only when it is whole, so that whatever ends the work (Ctrl-C, a full disk, no more
+service) another call takes it up where it was.
+"""
+
+import asyncio
+import errno
+import itertools
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, NamedTuple, Self
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from service import images, metadata
+from service.client import AsyncClient, ClientError, Options, Unauthorized, Unreachable
+from service.colorizer import Options as ColorOptions
+from service.colorizer import colorize
+from service.errors import RequestError
+from service.images import MEDIA_TYPES, OutputFormat
+from service.session import Session
+
+HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What would happen to every further file as well: no space left, the quota used up, a disk that is read-only."""
+
+_unfinished = itertools.count()
+
+Status = Literal["colored", "skipped", "failed"]
+
+
+class Stopped(Exception):
+    """It makes no sense to go on; the text says why."""
+
+
+class Colored(NamedTuple):
+    """One answer: the file, and what the network takes the picture for."""
+
+    data: bytes
+    scene: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture.
+
+    Attributes:
+        source: the picture.
+        target: where its answer goes.
+        status: colored, skipped (the answer was there) or failed.
+        seconds: spent on it.
+        scene: what the network takes it for; of colored ones.
+        problem: short stable name of what went wrong, such as `broken-picture`; of failed ones.
+        reason: the same in words.
+    """
+
+    source: Path
+    target: Path
+    status: Status
+    seconds: float = 0.0
+    scene: str = ""
+    problem: str = ""
+    reason: str = ""
+
+    def to_json(self) -> str:
+        """Return one line of JSON; what is empty is left out."""
+        line: dict[str, object] = {"source": str(self.source), "target": str(self.target), "status": self.status}
+        if self.status != "skipped":
+            line["seconds"] = round(self.seconds, 3)
+        line |= {name: getattr(self, name) for name in ("scene", "problem", "reason") if getattr(self, name)}
+        return json.dumps(line)
+
+
+class Report:
+    """Counts outcomes and tells them: a bar on a terminal, plain lines elsewhere, JSON on demand."""
+
+    def __init__(
+        self, total: int, *, as_json: bool = False, quiet: bool = False, console: Console | None = None
+    ) -> None:
+        """Start with nothing done.
+
+        Args:
+            total: how many pictures are to be colored.
+            as_json: print one line of JSON for each outcome to the standard output.
+            quiet: show no progress.
+            console: where progress is shown; default: the standard error.
+        """
+        self.counts: dict[Status, int] = {"colored": 0, "skipped": 0, "failed": 0}
+        self.failures: list[Outcome] = []
+        self._total = total
+        self._as_json = as_json
+        self._console = console or Console(stderr=True)
+        self._plain = not quiet and not self._console.is_terminal
+        columns = (TextColumn("coloring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+        self._progress = Progress(*columns, console=self._console, transient=True, disable=quiet or self._plain)
+        self._task = self._progress.add_task("coloring", total=total, pace="")
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    @property
+    def left(self) -> int:
+        """How many were not reached."""
+        return self._total - self.counts["colored"] - self.counts["failed"]
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Take down and tell one outcome."""
+        self.counts[outcome.status] += 1
+        if outcome.status == "failed":
+            self.failures.append(outcome)
+        if self._as_json:
+            typer.echo(outcome.to_json())
+        if outcome.status == "skipped":
+            return
+        done = self._total - self.left
+        told = pace(done, self._total, time.monotonic() - self._started)
+        self._progress.update(self._task, advance=1, pace=told)
+        if self._plain:
+            typer.echo(f"[{done}/{self._total}] {shown(outcome.source)}: {outcome.status}; {told}", err=True)
+
+    def summary(self, stopped: str = "") -> dict[str, object]:
+        """Return the counts, and why it ended early if it did."""
+        counts: dict[str, object] = {str(status): count for status, count in self.counts.items()}
+        counts["left"] = self.left
+        return counts | {"stopped": stopped} if stopped else counts
+
+
+def pace(done: int, total: int, elapsed_s: float) -> str:
+    """Return in words how fast it goes and how long the rest takes at that rate.
+
+    Args:
+        done: pictures done, at least 1.
+        total: pictures to do.
+        elapsed_s: since the start, seconds.
+
+    Returns:
+        Such as `2.5 a second, 40 s left`.
+    """
+    each_s = max(elapsed_s, 1e-3) / done
+    rate = f"{1 / each_s:.1f} a second" if each_s < 1 else f"{each_s:.1f} s each"
+    return f"{rate}, {_duration(each_s * (total - done))} left"
+
+
+def shown(path: Path) -> str:
+    """Return a path that any terminal can take; names of old archives may be in no known encoding."""
+    return os.fsencode(path).decode(errors="replace")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class Here:
+    """Colors with a model of its own."""
+
+    def __init__(
+        self, session: Session, options: ColorOptions, output_format: OutputFormat, *, max_megapixels: float
+    ) -> None:
+        """Keep what is the same for all pictures.
+
+        Args:
+            session: the loaded model.
+            options: how to color.
+            output_format: of the answers.
+            max_megapixels: largest picture, millions of pixels.
+        """
+        self._session = session
+        self._options = options
+        self._format = output_format
+        self._max_megapixels = max_megapixels
+
+    def __call__(self, data: bytes) -> Colored:
+        """Color one file."""
+        picture = images.decode(data, images.probe(data, max_megapixels=self._max_megapixels))
+        deep = self._format == "png"
+        colored = colorize(picture, self._options, self._session, deep=deep, workers=self._session.threads)
+        alpha = images.to_depth(picture.alpha, deep=deep)
+        return Colored(images.encode(colored.rgb, alpha, self._format), colored.scene)
+
+
+class There:
+    """Has a service color."""
+
+    def __init__(self, client: AsyncClient, options: Options, output_format: OutputFormat) -> None:
+        """Keep what is the same for all pictures.
+
+        Args:
+            client: of the service.
+            options: how to color.
+            output_format: of the answers.
+        """
+        self._client = client
+        self._options: Options = {**options, "format": output_format}
+        self._media_type = MEDIA_TYPES[output_format]
+
+    async def __call__(self, data: bytes) -> Colored:
+        """Color one file.
+
+        Raises:
+            ClientError: the service did not, or answered with another format.
+        """
+        answer = await self._client.colorize(data, **self._options)
+        if answer.media_type != self._media_type:
+            raise ClientError(f"the service answered with {answer.media_type} instead of {self._media_type}")
+        return Colored(answer.data, answer.scene)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done.
+
+    Attributes:
+        plan: target by source.
+        output_format: of the answers.
+        keep_metadata: whether EXIF, XMP and resolution go over to the answer.
+    """
+
+    plan: Mapping[Path, Path]
+    output_format: OutputFormat
+    keep_metadata: bool = True
+
+    def store(self, question: bytes, answer: bytes, target: Path) -> None:
+        """Write an answer under its name.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.keep_metadata:
+            answer = metadata.carry_over(question, answer, self.output_format)
+        write_whole(target, answer)
+
+
+def color_here(work: Work, color: Callable[[bytes], Colored], report: Callable[[Outcome], None]) -> None:
+    """Color one file after the other.
+
+    Args:
+        work: which, and where the answers go.
+        color: what colors one.
+        report: told each outcome.
+
+    Raises:
+        Stopped: what went wrong would go wrong for every further file too.
+    """
+    for source, target in work.plan.items():
+        started = time.monotonic()
+        try:
+            question = source.read_bytes()
+            colored = color(question)
+            work.store(question, colored.data, target)
+        except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
+            outcome = _failure(error, source, target, started)
+        else:
+            outcome = Outcome(source, target, "colored", time.monotonic() - started, colored.scene)
+        report(outcome)
+
+
+async def color_there(
+    work: Work, color: Callable[[bytes], Awaitable[Colored]], report: Callable[[Outcome], None], *, jobs: int
+) -> None:
+    """Have several files colored at once.
+
+    Args:
+        work: which, and where the answers go.
+        color: what colors one.
+        report: told each outcome, in the order in which they end.
+        jobs: how many at once; no more files than that are in memory.
+
+    Raises:
+        Stopped: what went wrong would go wrong for every further file too.
+    """
+    waiting = iter(work.plan.items())
+
+    async def work_off() -> None:
+        for source, target in waiting:
+            started = time.monotonic()
+            try:
+                question = await asyncio.to_thread(source.read_bytes)
+                colored = await color(question)
+                await asyncio.to_thread(work.store, question, colored.data, target)
+            except Exception as error:  # As above.
+                outcome = _failure(error, source, target, started)
+            else:
+                outcome = Outcome(source, target, "colored", time.monotonic() - started, colored.scene)
+            report(outcome)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(jobs):
+                group.create_task(work_off())
+    except* Stopped as stops:
+        raise stops.exceptions[0] from None
+
+
+def _failure(error: Exception, source: Path, target: Path, started: float) -> Outcome:
+    """Return the outcome that an error means, or stop when it would meet every further file."""
+    if isinstance(error, Unauthorized | Unreachable) or (isinstance(error, OSError) and error.errno in HOPELESS):
+        raise Stopped(str(error)) from error
+    problem, reason = _said(error)
+    return Outcome(source, target, "failed", time.monotonic() - started, problem=problem, reason=reason)
+
+
+def _said(error: Exception) -> tuple[str, str]:
+    if isinstance(error, RequestError):
+        return error.name, error.detail
+    if isinstance(error, ClientError):
+        return error.type or "no-answer", error.detail
+    if isinstance(error, OSError):
+        return "file-error", error.strerror or str(error)
+    if isinstance(error, MemoryError):
+        return "no-memory", "there is not enough memory for this picture"
+    return "internal-error", f"{type(error).__name__}: {error}"
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file that appears under its name only when it is whole.
+
+    Args:
+        target: its path; missing folders are made.
+        data: its content.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind then.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes that color into one folder must not write into each other's file.
+    unfinished = target.with_name(f".photochrom-{os.getpid()}-{next(_unfinished)}.part")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise

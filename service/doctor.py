@@ -1,0 +1,277 @@
+"""Looks at this machine and the settings: what holds, what is wrong, and how to mend it."""
+
+import difflib
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import onnxruntime
+
+from service.app import program_version
+from service.auth import ApiKeys
+from service.errors import StartupError
+from service.session import CUDA, Session, missing_cuda_libraries, shipped_model, usable_cores
+from service.settings import ENV_PREFIX, Settings
+
+PACKAGES: Final = ("numpy", "opencv-python-headless", "pillow", "fastapi", "uvicorn", "httpx2")
+TOGETHER_BROKEN: Final = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless"))
+"""Packages that install the same files; which of them wins is chance."""
+OTHER_VARIABLES: Final = frozenset({"PHOTOCHROM_API_KEY"})
+"""Not settings of the service: what the command line reads."""
+MEMORY_BASE_BYTES: Final = 250_000_000
+MEMORY_BYTES_A_MEGAPIXEL: Final = 10_000_000
+"""The rule in docs/operating.md, for ordinary pictures."""
+NVIDIA_DRIVER: Final = Path("/proc/driver/nvidia/version")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes:
+        level: a `problem` keeps the service from starting or working; a `warning` does not.
+        what: what is the matter.
+        mend: what to do; empty where `what` says it.
+    """
+
+    level: Literal["problem", "warning"]
+    what: str
+    mend: str = ""
+
+
+@dataclass
+class Examination:
+    """What was found.
+
+    Attributes:
+        facts: by name, in the order to show them in.
+        findings: what is not as it should be.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing keeps the service from working."""
+        return all(finding.level != "problem" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {"ok": self.is_well, "facts": self.facts, "findings": [vars(finding) for finding in self.findings]}
+
+
+def examine(settings: Settings, variables: Mapping[str, str]) -> Examination:
+    """Look at everything; the model is loaded and run once.
+
+    Args:
+        settings: the operator's.
+        variables: the environment.
+
+    Returns:
+        What was found.
+    """
+    seen = Examination()
+    _look_at_packages(seen)
+    _look_at_device(seen, settings)
+    _look_at_machine(seen, settings)
+    _look_at_keys(seen, settings)
+    _look_at_model(seen, settings)
+    _look_at_settings(seen, settings, variables)
+    return seen
+
+
+def _look_at_packages(seen: Examination) -> None:
+    installed = {(name or "").lower() for name in (found.metadata["Name"] for found in metadata.distributions())}
+    seen.facts |= {
+        "photochrom": program_version(),
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        "onnxruntime": onnxruntime.__version__,
+        **{name: metadata.version(name) if name in installed else "missing" for name in PACKAGES},
+    }
+    for name in PACKAGES:
+        if name not in installed:
+            seen.findings.append(Finding("problem", f"{name} is not installed", "install the `service` extra"))
+    for pair in TOGETHER_BROKEN:
+        if installed.issuperset(pair):
+            seen.findings.append(
+                Finding(
+                    "problem" if "onnxruntime" in pair else "warning",
+                    f"{' and '.join(pair)} are installed together and overwrite each other",
+                    f"pip uninstall {' '.join(pair)}, then install the one that is wanted",
+                )
+            )
+
+
+def _look_at_device(seen: Examination, settings: Settings) -> None:
+    providers = onnxruntime.get_available_providers()
+    missing = missing_cuda_libraries()
+    seen.facts |= {"providers installed": ", ".join(providers), "CUDA libraries missing": ", ".join(missing) or "none"}
+    if settings.device == "cpu":
+        return
+    if CUDA not in providers and NVIDIA_DRIVER.exists():
+        seen.findings.append(
+            Finding(
+                "warning",
+                "there is an NVIDIA driver, but this ONNX Runtime is built without CUDA",
+                "install the `gpu` extra instead of `service`, in an environment of its own (`make serve RUNTIME=gpu`)",
+            )
+        )
+    if CUDA in providers and missing and settings.device == "auto":
+        seen.findings.append(
+            Finding(
+                "warning",
+                f"pictures are colored on the CPU: CUDA lacks {', '.join(missing)}",
+                "install the `gpu` extra and a CUDA 13 driver, or set PHOTOCHROM_DEVICE=cpu",
+            )
+        )
+
+
+def _look_at_machine(seen: Examination, settings: Settings) -> None:
+    cores = usable_cores()
+    seen.facts["cores"] = f"{cores} usable of {os.cpu_count()}"
+    if settings.threads > cores:
+        seen.findings.append(
+            Finding(
+                "warning",
+                f"{settings.threads} threads share {cores} usable cores, which is slower than {cores}",
+                "leave PHOTOCHROM_THREADS empty",
+            )
+        )
+    free = available_memory_bytes()
+    if free is None:
+        return
+    seen.facts["memory free"] = f"{free / 1e9:.1f} GB"
+    needed = MEMORY_BASE_BYTES + MEMORY_BYTES_A_MEGAPIXEL * settings.max_inflight_megapixels
+    if needed > free:
+        fitting = max(1, int((free - MEMORY_BASE_BYTES) / MEMORY_BYTES_A_MEGAPIXEL))
+        seen.findings.append(
+            Finding(
+                "warning",
+                f"under full load the service takes {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+                f"PHOTOCHROM_MAX_INFLIGHT_MEGAPIXELS={fitting}",
+            )
+        )
+
+
+def available_memory_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return how much memory this process may still take: the machine's, or its control group's when that is less.
+
+    Args:
+        proc: where procfs is mounted.
+        cgroup: where the control groups (version 2) are mounted.
+
+    Returns:
+        Bytes; None when the machine does not say.
+    """
+    try:
+        lines = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines() if ":" in line)
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    with suppress(OSError, ValueError):  # No such group, or "max".
+        limit, used = (int((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(cached.get("inactive_file", 0)))  # Files in the cache give way.
+    return max(0, free)
+
+
+def _look_at_keys(seen: Examination, settings: Settings) -> None:
+    try:
+        count = len(ApiKeys.of(settings))
+    except StartupError as error:
+        seen.findings.append(Finding("problem", str(error)))
+        return
+    seen.facts["API keys"] = count or "none: everyone who reaches the port may color pictures"
+    if not count and not _is_local(settings.host):
+        seen.findings.append(
+            Finding(
+                "warning",
+                f"{settings.host} can be reached from the network, and no API key is asked for",
+                "set PHOTOCHROM_API_KEYS_FILE, or PHOTOCHROM_HOST=127.0.0.1",
+            )
+        )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _look_at_model(seen: Examination, settings: Settings) -> None:
+    try:
+        session = Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
+        session.warm_up()
+    except StartupError as error:
+        seen.findings.append(Finding("problem", str(error)))
+        return
+    seen.facts |= {
+        "model": str(session.path),
+        "model sha256": session.digest,
+        "model run": f"{session.stamp.run_id} ({session.stamp.recipe}, {session.stamp.created})",
+        "model license": session.stamp.license,
+        "provider in use": session.provider,
+    }
+
+
+def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[str, str]) -> None:
+    known = {name.upper() for name in Settings.model_fields}
+    for name, value in settings.model_dump().items():
+        shown = value if value is None or isinstance(value, int | float) else str(value)
+        seen.facts[f"{ENV_PREFIX}{name.upper()}"] = "" if shown is None else shown
+    for name in sorted(variables):
+        bare = name.removeprefix(ENV_PREFIX)
+        if name != bare and bare not in known and name not in OTHER_VARIABLES:
+            near = difflib.get_close_matches(bare, known, n=1)
+            seen.findings.append(
+                Finding(
+                    "warning",
+                    f"{name} is no setting and has no effect",
+                    f"did you mean {ENV_PREFIX}{near[0]}?" if near else "",
+                )
+            )
+    if settings.max_upload_bytes > settings.max_held_bytes:
+        seen.findings.append(
+            Finding(
+                "warning",
+                "an upload may be larger than all uploads together, and would always be turned away",
+                f"PHOTOCHROM_MAX_HELD_BYTES={settings.max_upload_bytes * 4} or more",
+            )
+        )
+    wall = variables.get("OPENCV_IO_MAX_IMAGE_PIXELS", "")
+    if wall.isdecimal() and int(wall) < settings.max_megapixels * 1e6:
+        seen.findings.append(
+            Finding(
+                "warning",
+                f"OPENCV_IO_MAX_IMAGE_PIXELS={wall} refuses pictures that PHOTOCHROM_MAX_MEGAPIXELS allows",
+                "unset it: `photochrom serve` sets it",
+            )
+        )
+    if settings.port and _is_taken(settings.host, settings.port):
+        seen.findings.append(
+            Finding(
+                "warning",
+                f"{settings.host}:{settings.port} is taken; fine if that is Photochrom itself",
+                "else choose another PHOTOCHROM_PORT",
+            )
+        )
+
+
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the server does.
+            probe.bind(address)
+    except OSError:
+        return True
+    return False

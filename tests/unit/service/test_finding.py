@@ -1,0 +1,183 @@
+"""service.finding: which pictures, where to, and never over anything that is not ours."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from service.finding import PlanError, find_pictures, is_done, is_whole, plan_outputs
+from tests.pictures import by_pillow, smooth_gray
+
+GRAY = smooth_gray(20, 30)
+
+
+def put(path: Path, data: bytes = b"picture") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def places(*inputs: Path, out: Path | None = None) -> dict[str, str]:
+    """What is found, as text, without the folder of the test."""
+    return {path.name: place.as_posix() for path, place in find_pictures(inputs, out)}
+
+
+def test_names_that_would_collide_keep_their_suffix(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sources = [put(tmp_path / name) for name in ("a.jpg", "a.tif", "b.png")]
+    assert plan_outputs(sources, out, suffix=".png") == {
+        sources[0]: out / "a.jpg.png",
+        sources[1]: out / "a.tif.png",
+        sources[2]: out / "b.png",
+    }
+
+
+def test_answers_are_never_taken_as_questions(tmp_path: Path) -> None:
+    source = put(tmp_path / "a.png")
+    out = tmp_path / "colorized"
+    put(out / "a.png")
+    assert plan_outputs([tmp_path], out, suffix=".png") == {source: out / "a.png"}
+    assert list(plan_outputs([tmp_path / "*"], out, suffix=".png")) == [source]
+
+
+def test_dots_in_names_survive(tmp_path: Path) -> None:
+    source = put(tmp_path / "1911.07.04 picnic.png")
+    assert plan_outputs([source], tmp_path / "o", suffix=".webp") == {source: tmp_path / "o/1911.07.04 picnic.webp"}
+
+
+def test_a_folder_gives_its_pictures_and_nothing_hidden(tmp_path: Path) -> None:
+    for name in ("b/c.JPEG", "a.png", "notes.txt", "._a.png", ".thumbnails/a.png", "b/.x/d.png"):
+        put(tmp_path / name)
+    (tmp_path / "folder.png").mkdir()
+    assert places(tmp_path) == {"a.png": "a.png", "c.JPEG": "b/c.JPEG"}
+
+
+def test_a_hidden_folder_that_is_named_is_searched(tmp_path: Path) -> None:
+    put(tmp_path / ".scans/a.png")
+    assert places(tmp_path / ".scans") == {"a.png": "a.png"}
+
+
+def test_several_folders_keep_their_names(tmp_path: Path) -> None:
+    first, second = put(tmp_path / "x/1950/1.jpg"), put(tmp_path / "y/1960/1.jpg")
+    out = tmp_path / "out"
+    assert plan_outputs([tmp_path / "x/1950", tmp_path / "y/1960"], out, suffix=".png") == {
+        first: out / "1950/1.png",
+        second: out / "1960/1.png",
+    }
+
+
+def test_one_folder_named_twice_is_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "in/1.jpg")
+    monkeypatch.chdir(tmp_path)
+    twice = [Path("in"), tmp_path / "in", Path("in/1.jpg"), tmp_path / "in/../in/1.jpg"]
+    assert list(plan_outputs(twice, Path("out"), suffix=".png").items()) == [(Path("in/1.jpg"), Path("out/1.png"))]
+
+
+def test_the_folder_one_is_in_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "here/1.jpg")
+    put(tmp_path / "there/1.jpg")
+    monkeypatch.chdir(tmp_path / "here")
+    plan = plan_outputs([Path(), Path("../there")], tmp_path / "out", suffix=".png")
+    assert list(plan.values()) == [tmp_path / "out/here/1.png", tmp_path / "out/there/1.png"]
+
+
+def test_patterns_keep_the_folders_behind_their_fixed_part(tmp_path: Path) -> None:
+    for name in ("in/a.tif", "in/b/c.tif", "in/b/d.png", "in/notes.txt", "in/.e.tif"):
+        put(tmp_path / name)
+    assert places(tmp_path / "in/**/*.tif") == {"a.tif": "a.tif", "c.tif": "b/c.tif"}
+    assert places(tmp_path / "in/*") == {"a.tif": "a.tif", "c.tif": "b/c.tif", "d.png": "b/d.png"}
+    assert places(tmp_path / "in/b/[cd].*") == {"c.tif": "c.tif", "d.png": "d.png"}
+
+
+def test_a_name_with_brackets_is_a_name_where_there_is_such_a_file(tmp_path: Path) -> None:
+    put(tmp_path / "a[1].jpg")
+    put(tmp_path / "a1.jpg")
+    assert places(tmp_path / "a[1].jpg") == {"a[1].jpg": "a[1].jpg"}
+
+
+def test_what_is_not_there_is_kept_for_the_list_of_failures(tmp_path: Path) -> None:
+    assert places(tmp_path / "gone.jpg", tmp_path / "*.jpg") == {"gone.jpg": "gone.jpg", "*.jpg": "*.jpg"}
+
+
+def test_two_answers_of_one_name_are_refused(tmp_path: Path) -> None:
+    sources = [put(tmp_path / "x/a.jpg"), put(tmp_path / "y/a.jpg")]
+    with pytest.raises(PlanError, match=r"x/a\.jpg and .*y/a\.jpg would both be .*out/a\.jpg\.png"):
+        plan_outputs(sources, tmp_path / "out", suffix=".png")
+    put(tmp_path / "x/scans/1.jpg")
+    put(tmp_path / "y/scans/1.jpg")
+    with pytest.raises(PlanError, match="would both be"):
+        plan_outputs([tmp_path / "x/scans", tmp_path / "y/scans"], tmp_path / "out", suffix=".png")
+
+
+def test_the_longer_name_of_one_may_not_be_the_name_of_another(tmp_path: Path) -> None:
+    sources = [put(tmp_path / name) for name in ("a.jpg", "a.tif", "a.jpg.bmp")]
+    with pytest.raises(PlanError, match="would both be"):
+        plan_outputs(sources, tmp_path / "out", suffix=".png")
+
+
+def test_a_source_is_never_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = put(tmp_path / "a.png")
+    with pytest.raises(PlanError, match="would replace the picture"):
+        plan_outputs([source], tmp_path, suffix=".png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError, match="would replace the picture"):
+        plan_outputs([source], Path(), suffix=".png")
+    (tmp_path / "linked").symlink_to(tmp_path)
+    with pytest.raises(PlanError, match="would replace the picture"):
+        plan_outputs([source], tmp_path / "linked", suffix=".png")
+
+
+def test_the_answer_to_one_is_never_another_source(tmp_path: Path) -> None:
+    sources = [put(tmp_path / name) for name in ("a.jpg", "a.tif", "out/a.jpg.png")]
+    with pytest.raises(PlanError, match=re.escape(f"the answer to {sources[0]} would replace")):
+        plan_outputs(sources, tmp_path / "out", suffix=".png")
+
+
+def test_a_link_to_a_source_is_no_place_for_an_answer(tmp_path: Path) -> None:
+    source = put(tmp_path / "a.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a.png").symlink_to(source)
+    with pytest.raises(PlanError, match="would replace"):
+        plan_outputs([source], tmp_path / "out", suffix=".png")
+
+
+def test_beside_the_source_is_fine_under_another_suffix(tmp_path: Path) -> None:
+    source = put(tmp_path / "a.jpg")
+    assert plan_outputs([source], tmp_path, suffix=".png") == {source: tmp_path / "a.png"}
+
+
+def test_a_folder_in_the_folder_of_answers_is_refused(tmp_path: Path) -> None:
+    put(tmp_path / "in/1.jpg")
+    for out in (tmp_path / "in", tmp_path):
+        with pytest.raises(PlanError, match="lies in the folder of the answers"):
+            plan_outputs([tmp_path / "in"], out, suffix=".png")
+
+
+def test_the_folder_of_answers_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="is a file"):
+        plan_outputs([put(tmp_path / "a.jpg")], put(tmp_path / "out"), suffix=".png")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_what_was_cut_off_is_not_whole(tmp_path: Path, kind: str) -> None:
+    data = by_pillow(GRAY, kind)
+    assert is_whole(put(tmp_path / "a", data))
+    for length in (0, 3, 12, len(data) // 2, len(data) - 1):
+        if kind == "JPEG" or length not in (3,):  # Three bytes of the others are a start of nothing in particular.
+            assert not is_whole(put(tmp_path / "a", data[:length])), length
+    assert is_whole(put(tmp_path / "a", b"mine, and no picture"))
+
+
+def test_done_means_whole_and_not_older(tmp_path: Path) -> None:
+    source, target = put(tmp_path / "a.jpg"), tmp_path / "a.png"
+    assert not is_done(source, target)
+    put(target, by_pillow(GRAY, "PNG"))
+    os.utime(source, ns=(10, 10))
+    for time_ns, done in ((9, False), (10, True), (11, True)):
+        os.utime(target, ns=(time_ns, time_ns))
+        assert is_done(source, target) is done
+    put(target, b"")
+    assert not is_done(source, target)
+    source.unlink()
+    assert not is_done(source, target)

@@ -1,0 +1,189 @@
+"""service.metadata: captions, dates and places survive; what is no longer true does not."""
+
+import io
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin, TiffImagePlugin
+
+from service import images
+from service.images import OutputFormat
+from service.metadata import Metadata, carry_over, read_metadata
+from tests.pictures import by_pillow, icc_profile, levels, smooth_gray
+
+GRAY = smooth_gray(20, 30)
+FORMATS: tuple[OutputFormat, ...] = ("png", "jpeg", "webp")
+CAPTION = "Großmutter, 1911: Omas Garten"
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" dc:title="Oma"/></x:xmpmeta>'
+ORIENTATION, DESCRIPTION, COLOR_SPACE, WIDTH, HEIGHT = 0x0112, 0x010E, 0xA001, 0xA002, 0xA003
+
+
+def exif_block(*, order: str = "<", thumbnail: bytes = b"THUMBNAIL") -> bytes:
+    """Write EXIF as cameras and caption programs do: UTF-8 for ASCII, a thumbnail, a maker's note."""
+
+    def directory(entries: list[tuple[int, int, int, Any]], place: int, following: int) -> bytes:
+        head, body = struct.pack(order + "H", len(entries)), b""
+        free = place + 2 + 12 * len(entries) + 4
+        for tag, kind, count, value in entries:
+            field = value if isinstance(value, bytes) else struct.pack(order + ("HH" if kind == 3 else "L"), *value)
+            if len(field) > 4:
+                body, field = body + field, struct.pack(order + "L", free + len(body))
+            head += struct.pack(order + "HHL", tag, kind, count) + field.ljust(4, b"\0")
+        return head + struct.pack(order + "L", following) + body
+
+    caption = CAPTION.encode() + b"\0"
+    first = [(DESCRIPTION, 2, len(caption), caption), (ORIENTATION, 3, 1, (6, 0)), (0x8769, 4, 1, (200,))]
+    inner = [
+        (0x9003, 2, 20, b"1911:07:04 10:00:00\0"),
+        (0x927C, 7, 16, b"a maker's secret"),
+        (COLOR_SPACE, 3, 1, (0xFFFF, 0)),
+        (WIDTH, 4, 1, (9999,)),
+        (HEIGHT, 3, 1, (9999, 0)),
+    ]
+    last = [(0x0201, 4, 1, (450,)), (0x0202, 4, 1, (len(thumbnail),))]
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    block = (mark + struct.pack(order + "L", 8) + directory(first, 8, 400)).ljust(200, b"\0")
+    block = (block + directory(inner, 200, 0)).ljust(400, b"\0")
+    return (block + directory(last, 400, 0)).ljust(450, b"\0") + thumbnail
+
+
+def answer(output_format: OutputFormat, *, alpha: bool = False) -> bytes:
+    opacity = levels(20, 30) if alpha else None
+    return images.encode(np.dstack([GRAY] * 3), opacity, output_format)
+
+
+def pixels(data: bytes) -> np.ndarray:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert decoded is not None
+    return decoded
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def exif_of(image: Image.Image) -> tuple[dict[int, Any], dict[int, Any]]:
+    exif = image.getexif()
+    return dict(exif), dict(exif.get_ifd(0x8769))
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_survives_and_tells_no_lies(kind: str, order: str, output_format: OutputFormat) -> None:
+    question = by_pillow(GRAY, kind, exif=b"Exif\0\0" + exif_block(order=order))
+    carried = carry_over(question, answer(output_format), output_format)
+    image = opened(carried)
+    outer, inner = exif_of(image)
+    assert outer[DESCRIPTION].encode("latin-1").decode() == CAPTION
+    assert outer[ORIENTATION] == 1
+    assert inner[0x9003] == "1911:07:04 10:00:00"
+    assert image.getexif().get_ifd(0x8769) is not None
+    assert b"a maker's secret" in carried
+    assert (inner[COLOR_SPACE], inner[WIDTH], inner[HEIGHT]) == (1, 30, 20)
+    assert image.getexif().get_ifd(1) == {}, "the gray thumbnail is not referred to"
+    np.testing.assert_array_equal(pixels(carried), pixels(answer(output_format)))
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_xmp_survives_upright(output_format: OutputFormat) -> None:
+    for question in (
+        by_pillow(GRAY, "JPEG", xmp=XMP),
+        by_pillow(GRAY, "WEBP", xmp=XMP),
+        by_pillow(GRAY, "TIFF", tiffinfo={700: XMP}),
+        by_pillow(GRAY, "PNG", pnginfo=_text("XML:com.adobe.xmp", XMP.decode())),
+    ):
+        image = opened(carry_over(question, answer(output_format), output_format))
+        found = image.info.get("xmp") or image.info["XML:com.adobe.xmp"]
+        text = found.decode() if isinstance(found, bytes) else found
+        assert text == XMP.decode().replace('"6"', '"1"')
+
+
+def _text(key: str, value: str) -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt(key, value)
+    return info
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_the_tags_of_a_tiff_that_describe_survive(output_format: OutputFormat) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[DESCRIPTION] = CAPTION.encode()
+    tags[0x010F] = "Zeiss"
+    tags[ORIENTATION] = 6
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "1911:07:04 10:00:00"
+    tags[0x8769] = exif.get_ifd(0x8769)
+    question = by_pillow(GRAY, "TIFF", tiffinfo=tags)
+    outer, inner = exif_of(opened(carry_over(question, answer(output_format), output_format)))
+    assert outer[DESCRIPTION].encode("latin-1").decode() == CAPTION
+    assert outer[0x010F] == "Zeiss"
+    assert inner[0x9003] == "1911:07:04 10:00:00"
+    assert not {256, 257, 258, 259, 262, 273, 279, ORIENTATION} & outer.keys(), "how the TIFF was stored is nobody's"
+
+
+def test_the_resolution_of_scans_survives() -> None:
+    question = by_pillow(GRAY, "JPEG", dpi=(600, 600))
+    assert opened(carry_over(question, answer("jpeg"), "jpeg")).info["dpi"] == (600, 600)
+    assert opened(carry_over(question, answer("png"), "png")).info["dpi"] == pytest.approx((600, 600), rel=1e-4)
+    assert "dpi" not in opened(carry_over(by_pillow(GRAY, "PNG"), answer("png"), "png")).info
+
+
+def test_a_color_profile_does_not() -> None:
+    question = by_pillow(GRAY, "PNG", icc_profile=icc_profile("gray1"), exif=b"Exif\0\0" + exif_block())
+    for output_format in FORMATS:
+        assert "icc_profile" not in opened(carry_over(question, answer(output_format), output_format)).info
+
+
+def test_webp_keeps_its_alpha() -> None:
+    plain = answer("webp", alpha=True)
+    carried = carry_over(by_pillow(GRAY, "JPEG", exif=b"Exif\0\0" + exif_block()), plain, "webp")
+    assert carried != plain
+    image = opened(carried)
+    assert image.mode == "RGBA"
+    assert image.info["exif"]
+    np.testing.assert_array_equal(pixels(carried), pixels(plain))
+    assert int.from_bytes(carried[4:8], "little") + 8 == len(carried)
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_without_metadata_the_answer_is_as_it_was(output_format: OutputFormat) -> None:
+    plain = answer(output_format)
+    assert carry_over(by_pillow(GRAY, "PNG"), plain, output_format) == plain
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"",
+        b"II*\0",
+        b"II*\0\xff\xff\xff\xff",
+        b"nonsense",
+        exif_block()[:60],
+        exif_block()[:210],
+        b"MM\0*\0\0\0\x08\xff\xff",
+    ],
+    ids=["none", "short", "far", "nonsense", "cut", "cut inside", "many"],
+)
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_broken_exif_costs_no_picture(exif: bytes, output_format: OutputFormat) -> None:
+    question = by_pillow(GRAY, "JPEG", exif=b"Exif\0\0" + exif)
+    np.testing.assert_array_equal(
+        pixels(carry_over(question, answer(output_format), output_format)), pixels(answer(output_format))
+    )
+
+
+def test_no_picture_has_no_metadata() -> None:
+    assert read_metadata(b"no picture", (1, 1)) == read_metadata(by_pillow(GRAY, "PNG"), (1, 1)) == Metadata()
+
+
+def test_what_is_too_long_for_a_jpeg_is_left_out() -> None:
+    question = by_pillow(GRAY, "PNG", exif=b"Exif\0\0" + exif_block(thumbnail=bytes(70_000)))
+    image = opened(carry_over(question, answer("jpeg"), "jpeg"))
+    assert "exif" not in image.info
+    assert opened(carry_over(question, answer("png"), "png")).info["exif"]
