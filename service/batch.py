@@ -305,19 +305,20 @@ async def color_there(
         async with asyncio.TaskGroup() as group:
             for _ in range(jobs):
                 group.create_task(work_off())
-    except* Stopped as stops:
-        raise stops.exceptions[0] from None
+    except BaseExceptionGroup as errors:  # The first one; it ended the others.
+        raise errors.exceptions[0] from None
 
 
 def _failure(error: Exception, source: Path, target: Path, started: float) -> Outcome:
     """Return the outcome that an error means, or stop when it would meet every further file."""
     if isinstance(error, Unauthorized | Unreachable) or (isinstance(error, OSError) and error.errno in HOPELESS):
         raise Stopped(str(error)) from error
-    problem, reason = _said(error)
+    problem, reason = explain(error)
     return Outcome(source, target, "failed", time.monotonic() - started, problem=problem, reason=reason)
 
 
-def _said(error: Exception) -> tuple[str, str]:
+def explain(error: Exception) -> tuple[str, str]:
+    """Return what went wrong with one picture: a short stable name, and words."""
     if isinstance(error, RequestError):
         return error.name, error.detail
     if isinstance(error, ClientError):

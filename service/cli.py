@@ -330,7 +330,7 @@ def compare(
     from rich.progress import track
 
     from service import images
-    from service.batch import shown, write_whole
+    from service.batch import explain, shown, write_whole
     from service.finding import PlanError, find_pictures
     from service.sheet import SheetTooLarge, Strip, draw_sheet
     from service.sheet import compare as compare_ways
@@ -349,6 +349,7 @@ def compare(
     images.prepare_codecs()
     session = _load(settings)
     console = Console(stderr=True)
+    ways = [query.to_options() for query in queries]
     strips: list[Strip] = []
     failures = 0
     for source in track(
@@ -357,13 +358,10 @@ def compare(
         try:
             data = source.read_bytes()
             picture = images.decode(data, images.probe(data, max_megapixels=settings.max_megapixels))
-        except (RequestError, OSError) as error:
+            strips.append(compare_ways(picture, ways, session, name=shown(source), cell_px=cell))
+        except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
             failures += 1
-            reason = error.detail if isinstance(error, RequestError) else error.strerror
-            typer.echo(f"failed: {shown(source)}: {reason}", err=True)
-            continue
-        ways = [query.to_options() for query in queries]
-        strips.append(compare_ways(picture, ways, session, name=shown(source), cell_px=cell))
+            typer.echo(f"failed: {shown(source)}: {explain(error)[1]}", err=True)
     if strips:
         given = [f"vividness {level:g}" for level in levels] if len(levels) > 1 else ["ours"]
         titles = ["gray", *given, *(["original"] if any(len(strip.cells) > 1 + len(given) for strip in strips) else [])]

@@ -1,6 +1,7 @@
 """Looks at this machine and the settings: what holds, what is wrong, and how to mend it."""
 
 import difflib
+import errno
 import os
 import platform
 import socket
@@ -256,7 +257,8 @@ def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[
                 "unset it: `photochrom serve` sets it",
             )
         )
-    if settings.port and _is_taken(settings.host, settings.port):
+    trouble = _try_to_listen(settings.host, settings.port)
+    if trouble and trouble.errno == errno.EADDRINUSE:
         seen.findings.append(
             Finding(
                 "warning",
@@ -264,14 +266,22 @@ def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[
                 "else choose another PHOTOCHROM_PORT",
             )
         )
+    elif trouble:
+        seen.findings.append(
+            Finding(
+                "problem",
+                f"nothing can listen on {settings.host}:{settings.port}: {trouble.strerror}",
+                "set PHOTOCHROM_HOST to an address of this machine, and PHOTOCHROM_PORT to 1024 or more",
+            )
+        )
 
 
-def _is_taken(host: str, port: int) -> bool:
+def _try_to_listen(host: str, port: int) -> OSError | None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As the server does.
             probe.bind(address)
-    except OSError:
-        return True
-    return False
+    except OSError as error:
+        return error
+    return None

@@ -129,6 +129,17 @@ def test_a_service_that_is_gone_stops_the_work(tmp_path: Path, error: ClientErro
     assert leftovers(tmp_path) == []
 
 
+def test_an_error_of_the_report_is_itself(tmp_path: Path) -> None:
+    async def color(_: bytes) -> Colored:
+        return Colored(ANSWER, "")
+
+    def report(_: Outcome) -> None:
+        raise BrokenPipeError  # Whoever read the lines has gone: `photochrom colorize --json | head -1`.
+
+    with pytest.raises(BrokenPipeError):
+        asyncio.run(color_there(work_on(tmp_path, *"abc"), color, report, jobs=2))
+
+
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "deep/er/a.png"
     write_whole(target, b"one")

@@ -287,6 +287,18 @@ def test_options_that_contradict_each_other_are_misuse(tmp_path: Path, arguments
     assert not (tmp_path / "colorized").exists()
 
 
+def test_names_in_no_known_encoding_are_colored(tmp_path: Path) -> None:
+    name = os.fsdecode(b"b\xe4r")
+    picture(tmp_path / f"in/{name}.png")
+    picture(tmp_path / f"in/{name} 2.jpg", b"broken")
+    result = run("colorize", "in", "--out", "out")
+    assert (result.exit_code, os.listdir("out")) == (1, [f"{name}.png"])
+    assert "1 colored, 0 already there, 1 failed" in result.stdout
+    assert "failed: in/b\N{REPLACEMENT CHARACTER}r 2.jpg: " in result.stderr
+    lines = run("colorize", "in", "--out", "out", "--json", "--overwrite").stdout.splitlines()
+    assert {json.loads(line)["source"] for line in lines[:-1]} == {f"in/{name}.png", f"in/{name} 2.jpg"}
+
+
 def test_quiet_says_only_how_it_ended(tmp_path: Path) -> None:
     result = run("colorize", picture(tmp_path / "a.png"), "--quiet")
     assert (result.stderr, result.stdout) == ("", "1 colored, 0 already there, 0 failed; in colorized\n")

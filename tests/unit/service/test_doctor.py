@@ -115,6 +115,12 @@ def test_a_taken_port_is_said(settings: Settings) -> None:
     assert said(but(settings, port=port)) == []
 
 
+def test_an_address_of_another_machine_is_a_problem(settings: Settings) -> None:
+    found = said(but(settings, host="203.0.113.7", api_keys="0123456789abcdef"))
+    assert [level for level, _, _ in found] == ["problem"]
+    assert "nothing can listen on 203.0.113.7:0" in found[0][1]
+
+
 def test_packages_that_break_each_other_are_a_problem(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     class Package:
         def __init__(self, name: str) -> None:
