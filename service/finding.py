@@ -127,18 +127,17 @@ def _entry(path: Path) -> Path:
 
 
 def _refuse_overwriting(plan: dict[Path, Path]) -> None:
-    sources = {_entry(source) for source in plan} | {source.resolve() for source in plan}
+    sources = {source.resolve() for source in plan}
     by_target: dict[Path, Path] = {}
     for source, target in plan.items():
-        entry = _entry(target)
-        if entry in sources or target.resolve() in sources:
+        if target.resolve() in sources:
             raise PlanError(f"the answer to {source} would replace the picture {target}: name another --out")
-        if other := by_target.get(entry):
+        if other := by_target.get(_entry(target)):
             raise PlanError(
                 f"the answers to {other} and {source} would both be {target}: name the folder that holds both, or "
                 "color them one after the other into two folders"
             )
-        by_target[entry] = source
+        by_target[_entry(target)] = source
 
 
 def is_done(source: Path, target: Path) -> bool:

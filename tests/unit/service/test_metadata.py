@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
 from service import images
 from service.images import OutputFormat
@@ -86,7 +86,7 @@ def test_exif_survives_and_tells_no_lies(kind: str, order: str, output_format: O
     assert image.getexif().get_ifd(0x8769) is not None
     assert b"a maker's secret" in carried
     assert (inner[COLOR_SPACE], inner[WIDTH], inner[HEIGHT]) == (1, 30, 20)
-    assert image.getexif().get_ifd(1) == {}, "the gray thumbnail is not referred to"
+    assert image.getexif().get_ifd(ExifTags.IFD.IFD1) == {}, "the gray thumbnail is not referred to"
     np.testing.assert_array_equal(pixels(carried), pixels(answer(output_format)))
 
 
@@ -149,6 +149,16 @@ def test_webp_keeps_its_alpha() -> None:
     assert image.info["exif"]
     np.testing.assert_array_equal(pixels(carried), pixels(plain))
     assert int.from_bytes(carried[4:8], "little") + 8 == len(carried)
+
+
+def test_a_lossless_webp_keeps_its_alpha_too() -> None:
+    plain = by_pillow(levels(20, 30, 4), "WEBP", lossless=True)
+    assert plain[12:16] == b"VP8L"
+    carried = carry_over(by_pillow(GRAY, "JPEG", exif=b"Exif\0\0" + exif_block()), plain, "webp")
+    assert (carried[12:16], carried[20]) == (b"VP8X", 0x10 | 0x08), "announced: alpha and EXIF"
+    image = opened(carried)
+    assert (image.mode, image.size) == ("RGBA", (30, 20))
+    np.testing.assert_array_equal(np.asarray(image), np.asarray(opened(plain)))
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
