@@ -7,10 +7,12 @@ limits, which it reads when it is imported, can be set first.
 
 import asyncio
 import json
+import logging
 import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -189,11 +191,10 @@ def colorize(
         enlargement=enlargement,
     )
 
-    from service import images
     from service.batch import Outcome, Report, Stopped, Work, color_here, shown
     from service.finding import PlanError, is_done, plan_outputs
 
-    images.prepare_codecs()
+    _prepare_codecs()
     answer_format = query.format or "png"
     try:
         plan = plan_outputs(inputs, out, suffix=".jpg" if answer_format == "jpeg" else f".{answer_format}")
@@ -235,6 +236,15 @@ def colorize(
         )
     if code or report.failures:
         raise typer.Exit(code or FAILED)
+
+
+def _prepare_codecs() -> None:
+    from service import images
+
+    images.prepare_codecs()
+    # Pillow tells the world of every odd tag; people with boxes of photographs cannot do anything about it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def _query(**given: object) -> "ColorizeQuery":
@@ -346,7 +356,7 @@ def compare(
         raise _misuse(error) from error
     if not sources:
         raise _misuse("there is no picture in what was named")
-    images.prepare_codecs()
+    _prepare_codecs()
     session = _load(settings)
     console = Console(stderr=True)
     ways = [query.to_options() for query in queries]

@@ -271,6 +271,15 @@ def test_captions_survive(tmp_path: Path) -> None:
     assert b"Oma" not in (tmp_path / "bare/a.png").read_bytes()
 
 
+def test_odd_metadata_is_no_news(tmp_path: Path) -> None:
+    odd = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\xff\0\0\0\xff\0\0\0\0\0\0\0"
+    data = by_pillow(smooth_gray(30, 40), "JPEG", exif=odd)
+    with pytest.warns(UserWarning, match="Corrupt EXIF|larger than file"):
+        images.probe(data, max_megapixels=1)
+    result = run("colorize", picture(tmp_path / "a.jpg", data), "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
