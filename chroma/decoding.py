@@ -34,7 +34,7 @@ RED_BIN_HUES_DEGREES: Final = (340.0, 50.0)
 """A bin is red when its hue lies between these."""
 RED_BIN_CHROMA: Final = 15.0
 """...and its chroma is above this, Lab units."""
-GUARD_NONE_MASS: Final = 0.2
+GUARD_NONE_MASS: Final = 0.4
 """Posterior mass on red bins up to which a red pixel is not backed at all..."""
 GUARD_FULL_MASS: Final = 0.9
 """...and from which it is fully backed."""
@@ -197,7 +197,7 @@ def red_guard(
     """Compress the chroma of red pixels that the posterior does not back.
 
     Where the hue is red, the chroma above 18 is kept fully when the posterior's mass on red bins is 0.9 or more, not at
-    all when it is 0.2 or less, and in proportion between. The hues' limits are soft, so that a smooth picture stays
+    all when it is 0.4 or less, and in proportion between. The hues' limits are soft, so that a smooth picture stays
     smooth.
 
     Args:

@@ -55,10 +55,9 @@ EVERY: Final = 3
 """The first stage looks at every third photograph."""
 LEADERS: Final = 2
 """So many of each target go on to the second stage, with the neighbors of the first in temperature."""
-DEFAULT_COLOR: Final = 0.73
-"""Colorfulness ratio wanted at vividness 0.5. Photographs of another kind than the validation split's come out with
-0.95 of the ratio here."""
-VIVID_COLOR: Final = 0.87
+DEFAULT_COLOR: Final = 0.68
+"""Colorfulness ratio wanted at vividness 0.5..."""
+VIVID_COLOR: Final = 0.82
 """...and at vividness 1."""
 COLOR_STEP: Final = 0.02
 """By so much less color is wanted where no knobs keep the limits."""

@@ -23,8 +23,9 @@ from training.prediction import Decoder
 
 SIDE_PX: Final = 96
 """Pictures are judged at this side: knobs do not depend on detail, and the search stays quick."""
-NEAR_DB: Final = 0.05
-"""PSNR differences below this say nothing, dB: about the standard error of the mean of paired differences."""
+NEAR_DB: Final = 0.1
+"""PSNR differences below this are not worth following, dB: half of it is the standard error of the mean of paired
+differences, the other half is lost again on photographs unlike those of validation, see docs/decoder.md."""
 _MOST_LOGIT: Final = 60.0  # below the largest: what is left out weighs 1e-26
 
 

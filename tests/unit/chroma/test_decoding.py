@@ -224,7 +224,7 @@ class TestRedGuard:
 
     def test_backing_is_that_of_the_posterior_before_the_correction(self) -> None:
         """Or the correction would vouch for the red that it makes itself."""
-        logits = posterior_logits((0.7, (0.0, 0.0)), (0.3, (50.0, 40.0)))
+        logits = posterior_logits((0.5, (0.0, 0.0)), (0.5, (50.0, 40.0)))
         strong = Knobs(0.38, 1.0, 1e6, 1.0)
         corrected = logits + photographic_log_weights().astype(np.float32)
         assert red_mass(corrected, load_centers())[0] > GUARD_FULL_MASS
