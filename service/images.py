@@ -190,12 +190,14 @@ def _check_png_lengths(data: bytes) -> None:
     """Refuse a PNG with a chunk that says it is longer than the file: OpenCV believes it, and takes gigabytes."""
     place = len(READABLE["PNG"][0])
     for _ in range(MAX_PNG_CHUNKS):
-        if len(data) - place < PNG_CHUNK_FRAME or data[place + 4 : place + 8] == b"IEND":
+        if len(data) - place < PNG_CHUNK_FRAME:
             return
-        length = int.from_bytes(data[place : place + 4], "big")
+        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
         place += PNG_CHUNK_FRAME + length
         if place > len(data):
             raise BrokenPicture("The PNG holds a chunk that is longer than the file.")
+        if kind == b"IEND":
+            return
     raise BrokenPicture(f"The PNG is cut into more than {MAX_PNG_CHUNKS} chunks.")
 
 

@@ -94,6 +94,14 @@ def corpus() -> dict[str, tuple[bytes, str]]:
         "png of a signature": (PNG_SIGNATURE, "broken-picture"),
         "png with too few pixels": (png_of(40, 40), "broken-picture"),
         "png chunk longer than the file": (patched(good["PNG"], 33, ">I", 0xFF000000), "broken-picture"),
+        "png end longer than the file": (
+            patched(good["PNG"], len(good["PNG"]) - 12, ">I", 0xD4000000),
+            "broken-picture",
+        ),
+        "png with nothing but an end, longer than the file": (
+            patched(good["PNG"][:33] + png_chunk(b"IEND", bytes(99)), 33, ">I", 0xD4000000),
+            "broken-picture",
+        ),
         "jpeg of 65535": (jpeg_of(65_535, 65_535), "picture-too-large"),
         "jpeg of no width": (jpeg_of(0, 16), "broken-picture"),
         "jpeg of a marker": (b"\xff\xd8\xff", "broken-picture"),

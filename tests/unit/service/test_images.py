@@ -264,6 +264,14 @@ def test_endless_headers_are_not_walked_through(kind: str, monkeypatch: pytest.M
         decode(many)
 
 
+@pytest.mark.parametrize("kind", [b"tEXt", b"IDAT", b"IEND"])
+def test_a_png_chunk_longer_than_the_file_is_told_before_anything_is_decoded(kind: bytes) -> None:
+    """OpenCV takes as many bytes as the chunk claims to have: 3.4 GB for a file of 1,509."""
+    data = by_pillow(GRAY, "PNG")[:33] + (3_556_769_792).to_bytes(4, "big") + kind + bytes(1468)
+    with pytest.raises(BrokenPicture, match="longer than the file"):
+        images.probe(data, max_megapixels=1)
+
+
 def test_a_side_may_be_too_long() -> None:
     data = by_opencv(np.zeros((1, images.MAX_SIDE_PX + 1), np.uint8), ".png")
     with pytest.raises(PictureTooLarge) as caught:
