@@ -52,6 +52,8 @@ EXIF_ORIENTATION: Final = 0x0112
 OutputFormat = Literal["png", "jpeg", "webp"]
 PNG_CHUNK_FRAME: Final = 12
 """Bytes of a PNG chunk beside its content: length, type, checksum."""
+PNG_CHUNK_HEAD: Final = 8
+"""...and of them those in front of it."""
 MAX_PNG_CHUNKS: Final = 1 << 16
 """Encoders cut 32 MiB into some thousand; a file of empty ones would take a second to walk."""
 READABLE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
@@ -187,17 +189,24 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
 
 
 def _check_png_lengths(data: bytes) -> None:
-    """Refuse a PNG with a chunk that says it is longer than the file: OpenCV believes it, and takes gigabytes."""
-    place = len(READABLE["PNG"][0])
+    """Refuse a PNG with a chunk that says it is longer than the file: OpenCV believes it, and takes gigabytes.
+
+    OpenCV reads on behind an end that comes before any pixels, so such a file is refused, too.
+    """
+    place, has_pixels = len(READABLE["PNG"][0]), False
     for _ in range(MAX_PNG_CHUNKS):
-        if len(data) - place < PNG_CHUNK_FRAME:
+        left = len(data) - place - PNG_CHUNK_HEAD
+        if left < 0:
             return
         length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        place += PNG_CHUNK_FRAME + length
-        if place > len(data):
+        if length > left:
             raise BrokenPicture("The PNG holds a chunk that is longer than the file.")
+        has_pixels |= kind == b"IDAT"
         if kind == b"IEND":
+            if not has_pixels:
+                raise BrokenPicture("The PNG ends before any pixels.")
             return
+        place += PNG_CHUNK_FRAME + length
     raise BrokenPicture(f"The PNG is cut into more than {MAX_PNG_CHUNKS} chunks.")
 
 

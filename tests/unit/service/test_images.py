@@ -272,6 +272,22 @@ def test_a_png_chunk_longer_than_the_file_is_told_before_anything_is_decoded(kin
         images.probe(data, max_megapixels=1)
 
 
+def test_a_png_that_is_cut_inside_a_chunk_too_long_is_refused_as_well() -> None:
+    head = by_pillow(GRAY, "PNG")[:33]
+    for more in (b"", b"x\x9cc"):
+        with pytest.raises(BrokenPicture, match="longer than the file"):
+            images.probe(head + (134_217_773).to_bytes(4, "big") + b"IDAT" + more, max_megapixels=1)
+
+
+def test_behind_an_end_without_pixels_nothing_is_read() -> None:
+    """OpenCV goes on there, and believes the next chunk's length."""
+    behind = (268_435_585).to_bytes(4, "big") + b"tRNS" + bytes(744)
+    with pytest.raises(BrokenPicture, match="before any pixels"):
+        images.probe(by_pillow(GRAY, "PNG")[:33] + png_chunk(b"IEND", b"") + behind, max_megapixels=1)
+    whole = by_pillow(GRAY, "PNG")
+    np.testing.assert_array_equal(decode(whole + behind).pixels, GRAY)
+
+
 def test_a_side_may_be_too_long() -> None:
     data = by_opencv(np.zeros((1, images.MAX_SIDE_PX + 1), np.uint8), ".png")
     with pytest.raises(PictureTooLarge) as caught:
