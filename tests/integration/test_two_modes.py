@@ -2,8 +2,8 @@
 
 `tests.two_modes` says what the world is. Both recipes go through the real pipeline: shards on disk, the run's own
 prior, real training, the run's own decoder. Ours has to reach every bar; without any one of these cures it misses one:
-weights kept out of the loss, the cap of the prior correction, the red guard, black-and-white pictures masked, hues left
-alone, colors averaged over the area, cross-entropy of logits, averaged weights with a falling learning rate.
+weights kept out of the loss, cap and red guard of the decoder, black-and-white pictures masked, hues left alone, colors
+averaged over the area, cross-entropy of logits, averaged weights with a falling learning rate.
 
 What two modes cannot tell apart is proven elsewhere. The neighbors of a soft label, 5 or 10, and the choice among ties
 only widen both modes. Smoothing the prior in ab instead of along the index does not make this red weigh less, for it
@@ -168,8 +168,8 @@ def test_from_logits_a_color_that_was_ruled_out_is_learned_again(world: World) -
     assert not {"known entropy", "false red"} & scores.failed_bars(), str(scores)
 
 
-def test_the_cap_and_the_guard_of_the_decoder_are_needed(world: World, ours: Run) -> None:
-    """Where red is one in twenty either suffices; where it is one in six, and gray still the better guess, both are.
+def test_the_guard_of_the_decoder_is_needed_and_is_enough_without_the_cap(world: World, ours: Run) -> None:
+    """At one red in twenty either suffices; at one in six, where gray is still the better guess, the guard does.
 
     The posterior of such tiles is worked out from the labels; all else is the run's.
     """
@@ -185,7 +185,8 @@ def test_the_cap_and_the_guard_of_the_decoder_are_needed(world: World, ours: Run
         "both": (decoder, knobs),
         "no cap": (decoder, replace(knobs, cap=UNCAPPED)),
         "no guard": (replace(decoder, guard=False), knobs),
+        "neither": (replace(decoder, guard=False), replace(knobs, cap=UNCAPPED)),
     }
     frf = {name: world.false_red(world.colorize(heads, *way)) for name, way in ways.items()}
-    assert frf["both"] <= 0.005, frf
-    assert min(frf["no cap"], frf["no guard"]) >= NOISY, frf
+    assert max(frf["both"], frf["no cap"]) <= 0.005, frf
+    assert min(frf["no guard"], frf["neither"]) >= NOISY, frf
