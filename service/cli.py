@@ -305,6 +305,8 @@ def _interruptible() -> Iterator[set[int]]:
 
     def end(number: int, _: "FrameType | None") -> None:
         came.add(number)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # As in the background of a shell's script.
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, end)

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 # Before any framework is imported: TensorFlow's C++ side logs to stderr otherwise, and Keras picks its backend once.
@@ -32,6 +33,12 @@ def logging_as_it_was() -> Iterator[None]:
     yield
     root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
     root.setLevel(level)
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be tested where it is ignored, as in the background of a shell's script: children inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +196,27 @@ def test_sixty_mixed_files(tmp_path: Path) -> None:
     assert all(line["problem"] and line["reason"] for line in lines[:-1] if line["status"] == "failed")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.fixture
+def restored_sigint() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "keyboard"),
+    [
+        (signal.SIGINT, 130, signal.default_int_handler),
+        (signal.SIGTERM, 143, signal.default_int_handler),
+        (signal.SIGTERM, 143, signal.SIG_IGN),
+    ],
+    ids=["ctrl-c", "kill", "kill in the background"],
+)
+@pytest.mark.usefixtures("restored_sigint")
 def test_an_interrupted_call_goes_on_when_given_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, keyboard: Any
 ) -> None:
+    signal.signal(signal.SIGINT, keyboard)
     for name in "abcdef":
         picture(tmp_path / f"in/{name}.png")
     calls = 0
