@@ -217,6 +217,7 @@ def test_an_interrupted_call_goes_on_when_given_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int, keyboard: Any
 ) -> None:
     signal.signal(signal.SIGINT, keyboard)
+    on_terminate = signal.getsignal(signal.SIGTERM)
     for name in "abcdef":
         picture(tmp_path / f"in/{name}.png")
     calls = 0
@@ -241,7 +242,7 @@ def test_an_interrupted_call_goes_on_when_given_again(
         "stopped": "interrupted",
     }
     assert sorted(os.listdir("out")) == ["a.png", "b.png", "c.png"]
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "as it was"
+    assert signal.getsignal(signal.SIGTERM) == on_terminate, "as it was"
     assert "3 colored, 3 already there, 0 failed" in run("colorize", "in", "--out", "out").stdout
 
 
