@@ -96,9 +96,8 @@ def to_float32(model: ModelProto) -> ModelProto:
     tensors += [numpy_helper.from_array(values, name) for name, values in restored.items() if name in wanted]
     del graph.initializer[:]
     graph.initializer.extend(tensors)
-    nodes = [*kept]
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(kept)
     check(copy, "float32")
     return copy
 

@@ -188,7 +188,11 @@ class Here:
         self._max_megapixels = max_megapixels
 
     def __call__(self, data: bytes) -> Colored:
-        """Color one file."""
+        """Color one file.
+
+        Raises:
+            RequestError: it cannot be colored: see `service.images.probe` and `service.images.decode`.
+        """
         picture = images.decode(data, images.probe(data, max_megapixels=self._max_megapixels))
         deep = self._format == "png"
         colored = colorize(picture, self._options, self._session, deep=deep, workers=self._session.threads)

@@ -190,7 +190,7 @@ def test_importing_the_service_is_light() -> None:
 
 def test_no_tracked_file_names_a_package_index_or_a_path_of_one_machine() -> None:
     # Put together from halves, so that this file does not find itself.
-    addresses = ["--index" + "-url", "extra-" + "index-url", "find" + "-links", "pypi" + ".org", "file" + ":///"]
+    addresses = ["index" + "-url", "find" + "-links", "pypi" + ".org", "file:" + "///"]
     pattern = re.compile("|".join(map(re.escape, [*addresses, "pythonhosted" + ".org", "/root" + "/", "/home" + "/"])))
     found = [
         f"{path.relative_to(ROOT)}: {hit.group(0)}"
