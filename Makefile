@@ -20,6 +20,7 @@ VENV_DEV ?= .venv-dev
 VENV_LOCK := .venv-lock
 VENV_AUDIT := .venv-audit
 DEV := $(VENV_DEV)/bin
+MKDOCS = NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs
 
 TESTS ?= tests
 PYTEST_ARGS ?=
@@ -27,7 +28,7 @@ EXECUTIONS ?= 1000000
 SEED ?= 1
 SECONDS ?= 600
 
-.PHONY: help serve test check format smoke bench fuzz soak audit sbom lock torch clean
+.PHONY: help serve test check docs format smoke bench fuzz soak audit sbom lock torch clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,13 +39,18 @@ serve: $(VENV)/.installed ## Install the service if needed, then serve the shipp
 test: $(VENV_DEV)/.installed $(VENV_DEV)/.torch ## Install everything if needed, then run the whole test suite
 	$(DEV)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 
-check: $(VENV_DEV)/.installed ## Lint, format, types, layers, dependencies, spelling
+check: $(VENV_DEV)/.installed ## Lint, format, types, layers, dependencies, spelling, documentation
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy
 	$(DEV)/lint-imports
 	$(DEV)/deptry .
 	$(DEV)/codespell
+	$(MKDOCS) build --quiet
+
+docs: $(VENV_DEV)/.installed ## Build the documentation site into site/; a warning is an error
+	$(MKDOCS) build
+	@echo "Open site/index.html. For the search: $(PYTHON) -m http.server --directory site"
 
 format: $(VENV_DEV)/.installed ## Rewrite the code as `make check` wants it
 	$(DEV)/ruff check --fix .
@@ -122,5 +128,5 @@ lock: $(VENV_LOCK)/.installed-$(UV_VERSION) ## Write requirements/*.txt again fr
 	$(COMPILE) --extra audit --output-file requirements/audit.txt
 
 clean: ## Remove caches and build products; environments stay
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -path './.venv*' -prune -o -name __pycache__ -type d -exec rm -rf {} +
