@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from chroma.signature import SIZE_MULTIPLE
+from chroma.signature import HEAD_STRIDE, SIZE_MULTIPLE
 
 LONGEST_FACTOR = 4
 """A side of the network's input is at most this many times the inference size."""
@@ -57,3 +57,17 @@ def resize_lightness(L: Float[np.ndarray, "H W 1"], shape: tuple[int, int]) -> F
             resized, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         ).reshape(new_height, new_width)
     return resized[..., None]
+
+
+def head_lightness(lightness: Float[np.ndarray, "*N H W 1"]) -> Float[np.ndarray, "*N h w 1"]:
+    """Return the mean L of what each pixel of the color heads sees: of 4 x 4 pixels of the network's input.
+
+    Args:
+        lightness: the network's input, L in [0, 100], shape (..., H, W, 1), sides multiples of 4.
+
+    Returns:
+        L in [0, 100], same dtype, shape (..., H / 4, W / 4, 1).
+    """
+    *others, height, width, _ = lightness.shape
+    tiles = lightness.reshape(*others, height // HEAD_STRIDE, HEAD_STRIDE, width // HEAD_STRIDE, HEAD_STRIDE)
+    return np.asarray(tiles.mean(axis=(-3, -1))[..., None], dtype=lightness.dtype)

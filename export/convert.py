@@ -88,7 +88,7 @@ def network_graph(model: keras.Model) -> GraphProto:
 
 
 def decode_graph(decoder: Decoder) -> GraphProto:
-    """Convert the decode alone: `ab_logits` and the knobs -> `ab_decoded`, `spread`.
+    """Convert the decode alone: `ab_logits`, `lightness` and the knobs -> `ab_decoded`, `spread`.
 
     Raises:
         BackendError: Keras does not run on TensorFlow.
@@ -96,15 +96,18 @@ def decode_graph(decoder: Decoder) -> GraphProto:
     """
     require_tensorflow()
 
-    def run(ab_logits: Any, temperature: Any, tau: Any, cap: Any, gain: Any) -> dict[str, Any]:
+    def run(ab_logits: Any, lightness: Any, temperature: Any, tau: Any, cap: Any, gain: Any) -> dict[str, Any]:
         knobs = {"temperature": temperature, "tau": tau, "cap": cap, "gain": gain}
+        L = color_ops.head_lightness(lightness)
+        ab = color_ops.decode(ab_logits, decoder.centers, decoder.log_weights, lightness=L, **knobs)
         return {
-            signature.AB_DECODED: color_ops.decode(ab_logits, decoder.centers, decoder.log_weights, **knobs),
+            signature.AB_DECODED: ab,
             signature.SPREAD: color_ops.posterior_spread(ab_logits, decoder.centers),
         }
 
     knobs: dict[str, tuple[int | None, ...]] = {name: (None,) for name in signature.KNOB_NAMES}
-    return _convert(run, {signature.AB_LOGITS: (None, None, None, Q)} | knobs)
+    shapes = {signature.AB_LOGITS: (None, None, None, Q), signature.LIGHTNESS: (None, None, None, 1)}
+    return _convert(run, shapes | knobs)
 
 
 def as_model(graph: GraphProto) -> ModelProto:

@@ -27,6 +27,7 @@ from chroma.signature import SignatureError, Stamp
 from export import ConversionError, ToleranceError
 from export.stamp import read_stamp
 from export.tolerances import PICTURE_TOLERANCE, tolerances_for
+from training.model import HEADS
 from training.prediction import Decoder, predict_heads
 
 SHAPES: Final = ((1, 64, 64), (1, 96, 160), (3, 160, 96))
@@ -237,9 +238,10 @@ def _differences(
     for start in range(0, len(KNOBS), count):
         knobs = KNOBS[start : start + count]
         found = run(session, lightness, knobs)
-        for name, head in expected.items():
-            yield name, KERAS, largest_difference(found[name], head)
-        decoded, spread = decode_with_numpy(found[signature.AB_LOGITS], decoder, knobs)
+        for name in HEADS:
+            yield name, KERAS, largest_difference(found[name], expected[name])
+        logits, L = found[signature.AB_LOGITS], expected[signature.LIGHTNESS]
+        decoded, spread = decode_with_numpy(logits, L, decoder, knobs)
         yield signature.AB_DECODED, NUMPY, largest_difference(found[signature.AB_DECODED], decoded)
         yield signature.SPREAD, NUMPY, largest_difference(found[signature.SPREAD], spread)
         for place in range(count if count > 1 else 0):
@@ -264,19 +266,21 @@ def run(session: ort.InferenceSession, lightness: np.ndarray, knobs: Sequence[Kn
     return dict(zip(signature.OUTPUT_NAMES, session.run(list(signature.OUTPUT_NAMES), feeds), strict=True))
 
 
-def decode_with_numpy(logits: np.ndarray, decoder: Decoder, knobs: Sequence[Knobs]) -> tuple[np.ndarray, np.ndarray]:
+def decode_with_numpy(
+    logits: np.ndarray, lightness: np.ndarray, decoder: Decoder, knobs: Sequence[Knobs]
+) -> tuple[np.ndarray, np.ndarray]:
     """Decode with `chroma`, the truth of the formulas.
 
     Args:
         logits: float32, (N, h, w, Q).
+        lightness: L at the logits' grid, [0, 100], (N, h, w, 1).
         decoder: centers and log-weights.
         knobs: one a picture.
 
     Returns:
         (ab, spread): Lab units, float32, (N, h, w, 2) and (N, h, w, 1).
     """
-    temperature, tau, cap, gain = np.array([astuple(setting) for setting in knobs], np.float32).T
-    ab = decoding.decode(
-        logits, decoder.centers, decoder.log_weights, temperature=temperature, tau=tau, cap=cap, gain=gain
-    )
+    columns = np.array([astuple(setting) for setting in knobs], np.float32).T
+    settings = dict(zip(signature.KNOB_NAMES, columns, strict=True))
+    ab = decoding.decode(logits, decoder.centers, decoder.log_weights, lightness=lightness, **settings)
     return ab, decoding.posterior_spread(logits, decoder.centers)

@@ -74,7 +74,7 @@ class _Graph:
         return name
 
 
-def _decode(g: _Graph, logits: str, prior: np.ndarray) -> None:
+def _decode(g: _Graph, logits: str, L: str, prior: np.ndarray) -> None:
     """Append `chroma.decoding.decode` and `posterior_spread`."""
     centers = load_centers()
     log_weights = np.log(rebalancing_weights(smooth_prior(prior, centers))).astype(np.float32)
@@ -97,8 +97,13 @@ def _decode(g: _Graph, logits: str, prior: np.ndarray) -> None:
     full, none = np.cos(np.radians([decoding.RED_FULL_DEGREES, decoding.RED_NONE_DEGREES]))
     redness = g.op("Sub", g.op("Div", toward_red, divisor), g.constant(none))
     redness = g.op("Clip", g.op("Div", redness, g.constant(full - none)), g.constant(0.0), g.constant(1.0))
-    unbacked, backed = decoding.GUARD_NONE_MASS, decoding.GUARD_FULL_MASS
-    doubt = g.op("Div", g.op("Sub", g.constant(backed), red_mass), g.constant(backed - unbacked))
+    light, dark = decoding.GUARD_LIGHT_L, decoding.GUARD_DARK_L
+    shadow = g.op("Div", g.op("Sub", g.constant(light), L), g.constant(light - dark))
+    shadow = g.op("Clip", shadow, g.constant(0.0), g.constant(1.0))
+    needed = g.op("Mul", shadow, g.constant(decoding.GUARD_DARK_MASS))
+    needed = g.op("Add", needed, g.constant(decoding.GUARD_FULL_MASS))
+    spread = g.constant(decoding.GUARD_FULL_MASS - decoding.GUARD_NONE_MASS)
+    doubt = g.op("Div", g.op("Sub", needed, red_mass), spread)
     doubt = g.op("Clip", doubt, g.constant(0.0), g.constant(1.0))
     excess = g.op("Max", g.op("Sub", chroma, g.constant(decoding.GUARD_CHROMA)), g.constant(0.0))
     lost = g.op("Mul", g.op("Mul", g.op("Div", excess, divisor), redness), doubt)
@@ -127,7 +132,7 @@ def build_model(stamp: Stamp | None = None) -> onnx.ModelProto:
     g.op("Add", g.op("Mul", L, g.constant(LIGHT_AB - DARK_AB)), g.constant(DARK_AB), output="ab")
     mean_L = g.op("Flatten", g.op("GlobalAveragePool", quarter))
     g.op("MatMul", mean_L, g.constant([[-2.0, 1.0, 3.0][: len(stamp.scenes)]]), output="scene_logits")
-    _decode(g, logits, np.asarray(stamp.prior))
+    _decode(g, logits, g.op("Mul", L, g.constant(100.0)), np.asarray(stamp.prior))
 
     size = ["batch", "height", "width"]
     small = ["batch", "quarter_height", "quarter_width"]

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from chroma import decoding
+from chroma.signature import HEAD_STRIDE
 from chroma.soft_encoding import AB_CODES, AB_LOW, SoftEncodingTable
 
 _TINY: Final = 1e-6
@@ -46,7 +47,15 @@ def annealed_mean(logits: Any, centers: np.ndarray, temperature: Any) -> Any:
 
 
 def decode(
-    logits: Any, centers: np.ndarray, log_weights: np.ndarray, *, temperature: Any, tau: Any, cap: Any, gain: Any
+    logits: Any,
+    centers: np.ndarray,
+    log_weights: np.ndarray,
+    *,
+    lightness: Any,
+    temperature: Any,
+    tau: Any,
+    cap: Any,
+    gain: Any,
 ) -> Any:
     """Decode a posterior; twin of `chroma.decoding.decode`.
 
@@ -54,6 +63,7 @@ def decode(
         logits: (N, h, w, Q).
         centers: bin centers in Lab units, (Q, 2).
         log_weights: log of the rebalancing weights, (Q,).
+        lightness: L at the heads' grid, [0, 100], (N, h, w, 1).
         temperature: (N,).
         tau: (N,).
         cap: (N,).
@@ -67,11 +77,25 @@ def decode(
     corrected = logits + _per_picture(tau) * ops.minimum(log_w, highest)
     ab = annealed_mean(corrected, centers, temperature) * _per_picture(gain)
     is_red = decoding.red_bins(centers).astype(np.float32)[:, None]
-    return red_guard(ab, ops.matmul(ops.softmax(logits, axis=-1), is_red))
+    return red_guard(ab, ops.matmul(ops.softmax(logits, axis=-1), is_red), lightness)
 
 
-def red_guard(ab: Any, red_mass: Any) -> Any:
-    """Compress unbacked reds; ab (N, h, w, 2), red_mass (N, h, w, 1); twin of `chroma.decoding.red_guard`."""
+def head_lightness(lightness: Any) -> Any:
+    """Return the mean L of 4 x 4 pixels, (N, H, W, 1) -> (N, H/4, W/4, 1); twin of `chroma.framing.head_lightness`."""
+    return ops.average_pool(lightness, HEAD_STRIDE, HEAD_STRIDE)
+
+
+def red_guard(ab: Any, red_mass: Any, lightness: Any) -> Any:
+    """Compress unbacked reds; twin of `chroma.decoding.red_guard`.
+
+    Args:
+        ab: Lab units, (N, h, w, 2).
+        red_mass: [0, 1], (N, h, w, 1).
+        lightness: L, [0, 100], (N, h, w, 1).
+
+    Returns:
+        ab in Lab units, (N, h, w, 2).
+    """
     middle = np.radians(decoding.RED_CENTER_DEGREES)
     direction = np.array([[np.cos(middle)], [np.sin(middle)]], dtype=np.float32)
     toward_red = ops.matmul(ab, direction)
@@ -79,8 +103,10 @@ def red_guard(ab: Any, red_mass: Any) -> Any:
     divisor = ops.maximum(chroma, _TINY)
     full, none = (float(np.cos(np.radians(d))) for d in (decoding.RED_FULL_DEGREES, decoding.RED_NONE_DEGREES))
     redness = ops.clip((toward_red / divisor - none) / (full - none), 0.0, 1.0)
-    unbacked, backed = decoding.GUARD_NONE_MASS, decoding.GUARD_FULL_MASS
-    doubt = ops.clip((backed - red_mass) / (backed - unbacked), 0.0, 1.0)
+    light, dark = decoding.GUARD_LIGHT_L, decoding.GUARD_DARK_L
+    shadow = ops.clip((light - lightness) / (light - dark), 0.0, 1.0)
+    needed = decoding.GUARD_FULL_MASS + decoding.GUARD_DARK_MASS * shadow
+    doubt = ops.clip((needed - red_mass) / (decoding.GUARD_FULL_MASS - decoding.GUARD_NONE_MASS), 0.0, 1.0)
     excess = ops.maximum(chroma - decoding.GUARD_CHROMA, 0.0)
     factor = 1 - excess / divisor * redness * doubt
     return ab * factor

@@ -54,6 +54,7 @@ class Sample:
         truth_u8: sRGB, uint8, (H, W, 3).
         truth_lab: CIE Lab, float32, (H, W, 3).
         logits: of the network, float16 (half the memory; the largest is 0), (h, w, Q).
+        head_lightness: lightness at the logits' grid, float32, (h, w, 1).
         colorfulness: of the truth.
         variation: `smooth_variation` of the truth's ab at a quarter of the size, Lab units.
     """
@@ -62,6 +63,7 @@ class Sample:
     truth_u8: np.ndarray
     truth_lab: np.ndarray
     logits: np.ndarray
+    head_lightness: np.ndarray
     colorfulness: float
     variation: float
 
@@ -73,7 +75,8 @@ class Sample:
         logits = heads[signature.AB_LOGITS][0].astype(np.float32)
         logits = np.maximum(logits - logits.max(axis=-1, keepdims=True), -_MOST_LOGIT).astype(np.float16)
         variation = quality.smooth_variation(quality.quarter_lab(lab))
-        return cls(np.ascontiguousarray(lab[..., :1]), truth, lab, logits, quality.colorfulness(truth), variation)
+        L, head_lightness = np.ascontiguousarray(lab[..., :1]), heads[signature.LIGHTNESS][0]
+        return cls(L, truth, lab, logits, head_lightness, quality.colorfulness(truth), variation)
 
 
 class Scores(NamedTuple):
@@ -248,7 +251,9 @@ def _rows(sample: Sample, decoder: Decoder, sharpness: Sharpness, gains: Sequenc
         logits, decoder.centers, decoder.log_weights, temperature=temperature, tau=tau, cap=cap, gain=1.0
     )
     red_mass = decoding.red_mass(logits, decoder.centers)
-    return [_row(sample, decoding.red_guard(mean * np.float32(gain), red_mass)) for gain in gains]
+    return [
+        _row(sample, decoding.red_guard(mean * np.float32(gain), red_mass, sample.head_lightness)) for gain in gains
+    ]
 
 
 def _row(sample: Sample, ab: np.ndarray) -> list[float]:

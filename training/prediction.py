@@ -9,7 +9,7 @@ import numpy as np
 
 from chroma import decoding, signature
 from chroma.decoding import Knobs, VividnessCurve
-from chroma.framing import network_size, resize_lightness
+from chroma.framing import head_lightness, network_size, resize_lightness
 from chroma.modes import MODE_OUTPUTS, Mode, outputs_to_ab
 from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d
 
@@ -68,7 +68,7 @@ class Decoder:
         """Decode.
 
         Args:
-            heads: ab_logits (N, h, w, Q) and ab (N, h, w, 2).
+            heads: from `predict_heads`: ab_logits (N, h, w, Q), ab (N, h, w, 2), lightness (N, h, w, 1).
             mode: see `chroma.modes`.
             knobs: temperature, tau, cap, gain; argmax and regression take the gain alone.
 
@@ -78,8 +78,10 @@ class Decoder:
         outputs, logits = dict(heads), heads[signature.AB_LOGITS]
         # The exported graph gives these two itself.
         if signature.AB_DECODED in MODE_OUTPUTS[mode]:
-            decode = decoding.decode if self.guard else decoding.corrected_mean
-            outputs[signature.AB_DECODED] = decode(logits, self.centers, self.log_weights, **asdict(knobs))
+            ab = decoding.corrected_mean(logits, self.centers, self.log_weights, **asdict(knobs))
+            if self.guard:
+                ab = decoding.red_guard(ab, decoding.red_mass(logits, self.centers), heads[signature.LIGHTNESS])
+            outputs[signature.AB_DECODED] = ab
         if signature.SPREAD in MODE_OUTPUTS[mode]:
             outputs[signature.SPREAD] = decoding.posterior_spread(logits, self.centers)
         return outputs_to_ab(outputs, mode, centers=self.centers, gain=knobs.gain)
@@ -93,10 +95,11 @@ def predict_heads(model: keras.Model, lightness: np.ndarray) -> dict[str, np.nda
         lightness: CIE L in [0, 100], float32, (N, H, W, 1), H and W multiples of 32.
 
     Returns:
-        Heads by name, float32 NumPy arrays.
+        Heads by name, float32 NumPy arrays, and under `lightness` the L at their grid, which the decode needs.
     """
     heads = model.predict_on_batch(lightness)
-    return {name: np.asarray(keras.ops.convert_to_numpy(head)) for name, head in heads.items()}
+    arrays = {name: np.asarray(keras.ops.convert_to_numpy(head)) for name, head in heads.items()}
+    return arrays | {signature.LIGHTNESS: head_lightness(lightness)}
 
 
 def predict_picture(model: keras.Model, L: np.ndarray, size: int) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ import pytest
 from chroma import decoding, signature
 from chroma.bins import Q, load_centers
 from chroma.decoding import Knobs
-from chroma.framing import network_size, resize_lightness
+from chroma.framing import head_lightness, network_size, resize_lightness
 from chroma.lab import rgb_u8_to_lightness
 from export.convert import to_onnx
 from export.stamp import read_stamp
@@ -60,7 +60,7 @@ def exported() -> onnx.ModelProto:
 @cache
 def decode_session() -> ort.InferenceSession:
     """The exported graph from `ab_logits` on."""
-    inputs = [signature.AB_LOGITS, *signature.KNOB_NAMES]
+    inputs = [signature.AB_LOGITS, *signature.INPUT_NAMES]
     part = onnx.utils.Extractor(exported()).extract_model(inputs, [signature.AB_DECODED, signature.SPREAD])
     return ort.InferenceSession(part.SerializeToString(), providers=["CPUExecutionProvider"])
 
@@ -100,16 +100,31 @@ def columns(knobs: Sequence[Knobs]) -> dict[str, np.ndarray]:
     return dict(zip(signature.KNOB_NAMES, rows.T, strict=True))
 
 
+def inputs_of(logits: np.ndarray, knobs: Sequence[Knobs], lightness: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    """What the decode takes besides logits; without a picture's L, one of all shades from black to white."""
+    if lightness is None:
+        count, height, width, _ = logits.shape
+        lightness = np.random.default_rng(8).uniform(0, 100, (count, 4 * height, 4 * width, 1)).astype(np.float32)
+        lightness *= np.linspace(0, 1, 4 * width, dtype=np.float32)[:, None]
+    return columns(knobs) | {signature.LIGHTNESS: lightness}
+
+
+def at_heads(settings: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with L at the heads' grid, as `chroma.decoding.decode` takes it."""
+    return settings | {signature.LIGHTNESS: head_lightness(settings[signature.LIGHTNESS])}
+
+
 def judge(logits: np.ndarray, decoder: Decoder, settings: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """NumPy in float64: ab (N, h, w, 2) and spread (N, h, w, 1)."""
     exact = logits.astype(np.float64)
+    settings = at_heads(settings)
     centers, log_weights = decoder.centers.astype(np.float64), decoder.log_weights.astype(np.float64)
     ab = decoding.decode(exact, centers, log_weights, **settings)
     return ab, decoding.posterior_spread(exact, centers)
 
 
 def in_numpy(logits: np.ndarray, decoder: Decoder, settings: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    ab = decoding.decode(logits, decoder.centers, decoder.log_weights, **settings)
+    ab = decoding.decode(logits, decoder.centers, decoder.log_weights, **at_heads(settings))
     return ab, decoding.posterior_spread(logits, decoder.centers)
 
 
@@ -118,6 +133,7 @@ def in_keras(logits: np.ndarray, decoder: Decoder, settings: dict[str, np.ndarra
 
     from training import color_ops
 
+    settings = settings | {signature.LIGHTNESS: color_ops.head_lightness(settings[signature.LIGHTNESS])}
     ab = color_ops.decode(logits, decoder.centers, decoder.log_weights, **settings)
     spread = color_ops.posterior_spread(logits, decoder.centers)
     return ops.convert_to_numpy(ab), ops.convert_to_numpy(spread)
@@ -130,8 +146,10 @@ def in_onnx(logits: np.ndarray, decoder: Decoder, settings: dict[str, np.ndarray
     return ab, spread
 
 
-def check_agreement(logits: np.ndarray, knobs: Sequence[Knobs], decoders: Sequence[Any]) -> None:
-    settings = columns(knobs)
+def check_agreement(
+    logits: np.ndarray, knobs: Sequence[Knobs], decoders: Sequence[Any], lightness: np.ndarray | None = None
+) -> None:
+    settings = inputs_of(logits, knobs, lightness)
     ab, spread = judge(logits, decoder(), settings)
     for place in decoders:
         found_ab, found_spread = place(logits, decoder(), settings)
@@ -154,7 +172,8 @@ def test_random_logits_decode_alike(name: str, temperature: float, tau: float) -
 @pytest.mark.parametrize(("temperature", "tau"), list(product(TEMPERATURES, TAUS)))
 def test_logits_of_a_picture_decode_alike(temperature: float, tau: float) -> None:
     for cap, gain in CAPS_AND_GAINS:
-        check_agreement(pretrained_logits(), [Knobs(temperature, tau, cap, gain)], [in_numpy, in_keras, in_onnx])
+        knobs = [Knobs(temperature, tau, cap, gain)]
+        check_agreement(pretrained_logits(), knobs, [in_numpy, in_keras, in_onnx], lightness_of("chelsea.png"))
 
 
 @pytest.mark.skipif(not SHIPPED.exists(), reason="no model is shipped in this tree")
@@ -167,9 +186,10 @@ def test_the_shipped_model_decodes_its_own_logits_alike(picture: str, temperatur
     knobs = Knobs(temperature, tau, 5.0, 1.2)
     heads = run(session, lightness_of(picture, stamp.size), [knobs])
     logits = heads[signature.AB_LOGITS]
-    ab, spread = judge(logits, own, columns([knobs]))
+    settings = inputs_of(logits, [knobs], lightness_of(picture, stamp.size))
+    ab, spread = judge(logits, own, settings)
     in_graph = (heads[signature.AB_DECODED], heads[signature.SPREAD])
-    for found_ab, found_spread in (in_graph, *(place(logits, own, columns([knobs])) for place in (in_numpy, in_keras))):
+    for found_ab, found_spread in (in_graph, *(place(logits, own, settings) for place in (in_numpy, in_keras))):
         assert np.abs(found_ab - ab).max() <= LAB_UNITS * COOL / min(temperature, COOL)
         assert np.abs(found_spread - spread).max() <= SPREAD_LAB_UNITS
 
@@ -183,9 +203,11 @@ def test_knobs_belong_to_their_picture() -> None:
     """A batch with three settings gives what three batches with one give."""
     logits = np.repeat(random_logits("soft")[:1], 3, axis=0)
     knobs = [Knobs(0.1, 0.0, 1.0, 1.0), Knobs(1.0, 1.0, 8.0, 1.5), Knobs(0.38, 0.5, 3.0, 0.5)]
-    together, _ = in_onnx(logits, decoder(), columns(knobs))
+    inputs = inputs_of(logits, knobs)
+    together, _ = in_onnx(logits, decoder(), inputs)
     for place, setting in enumerate(knobs):
-        alone, _ = in_onnx(logits[:1], decoder(), columns([setting]))
+        own = columns([setting]) | {signature.LIGHTNESS: inputs[signature.LIGHTNESS][place : place + 1]}
+        alone, _ = in_onnx(logits[:1], decoder(), own)
         np.testing.assert_allclose(together[place], alone[0], rtol=0, atol=1e-5)
     assert np.abs(together[0] - together[1]).max() > 5
     assert np.abs(together[1] - together[2]).max() > 5
@@ -193,7 +215,7 @@ def test_knobs_belong_to_their_picture() -> None:
 
 def test_a_temperature_below_the_lowest_counts_as_the_lowest() -> None:
     logits = random_logits("sharp")
-    zero = columns([Knobs(1.0, 0.0, 1.0, 1.0)] * 3) | {signature.TEMPERATURE: np.zeros(3, np.float32)}
+    zero = inputs_of(logits, [Knobs(1.0, 0.0, 1.0, 1.0)] * 3) | {signature.TEMPERATURE: np.zeros(3, np.float32)}
     lowest = zero | {signature.TEMPERATURE: np.full(3, decoding.MIN_TEMPERATURE, np.float32)}
     found, _ = in_onnx(logits, decoder(), zero)
     assert np.isfinite(found).all()

@@ -222,7 +222,8 @@ def all_knowing(
         ab = cv2.resize(np.ascontiguousarray(known[at][..., 1:]), (side, side), interpolation=cv2.INTER_AREA)[None]
         ab = -ab if at == wrong else ab
         logits = (-squared_distances(ab, CENTERS) / confidence).astype(np.float32)
-        return {"ab_logits": logits, "ab": ab, "scene_logits": np.zeros((1, 2), np.float32)}
+        small = cv2.resize(known[at][..., :1].copy(), (side, side), interpolation=cv2.INTER_AREA)[None, ..., None]
+        return {"ab_logits": logits, "ab": ab, "scene_logits": np.zeros((1, 2), np.float32), "lightness": small}
 
     return predict
 

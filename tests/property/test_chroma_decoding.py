@@ -24,6 +24,9 @@ temperatures = st.floats(1e-3, 10)
 knobs = st.builds(
     Knobs, temperature=st.floats(0.05, 2), tau=st.floats(0, 1), cap=st.floats(1, 100), gain=st.floats(0, 3)
 )
+LIGHT = np.full(1, 50, np.float32)
+"""An L without shadow, for every pixel."""
+
 abs_ = hnp.arrays(np.float32, st.tuples(st.integers(1, 8), st.just(2)), elements=st.floats(-128, 128, width=32))
 
 
@@ -71,7 +74,7 @@ def test_a_mean_lies_within_the_centers(seed: int, temperature: float) -> None:
 @given(seeds, knobs)
 def test_a_batch_equals_its_pixels_one_by_one(seed: int, knobs: Knobs) -> None:
     logits, log_weights = random_logits(seed, 2, 3), random_log_weights(seed)
-    options = {"temperature": knobs.temperature, "tau": knobs.tau, "cap": knobs.cap, "gain": 1.0}
+    options = {"temperature": knobs.temperature, "tau": knobs.tau, "cap": knobs.cap, "gain": 1.0, "lightness": LIGHT}
     whole = annealed_mean(logits, load_centers(), knobs.temperature)
     batch = decode(logits, load_centers(), log_weights, **options)
     assert batch.shape == (2, 3, 2)
@@ -93,14 +96,14 @@ def test_the_cap_bounds_the_ratio_and_keeps_the_order(seed: int, cap: float) -> 
 @given(seeds, knobs)
 def test_decoding_is_finite_and_no_gain_is_gray(seed: int, knobs: Knobs) -> None:
     logits, log_weights = random_logits(seed, 3), random_log_weights(seed)
-    options = {"temperature": knobs.temperature, "tau": knobs.tau, "cap": knobs.cap}
+    options = {"temperature": knobs.temperature, "tau": knobs.tau, "cap": knobs.cap, "lightness": LIGHT}
     assert np.isfinite(decode(logits, load_centers(), log_weights, gain=knobs.gain, **options)).all()
     assert not decode(logits, load_centers(), log_weights, gain=0.0, **options).any()
 
 
-@given(abs_, st.floats(0, 1, width=32))
-def test_the_guard_keeps_hue_and_never_adds_chroma(ab: np.ndarray, mass: float) -> None:
-    guarded = red_guard(ab, np.full((len(ab), 1), mass, np.float32))
+@given(abs_, st.floats(0, 1, width=32), st.floats(0, 100, width=32))
+def test_the_guard_keeps_hue_and_never_adds_chroma(ab: np.ndarray, mass: float, L: float) -> None:
+    guarded = red_guard(ab, np.full((len(ab), 1), mass, np.float32), np.full(1, L, np.float32))
     before, after = np.hypot(*ab.T), np.hypot(*guarded.T)
     assert (after <= before * (1 + 1e-5)).all()
     assert (after >= np.minimum(before, 18) - 1e-5).all()
@@ -111,9 +114,16 @@ def test_the_guard_keeps_hue_and_never_adds_chroma(ab: np.ndarray, mass: float) 
 @given(abs_, st.floats(0, 1, width=32), st.floats(0, 1, width=32))
 def test_more_backing_never_means_less_red(ab: np.ndarray, one: float, other: float) -> None:
     less, more = sorted((one, other))
-    weak = red_guard(ab, np.full((len(ab), 1), less, np.float32))
-    strong = red_guard(ab, np.full((len(ab), 1), more, np.float32))
+    weak = red_guard(ab, np.full((len(ab), 1), less, np.float32), LIGHT)
+    strong = red_guard(ab, np.full((len(ab), 1), more, np.float32), LIGHT)
     assert (np.hypot(*strong.T) >= np.hypot(*weak.T) - 1e-3).all()
+
+
+@given(abs_, st.floats(0, 1, width=32), st.floats(0, 100, width=32), st.floats(0, 100, width=32))
+def test_more_light_never_means_less_red(ab: np.ndarray, mass: float, one: float, other: float) -> None:
+    masses = np.full((len(ab), 1), mass, np.float32)
+    dark, light = (red_guard(ab, masses, np.full(1, L, np.float32)) for L in sorted((one, other)))
+    assert (np.hypot(*light.T) >= np.hypot(*dark.T) - 1e-3).all()
 
 
 @given(seeds)

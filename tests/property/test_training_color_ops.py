@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from chroma import decoding
 from chroma.bins import load_centers
+from chroma.framing import head_lightness
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.soft_encoding import build_table
 from training import color_ops
@@ -77,7 +78,8 @@ def test_decode(
     seed: int, spread: float, temperature: np.ndarray, tau: np.ndarray, cap: np.ndarray, gain: np.ndarray
 ) -> None:
     logits, log_weights = random_logits(seed, spread), random_log_weights(seed)
-    knobs = {"temperature": temperature, "tau": tau, "cap": cap, "gain": gain}
+    lightness = np.random.default_rng(seed).uniform(0, 100, (3, 2, 4, 1)).astype(np.float32)
+    knobs = {"temperature": temperature, "tau": tau, "cap": cap, "gain": gain, "lightness": lightness}
     got = numpy(color_ops.decode(logits, CENTERS, log_weights, **knobs))
     assert got.shape == (3, 2, 4, 2)
     expected = decoding.decode(logits, CENTERS, log_weights, **knobs)
@@ -88,10 +90,19 @@ def test_decode(
 @given(
     arrays.arrays(np.float32, (2, 3, 3, 2), elements=st.floats(-100, 100, width=16)),
     arrays.arrays(np.float32, (2, 3, 3, 1), elements=st.floats(0, 1, width=16)),
+    arrays.arrays(np.float32, (2, 3, 3, 1), elements=st.floats(0, 100, width=16)),
 )
-def test_red_guard(ab: np.ndarray, red_mass: np.ndarray) -> None:
-    got = numpy(color_ops.red_guard(ab, red_mass))
-    assert_allclose(got, decoding.red_guard(ab, red_mass), atol=TOLERANCE)
+def test_red_guard(ab: np.ndarray, red_mass: np.ndarray, lightness: np.ndarray) -> None:
+    got = numpy(color_ops.red_guard(ab, red_mass, lightness))
+    assert_allclose(got, decoding.red_guard(ab, red_mass, lightness), atol=TOLERANCE)
+
+
+def test_head_lightness() -> None:
+    lightness = np.random.default_rng(5).uniform(0, 100, (2, 32, 64, 1)).astype(np.float32)
+    expected = head_lightness(lightness)
+    assert expected.shape == (2, 8, 16, 1)
+    assert expected[1, 3, 5, 0] == np.float32(lightness[1, 12:16, 20:24].mean())
+    assert_allclose(numpy(color_ops.head_lightness(lightness)), expected, atol=TOLERANCE)
 
 
 @few

@@ -33,6 +33,8 @@ from chroma.soft_encoding import densify, soft_encode
 
 CALM = Knobs(temperature=1.0, tau=0.0, cap=1.0, gain=1.0)
 DEFAULT = Knobs(temperature=0.38, tau=1.0, cap=5.0, gain=1.2)
+LIGHT = np.full(1, 50, np.float32)
+"""An L without shadow, for every pixel."""
 UNCAPPED = Knobs(temperature=0.38, tau=1.0, cap=1e6, gain=1.0)
 
 
@@ -57,7 +59,7 @@ def options(knobs: Knobs) -> dict[str, float]:
 
 
 def decoded(logits: np.ndarray, knobs: Knobs) -> np.ndarray:
-    return decode(logits, load_centers(), photographic_log_weights(), **options(knobs))
+    return decode(logits, load_centers(), photographic_log_weights(), lightness=LIGHT, **options(knobs))
 
 
 class TestSoftmax:
@@ -172,7 +174,7 @@ class TestDecode:
         stacked: dict[str, Any] = {
             name: np.array([options(knobs)[name] for knobs in every], np.float32) for name in options(CALM)
         }
-        together = decode(logits, load_centers(), photographic_log_weights(), **stacked)
+        together = decode(logits, load_centers(), photographic_log_weights(), lightness=LIGHT, **stacked)
         for picture, knobs in enumerate(every):
             assert_allclose(together[picture], decoded(logits[picture], knobs), atol=2e-3)
 
@@ -194,13 +196,14 @@ class TestDecode:
         expected = corrected / corrected.sum(axis=-1, keepdims=True) @ load_centers()
         raw = annealed_mean(np.log(corrected).astype(np.float32), load_centers(), 1.0)
         assert_allclose(raw, expected, atol=1e-3)
-        guarded = red_guard(raw, red_mass(logits, load_centers()))
+        guarded = red_guard(raw, red_mass(logits, load_centers()), LIGHT)
         assert_allclose(decoded(logits, Knobs(1.0, 0.6, 4.0, 1.0)), guarded, atol=2e-3)
 
     def test_the_scale_of_the_weights_does_not_matter(self) -> None:
         logits, log_weights = random_logits(5), photographic_log_weights()
-        same = decode(logits, load_centers(), log_weights + 3, **options(DEFAULT))
-        assert_allclose(same, decode(logits, load_centers(), log_weights, **options(DEFAULT)), atol=2e-3)
+        same = decode(logits, load_centers(), log_weights + 3, lightness=LIGHT, **options(DEFAULT))
+        once = decode(logits, load_centers(), log_weights, lightness=LIGHT, **options(DEFAULT))
+        assert_allclose(same, once, atol=2e-3)
 
 
 class TestRedGuard:
@@ -219,7 +222,7 @@ class TestRedGuard:
 
     def test_red_without_backing_keeps_nothing_of_its_excess(self) -> None:
         ab = np.array([[50.0, 0.0], [50.0, 0.0]], np.float32)
-        guarded = red_guard(ab, np.array([[0.0], [GUARD_NONE_MASS]], np.float32))
+        guarded = red_guard(ab, np.array([[0.0], [GUARD_NONE_MASS]], np.float32), LIGHT)
         assert_allclose(guarded, [[GUARD_CHROMA, 0.0]] * 2, rtol=1e-5)
 
     def test_backing_is_that_of_the_posterior_before_the_correction(self) -> None:
@@ -238,21 +241,41 @@ class TestRedGuard:
     def test_backing_counts_in_proportion(self) -> None:
         ab = np.repeat(np.array([[50.0, 0.0]], np.float32), 5, axis=0)
         mass = np.linspace(GUARD_NONE_MASS, GUARD_FULL_MASS, 5, dtype=np.float32)[:, None]
-        chroma = red_guard(ab, mass)[:, 0]
+        chroma = red_guard(ab, mass, LIGHT)[:, 0]
         assert_allclose(np.diff(chroma), np.diff(chroma)[0], rtol=1e-4)
         assert chroma[-1] == pytest.approx(50, rel=1e-5)
+
+    def test_shadow_asks_for_more_backing(self) -> None:
+        """0.7 of the mass keeps 0.6 of the excess in the light, nothing in full shadow, and less the darker between."""
+        ab, mass = np.array([[50.0, 0.0]], np.float32), np.full((1, 1), 0.7, np.float32)
+        kept = [red_guard(ab, mass, np.full(1, L, np.float32))[0, 0] for L in (90, 35, 32, 27.5, 24, 20, 0)]
+        assert kept[0] == kept[1] == pytest.approx(GUARD_CHROMA + 0.6 * (50 - GUARD_CHROMA), rel=1e-5)
+        assert all(darker < lighter for lighter, darker in itertools.pairwise(kept[1:5]))
+        assert kept[-1] == kept[-2] == pytest.approx(GUARD_CHROMA, rel=1e-5)
+
+    def test_even_a_sure_red_is_held_back_in_full_shadow(self) -> None:
+        ab, mass = np.array([[50.0, 0.0]], np.float32), np.ones((1, 1), np.float32)
+        kept = red_guard(ab, mass, np.full(1, 10, np.float32))[0, 0]
+        assert kept == pytest.approx(50 - (50 - GUARD_CHROMA) * 0.6, rel=1e-5)
+
+    def test_each_pixel_has_its_own_shadow(self) -> None:
+        ab, mass = np.full((2, 3, 2), (50.0, 0.0), np.float32), np.full((2, 3, 1), 0.7, np.float32)
+        L = np.array([[[10.0], [50.0], [28.0]], [[50.0], [10.0], [50.0]]], np.float32)
+        whole = red_guard(ab, mass, L)
+        for place in np.ndindex(2, 3):
+            assert_array_equal(whole[place], red_guard(ab[place], mass[place], L[place]))
 
     def test_pale_and_other_hues_are_left_alone(self) -> None:
         degrees = np.radians(np.arange(65.0, 326.0, 5.0))
         others = 80 * np.stack([np.cos(degrees), np.sin(degrees)], axis=-1).astype(np.float32)
-        assert_array_equal(red_guard(others, np.zeros((len(others), 1), np.float32)), others)
+        assert_array_equal(red_guard(others, np.zeros((len(others), 1), np.float32), LIGHT), others)
         pale = np.array([[17.9, 0.0], [0.0, 0.0], [10.0, 10.0]], np.float32)
-        assert_allclose(red_guard(pale, np.zeros((3, 1), np.float32)), pale, rtol=1e-6)
+        assert_allclose(red_guard(pale, np.zeros((3, 1), np.float32), LIGHT), pale, rtol=1e-6)
 
     def test_all_red_hues_are_guarded_and_keep_their_hue(self) -> None:
         degrees = np.radians(np.arange(-25.0, 56.0, 5.0))
         reds = 80 * np.stack([np.cos(degrees), np.sin(degrees)], axis=-1).astype(np.float32)
-        guarded = red_guard(reds, np.zeros((len(reds), 1), np.float32))
+        guarded = red_guard(reds, np.zeros((len(reds), 1), np.float32), LIGHT)
         assert_allclose(np.arctan2(guarded[:, 1], guarded[:, 0]), degrees, atol=1e-5)
         assert (np.hypot(*guarded.T) < 40).all()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from chroma.framing import LONGEST_FACTOR, network_size, resize_lightness
+from chroma.framing import LONGEST_FACTOR, head_lightness, network_size, resize_lightness
 from chroma.signature import SIZE_MULTIPLE
 
 
@@ -89,3 +89,14 @@ def test_shape_dtype_and_range(shape: tuple[int, int], picture: tuple[int, int])
 def test_the_same_size_changes_nothing() -> None:
     L = np.random.default_rng(0).uniform(0, 100, (33, 47, 1)).astype(np.float32)
     assert_array_equal(resize_lightness(L, (33, 47)), L)
+
+
+def test_the_heads_see_the_mean_of_four_by_four_pixels() -> None:
+    L = np.random.default_rng(0).uniform(0, 100, (2, 32, 64, 1)).astype(np.float32)
+    small = head_lightness(L)
+    assert small.shape == (2, 8, 16, 1)
+    assert small.dtype == np.float32
+    for picture, row, column in np.ndindex(2, 8, 16):
+        tile = L[picture, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        assert small[picture, row, column, 0] == pytest.approx(tile.mean(), abs=1e-4)
+    assert_array_equal(head_lightness(L[1]), small[1])

@@ -51,7 +51,8 @@ def make_samples(count: int = 4) -> list[Sample]:
         truth = rgb_u8_to_lab(rgb[::24, ::24])[..., 1:]
         near = nearest_bins(truth, CENTERS, k=1)[..., 0]
         logits = -squared_distances(CENTERS[near], CENTERS).astype(np.float32) / 800
-        made.append(Sample.of(rgb, {"ab_logits": logits[None]}))
+        L = rgb_u8_to_lab(rgb[::24, ::24])[..., :1]
+        made.append(Sample.of(rgb, {"ab_logits": logits[None], "lightness": L[None]}))
     return made
 
 
@@ -87,7 +88,11 @@ def test_a_survey_scores_what_the_decoder_would_show(samples: list[Sample], deco
     found = survey(samples, decoder, [Sharpness(0.7, 0.5, 4.0)], [1.0, 1.3])[Sharpness(0.7, 0.5, 4.0)][1.3]
     answers = []
     for sample in samples:
-        heads = {"ab_logits": sample.logits[None].astype(np.float32), "ab": np.zeros((1, 4, 4, 2), np.float32)}
+        heads = {
+            "ab_logits": sample.logits[None].astype(np.float32),
+            "ab": np.zeros((1, 4, 4, 2), np.float32),
+            "lightness": sample.head_lightness[None],
+        }
         answers.append(compose_u8(sample.L, decoder.ab(heads, "annealed", knobs)[0]))
     truths = [sample.truth_u8 for sample in samples]
     labs = [rgb_u8_to_lab(answer) for answer in answers]

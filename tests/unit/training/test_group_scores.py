@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from chroma.bins import Q, load_centers
+from chroma.framing import head_lightness
 from chroma.soft_encoding import nearest_bins
 from tests.synthetic_run import make_run
 from tests.unit.training.pictures import encode, landscape, write_shards
@@ -34,7 +35,7 @@ def sure_of(ab: tuple[float, float]) -> Any:
         logits = np.zeros((count, height // 4, width // 4, Q), np.float32)
         logits[..., best] = 40
         ab, scene = np.zeros((*logits.shape[:3], 2), np.float32), np.zeros((count, 1), np.float32)
-        return {"ab_logits": logits, "ab": ab, "scene_logits": scene}
+        return {"ab_logits": logits, "ab": ab, "scene_logits": scene, "lightness": head_lightness(lightness)}
 
     return answer
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from training import RecipeError
 from training.config import OptimizerConfig
 from training.model import build_model
 from training.optimization import GroupedAdamW, build_optimizer, learning_rate_at
@@ -115,6 +116,18 @@ def test_no_average_is_kept_where_the_recipe_wants_none() -> None:
 def test_the_learning_rate_rises_then_falls_on_a_cosine(progress: float, share: float) -> None:
     config = OptimizerConfig(learning_rate=2.0, warmup=0.1)
     assert learning_rate_at(config, progress, 3.0) == pytest.approx(2 * share, abs=1e-5)
+
+
+@pytest.mark.parametrize(("progress", "rate"), [(0.05, 1.0), (0.1, 2.0), (0.55, 1.3), (1.0, 0.6), (1.7, 0.6)])
+def test_the_cosine_may_end_at_a_share_of_the_peak(progress: float, rate: float) -> None:
+    config = OptimizerConfig(learning_rate=2.0, warmup=0.1, final_factor=0.3)
+    assert learning_rate_at(config, progress, 3.0) == pytest.approx(rate, abs=1e-6)
+
+
+@pytest.mark.parametrize("final_factor", [-0.1, 1.1])
+def test_a_cosine_does_not_end_below_zero_or_above_the_peak(final_factor: float) -> None:
+    with pytest.raises(RecipeError, match="final_factor"):
+        OptimizerConfig(final_factor=final_factor)
 
 
 def test_the_constant_schedule_only_warms_up() -> None:

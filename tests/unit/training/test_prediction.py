@@ -32,7 +32,8 @@ def decoder() -> Decoder:
 def heads(seed: int = 1) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     logits, ab = rng.normal(0, 3, (2, 3, 4, 313)), rng.normal(0, 30, (2, 3, 4, 2))
-    return {"ab_logits": logits.astype(np.float32), "ab": ab.astype(np.float32)}
+    made = {"ab_logits": logits, "ab": ab, "lightness": rng.uniform(0, 100, (2, 3, 4, 1))}
+    return {name: head.astype(np.float32) for name, head in made.items()}
 
 
 def test_the_decoder_of_a_run_weighs_by_its_smoothed_prior() -> None:
@@ -44,7 +45,7 @@ def test_the_decoder_of_a_run_weighs_by_its_smoothed_prior() -> None:
 def test_each_mode_is_its_formula(decoder: Decoder) -> None:
     given = heads()
     knobs = {"temperature": 0.4, "tau": 0.8, "cap": 4.0, "gain": 1.3}
-    annealed = decoding.decode(given["ab_logits"], CENTERS, decoder.log_weights, **knobs)
+    annealed = decoding.decode(given["ab_logits"], CENTERS, decoder.log_weights, lightness=given["lightness"], **knobs)
     regressed = given["ab"] * np.float32(1.3)
     expected = {
         "annealed": annealed,
@@ -61,7 +62,7 @@ def test_each_mode_is_its_formula(decoder: Decoder) -> None:
 
 def test_more_vividness_means_more_color(decoder: Decoder) -> None:
     """On an undecided posterior, which is where the knob matters."""
-    given = {name: head / 3 for name, head in heads().items()}
+    given = heads() | {"ab_logits": heads()["ab_logits"] / 3}
     chroma = [np.hypot(*decoder.ab(given, "annealed", CURVE.at(v)).T).mean() for v in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert chroma == sorted(chroma)
     assert chroma[-1] > 1.5 * chroma[0]
@@ -73,7 +74,9 @@ def test_heads_come_as_float32_by_name(model: keras.Model) -> None:
         "ab_logits": ((2, 8, 16, 313), np.float32),
         "ab": ((2, 8, 16, 2), np.float32),
         "scene_logits": ((2, 2), np.float32),
+        "lightness": ((2, 8, 16, 1), np.float32),
     }
+    assert (got["lightness"] == 40).all()
     assert all(type(head) is np.ndarray for head in got.values())
 
 
