@@ -7,12 +7,13 @@ of which the network is sure, stays green.
 1. **Regions.** Pixels with like posteriors make one soft region; a few clusters of coarse posteriors, smoothed.
 2. **Lean.** In region k the logits get lambda (c - m).d, an exponential tilt: of all ways to move the mean along d it
    changes the posterior least (in Kullback-Leibler divergence), and what has no spread does not move. d is in units of
-   the region's own spread.
+   the region's own spread, and far colors are favored no more than middling ones (a tanh).
 3. **Directions.** By region, each version takes the direction whose color is furthest from those of the versions
    before, so that version k is the same however many are asked for.
 4. **Strength.** lambda is the one, found by bisection, at which the picture changes by `GOAL_AB` on average, within a
    limit.
-5. **Red.** No pixel's posterior mass on red bins grows, so the red guard of the decode judges as it did.
+5. **Red.** The mass of the posterior on red bins grows nowhere but by interpolation, so the red guard of the decode
+   judges as it did.
 
 References:
     Csiszar, "I-divergence geometry of probability distributions and minimization problems", 1975 (exponential tilting).
@@ -24,24 +25,34 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from chroma.decoding import red_bins
+from chroma.decoding import red_bins, softmax
 
 MOST_VARIANTS: Final = 8
 """How many versions a picture has, the first included."""
 REGIONS: Final = 6
 """Soft regions of a picture, at most."""
-GOAL_AB: Final = 9.0
+GOAL_AB: Final = 5.0
 """Wanted mean change of the posterior's mean against the first version, Lab units in ab."""
 MOST_LEAN: Final = 2.5
 """Largest lambda: a region's posterior is leant by so many of its standard deviations, were it Gaussian."""
+FURTHEST_LEAN: Final = 2.5
+"""A color this many standard deviations out is favored like one further out: the tails of a posterior are noise."""
+MOST_RESPONSE: Final = 1.6
+"""A pixel changes at most about so many times as much as its region does: unsure spots would make blotches."""
+SPREAD_FACTORS: Final = (0.4, 1.8)
+"""Least and most by which a region's spread, over the mean of all, weakens or strengthens its lean."""
 DIRECTIONS: Final = 12
 """Directions tried in a region, evenly round the ellipse of its spread."""
+RARE_HUES_DEGREES: Final = (290.0, 55.0)
+"""Hues from violet over red to orange are leant to last: large parts of photographs seldom have them."""
 COARSE_SIGMA: Final = 18.0
 """Width of the Gaussians by which posteriors are compared, Lab units."""
 REGION_SHARPNESS: Final = 40.0
 """How sharply a pixel belongs to the region nearest to it."""
+STRIDE: Final = 2
+"""Regions and strengths are found on every second pixel of every second row: they are smooth."""
 SMOOTH_PX: Final = 3
-"""Side of the window in which the shares of the regions are smoothed, px of the posterior."""
+"""Side of the window in which the shares of the regions are smoothed, in those pixels."""
 SAMPLES: Final = 256
 """About so many pixels take part in clustering and bisection."""
 
@@ -58,7 +69,8 @@ def variant_logits(
         count: how many versions there are, at most 8.
 
     Returns:
-        Logits, same shape and dtype. The posterior mass on `chroma.decoding.red_bins` is nowhere larger than before.
+        Logits, same shape and dtype. The posterior mass on `chroma.decoding.red_bins` is about nowhere larger than
+        before.
 
     Raises:
         ValueError: variant is not in [1, count], or count not in [1, 8].
@@ -68,16 +80,19 @@ def variant_logits(
     if variant == 1:
         return logits
     h, w, bins = logits.shape
-    flat = np.ascontiguousarray(logits.reshape(-1, bins), np.float32)
-    odds = np.exp(flat - flat.max(axis=1, keepdims=True))
-    odds /= odds.sum(axis=1, keepdims=True)
-    few = np.linspace(0, len(flat) - 1, min(SAMPLES, len(flat))).round().astype(int)
-    shares = _regions(odds, few, centers, (h, w))
+    thin = logits[::STRIDE, ::STRIDE].astype(np.float32)
+    shape = thin.shape[0], thin.shape[1]
+    odds = softmax(thin.reshape(-1, bins))
+    few = np.linspace(0, len(odds) - 1, min(SAMPLES, len(odds))).round().astype(int)
+    shares = _regions(odds, few, centers, shape)
     leans = _directions(odds[few], shares[few], centers, variant)
+    shares *= _calming(odds, shares @ leans, shares, shape)[:, None]
     red = red_bins(centers)
-    strength = _strength(odds[few], shares[few] @ leans, centers, red)
-    tilt = strength * (shares @ leans)
-    tilt += np.log(_red_share(odds, tilt, red))[:, None] * red
+    shares *= _strength(odds[few], shares[few] @ leans, centers, red)
+    less_red = np.log(_red_factor(odds, shares @ leans, red))
+    # The maps are smooth, the posterior is not: they grow to its size, and each of its pixels leans by itself.
+    maps = cv2.resize(np.column_stack([shares, less_red]).reshape(*shape, -1), (w, h), interpolation=cv2.INTER_LINEAR)
+    tilt = maps.reshape(h * w, -1) @ np.vstack([leans, red.astype(np.float32)])
     return np.asarray(logits + tilt.reshape(logits.shape), logits.dtype)
 
 
@@ -127,7 +142,7 @@ def _directions(
     """Return by region what a lean of strength 1 adds to the logits, in version `variant`."""
     angles = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    leans = []
+    leans, spreads = [], []
     for k in range(shares.shape[1]):
         posterior = shares[:, k] @ odds
         posterior /= max(posterior.sum(), 1e-12)
@@ -138,29 +153,61 @@ def _directions(
         covariance = (away * posterior[:, None]).T @ away
         between = means - weight @ means
         covariance -= (between * weight[:, None]).T @ between
+        spreads.append(np.sqrt(max(np.trace(covariance), 1.0)))
         values, vectors = np.linalg.eigh(covariance + 4 * np.eye(2))
         # the sign of an eigenvector is open: the same posterior must give the same version everywhere
         vectors = vectors * np.where(vectors[np.abs(vectors).argmax(axis=0), [0, 1]] < 0, -1, 1)
         whiten = vectors / np.sqrt(np.maximum(values, 4))
-        tilts = (away @ whiten @ circle.T).T
-        leant = posterior * np.exp(np.clip(1.5 * tilts, -30, 30))
+        tilts = FURTHEST_LEAN * np.tanh((away @ whiten @ circle.T).T / FURTHEST_LEAN)
+        leant = posterior * np.exp(tilts)
         colors = (leant / leant.sum(axis=1, keepdims=True)) @ centers
-        leans.append(tilts[_sequence(colors, posterior @ centers)[variant - 2]])
-    return np.asarray(leans, np.float32)
+        mass = (posterior * (tilts > 0.7)).sum(axis=1)
+        leans.append(tilts[_sequence(colors, posterior @ centers, mass)[variant - 2]])
+    # What is open changes more than what is nearly known.
+    factors = np.clip(np.asarray(spreads) / np.mean(spreads), *SPREAD_FACTORS)
+    return np.asarray(leans * factors[:, None], np.float32)
 
 
-def _sequence(colors: Float[np.ndarray, "n 2"], first: Float[np.ndarray, "2"]) -> list[int]:
-    """Return directions in the order of the versions: each the furthest from those before; red ones come last."""
-    hue = np.degrees(np.arctan2(colors[:, 1], colors[:, 0]))
-    red = (np.abs((hue - 15 + 180) % 360 - 180) < 40) & (np.hypot(colors[:, 0], colors[:, 1]) > 15)
-    factor = np.where(red, 0.3, 1.0)
+def _sequence(
+    colors: Float[np.ndarray, "n 2"], first: Float[np.ndarray, "2"], mass: Float[np.ndarray, "n"]
+) -> list[int]:
+    """Return directions in the order of the versions: each as far as can be from those before, and as likely.
+
+    Args:
+        colors: to which each direction leads, Lab units.
+        first: color of the first version, Lab units.
+        mass: of the posterior in each direction.
+
+    Returns:
+        Indices, one a version from the second on.
+    """
+    hue = np.degrees(np.arctan2(colors[:, 1], colors[:, 0])) % 360
+    rare = ((hue > RARE_HUES_DEGREES[0]) | (hue < RARE_HUES_DEGREES[1])) & (np.linalg.norm(colors, axis=1) > 12)
+    worth = np.sqrt(mass + 1e-3) * np.where(rare, 0.4, 1.0)
     taken: list[int] = []
     nearest = np.linalg.norm(_seen(colors) - _seen(first), axis=1)
     while len(taken) < MOST_VARIANTS - 1:
-        best = int((nearest * factor).argmax())
+        best = int((nearest * worth).argmax())
         taken.append(best)
         nearest = np.minimum(nearest, np.linalg.norm(_seen(colors) - _seen(colors[best]), axis=1))
     return taken
+
+
+def _calming(
+    odds: Float32[np.ndarray, "n Q"],
+    tilt: Float32[np.ndarray, "n Q"],
+    shares: Float32[np.ndarray, "n regions"],
+    shape: tuple[int, int],
+) -> Float32[np.ndarray, "n"]:
+    """Return by pixel the factor, at most 1, with which none answers a tilt much more than its region does.
+
+    How much a pixel answers is the variance of the tilt under its posterior, to first order.
+    """
+    mean = np.einsum("nq,nq->n", odds, tilt)
+    answer = np.einsum("nq,nq,nq->n", odds, tilt, tilt) - mean * mean
+    usual = (shares.T @ answer) / np.maximum(shares.sum(axis=0), 1e-6)
+    factor = np.minimum(MOST_RESPONSE * (shares @ usual) / np.maximum(answer, 1e-6), 1)
+    return cv2.blur(factor.reshape(shape), (SMOOTH_PX, SMOOTH_PX), borderType=cv2.BORDER_REPLICATE).ravel()
 
 
 def _seen(ab: np.ndarray) -> np.ndarray:
@@ -168,7 +215,7 @@ def _seen(ab: np.ndarray) -> np.ndarray:
     return ab / (1 + 0.0225 * np.linalg.norm(ab, axis=-1, keepdims=True))
 
 
-def _red_share(
+def _red_factor(
     odds: Float32[np.ndarray, "n Q"], tilt: Float32[np.ndarray, "n Q"], red: Bool[np.ndarray, "Q"]
 ) -> Float32[np.ndarray, "n"]:
     """Return the factor on the red bins' odds with which a tilt leaves no pixel more red than it was; at most 1."""
@@ -193,7 +240,7 @@ def _strength(
     for _ in range(7):
         middle = np.float32((low + high) / 2)
         leant = odds * np.exp(middle * tilt)
-        leant[:, red] *= _red_share(odds, middle * tilt, red)[:, None]
+        leant[:, red] *= _red_factor(odds, middle * tilt, red)[:, None]
         leant /= leant.sum(axis=1, keepdims=True)
         change = float(np.linalg.norm(_seen(leant @ centers) - first, axis=1).mean())
         low, high = (low, float(middle)) if change > GOAL_AB else (float(middle), high)
