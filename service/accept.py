@@ -1,46 +1,66 @@
 """Which format a caller wants the answer in, by the Accept header of the request (RFC 9110, section 12.5.1)."""
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.errors import NotAcceptable
 from service.images import MEDIA_TYPES, OutputFormat
+from service.parcel import JSON_TYPE, ZIP_TYPE
 
 _RANGE: Final = re.compile(r"([!#$%&'*+.^_`|~\w-]+)/([!#$%&'*+.^_`|~\w-]+)", re.ASCII)
 _WEIGHT: Final = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
-def choose_format(accept: str) -> OutputFormat:
-    """Choose the format that a caller likes best; among equals PNG, which loses nothing, then JPEG, then WebP.
+class Wanted(NamedTuple):
+    """What an answer is made of.
 
-    What is no media range, or has a weight that is none, counts as absent; an empty header lets everything pass.
+    Attributes:
+        picture: format of its pictures.
+        is_json: whether it is JSON that holds them.
+    """
+
+    picture: OutputFormat
+    is_json: bool
+
+
+def choose_answer(accept: str, *, packed: bool = False) -> Wanted:
+    """Choose the answer that a caller likes best; among equals PNG, which loses nothing, then JPEG, then WebP.
+
+    What is no media range, or has a weight that is none, counts as absent; an empty header lets everything pass. JSON
+    must be named, and liked better than every picture; its pictures then have the format that is liked best.
 
     Args:
         accept: value of the header, several of them joined by commas.
+        packed: whether there are several pictures, which go into a ZIP file.
 
     Returns:
-        The format.
+        The format of the pictures, and whether they are to be wrapped into JSON.
 
     Raises:
         NotAcceptable: the caller takes none of them.
     """
     weights = _weights(accept)
     if not weights:
-        return "png"
+        return Wanted("png", is_json=False)
 
-    def weight(output_format: OutputFormat) -> float:
+    def weight(*ranges: str) -> float:
         # The most specific range counts, whatever its weight.
-        ranges = (MEDIA_TYPES[output_format], "image/*", "*/*")
         return next((weights[name] for name in ranges if name in weights), 0.0)
 
-    best = max(MEDIA_TYPES, key=weight)
-    if not weight(best):
+    liking = {name: weight(media_type, "image/*", "*/*") for name, media_type in MEDIA_TYPES.items()}
+    best = max(liking, key=lambda name: liking[name])
+    most = max(liking[best], weight(ZIP_TYPE, "application/*", "*/*") if packed else 0.0)
+    picture: OutputFormat = best if liking[best] else "png"
+    if weight(JSON_TYPE, "application/*") > most:
+        return Wanted(picture, is_json=True)
+    if not most:
+        formats = [*MEDIA_TYPES.values(), JSON_TYPE]
         raise NotAcceptable(
-            f"The answer is one of {', '.join(MEDIA_TYPES.values())}, and the Accept header takes none of them: "
+            f"The answer is one of {', '.join(formats)}, and the Accept header takes none of them: "
             "add one, send no Accept at all, or choose with the option 'format'.",
-            formats=list(MEDIA_TYPES.values()),
+            formats=formats,
         )
-    return best
+    return Wanted(picture, is_json=False)
 
 
 def _weights(accept: str) -> dict[str, float]:

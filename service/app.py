@@ -1,12 +1,12 @@
 """Puts the service together: settings in, ASGI application out."""
 
-import base64
+import asyncio
 import hashlib
-import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata, resources
+from typing import Final
 
 import onnxruntime
 from fastapi import FastAPI
@@ -14,9 +14,12 @@ from fastapi import FastAPI
 from service import guard
 from service.auth import ApiKeys
 from service.pipeline import Pipeline
-from service.routes import Services, router
+from service.routes import PAGE_TYPES, PageFile, Services, router
 from service.settings import Settings
 from service.telemetry import Metrics
+
+SWEEP_S: Final = 15.0
+"""How often is looked for kept pictures whose time is up."""
 
 
 def program_version() -> str:
@@ -49,15 +52,16 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loaded = Pipeline(chosen, metrics, version=version) if pipeline is None else pipeline
         session = loaded.session
-        page, policy = _load_page()
-        app.state.services = Services(chosen, keys, loaded, page, policy, version, time.monotonic())
+        app.state.services = Services(chosen, keys, loaded, _load_page(), version, time.monotonic())
         metrics.model_info.labels(
             session.stamp.run_id, session.digest[:12], session.provider, onnxruntime.__version__
         ).set(1)
         metrics.ready.set_function(lambda: 0 if loaded.draining else 1)
+        sweeper = asyncio.create_task(_let_go(loaded))
         try:
             yield
         finally:
+            sweeper.cancel()
             loaded.draining = True
             loaded.close()
 
@@ -74,17 +78,20 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
     return app
 
 
-def _load_page() -> tuple[str, str]:
-    """Return the page and a policy that lets nothing run but what the page itself holds, by its hash."""
-    page = (resources.files("service") / "page" / "index.html").read_text(encoding="utf-8")
+async def _let_go(pipeline: Pipeline) -> None:
+    """Let kept pictures go when their time is up, also when nobody asks any more."""
+    while True:
+        await asyncio.sleep(min(SWEEP_S, pipeline.kept.max_age_s))
+        pipeline.kept.expire()
 
-    def hashes(tag: str) -> str:
-        blocks = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        digests = (base64.b64encode(hashlib.sha256(block.encode()).digest()).decode() for block in blocks)
-        return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
 
-    policy = (
-        f"default-src 'none'; script-src {hashes('script')}; style-src {hashes('style')}; "
-        "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    return page, policy
+def _load_page() -> dict[str, PageFile]:
+    """Return the files of the page by name."""
+    folder = resources.files("service") / "page"
+    files = {}
+    for name, media_type in PAGE_TYPES.items():
+        file = folder / name
+        if file.is_file():
+            data = file.read_bytes()
+            files[name] = PageFile(data, media_type, hashlib.sha256(data).hexdigest()[:32])
+    return files

@@ -195,7 +195,9 @@ def colorize(
     from service.finding import PlanError, is_done, plan_outputs
 
     _prepare_codecs()
-    answer_format = query.format or "png"
+    if query.format == "json":
+        raise _misuse("--format is png, jpeg or webp")
+    answer_format = query.picture_format() or "png"
     try:
         plan = plan_outputs(inputs, out, suffix=".jpg" if answer_format == "jpeg" else f".{answer_format}")
     except PlanError as error:
@@ -271,7 +273,7 @@ def _load(settings: Settings) -> "Session":
 def _colorist(settings: Settings, query: "ColorizeQuery") -> "Here":
     from service.batch import Here
 
-    options, output_format = query.to_options(), query.format or "png"
+    options, output_format = query.to_options(), query.picture_format() or "png"
     return Here(_load(settings), options, output_format, max_megapixels=settings.max_megapixels)
 
 

@@ -4,24 +4,42 @@ Three steps, so that a caller can put each on the thread it belongs to: `prepare
 takes), the inference, and `finish` (heads -> ab -> RGB at full size). `colorize` does all three where it is called.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Final
 
+import cv2
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from chroma import decoding
 from chroma.bins import load_centers
 from chroma.compose import Enlargement, compose_u8, compose_u16
+from chroma.confidence import confidence_map
 from chroma.decoding import Knobs
-from chroma.framing import network_size, resize_lightness
+from chroma.framing import head_lightness, network_size, resize_lightness
+from chroma.hints import Hint, apply_hints
 from chroma.lab import gray_to_lightness, rgb_to_lightness, rgb_u8_to_lightness
 from chroma.modes import MODE_OUTPUTS, Mode, outputs_to_ab
-from chroma.signature import SCENE_LOGITS, Stamp
+from chroma.palette import ab_histogram, palette_of, reference_logits
+from chroma.prior import rebalancing_weights, smooth_prior
+from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
+from chroma.variants import variant_logits
+from service import images
 from service.images import Picture
+from service.posteriors import KEPT_OUTPUTS, L_STEPS, KeptPicture, ReadyPixels
 from service.session import Heads, Query, Session
 
 STRIP_PIXELS: Final = 1 << 20
 """Pixels whose L is computed at a time: temporaries stay small beside the picture."""
+MAX_VARIANTS: Final = 8
+"""How many versions of a picture there are."""
+SAMPLE_SIDE_PX: Final = 512
+"""Palettes and histograms are taken from a picture with at most this long side."""
+CONFIDENCE_SIDE_PX: Final = 512
+"""Longest side of a confidence map."""
+LIKELIEST: Final = 5
+"""How many scenes are told."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,10 @@ class Options:
         saturation: factor on the curve's gain; >= 0.
         size: inference size, px; None means the model's own.
         enlargement: how ab grows to full size, `bilinear` or `guided`.
+        variants: which of the plausible versions of the picture to make, of 1 to `MAX_VARIANTS`; 1 is the likeliest.
+        hints: points whose color is known.
+        reference_strength: how far a reference photograph counts, [0, 1].
+        max_side: the answer's longest side at most, px; None means the picture's own size.
     """
 
     mode: Mode = "annealed"
@@ -43,6 +65,10 @@ class Options:
     saturation: float = 1.0
     size: int | None = None
     enlargement: Enlargement = "bilinear"
+    variants: tuple[int, ...] = (1,)
+    hints: tuple[Hint, ...] = ()
+    reference_strength: float = 0.5
+    max_side: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +101,13 @@ class Colored:
     scene: str
 
 
-def prepare(picture: Picture, options: Options, stamp: Stamp, *, deep: bool = True) -> Prepared:
+Histogram = Float[np.ndarray, "Q"]
+"""Share of each ab bin in a reference photograph, shape (Q,)."""
+
+
+def prepare(
+    picture: Picture, options: Options, stamp: Stamp, *, deep: bool = True, posterior: bool = False
+) -> Prepared:
     """Turn a picture into its full-size L and what the network takes.
 
     Args:
@@ -83,13 +115,16 @@ def prepare(picture: Picture, options: Options, stamp: Stamp, *, deep: bool = Tr
         options: the caller's.
         stamp: of the model.
         deep: whether a 16-bit picture may give a 16-bit answer.
+        posterior: fetch `KEPT_OUTPUTS` besides what the mode needs.
 
     Returns:
         The picture on its way.
     """
-    L = _lightness(picture)
+    L = lightness_of(picture)
     shape = network_size(picture.height, picture.width, options.size or stamp.size)
     outputs = (*MODE_OUTPUTS[options.mode], SCENE_LOGITS)
+    if posterior:
+        outputs = tuple(dict.fromkeys((*outputs, *KEPT_OUTPUTS)))
     query = Query(resize_lightness(L, shape), knobs_of(options, stamp), outputs)
     return Prepared(L, query, picture.is_deep and deep, options)
 
@@ -101,26 +136,197 @@ def knobs_of(options: Options, stamp: Stamp) -> Knobs:
     return Knobs(temperature, knobs.tau, knobs.cap, knobs.gain * options.saturation)
 
 
-def finish(prepared: Prepared, heads: Heads, stamp: Stamp, *, workers: int = 1) -> Colored:
+def finish(
+    prepared: Prepared,
+    heads: Heads,
+    stamp: Stamp,
+    *,
+    workers: int = 1,
+    variant: int = 1,
+    reference: Histogram | None = None,
+) -> Colored:
     """Turn the network's heads into the answer at full size.
 
     Args:
-        prepared: from `prepare`.
-        heads: of `prepared.query`.
+        prepared: from `prepare` or `prepare_kept`.
+        heads: of `prepared.query`; where the mode's own are missing, or a variant or a reference is asked for,
+            `KEPT_OUTPUTS`.
         stamp: of the model.
         workers: threads that compose strips.
+        variant: which version of the picture, from 1.
+        reference: of a photograph whose palette is followed, shape (Q,).
 
     Returns:
         The picture in color; its L is that of the question.
     """
-    ab = outputs_to_ab(heads, prepared.options.mode, centers=load_centers(), gain=prepared.query.knobs.gain)
+    ab = _small_ab(prepared, heads, stamp, variant, reference)
+    if prepared.options.hints:
+        ab = apply_hints(prepared.L, ab, prepared.options.hints)
     compose = compose_u16 if prepared.is_deep else compose_u8
     rgb = compose(prepared.L, ab, enlargement=prepared.options.enlargement, workers=workers)
     return Colored(rgb, stamp.scenes[int(heads[SCENE_LOGITS].argmax())])
 
 
-def _lightness(picture: Picture) -> Float[np.ndarray, "H W 1"]:
-    """Return full-size L, computed in strips of rows."""
+def _small_ab(
+    prepared: Prepared, heads: Heads, stamp: Stamp, variant: int, reference: Histogram | None
+) -> Float[np.ndarray, "h w 2"]:
+    """Return ab at the network's own grid."""
+    options, knobs, centers = prepared.options, prepared.query.knobs, load_centers()
+    is_moved = variant != 1 or (reference is not None and options.reference_strength > 0)
+    needed = MODE_OUTPUTS[options.mode]
+    if not is_moved and all(name in heads for name in needed):
+        return outputs_to_ab(heads, options.mode, centers=centers, gain=knobs.gain)
+    logits, L = heads[AB_LOGITS], head_lightness(prepared.query.lightness)
+    # Through 16 bits, as kept pictures have them: a variant is a choice, which the last digit must not decide.
+    moved = logits.astype(np.float16).astype(np.float32) if is_moved else logits
+    if variant != 1:
+        moved = variant_logits(moved, centers, variant=variant, count=MAX_VARIANTS)
+    if reference is not None and options.reference_strength > 0:
+        moved = reference_logits(moved, reference, centers, strength=options.reference_strength)
+    outputs = {AB_LOGITS: moved, AB: heads[AB]}
+    if AB_DECODED in needed or is_moved:
+        outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp)
+    if SPREAD in needed:
+        outputs[SPREAD] = decoding.posterior_spread(moved, centers)
+    if is_moved and AB in needed and knobs.gain > 0:
+        # The regression head knows one color only: it moves by as much as the posterior's color does.
+        before = heads[AB_DECODED] if AB_DECODED in heads else decode_logits(logits, L, knobs, stamp)
+        outputs[AB] = heads[AB] + (outputs[AB_DECODED] - before) / np.float32(knobs.gain)
+    return outputs_to_ab(outputs, options.mode, centers=centers, gain=knobs.gain)
+
+
+def decode_logits(
+    logits: Float[np.ndarray, "h w Q"], lightness: Float[np.ndarray, "h w 1"], knobs: Knobs, stamp: Stamp
+) -> Float[np.ndarray, "h w 2"]:
+    """Decode a posterior as the graph of the model does.
+
+    Args:
+        logits: over the ab bins, shape (h, w, Q).
+        lightness: L in [0, 100] at the same grid, shape (h, w, 1).
+        knobs: of the decode.
+        stamp: of the model, whose prior is corrected for.
+
+    Returns:
+        ab in Lab units, shape (h, w, 2).
+    """
+    weights = _log_weights(stamp.prior)
+    ab: Float[np.ndarray, "h w 2"] = decoding.decode(
+        logits, load_centers(), weights, lightness=lightness, **asdict(knobs)
+    )
+    return ab
+
+
+@lru_cache(maxsize=4)
+def _log_weights(prior: tuple[float, ...]) -> Float[np.ndarray, "Q"]:
+    weights = rebalancing_weights(smooth_prior(np.asarray(prior), load_centers()))
+    return np.asarray(np.log(weights), np.float32)
+
+
+def scenes_of(heads: Heads, stamp: Stamp) -> list[tuple[str, float]]:
+    """Return the likeliest scenes and their probabilities, at most `LIKELIEST`, the likeliest first."""
+    probabilities = decoding.softmax(heads[SCENE_LOGITS])
+    order = np.argsort(-probabilities, kind="stable")[:LIKELIEST]
+    return [(stamp.scenes[int(index)], float(probabilities[index])) for index in order]
+
+
+def confidence_of(heads: Heads) -> float:
+    """Return the mean confidence of a picture, [0, 1]."""
+    return float(confidence_map(heads[AB_LOGITS]).mean())
+
+
+def draw_confidence(heads: Heads, height: int, width: int) -> Shaped[np.ndarray, "h w"]:
+    """Draw where the network is sure.
+
+    Args:
+        heads: with `ab_logits`.
+        height: of the picture, px.
+        width: likewise.
+
+    Returns:
+        255 where it is sure, 0 where it has no idea; uint8, of the picture's proportions, shape (h, w), longest side
+        at most `CONFIDENCE_SIDE_PX`.
+    """
+    shape = _within(height, width, CONFIDENCE_SIDE_PX)
+    small = confidence_map(heads[AB_LOGITS]).astype(np.float32)[..., None]
+    return np.asarray(np.rint(resize_lightness(small, shape)[..., 0] * 255), np.uint8)
+
+
+def palette(rgb: Shaped[np.ndarray, "H W 3"]) -> list[tuple[str, float]]:
+    """Return the colors that a picture is made of, and the share of each; sRGB, uint8 or uint16, shape (H, W, 3)."""
+    return palette_of(_sample(rgb))
+
+
+def histogram_of(picture: Picture) -> Histogram:
+    """Return what a picture is to others that take it as reference; a gray one pulls them to gray."""
+    return ab_histogram(_sample(picture.pixels))
+
+
+def _sample(pixels: Shaped[np.ndarray, "H W *channels"]) -> Shaped[np.ndarray, "h w 3"]:
+    height, width = _within(pixels.shape[0], pixels.shape[1], SAMPLE_SIDE_PX)
+    if (height, width) != pixels.shape[:2]:
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return images.to_rgb_u8(pixels)
+
+
+def _within(height: int, width: int, max_side: int | None) -> tuple[int, int]:
+    """Return the sides of a picture that is made smaller until it fits."""
+    factor = min(1.0, max_side / max(height, width)) if max_side else 1.0
+    return max(round(height * factor), 1), max(round(width * factor), 1)
+
+
+def make_ready(picture: Picture, L: Float[np.ndarray, "H W 1"]) -> ReadyPixels:
+    """Return what a kept picture needs of its pixels, in few bytes.
+
+    Args:
+        picture: decoded.
+        L: its lightness in [0, 100], shape (H, W, 1).
+
+    Returns:
+        Gray levels as they are; of a color picture its L in steps of 0.0015.
+    """
+    if picture.pixels.ndim == 2:
+        return ReadyPixels(picture.pixels, picture.alpha, is_lightness=False, is_deep=picture.is_deep)
+    levels = np.empty(L.shape[:2], np.uint16)
+    rows = max(STRIP_PIXELS // L.shape[1], 1)
+    for start in range(0, len(L), rows):
+        levels[start : start + rows] = np.rint(L[start : start + rows, :, 0] * np.float32(L_STEPS / 100))
+    return ReadyPixels(levels, picture.alpha, is_lightness=True, is_deep=picture.is_deep)
+
+
+def prepare_kept(
+    kept: KeptPicture, pixels: ReadyPixels, options: Options, stamp: Stamp, *, deep: bool = True
+) -> Prepared:
+    """Take up a kept picture where the network has left it.
+
+    Args:
+        kept: the picture.
+        pixels: of it.
+        options: the caller's; the size does not count.
+        stamp: of the model.
+        deep: whether a 16-bit picture may give a 16-bit answer.
+
+    Returns:
+        The picture on its way to `finish`, no larger than `options.max_side`.
+    """
+    if pixels.is_lightness:
+        L = pixels.levels[..., None] * np.float32(100 / L_STEPS)
+    else:
+        L = lightness_of(Picture(pixels.levels))
+    shape = _within(L.shape[0], L.shape[1], options.max_side)
+    L = L if shape == L.shape[:2] else resize_lightness(L, shape)
+    query = Query(kept.posterior.lightness, knobs_of(options, stamp), ())
+    return Prepared(L, query, pixels.is_deep and deep, options)
+
+
+def fit_alpha(alpha: images.Alpha, shape: tuple[int, int]) -> images.Alpha:
+    """Return opacity of the answer's size, (H, W)."""
+    if alpha is None or alpha.shape == shape:
+        return alpha
+    return np.asarray(cv2.resize(alpha, shape[::-1], interpolation=cv2.INTER_AREA))
+
+
+def lightness_of(picture: Picture) -> Float[np.ndarray, "H W 1"]:
+    """Return a picture's L in [0, 100], float32, shape (H, W, 1), computed in strips of rows."""
     pixels = picture.pixels
     L = np.empty((picture.height, picture.width, 1), np.float32)
     rows = max(STRIP_PIXELS // picture.width, 1)

@@ -11,10 +11,12 @@
         |-- MalformedRequest    400  the body cannot be parsed
         |-- Unauthorized        401  no API key, or a wrong one
         |-- NotFound            404
+        |-- PictureNotKept      404  unknown, expired, evicted, of another key, or none are kept here
         |-- MethodNotAllowed    405
         |-- NotAcceptable       406  the caller takes no format that we write
         |-- UploadTooLarge      413  bytes
         |-- PictureTooLarge     413  pixels, or a side
+        |-- AnswerTooLarge      413  several pictures in one answer have too many bytes
         |-- UnsupportedPicture  415  not a picture, or of a kind we do not read
         |-- EmptyUpload         422
         |-- BrokenPicture       422  truncated or damaged
@@ -107,6 +109,16 @@ class NotFound(RequestError):
     status, name, title = 404, "not-found", "There is nothing at this address"
 
 
+class PictureNotKept(RequestError):
+    """The service does not have that picture, or not any more, or not for this key."""
+
+    status, name, title = 404, "picture-not-kept", "The picture is not kept here"
+
+    def __init__(self, detail: str = "No such picture is kept here for you, or not any more: post it again.") -> None:
+        """Say what to do; nobody else's caches may keep that either."""
+        super().__init__(detail, headers={"Cache-Control": "no-store"})
+
+
 class MethodNotAllowed(RequestError):
     """The route exists, but not for this method."""
 
@@ -129,6 +141,12 @@ class PictureTooLarge(RequestError):
     """The picture has more pixels than the service takes."""
 
     status, name, title = 413, "picture-too-large", "The picture has too many pixels"
+
+
+class AnswerTooLarge(RequestError):
+    """The pictures of one answer have more bytes than the service puts into one."""
+
+    status, name, title = 413, "answer-too-large", "The answer would have too many bytes"
 
 
 class UnsupportedPicture(RequestError):
@@ -209,10 +227,12 @@ PROBLEMS: tuple[type[RequestError], ...] = (
     MalformedRequest,
     Unauthorized,
     NotFound,
+    PictureNotKept,
     MethodNotAllowed,
     NotAcceptable,
     UploadTooLarge,
     PictureTooLarge,
+    AnswerTooLarge,
     UnsupportedPicture,
     EmptyUpload,
     BrokenPicture,

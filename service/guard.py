@@ -46,7 +46,7 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """On every answer that does not have its own; the page has a wider policy."""
-KNOWN_METHODS: Final = "GET, POST"
+KNOWN_METHODS: Final = "GET, POST, DELETE"
 CLIENT_LEFT: Final = 499
 """Status in metrics and log of a request whose caller left before the answer; nginx made the number up."""
 DROPPED_BYTES: Final = 1 << 20
@@ -57,6 +57,8 @@ PIECE_BYTES: Final = 1 << 18
 """Answers are handed over in pieces of this size."""
 FACTS_KEY: Final = "photochrom.facts"
 """Where a connection's scope, and every copy the framework makes of it, holds more facts for the log line."""
+HOLD_KEY: Final = "photochrom.hold"
+"""Where a connection's scope holds the function that counts what its answer takes in memory while it is made."""
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,7 @@ class Guard:
         token = request_id.set(_request_id(headers.get("x-request-id")))
         scope[FACTS_KEY] = {}
         exchange = _Exchange(self, headers, receive, send)
+        scope[HOLD_KEY] = exchange.hold
         try:
             await self._serve(scope, exchange)
         finally:
@@ -220,6 +223,15 @@ class _Exchange:
                     message = await self._receive()
                     self._is_read = not message.get("more_body", False)
 
+    def hold(self, count: int) -> None:
+        """Count bytes that an answer in the making takes; a negative number gives them back.
+
+        Raises:
+            Overloaded: more bytes would be in memory than may.
+        """
+        self._check_held(count)
+        self._hold(count)
+
     def _hold(self, count: int) -> None:
         self.held_bytes += count
         self._guard.held_bytes += count
@@ -228,8 +240,11 @@ class _Exchange:
         limit = self._guard.max_upload_bytes
         if upload > limit:
             raise UploadTooLarge(f"At most {limit} bytes are taken.", limit=limit, unit="bytes")
+        self._check_held(new)
+
+    def _check_held(self, new: int) -> None:
         limit = self._guard.max_held_bytes
-        if new and self._guard.held_bytes + new > limit:
+        if new > 0 and self._guard.held_bytes + new > limit:
             raise Overloaded(
                 "Too many bytes are in memory; try again later.", retry_after_s=1, limit=limit, unit="bytes"
             )

@@ -59,6 +59,7 @@ MAX_PNG_CHUNKS: Final = 1 << 16
 READABLE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
 """The media types of what is read; the bytes decide, whatever type they are sent with."""
 MEDIA_TYPES: Final[dict[OutputFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+SUFFIXES: Final[dict[OutputFormat, str]] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 
 Pixels = Shaped[np.ndarray, "H W *channels"]
 """Gray (H, W) or color (H, W, 3), uint8 or uint16."""
@@ -94,6 +95,11 @@ class Header:
     def megapixels(self) -> float:
         """Millions of pixels."""
         return self.width * self.height / 1e6
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height of the picture once its orientation is applied, px."""
+        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
 @dataclass(frozen=True, eq=False)
@@ -397,6 +403,17 @@ def _convert(
 def to_8_bits(levels: Shaped[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Return 16-bit levels rounded to 8 bits; uint16 of any shape in, uint8 of the same shape out."""
     return ((levels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def to_rgb_u8(pixels: Pixels) -> UInt8[np.ndarray, "H W 3"]:
+    """Return a picture's pixels as 8-bit RGB; gray (H, W) or color (H, W, 3), uint8 or uint16 in."""
+    narrow = pixels if pixels.dtype == np.uint8 else to_8_bits(pixels)
+    return np.dstack([narrow] * 3) if narrow.ndim == 2 else narrow
+
+
+def encode_gray(levels: UInt8[np.ndarray, "H W"]) -> bytes:
+    """Return a gray PNG of levels, uint8, shape (H, W)."""
+    return _imencode(".png", levels, PNG_SETTINGS)
 
 
 def to_depth(alpha: Alpha, *, deep: bool) -> Alpha:

@@ -1,28 +1,50 @@
 """The road of one request: bytes in, bytes out, each stage timed and on the thread it belongs to.
 
-read (HTTP) -> probe -> admit -> decode -> queue -> infer -> merge -> encode. Headers are judged in a thread of the
-event loop's own pool, so that refusals never wait behind pictures; decoding and encoding run in one bounded codec pool;
-the network runs in the batcher's thread. Cancelling the task ends it at the next stage, and what it was admitted for is
-given back only when its last thread has really stopped.
+read (HTTP) -> probe -> admit -> decode -> queue -> infer -> merge -> encode. A kept picture goes round the network:
+admit -> decode -> merge -> encode; of several variants each goes through merge and encode, one after the other.
+
+Headers are judged in a thread of the event loop's own pool, so that refusals never wait behind pictures; decoding and
+encoding run in one bounded codec pool; the network runs in the batcher's thread. Cancelling the task ends it at the
+next stage, and what it was admitted for is given back only when its last thread has really stopped.
 """
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 
+from chroma.framing import network_size
 from service import images
 from service.admission import Admission
 from service.batcher import Batcher, batch_sizes_up_to
-from service.colorizer import Options, Prepared, colorize, finish, prepare
+from service.colorizer import (
+    Histogram,
+    Options,
+    Prepared,
+    colorize,
+    confidence_of,
+    draw_confidence,
+    finish,
+    fit_alpha,
+    histogram_of,
+    lightness_of,
+    make_ready,
+    palette,
+    prepare,
+    prepare_kept,
+    scenes_of,
+)
+from service.errors import AnswerTooLarge, RequestError
 from service.images import Alpha, Header, OutputFormat, Picture
+from service.parcel import Pictures, json_bytes
+from service.posteriors import KeptPicture, KeptPictures, Posterior, ReadyPixels
 from service.priority import give_way
 from service.session import Heads, Session, shipped_model
 from service.settings import Settings
@@ -32,6 +54,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+POSTERIOR_WEIGHT: Final = 32
+"""Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a
+picture: 78 bytes of logits, and a few times that while they are decoded."""
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """What is asked for: a file and what to make of it.
@@ -39,12 +66,43 @@ class Job:
     Attributes:
         data: the uploaded file.
         options: how to color it.
-        output_format: of the answer.
+        output_format: of the pictures in the answer.
+        tells: whether the answer also says what the network thinks of the picture.
+        reference: a color photograph whose palette is followed, as uploaded; or None.
     """
 
     data: bytes
     options: Options
     output_format: OutputFormat
+    tells: bool = False
+    reference: bytes | None = None
+
+    @property
+    def needs_posterior(self) -> bool:
+        """Whether the decode inside the model's graph is not enough."""
+        return self.tells or self.reference is not None or self.options.variants != (1,)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the answer is a file that holds pictures, not a picture."""
+        return self.tells or len(self.options.variants) > 1
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What is known of a job before a pixel is decoded.
+
+    Attributes:
+        header: of the picture.
+        reference: header of the reference photograph, where there is one.
+        tag: entity tag of the answer to come: the same program, model, options and bytes give the same answer.
+        digest: sha256 of the upload, hexadecimal.
+    """
+
+    header: Header
+    reference: Header | None
+    tag: str
+    digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +110,18 @@ class Result:
     """What comes out.
 
     Attributes:
-        data: the encoded answer.
+        pictures: number and file of each variant.
         scene: name of the scene that the network finds most likely.
+        facts: what else there is to tell; empty unless it was asked for.
     """
 
-    data: bytes
+    pictures: Pictures
     scene: str
+    facts: dict[str, Any]
+
+
+def _hold_nothing(_: int) -> None:
+    """Count no bytes."""
 
 
 class Pipeline:
@@ -68,6 +132,7 @@ class Pipeline:
         session: the loaded model.
         batcher: the inference thread.
         admission: how much may be worked on.
+        kept: pictures that can be decoded again without an inference.
         draining: set when the service is to stop; `/health/ready` then says no.
     """
 
@@ -104,9 +169,18 @@ class Pipeline:
             max_waiting=settings.max_queue,
             on_change=self._count_admitted,
         )
+        self.kept = KeptPictures(
+            max_bytes=settings.kept_bytes,
+            max_age_s=settings.kept_s,
+            on_lookup=lambda is_there: (metrics.kept_hits if is_there else metrics.kept_misses).inc(),
+            on_evict=lambda reason: metrics.kept_evictions.labels(reason).inc(),
+        )
+        metrics.kept_pictures.set_function(lambda: len(self.kept))
+        metrics.kept_bytes.set_function(lambda: self.kept.kept_bytes)
         self.draining = False
         self._codecs = ThreadPoolExecutor(self.session.threads, thread_name_prefix="codec", initializer=give_way)
         self._max_megapixels = settings.max_megapixels
+        self._max_answer_bytes = settings.max_answer_bytes
         self._identity = f"{version} {self.session.digest} {self.session.provider}"
         metrics.queue_depth.set_function(lambda: self.batcher.depth)
 
@@ -114,8 +188,9 @@ class Pipeline:
         """Finish what is under way, then stop the threads."""
         self.batcher.close()
         self._codecs.shutdown()
+        self.kept.clear()
 
-    async def inspect(self, job: Job, stages: Stages) -> tuple[Header, str]:
+    async def inspect(self, job: Job, stages: Stages) -> Inspected:
         """Judge a job's header, and name its answer.
 
         Args:
@@ -123,54 +198,244 @@ class Pipeline:
             stages: where to time it.
 
         Returns:
-            The header, and the entity tag of the answer to come: the same program, model, options and bytes always
-            give the same answer.
+            What is known now.
 
         Raises:
-            RequestError: the picture is not taken; see `images.probe`.
+            RequestError: the picture, or the reference, is not taken; see `images.probe`.
         """
         with stages.measure("probe"):
             return await asyncio.to_thread(self._inspect, job)
 
-    async def run(self, job: Job, header: Header, stages: Stages) -> Result:
+    async def run(
+        self, job: Job, inspected: Inspected, stages: Stages, hold: Callable[[int], None] = _hold_nothing
+    ) -> Result:
         """Color one picture.
 
         Args:
             job: the upload.
-            header: from `inspect`.
+            inspected: from `inspect`.
             stages: where to time it.
+            hold: told how many bytes each of several pictures takes.
 
         Returns:
-            The encoded answer.
+            The encoded answers.
 
         Raises:
             RequestError: the picture is damaged, there is no room, or the answer does not fit its format.
         """
+        header = inspected.header
         self.metrics.input_megapixels.observe(header.megapixels)
+        weight = max(header.megapixels, inspected.reference.megapixels if inspected.reference else 0)
+        if job.needs_posterior:
+            weight += self._posterior_weight(header, job.options.size)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
-                await admitted.enter_async_context(self.admission.admit(header.megapixels))
+                await admitted.enter_async_context(self.admission.admit(weight))
             with stages.measure("decode"):
+                reference = None
+                if job.reference is not None and inspected.reference is not None:
+                    reference = await self._in_codec_pool(_read_reference, job.reference, inspected.reference)
                 prepared, alpha = await self._in_codec_pool(self._decode, job, header)
             heads = await self._infer(prepared, stages)
+            return await self._make(prepared, alpha, heads, job, reference, stages, hold)
+
+    async def keep(self, job: Job, inspected: Inspected, owner: str, stages: Stages) -> KeptPicture:
+        """Run one picture through the network, and keep what it says.
+
+        Args:
+            job: the upload.
+            inspected: from `inspect`.
+            owner: fingerprint of the API key that it came with.
+            stages: where to time it.
+
+        Returns:
+            The picture, kept.
+
+        Raises:
+            RequestError: the picture is damaged, or there is no room for it.
+        """
+        header = inspected.header
+        self.metrics.input_megapixels.observe(header.megapixels)
+        weight = header.megapixels + self._posterior_weight(header, job.options.size)
+        async with AsyncExitStack() as admitted:
+            with stages.measure("admit"):
+                await admitted.enter_async_context(self.admission.admit(weight))
+            with stages.measure("decode"):
+                prepared, ready, histogram = await self._in_codec_pool(self._decode_to_keep, job, header)
+            heads = await self._infer(prepared, stages)
+            with stages.measure("merge"):
+                confidence = await self._in_codec_pool(confidence_of, heads)
+                posterior = await self._in_codec_pool(Posterior.of, heads, prepared.query.lightness)
+        picture = KeptPicture(
+            data=job.data,
+            header=header,
+            digest=inspected.digest,
+            size=job.options.size,
+            posterior=posterior,
+            histogram=histogram,
+            confidence=confidence,
+            ready=ready,
+        )
+        return self.kept.put(picture, owner)
+
+    def name_render(self, kept: KeptPicture, job: Job, reference: KeptPicture | None) -> str:
+        """Return the entity tag of what `render` would give for the same arguments."""
+        given = f"{kept.digest} {kept.size} {reference.digest if reference else ''}"
+        return self._tag(f"kept {job.options} {job.output_format} {job.tells} {given}")
+
+    async def render(
+        self,
+        kept: KeptPicture,
+        job: Job,
+        reference: KeptPicture | None,
+        stages: Stages,
+        hold: Callable[[int], None] = _hold_nothing,
+    ) -> Result:
+        """Color a kept picture, without the network.
+
+        Args:
+            kept: the picture.
+            job: what to make of it; its bytes do not count.
+            reference: another kept picture whose palette is followed.
+            stages: where to time it.
+            hold: told how many bytes each of several pictures takes.
+
+        Returns:
+            The encoded answers.
+
+        Raises:
+            RequestError: there is no room, or the answer does not fit its format.
+        """
+        weight = kept.header.megapixels + self._posterior_weight(kept.header, kept.size)
+        async with AsyncExitStack() as admitted:
+            with stages.measure("admit"):
+                await admitted.enter_async_context(self.admission.admit(weight))
+            with stages.measure("decode"):
+                prepared, alpha = await self._in_codec_pool(self._take_up, kept, job)
+                heads = await self._in_codec_pool(kept.posterior.heads)
+            histogram = reference.histogram if reference else None
+            return await self._make(prepared, alpha, heads, job, histogram, stages, hold)
+
+    async def draw_confidence(self, kept: KeptPicture, stages: Stages) -> bytes:
+        """Draw where the network is sure of a kept picture.
+
+        Args:
+            kept: the picture.
+            stages: where to time it.
+
+        Returns:
+            A gray PNG: see `colorizer.draw_confidence`.
+
+        Raises:
+            RequestError: there is no room.
+        """
+
+        def draw() -> bytes:
+            width, height = kept.header.upright_size
+            return images.encode_gray(draw_confidence(kept.posterior.heads(), height, width))
+
+        async with AsyncExitStack() as admitted:
+            with stages.measure("admit"):
+                weight = self._posterior_weight(kept.header, kept.size)
+                await admitted.enter_async_context(self.admission.admit(weight))
+            with stages.measure("merge"):
+                return await self._in_codec_pool(draw)
+
+    async def _make(
+        self,
+        prepared: Prepared,
+        alpha: Alpha,
+        heads: Heads,
+        job: Job,
+        reference: Histogram | None,
+        stages: Stages,
+        hold: Callable[[int], None],
+    ) -> Result:
+        """Merge and encode one variant after the other: several need hardly more memory than one."""
+        stamp, pictures, total, facts = self.session.stamp, Pictures(), 0, dict[str, Any]()
+        for variant in job.options.variants:
             with stages.measure("merge"):
                 # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
                 workers = self.session.threads if self.admission.admitted == 1 else 1
-                colored = await self._in_codec_pool(finish, prepared, heads, self.session.stamp, workers=workers)
+                colored = await self._in_codec_pool(
+                    finish, prepared, heads, stamp, workers=workers, variant=variant, reference=reference
+                )
+                if job.tells and not facts:
+                    facts = await self._in_codec_pool(self._tell, colored.rgb, heads)
             with stages.measure("encode"):
                 data = await self._in_codec_pool(images.encode, colored.rgb, alpha, job.output_format)
-        self.metrics.output_bytes.observe(len(data))
-        return Result(data, colored.scene)
+            self.metrics.output_bytes.observe(len(data))
+            pictures.append((variant, data))
+            if job.is_packed:
+                total += json_bytes(len(data)) if job.tells else len(data)
+                if total > self._max_answer_bytes:
+                    raise AnswerTooLarge(
+                        f"The answer would have more than {self._max_answer_bytes} bytes: ask for fewer variants, "
+                        "or for jpeg or webp.",
+                        limit=self._max_answer_bytes,
+                        unit="bytes",
+                    )
+                hold(len(data))
+        return Result(pictures, colored.scene, facts)
 
-    def _inspect(self, job: Job) -> tuple[Header, str]:
+    def _tell(self, rgb: np.ndarray, heads: Heads) -> dict[str, Any]:
+        """Return what is told of a picture beside its colors."""
+        return {
+            "width": rgb.shape[1],
+            "height": rgb.shape[0],
+            "model": self.session.stamp.run_id,
+            "scene": self.tell_scenes(heads),
+            "palette": [{"hex": color, "share": round(share, 4)} for color, share in palette(rgb)],
+            "confidence": {"mean": round(confidence_of(heads), 4)},
+        }
+
+    def tell_scenes(self, heads: Heads) -> list[dict[str, Any]]:
+        """Return the likeliest scenes, for JSON."""
+        return [
+            {"name": name, "probability": round(probability, 4)}
+            for name, probability in scenes_of(heads, self.session.stamp)
+        ]
+
+    def _posterior_weight(self, header: Header, size: int | None) -> float:
+        """Return what the posterior of a picture takes in memory, in megapixels."""
+        width, height = header.upright_size
+        rows, columns = network_size(height, width, size or self.session.stamp.size)
+        return POSTERIOR_WEIGHT * rows * columns / 1e6
+
+    def _inspect(self, job: Job) -> Inspected:
         header = images.probe(job.data, max_megapixels=self._max_megapixels)
-        recipe = f"{self._identity} {job.options} {job.output_format} {hashlib.sha256(job.data).hexdigest()}"
-        return header, hashlib.sha256(recipe.encode()).hexdigest()[:32]
+        digest, given = hashlib.sha256(job.data).hexdigest(), ""
+        reference = None
+        if job.reference is not None:
+            with _of_the_reference():
+                reference = images.probe(job.reference, max_megapixels=self._max_megapixels)
+            given = hashlib.sha256(job.reference).hexdigest()
+        tag = self._tag(f"{job.options} {job.output_format} {job.tells} {digest} {given}")
+        return Inspected(header, reference, tag, digest)
+
+    def _tag(self, recipe: str) -> str:
+        return hashlib.sha256(f"{self._identity} {recipe}".encode()).hexdigest()[:32]
 
     def _decode(self, job: Job, header: Header) -> tuple[Prepared, Alpha]:
         picture = images.decode(job.data, header)
-        prepared = prepare(picture, job.options, self.session.stamp, deep=job.output_format == "png")
+        deep = job.output_format == "png"
+        prepared = prepare(picture, job.options, self.session.stamp, deep=deep, posterior=job.needs_posterior)
         return prepared, images.to_depth(picture.alpha, deep=prepared.is_deep)
+
+    def _decode_to_keep(self, job: Job, header: Header) -> tuple[Prepared, ReadyPixels, Histogram]:
+        picture = images.decode(job.data, header)
+        prepared = prepare(picture, job.options, self.session.stamp, posterior=True)
+        return prepared, make_ready(picture, prepared.L), histogram_of(picture)
+
+    def _take_up(self, kept: KeptPicture, job: Job) -> tuple[Prepared, Alpha]:
+        pixels = kept.ready
+        if pixels is None:
+            picture = images.decode(kept.data, kept.header)
+            pixels = make_ready(picture, lightness_of(picture))
+        deep = job.output_format == "png"
+        prepared = prepare_kept(kept, pixels, job.options, self.session.stamp, deep=deep)
+        shape = (prepared.L.shape[0], prepared.L.shape[1])
+        return prepared, images.to_depth(fit_alpha(pixels.alpha, shape), deep=prepared.is_deep)
 
     async def _infer(self, prepared: Prepared, stages: Stages) -> Heads:
         stages.enter("queue")
@@ -200,3 +465,19 @@ class Pipeline:
     def _count_admitted(self, megapixels: float, waiting: int) -> None:
         self.metrics.inflight_megapixels.set(megapixels)
         self.metrics.waiting_requests.set(waiting)
+
+
+def _read_reference(data: bytes, header: Header) -> Histogram:
+    """Return what a reference photograph holds."""
+    with _of_the_reference():
+        return histogram_of(images.decode(data, header))
+
+
+@contextmanager
+def _of_the_reference() -> Iterator[None]:
+    """Say of an error that it is the reference's."""
+    try:
+        yield
+    except RequestError as error:
+        error.detail = f"The reference photograph: {error.detail}"
+        raise

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote
@@ -15,13 +15,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive
 
-from service.accept import choose_format
+from service.accept import Wanted, choose_answer
 from service.auth import KEY_HEADER, ApiKeys
+from service.colorizer import Options
 from service.errors import (
     TYPE_PREFIX,
+    AnswerTooLarge,
     BrokenPicture,
     DeadlineExceeded,
     Draining,
@@ -30,7 +32,9 @@ from service.errors import (
     InvalidOption,
     MalformedRequest,
     NotAcceptable,
+    NotFound,
     Overloaded,
+    PictureNotKept,
     PictureTooLarge,
     RequestError,
     SeveralFrames,
@@ -39,10 +43,24 @@ from service.errors import (
     UnsupportedPicture,
     UploadTooLarge,
 )
-from service.guard import FACTS_KEY, PROBLEM_TYPE
-from service.images import MEDIA_TYPES, READABLE, READABLE_TYPES
-from service.pipeline import Job, Pipeline
-from service.schemas import ColorizeQuery, Health, Model, Probe, Problem
+from service.guard import FACTS_KEY, HOLD_KEY, PROBLEM_TYPE
+from service.images import MEDIA_TYPES, READABLE, READABLE_TYPES, SUFFIXES
+from service.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
+from service.pipeline import Inspected, Job, Pipeline, Result
+from service.posteriors import KeptPicture
+from service.schemas import (
+    ColorizeQuery,
+    Confidence,
+    Health,
+    KeepQuery,
+    Kept,
+    Model,
+    Probe,
+    Problem,
+    RenderQuery,
+    Scene,
+    Told,
+)
 from service.settings import Settings
 from service.telemetry import Stages
 
@@ -56,11 +74,41 @@ STALL_S: Final = 60.0
 RAW_TYPES: Final = ("application/octet-stream", "")
 """Besides image/*: content types under which a body counts as the bytes of a picture."""
 FILE_FIELD: Final = "image"
-"""Name of the one field of a multipart form."""
+"""Name of the field of a multipart form that holds the picture."""
+REFERENCE_FIELD: Final = "reference"
+"""Name of the field that may hold a photograph whose palette is followed."""
+PAGE_TYPES: Final = {
+    "index.html": "text/html; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+"""The files of the page; no others are served."""
+PAGE_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Content-Security-Policy of the page: nothing runs, shows or connects but what this service itself serves."""
+NO_STORE: Final = {"Cache-Control": "no-store"}
 MAX_FORM_FIELDS: Final = 8
 """Form fields that are read before the form is refused; more than one is refused anyway, but by name."""
 
 router = APIRouter()
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A file of the page.
+
+    Attributes:
+        data: its content.
+        media_type: of it.
+        tag: its entity tag.
+    """
+
+    data: bytes
+    media_type: str
+    tag: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +119,7 @@ class Services:
         settings: the operator's.
         keys: that let callers in.
         pipeline: the loaded model and its threads.
-        page: the HTML of ``GET /``.
-        page_policy: its Content-Security-Policy.
+        page: the files of the page, by name.
         version: of this program.
         started: `time.monotonic` of the start, seconds.
     """
@@ -80,8 +127,7 @@ class Services:
     settings: Settings
     keys: ApiKeys
     pipeline: Pipeline
-    page: str
-    page_policy: str
+    page: dict[str, PageFile]
     version: str
     started: float
 
@@ -173,28 +219,58 @@ _METRICS: Final = """# HELP photochrom_ready 1 while the service takes pictures.
 photochrom_ready 1.0
 """
 _BINARY: Final = {"type": "string", "format": "binary"}
-_COLORIZE_BODY: Final = {
-    "requestBody": {
-        "required": True,
-        "description": f"A photograph: {', '.join(sorted(READABLE))}.",
-        "content": {
-            **{media_type: {"schema": _BINARY} for media_type in READABLE_TYPES},
-            "application/octet-stream": {"schema": _BINARY},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FILE_FIELD],
-                    "properties": {FILE_FIELD: _BINARY},
-                    "additionalProperties": False,
-                }
-            },
-        },
-    }
+_SCENES: Final = [{"name": "outdoor", "probability": 0.91}, {"name": "indoor", "probability": 0.09}]
+_TOLD: Final = {
+    "width": 640,
+    "height": 480,
+    "model": "default",
+    "scene": _SCENES,
+    "palette": [{"hex": "#7d8fa6", "share": 0.62}, {"hex": "#5b5a3c", "share": 0.38}],
+    "confidence": {"mean": 0.71},
+    "pictures": [{"variant": 1, "media_type": "image/png", "data": "iVBORw0KGgo="}],
 }
-_COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+_KEPT: Final = {
+    "id": "mXr2Ff3dQm2nq0Jt7bK1Zw",
+    "width": 640,
+    "height": 480,
+    "megapixels": 0.3072,
+    "model": "default",
+    "scene": _SCENES,
+    "confidence": {"mean": 0.71},
+    "expires_in_s": 900,
+}
+
+
+def _body(*fields: str) -> dict[str, Any]:
+    """Describe for OpenAPI a body that is a picture, or a form with files, of which the first is needed."""
+    form = {
+        "type": "object",
+        "required": [fields[0]],
+        "properties": {name: _BINARY for name in fields},
+        "additionalProperties": False,
+    }
+    return {
+        "requestBody": {
+            "required": True,
+            "description": f"A photograph: {', '.join(sorted(READABLE))}.",
+            "content": {
+                **{media_type: {"schema": _BINARY} for media_type in READABLE_TYPES},
+                "application/octet-stream": {"schema": _BINARY},
+                "multipart/form-data": {"schema": form},
+            },
+        }
+    }
+
+
+_PICTURE_CONTENT: Final[dict[str, Any]] = {
+    **{media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()},
+    JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Told"}, "example": _TOLD},
+}
+_PICTURE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
+        "model": Told,
         "description": "The photograph in color, at its own size; `format`, or else `Accept`, chooses the media type.",
-        "content": {media_type: {"schema": _BINARY} for media_type in MEDIA_TYPES.values()},
+        "content": _PICTURE_CONTENT,
         "headers": {
             name: {"schema": {"type": "string"}, "description": text}
             for name, text in (
@@ -208,12 +284,20 @@ _COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         },
     },
     304: {"description": "The caller has this answer already: its ETag was in If-None-Match."},
+}
+_COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    **_PICTURE_ANSWERS,
+    200: {
+        **_PICTURE_ANSWERS[200],
+        "content": {**_PICTURE_CONTENT, ZIP_TYPE: {"schema": _BINARY}},
+    },
     **_problem_responses(
         MalformedRequest,
         Unauthorized,
         NotAcceptable,
         UploadTooLarge,
         PictureTooLarge,
+        AnswerTooLarge,
         UnsupportedPicture,
         EmptyUpload,
         BrokenPicture,
@@ -233,7 +317,7 @@ _COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     description="Color a black-and-white photograph; the answer has its size and its lightness.",
     response_class=Response,
     responses=_COLORIZE_RESPONSES,
-    openapi_extra=_COLORIZE_BODY,
+    openapi_extra=_body(FILE_FIELD, REFERENCE_FIELD),
     dependencies=[Security(require_key)],
     tags=["pictures"],
 )
@@ -249,19 +333,31 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     # The body is not a parameter: FastAPI would read all of it before this function could refuse the request.
     # Whatever the head of a request is refused for, it is refused for before a byte of the body is read.
     services = _services(request)
-    output_format = query.format or choose_format(",".join(request.headers.getlist("accept")))
+    wanted = _choose(request, query)
     services.pipeline.admission.refuse_when_full()
-    deadline_s = services.settings.deadline_s
     stages = Stages()
+
+    async def work() -> Response:
+        upload = await _upload(request, stages, FILE_FIELD, REFERENCE_FIELD)
+        job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, upload.get(REFERENCE_FIELD))
+        return await _unless_gone(request.receive, _colorize(services.pipeline, request, job, stages))
+
+    return await _in_time(services, stages, work())
+
+
+async def _in_time(services: Services, stages: Stages, work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work gives, and count how long its stages took.
+
+    Raises:
+        DeadlineExceeded: it took longer than the deadline.
+    """
+    deadline_s, metrics = services.settings.deadline_s, services.pipeline.metrics
     try:
         async with asyncio.timeout(deadline_s):
             try:
-                with stages.measure("read"):
-                    data = await _read_upload(request, services.settings.max_upload_bytes)
-                job = Job(data, query.to_options(), output_format)
-                return await _unless_gone(request.receive, _colorize(services.pipeline, request, job, stages))
+                return await work
             except ClientDisconnect:
-                services.pipeline.metrics.cancelled.labels(stages.current).inc()
+                metrics.cancelled.labels(stages.current).inc()
                 raise
     except TimeoutError:
         raise DeadlineExceeded(
@@ -272,31 +368,71 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
         ) from None
     finally:
         for stage, seconds in stages.seconds.items():
-            services.pipeline.metrics.stage_duration.labels(stage).observe(seconds)
+            metrics.stage_duration.labels(stage).observe(seconds)
+
+
+def _choose(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
+    """Return what the answer is made of: `format` wins over the Accept header."""
+    accept = ",".join(request.headers.getlist("accept"))
+    chosen = query.picture_format()
+    if chosen:
+        return Wanted(chosen, is_json=False)
+    if query.format == "json":
+        with suppress(NotAcceptable):
+            return Wanted(choose_answer(accept).picture, is_json=True)
+        return Wanted("png", is_json=True)
+    return choose_answer(accept, packed=isinstance(query, ColorizeQuery) and query.variants > 1)
 
 
 async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stages) -> Response:
+    inspected = await _inspect(pipeline, job, stages)
+    headers = _headers(pipeline, inspected.tag)
+    if _has_already(request, inspected.tag):
+        return Response(status_code=304, headers=headers)
+    result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
+    return await _answer(request, job, result, stages, headers)
+
+
+async def _inspect(pipeline: Pipeline, job: Job, stages: Stages) -> Inspected:
     arrived = pipeline.admission.expect()
     try:
-        header, tag = await pipeline.inspect(job, stages)
+        return await pipeline.inspect(job, stages)
     finally:
         arrived()
-    headers = {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(pipeline.session.stamp.run_id)}
-    if _names(request.headers.get("if-none-match", ""), tag):
-        return Response(status_code=304, headers=headers)
-    result = await pipeline.run(job, header, stages)
-    headers |= {
-        "Server-Timing": stages.server_timing(),
-        "X-Photochrom-Scene": quote(result.scene),
-    }
-    return Response(result.data, media_type=MEDIA_TYPES[job.output_format], headers=headers)
 
 
-async def _read_upload(request: Request, max_bytes: int) -> bytes:
-    """Return the bytes of the picture, from a raw body or from the one file of a form."""
+def _headers(pipeline: Pipeline, tag: str) -> dict[str, str]:
+    return {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(pipeline.session.stamp.run_id)}
+
+
+async def _answer(request: Request, job: Job, result: Result, stages: Stages, headers: dict[str, str]) -> Response:
+    """Return the one picture, or all that belongs into the answer in one file."""
+    media_type = MEDIA_TYPES[job.output_format]
+    headers = headers | {"Server-Timing": stages.server_timing(), "X-Photochrom-Scene": quote(result.scene)}
+    if not job.is_packed:
+        return Response(result.pictures[0][1], media_type=media_type, headers=headers)
+    held = sum(len(data) for _, data in result.pictures)
+    if job.tells:
+        data = await asyncio.to_thread(pack_json, result.facts, result.pictures, media_type)
+        media_type = JSON_TYPE
+    else:
+        data = await asyncio.to_thread(pack_zip, result.pictures, SUFFIXES[job.output_format])
+        media_type = ZIP_TYPE
+        headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
+    request.scope[HOLD_KEY](-held)  # From here on the answer itself counts.
+    return Response(data, media_type=media_type, headers=headers)
+
+
+async def _upload(request: Request, stages: Stages, *fields: str) -> dict[str, bytes]:
+    with stages.measure("read"):
+        return await _read_upload(request, _services(request).settings.max_upload_bytes, fields)
+
+
+async def _read_upload(request: Request, max_bytes: int, fields: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the bytes of the picture, from a raw body, or of the files of a form, by their fields' names."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type.startswith("image/") or media_type in RAW_TYPES:
-        return await request.body()
+        return {FILE_FIELD: await request.body()}
     if media_type != "multipart/form-data":
         raise UnsupportedPicture(
             "Send the picture as the body with a Content-Type of image/* (curl: -H 'Content-Type: image/jpeg' "
@@ -304,35 +440,38 @@ async def _read_upload(request: Request, max_bytes: int) -> bytes:
         )
     try:
         async with aclosing(request.stream()) as stream:
-            parser = MultiPartParser(request.headers, stream, max_files=1, max_fields=MAX_FORM_FIELDS)
+            parser = MultiPartParser(request.headers, stream, max_files=len(fields), max_fields=MAX_FORM_FIELDS)
             parser.spool_max_size = max_bytes  # Nothing of it goes to the disk, which may be full or read-only.
             form = await parser.parse()
     except MultiPartException as error:
         raise MalformedRequest(error.message) from error
     try:
-        return await _only_file(form)
+        return await _files(form, fields)
     finally:
         await form.close()
 
 
-async def _only_file(form: FormData) -> bytes:
-    """Return the bytes of the one file of a form."""
-    fields = form.multi_items()
-    if not fields:
-        raise EmptyUpload(f"The form is empty: it needs one file field, {FILE_FIELD!r}.")
-    for name, value in fields:
-        if name != FILE_FIELD:
+async def _files(form: FormData, fields: tuple[str, ...]) -> dict[str, bytes]:
+    """Return the files of a form by name; the first field is needed."""
+    found: dict[str, bytes] = {}
+    for name, value in form.multi_items():
+        if name not in fields:
             raise InvalidOption(
-                f"The form has one field, the file {FILE_FIELD!r}; options go into the query of the address.",
+                f"The form has the file fields {' and '.join(map(repr, fields))}; options go into the query of the "
+                "address.",
                 errors=[{"option": name[:64], "reason": "not a field of the form"}],
             )
         if not isinstance(value, UploadFile):
             raise InvalidOption(
-                f"The field {FILE_FIELD!r} must be a file (curl: -F image=@photo.jpg, with the @).",
-                errors=[{"option": FILE_FIELD, "reason": "not a file"}],
+                f"The field {name!r} must be a file (curl: -F {name}=@photo.jpg, with the @).",
+                errors=[{"option": name, "reason": "not a file"}],
             )
-    upload = fields[0][1]
-    return await upload.read() if isinstance(upload, UploadFile) and len(fields) == 1 else b""
+        if name in found:
+            raise MalformedRequest(f"The form has the field {name!r} twice.")
+        found[name] = await value.read()
+    if FILE_FIELD not in found:
+        raise EmptyUpload(f"The form lacks its file field {FILE_FIELD!r}.")
+    return found
 
 
 async def _unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
@@ -358,9 +497,194 @@ async def _wait_for_disconnect(receive: Receive) -> None:
         pass
 
 
+def _has_already(request: Request, tag: str) -> bool:
+    return _names(request.headers.get("if-none-match", ""), tag)
+
+
 def _names(if_none_match: str, tag: str) -> bool:
     """Return whether an If-None-Match header names the entity tag (RFC 9110, section 13.1.2)."""
     return f'"{tag}"' in (candidate.strip().removeprefix("W/") for candidate in if_none_match.split(","))
+
+
+# -------------------------------------------------------------------------------------------------------- kept pictures
+
+_RENDER_PROBLEMS: Final = (
+    Unauthorized,
+    PictureNotKept,
+    NotAcceptable,
+    AnswerTooLarge,
+    BrokenPicture,
+    InvalidOption,
+    UnfitFormat,
+    Overloaded,
+    DeadlineExceeded,
+)
+
+
+def _caller(request: Request) -> str:
+    """Return the fingerprint of the caller's API key; empty where none is needed."""
+    return str(request.scope[FACTS_KEY].get("key", ""))
+
+
+@router.post(
+    "/pictures",
+    status_code=201,
+    description="Keep a photograph for a while, with what the network says of it, to make color versions of it without "
+    "another inference; a color photograph can serve as reference.",
+    response_class=Response,
+    responses={
+        201: {
+            "model": Kept,
+            "description": "It is kept.",
+            "content": {JSON_TYPE: {"example": _KEPT}},
+            "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the picture, relative."}},
+        },
+        **_problem_responses(
+            MalformedRequest,
+            Unauthorized,
+            PictureNotKept,
+            UploadTooLarge,
+            PictureTooLarge,
+            UnsupportedPicture,
+            EmptyUpload,
+            BrokenPicture,
+            SeveralFrames,
+            InvalidOption,
+            Overloaded,
+            Draining,
+            Failing,
+            DeadlineExceeded,
+        ),
+    },
+    openapi_extra=_body(FILE_FIELD),
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Response:
+    """Keep a photograph for `GET /pictures/{id}`.
+
+    Raises:
+        PictureNotKept: nothing is kept here at all.
+        DeadlineExceeded: it took longer than the deadline, upload included.
+        ClientDisconnect: the caller left.
+        RequestError: see `Pipeline.inspect` and `Pipeline.keep`.
+    """
+    services = _services(request)
+    pipeline = services.pipeline
+    pipeline.kept.check_on()
+    pipeline.admission.refuse_when_full()
+    stages = Stages()
+
+    async def work() -> KeptPicture:
+        upload = await _upload(request, stages, FILE_FIELD)
+        job = Job(upload[FILE_FIELD], Options(size=query.size), "png")
+
+        async def go_on() -> KeptPicture:
+            return await pipeline.keep(job, await _inspect(pipeline, job, stages), _caller(request), stages)
+
+        return await _unless_gone(request.receive, go_on())
+
+    kept = await _in_time(services, stages, work())
+    width, height = kept.header.upright_size
+    told = Kept(
+        id=kept.id,
+        width=width,
+        height=height,
+        megapixels=kept.header.megapixels,
+        model=pipeline.session.stamp.run_id,
+        scene=[Scene(**scene) for scene in pipeline.tell_scenes(kept.posterior.scene_heads)],
+        confidence=Confidence(mean=round(kept.confidence, 4)),
+        expires_in_s=pipeline.kept.max_age_s,
+    )
+    headers = NO_STORE | {"Location": f"pictures/{kept.id}", "Server-Timing": stages.server_timing()}
+    return Response(told.model_dump_json(), status_code=201, media_type=JSON_TYPE, headers=headers)
+
+
+@router.get(
+    "/pictures/{id}",
+    description="Color a kept photograph, without another inference.",
+    response_class=Response,
+    responses={**_PICTURE_ANSWERS, **_problem_responses(*_RENDER_PROBLEMS)},
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def render(request: Request, id: str, query: Annotated[RenderQuery, Query()]) -> Response:
+    """Answer with a color version of a kept photograph.
+
+    Raises:
+        PictureNotKept: there is none of this id for this caller, or not any more; or the reference is none.
+        NotAcceptable: the caller takes no format that is written here.
+        DeadlineExceeded: it took longer than the deadline.
+        ClientDisconnect: the caller left.
+        RequestError: see `Pipeline.render`.
+    """
+    services = _services(request)
+    pipeline, stages = services.pipeline, Stages()
+    wanted = _choose(request, query)
+    kept = pipeline.kept.get(id, _caller(request))
+    reference = pipeline.kept.get(query.reference, _caller(request)) if query.reference is not None else None
+    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json)
+    tag = pipeline.name_render(kept, job, reference)
+    headers = _headers(pipeline, tag) | NO_STORE
+    if _has_already(request, tag):
+        return Response(status_code=304, headers=headers)
+    pipeline.admission.refuse_when_full()
+    made = pipeline.render(kept, job, reference, stages, request.scope[HOLD_KEY])
+    result = await _in_time(services, stages, _unless_gone(request.receive, made))
+    return await _answer(request, job, result, stages, headers)
+
+
+@router.get(
+    "/pictures/{id}/confidence",
+    description="Draw where the network is sure of a kept photograph: 255 is sure, 0 has no idea.",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A gray picture of the photograph's proportions, at most 512 px long.",
+            "content": {MEDIA_TYPES["png"]: {"schema": _BINARY}},
+        },
+        **_problem_responses(Unauthorized, PictureNotKept, InvalidOption, Overloaded, DeadlineExceeded),
+    },
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def confidence(request: Request, id: str) -> Response:
+    """Draw where the network is sure.
+
+    Raises:
+        PictureNotKept: there is none of this id for this caller, or not any more.
+        DeadlineExceeded: it took longer than the deadline.
+        ClientDisconnect: the caller left.
+        RequestError: there is no room.
+    """
+    services = _services(request)
+    pipeline, stages = services.pipeline, Stages()
+    kept = pipeline.kept.get(id, _caller(request))
+    pipeline.admission.refuse_when_full()
+    drawn = _unless_gone(request.receive, pipeline.draw_confidence(kept, stages))
+    return Response(await _in_time(services, stages, drawn), media_type=MEDIA_TYPES["png"], headers=NO_STORE)
+
+
+@router.delete(
+    "/pictures/{id}",
+    status_code=204,
+    description="Let a kept photograph go at once.",
+    response_class=Response,
+    responses=_problem_responses(Unauthorized, PictureNotKept, InvalidOption),
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def forget(request: Request, id: str) -> Response:
+    """Let a kept photograph go at once.
+
+    Raises:
+        PictureNotKept: there is none of this id for this caller, or not any more.
+    """
+    _services(request).pipeline.kept.remove(id, _caller(request))
+    return Response(status_code=204, headers=NO_STORE)
+
+
+# ------------------------------------------------------------------------------------------------------------ operation
 
 
 @router.get(
@@ -457,11 +781,31 @@ async def model(request: Request) -> Model:
     )
 
 
-@router.get("/", response_class=HTMLResponse, include_in_schema=False)
-async def page(request: Request) -> HTMLResponse:
+# ------------------------------------------------------------------------------------------------------------- the page
+
+
+@router.get("/", response_class=Response, include_in_schema=False)
+async def page(request: Request) -> Response:
     """Show the page for people."""
-    services = _services(request)
-    return HTMLResponse(
-        services.page,
-        headers={"Content-Security-Policy": services.page_policy},
-    )
+    return _page_file(request, _services(request).page["index.html"], {"Content-Security-Policy": PAGE_POLICY})
+
+
+@router.get("/page/{name}", response_class=Response, include_in_schema=False)
+async def page_file(request: Request, name: str) -> Response:
+    """Give a file that the page needs.
+
+    Raises:
+        NotFound: the page has no such file.
+    """
+    file = _services(request).page.get(name)
+    if file is None or name == "index.html":
+        raise NotFound("The page has no such file.")
+    return _page_file(request, file, {})
+
+
+def _page_file(request: Request, file: PageFile, headers: dict[str, str]) -> Response:
+    # Asked for anew each time, which costs next to nothing: a new release shows at once.
+    headers = headers | {"ETag": f'"{file.tag}"', "Cache-Control": "no-cache"}
+    if _has_already(request, file.tag):
+        return Response(status_code=304, headers=headers)
+    return Response(file.data, media_type=file.media_type, headers=headers)

@@ -61,6 +61,20 @@ class Settings(BaseSettings):
         ge=1,
         description="Most bytes of uploads and answers in memory at once; more uploads get 503.",
     )
+    max_answer_bytes: int = Field(
+        default=256 * 2**20,
+        ge=1,
+        description="Most bytes of an answer that holds several pictures, or one as JSON; larger ones get 413.",
+    )
+    kept_bytes: int = Field(
+        default=64 * 2**20,
+        ge=0,
+        description="Most bytes of pictures kept for `GET /pictures/{id}`, which then needs no inference; the least "
+        "recently used go first. 0 switches `/pictures` off.",
+    )
+    kept_s: float = Field(
+        default=900, gt=0, description="How long a kept picture stays after it was last used, seconds."
+    )
     max_queue: int = Field(default=64, ge=0, description="Most requests that wait for their turn; more get 503.")
     deadline_s: float = Field(default=30, gt=0, description="Longest time for one picture, upload included, seconds.")
 

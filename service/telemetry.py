@@ -29,6 +29,8 @@ Stage = Literal["read", "probe", "admit", "decode", "queue", "infer", "merge", "
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 """The steps of one request, in order."""
 
+EvictionReason = Literal["room", "age"]
+
 SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 MEGAPIXEL_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2, 5, 12, 25, 50, 100)
 BYTES_BUCKETS: Final = tuple(2.0**power for power in range(12, 28, 2))
@@ -69,7 +71,8 @@ class Stages:
             with TRACER.start_as_current_span(stage):
                 yield
         finally:
-            self.seconds[stage] = time.perf_counter() - started
+            # Of several pictures in one answer each goes through a stage.
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
     def enter(self, stage: Stage) -> None:
         """Note that a stage begins which is timed elsewhere.
@@ -113,6 +116,13 @@ class Metrics:
         self.waiting_requests = self._gauge("waiting_requests", "Requests that wait to be admitted.")
         self.inflight_megapixels = self._gauge("inflight_megapixels", "Megapixels worked on.")
         self.held_bytes = self._gauge("held_bytes", "Bytes of uploads and answers in memory.")
+        self.kept_pictures = self._gauge("kept_pictures", "Pictures kept to be decoded again.")
+        self.kept_bytes = self._gauge("kept_bytes", "Bytes of kept pictures.")
+        self.kept_hits = self._counter("kept_hits", "Requests for a picture that was kept.")
+        self.kept_misses = self._counter("kept_misses", "Requests for a picture that was not, or not any more.")
+        self.kept_evictions = self._counter(
+            "kept_evictions", "Kept pictures that were let go: for want of room, or of age.", "reason"
+        )
         self.rejected = self._counter("rejected", "Requests refused, by the name of the problem.", "reason")
         self.cancelled = self._counter("cancelled", "Requests whose client left, by stage.", "where")
         self.input_megapixels = self._histogram("input_megapixels", "Pictures that came in.", MEGAPIXEL_BUCKETS)
@@ -122,6 +132,8 @@ class Metrics:
         for stage in STAGES:
             self.stage_duration.labels(stage)
             self.cancelled.labels(stage)
+        for reason in get_args(EvictionReason):
+            self.kept_evictions.labels(reason)
 
     def exposition(self) -> bytes:
         """Return all metrics as Prometheus text."""

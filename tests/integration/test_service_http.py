@@ -184,9 +184,9 @@ def test_accept_chooses_the_format(client: TestClient, accept: str, kind: str) -
 
 
 def test_who_takes_no_picture_gets_a_problem_unless_a_format_is_named(client: TestClient) -> None:
-    for accept in ("application/json", "image/gif", "image/*;q=0", "text/*"):
+    for accept in ("application/xml", "image/gif", "image/*;q=0", "text/*"):
         problem = check_problem(post(client, GRAY, Accept=accept), 406, "not-acceptable")
-        assert problem["formats"] == ["image/png", "image/jpeg", "image/webp"]
+        assert problem["formats"] == ["image/png", "image/jpeg", "image/webp", "application/json"]
         assert "'format'" in problem["detail"]
         assert post(client, GRAY, "?format=webp", Accept=accept).headers["content-type"] == "image/webp"
     # The other routes do not choose.
@@ -457,14 +457,25 @@ def test_a_killed_inference_thread_turns_liveness_red(model_path: Path, monkeypa
             assert f"photochrom_{gauge} 0.0" in fresh.get("/metrics").text
 
 
-def test_the_page_holds_everything_it_needs(client: TestClient) -> None:
+def test_the_page_is_served_with_all_that_it_names(client: TestClient) -> None:
     answer = client.get("/")
     assert answer.headers["content-type"].startswith("text/html")
     assert not re.search(r"(src|href)=[\"']?(https?:)?//|@import|url\(", answer.text)
     policy = answer.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;")
     assert "unsafe" not in policy
-    assert policy.count("'sha256-") == answer.text.count("<script>") + answer.text.count("<style>")
+    assert not re.search(r"<(script|style)>|\son\w+=|\sstyle=", answer.text)
+    named = set(re.findall(r"(?:src|href)=\"(page/[^\"]+)\"", answer.text))
+    assert named == {"page/style.css", "page/app.js", "page/icon.svg"}
+    kinds = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+    for name in ("", *named):
+        file = client.get(f"/{name}")
+        assert file.status_code == 200
+        assert name == "" or file.headers["content-type"] == kinds[name.rpartition(".")[2]]
+        again = client.get(f"/{name}", headers={"If-None-Match": file.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    for name in ("index.html", "nothing.js", "..%2fapp.py", "%2e%2e/routes.py"):
+        check_problem(client.get(f"/page/{name}"), 404, "not-found")
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/model", "/openapi.json", "/nowhere"])
@@ -483,7 +494,8 @@ def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
     pictures = {f"image/{kind}" for kind in ("jpeg", "png", "webp", "tiff", "bmp")}
     assert set(operation["requestBody"]["content"]) == {*pictures, "application/octet-stream", "multipart/form-data"}
     names = {parameter["name"] for parameter in operation["parameters"]}
-    assert names == {"mode", "vividness", "temperature", "saturation", "size", "enlargement", "format"}
+    colors = {"mode", "vividness", "temperature", "saturation", "enlargement", "format", "hints", "reference_strength"}
+    assert names == colors | {"size", "variants"}
     assert set(operation["responses"]) == {"200", "304", "400", "401", "406", "413", "415", "422", "503", "504"}
     for status, response in operation["responses"].items():
         if int(status) >= 400:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.accept import choose_format
+from service.accept import choose_answer
 from service.errors import NotAcceptable
 from service.images import MEDIA_TYPES
 
@@ -42,21 +42,43 @@ from service.images import MEDIA_TYPES
     ],
 )
 def test_what_the_caller_likes_best(accept: str, chosen: str) -> None:
-    assert choose_format(accept) == chosen
+    assert choose_answer(accept) == (chosen, False)
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/json", "text/*", "image/gif, image/tiff", "*/*;q=0", "image/*;q=0.0,*/*", "png/image"]
+    "accept", ["application/zip", "text/*", "image/gif, image/tiff", "*/*;q=0", "image/*;q=0.0,*/*", "png/image"]
 )
 def test_who_takes_none_is_told_which_there_are(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="image/png, image/jpeg, image/webp") as caught:
-        choose_format(accept)
-    assert caught.value.facts == {"formats": list(MEDIA_TYPES.values())}
+        choose_answer(accept)
+    assert caught.value.facts == {"formats": [*MEDIA_TYPES.values(), "application/json"]}
+
+
+@pytest.mark.parametrize(
+    ("accept", "packed", "chosen"),
+    [
+        ("application/json", False, ("png", True)),
+        ("application/*", False, ("png", True)),
+        ("application/json, image/webp;q=0.5", False, ("webp", True)),
+        ("application/json, */*;q=0.1", False, ("png", True)),
+        ("application/json, image/*", False, ("png", False)),  # equals: the picture itself
+        ("application/json;q=0.5, image/jpeg", False, ("jpeg", False)),
+        ("application/json;q=0, image/jpeg;q=0.1", False, ("jpeg", False)),
+        ("application/json", True, ("png", True)),
+        ("application/zip", True, ("png", False)),
+        ("application/*", True, ("png", False)),
+        ("application/zip;q=0.2, application/json;q=0.3", True, ("png", True)),
+        ("image/webp", True, ("webp", False)),
+        ("", True, ("png", False)),
+    ],
+)
+def test_json_must_be_liked_better_than_pictures(accept: str, packed: bool, chosen: tuple[str, bool]) -> None:
+    assert choose_answer(accept, packed=packed) == chosen
 
 
 @given(st.text(max_size=60) | st.text("image/pngjw*;q=.01, ", max_size=60))
 def test_any_header_has_an_outcome(accept: str) -> None:
     chosen = None
     with suppress(NotAcceptable):
-        chosen = choose_format(accept)
+        chosen = choose_answer(accept).picture
     assert chosen in (None, *MEDIA_TYPES)

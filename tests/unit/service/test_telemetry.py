@@ -87,7 +87,8 @@ def test_every_family_is_there_from_the_first_scrape_on() -> None:
     for family in (
         "requests_total", "request_duration_seconds", "stage_duration_seconds", "batch_size", "queue_depth",
         "waiting_requests", "inflight_megapixels", "held_bytes", "rejected_total", "cancelled_total",
-        "input_megapixels", "output_bytes", "model_info", "ready",
+        "input_megapixels", "output_bytes", "model_info", "ready", "kept_pictures", "kept_bytes", "kept_hits_total",
+        "kept_misses_total", "kept_evictions_total",
     ):  # fmt: skip
         assert f"# TYPE photochrom_{family}" in text
     assert all(f'photochrom_cancelled_total{{where="{stage}"}} 0.0' in text for stage in STAGES)
