@@ -63,7 +63,7 @@ class Hint:
         """
         if not (0 <= self.x <= 1 and 0 <= self.y <= 1):
             raise ValueError(f"a hint's x and y must be in [0, 1], are {self.x} and {self.y}")
-        if len(self.ab) != 2 or not all(-LARGEST_AB <= value <= LARGEST_AB for value in self.ab):
+        if not all(-LARGEST_AB <= value <= LARGEST_AB for value in self.ab):
             raise ValueError(f"a hint's a and b must be in [-128, 128], are {self.ab}")
 
     def pixel(self, height: int, width: int) -> tuple[int, int]:
