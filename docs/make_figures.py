@@ -161,9 +161,7 @@ def posterior(session: Session) -> Figure:
     panel(picture, study.L[..., 0], "what is looked at")
     spread = study.heads(session.stamp.vividness_curve.at(0.5))[SPREAD][..., 0]
     doubt.imshow(spread, cmap="magma", interpolation="nearest")
-    doubt.set_title(
-        "how far apart the colors thought possible are: bright is unsure", color=INK, fontsize=9, loc="left"
-    )
+    doubt.set_title("where it is unsure: bright", color=INK, fontsize=9, loc="left", pad=4)
     doubt.set_axis_off()
     truth = rgb_to_lab(study.rgb_u8.astype(np.float32) / 255)[..., 1:]
     decoded = study.ours()

@@ -134,7 +134,7 @@ def _operation(operation: Mapping[str, Any], description: Mapping[str, Any]) -> 
         yield from ("| option | where | values | default | what |", "| --- | --- | --- | --- | --- |")
         for parameter in parameters:
             schema = _resolved(parameter.get("schema", {}), description)
-            default = f"`{json.dumps(schema['default'])}`" if schema.get("default") is not None else ""
+            default = "" if schema.get("default") in (None, "") else f"`{schema['default']}`"
             required = "required" if parameter.get("required") else default
             what = _cell(parameter.get("description", ""))
             values = _cell(_values(schema, description))
