@@ -295,7 +295,8 @@ async def _color_there(
             await first.model()
         except ClientError as error:
             raise Stopped(str(error)) from error
-        options = cast("Options", query.model_dump(exclude={"format"}, exclude_none=True))
+        # What has its default is left out, so that older services take the rest.
+        options = cast("Options", query.model_dump(exclude={"format"}, exclude_defaults=True))
         with report:
             await color_there(work, There(client, options, work.output_format), report, jobs=jobs)
 

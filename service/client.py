@@ -11,6 +11,7 @@ Both try again where that helps, no longer than asked, and turn every failure in
     |-- TooLarge          it can, but not here: too many bytes or pixels
     |-- InvalidRequest    an option is unknown or out of range, or the address is no Photochrom service
     |-- Unauthorized      no API key, or a wrong one
+    |-- NotKept           the service does not have that picture, or not any more: `keep` it again
     |-- Overloaded        still too much to do, or stopping or failing, after the last try
     |-- TimedOut          not done in time
     |-- Unreachable       no connection, or it broke, after the last try
@@ -20,17 +21,21 @@ Importing this needs neither the model nor anything that runs it.
 """
 
 import asyncio
+import io
 import itertools
+import json
 import random
 import time
-from collections.abc import Generator, Mapping
+import zipfile
+from base64 import b64decode
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Literal, Self, TypedDict, Unpack
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import httpx2
 
@@ -47,16 +52,38 @@ JITTER: Final = 0.25
 together. Never less than the service asks for."""
 
 
-class Options(TypedDict, total=False):
-    """How to color; what is left out, the service decides. docs/http.md says what each one means."""
+ZIP_TYPE: Final = "application/zip"
+JSON_TYPE: Final = "application/json"
 
+Hints = str | Sequence[tuple[float, float, str | tuple[float, float]]]
+"""Points whose color is known: x and y as shares of width and height from the top left, and a color, as `"#c03020"` or
+as (a, b) in Lab units. Text goes to the service as it is."""
+
+
+class _ColorOptions(TypedDict, total=False):
     mode: Literal["annealed", "regression", "fused", "argmax"] | None
     vividness: float | None
     temperature: float | None
     saturation: float | None
-    size: int | None
     enlargement: Literal["bilinear", "guided"] | None
-    format: Literal["png", "jpeg", "webp"] | None
+    hints: Hints | None
+    reference_strength: float | None
+    format: Literal["png", "jpeg", "webp", "json"] | None
+
+
+class Options(_ColorOptions, total=False):
+    """How to color; what is left out, the service decides. docs/http.md says what each one means."""
+
+    size: int | None
+    variants: int | None
+
+
+class RenderOptions(_ColorOptions, total=False):
+    """How to color a kept picture; what is left out, the service decides."""
+
+    variant: int | None
+    reference: str | None
+    max_side: int | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +92,8 @@ class Answer:
 
     Attributes:
         data: the file; empty when `unchanged`.
-        media_type: `image/png`, `image/jpeg` or `image/webp`; empty when `unchanged`.
+        media_type: `image/png`, `image/jpeg` or `image/webp`, `application/zip` for several variants, or
+            `application/json`; empty when `unchanged`.
         etag: names this answer, as it stood in the header; give it back to `colorize` to ask for news only.
         unchanged: the answer that the given `etag` names still holds, and was not sent again.
         scene: what the network takes the picture for.
@@ -82,6 +110,52 @@ class Answer:
     model: str = ""
     request_id: str = ""
     timing_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def pictures(self) -> list[bytes]:
+        """Return the files of all variants, the ordinary one first; none when `unchanged`.
+
+        Raises:
+            InvalidRequest: the answer is no whole ZIP file, or not the JSON of such a service.
+        """
+        if self.unchanged:
+            return []
+        try:
+            if self.media_type == JSON_TYPE:
+                return [b64decode(picture["data"]) for picture in json.loads(self.data)["pictures"]]
+            if self.media_type != ZIP_TYPE:
+                return [self.data]
+            with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
+                return [archive.read(name) for name in archive.namelist()]
+        except (zipfile.BadZipFile, ValueError, KeyError, TypeError) as error:
+            raise InvalidRequest("the pictures in the answer cannot be read") from error
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a JSON answer tells: `scene`, `palette`, `confidence` and so on; empty for any other."""
+        told = json.loads(self.data) if self.media_type == JSON_TYPE else {}
+        return {name: value for name, value in told.items() if name != "pictures"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A picture that the service keeps for a while, with what its network says of it.
+
+    Attributes:
+        id: names it; opens it to the same API key.
+        width: of the upright picture, px.
+        height: likewise.
+        scenes: what the network takes it for, and how probable that is, the likeliest first.
+        confidence: how sure the network is of its colors, mean over the picture, [0, 1].
+        expires_in_s: how long it stays after it was last used, unless the room is needed, seconds.
+        model: run that the model comes from.
+    """
+
+    id: str
+    width: int
+    height: int
+    scenes: tuple[tuple[str, float], ...]
+    confidence: float
+    expires_in_s: float
+    model: str = ""
 
 
 class ClientError(Exception):
@@ -131,6 +205,10 @@ class Unauthorized(ClientError):
     """The service wants an API key, and got none or a wrong one."""
 
 
+class NotKept(ClientError):
+    """The service does not have that picture, or not any more, or not for this key: `keep` it again."""
+
+
 class Overloaded(ClientError):
     """The service still had too much to do, or was stopping or failing, at the last try.
 
@@ -159,6 +237,7 @@ _BY_TYPE: Final[Mapping[str, type[ClientError]]] = {
     "broken-picture": RefusedPicture,
     "several-frames": RefusedPicture,
     "unfit-format": InvalidRequest,
+    "picture-not-kept": NotKept,
 }
 _BY_STATUS: Final[Mapping[int, type[ClientError]]] = {
     401: Unauthorized,
@@ -195,14 +274,26 @@ class _Base:
         extensions = {"timeout": self._timeout.as_dict()}
         return httpx2.Request(method, self._url + path, headers=headers, extensions=extensions, **given)
 
-    def _question(self, data: bytes, etag: str | None, options: Options) -> httpx2.Request:
-        if unknown := set(options) - Options.__annotations__.keys():
-            raise TypeError(f"colorize() has no option {', '.join(sorted(unknown))}")
-        headers = {"Content-Type": "application/octet-stream", "Accept": "image/png, image/*;q=0.9"}
-        if etag:
-            headers["If-None-Match"] = etag
-        query = {name: str(value) for name, value in options.items() if value is not None}
-        return self._request("POST", "/colorize", content=data, params=query, headers=headers)
+    def _question(
+        self, data: bytes, etag: str | None, reference: bytes | None, options: Mapping[str, Any]
+    ) -> httpx2.Request:
+        query = _query_of("colorize", options, Options.__annotations__)
+        headers = {"Accept": "image/png, image/*;q=0.9"} | ({"If-None-Match": etag} if etag else {})
+        if reference is None:
+            headers["Content-Type"] = "application/octet-stream"
+            return self._request("POST", "/colorize", content=data, params=query, headers=headers)
+        files = {"image": ("image", data), "reference": ("reference", reference)}
+        return self._request("POST", "/colorize", files=files, params=query, headers=headers)
+
+    def _keep_question(self, data: bytes, size: int | None) -> httpx2.Request:
+        query = {} if size is None else {"size": str(size)}
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._request("POST", "/pictures", content=data, params=query, headers=headers)
+
+    def _render_question(self, kept: Kept | str, etag: str | None, options: Mapping[str, Any]) -> httpx2.Request:
+        query = _query_of("render", options, RenderOptions.__annotations__)
+        headers = {"Accept": "image/png, image/*;q=0.9"} | ({"If-None-Match": etag} if etag else {})
+        return self._request("GET", _path_of(kept), params=query, headers=headers)
 
     def _converse(
         self, request: httpx2.Request
@@ -271,21 +362,86 @@ class Client(_Base):
         """End the connections."""
         self._http.close()
 
-    def colorize(self, picture: Picture, *, etag: str | None = None, **options: Unpack[Options]) -> Answer:
+    def colorize(
+        self,
+        picture: Picture,
+        *,
+        etag: str | None = None,
+        reference: Picture | None = None,
+        **options: Unpack[Options],
+    ) -> Answer:
         """Have a picture colored; the further keywords are those of `Options`.
 
         Args:
             picture: the bytes of a file, its path, or an open file.
+            etag: of an answer to the same question; if it still holds, it is not sent again.
+            reference: a color photograph whose palette is followed.
+
+        Returns:
+            The picture in color; several variants as a ZIP file, see `Answer.pictures`.
+
+        Raises:
+            ClientError: the service did not color it; see the tree on top of this module.
+            OSError: the file cannot be read.
+        """
+        palette = None if reference is None else _read(reference)
+        return _answer_of(self._ask(self._question(_read(picture), etag, palette, options)))
+
+    def keep(self, picture: Picture, *, size: int | None = None) -> Kept:
+        """Have a picture kept for a while, to `render` it without another inference.
+
+        Args:
+            picture: the bytes of a file, its path, or an open file; a color photograph can be a reference for others.
+            size: inference size, px; None means the model's own.
+
+        Returns:
+            What is kept.
+
+        Raises:
+            ClientError: the service did not keep it; `NotKept` when it keeps nothing at all.
+            OSError: the file cannot be read.
+        """
+        return _kept_of(self._ask(self._keep_question(_read(picture), size)))
+
+    def render(self, kept: Kept | str, *, etag: str | None = None, **options: Unpack[RenderOptions]) -> Answer:
+        """Have a kept picture colored; the further keywords are those of `RenderOptions`.
+
+        Args:
+            kept: what `keep` gave, or its id.
             etag: of an answer to the same question; if it still holds, it is not sent again.
 
         Returns:
             The picture in color.
 
         Raises:
+            NotKept: the service has it no more.
             ClientError: the service did not color it; see the tree on top of this module.
-            OSError: the file cannot be read.
         """
-        return _answer_of(self._ask(self._question(_read(picture), etag, options)))
+        return _answer_of(self._ask(self._render_question(kept, etag, options)))
+
+    def confidence(self, kept: Kept | str) -> Answer:
+        """Have drawn where the network is sure of a kept picture: a gray PNG, 255 is sure.
+
+        Args:
+            kept: what `keep` gave, or its id.
+
+        Raises:
+            NotKept: the service has it no more.
+            ClientError: the service did not draw it.
+        """
+        return _answer_of(self._ask(self._request("GET", _path_of(kept, "/confidence"))))
+
+    def forget(self, kept: Kept | str) -> None:
+        """Have the service let a kept picture go at once.
+
+        Args:
+            kept: what `keep` gave, or its id.
+
+        Raises:
+            NotKept: the service has it no more.
+            ClientError: the service did not do it.
+        """
+        self._ask(self._request("DELETE", _path_of(kept)))
 
     def model(self) -> dict[str, Any]:
         """Return what the model file says of itself; needs the key where there is one.
@@ -376,22 +532,88 @@ class AsyncClient(_Base):
         """End the connections."""
         await self._http.aclose()
 
-    async def colorize(self, picture: Picture, *, etag: str | None = None, **options: Unpack[Options]) -> Answer:
+    async def colorize(
+        self,
+        picture: Picture,
+        *,
+        etag: str | None = None,
+        reference: Picture | None = None,
+        **options: Unpack[Options],
+    ) -> Answer:
         """Have a picture colored; the further keywords are those of `Options`.
 
         Args:
             picture: the bytes of a file, its path, or an open file.
+            etag: of an answer to the same question; if it still holds, it is not sent again.
+            reference: a color photograph whose palette is followed.
+
+        Returns:
+            The picture in color; several variants as a ZIP file, see `Answer.pictures`.
+
+        Raises:
+            ClientError: the service did not color it; see the tree on top of this module.
+            OSError: the file cannot be read.
+        """
+        palette = None if reference is None else await asyncio.to_thread(_read, reference)
+        data = await asyncio.to_thread(_read, picture)
+        return _answer_of(await self._ask(self._question(data, etag, palette, options)))
+
+    async def keep(self, picture: Picture, *, size: int | None = None) -> Kept:
+        """Have a picture kept for a while, to `render` it without another inference.
+
+        Args:
+            picture: the bytes of a file, its path, or an open file; a color photograph can be a reference for others.
+            size: inference size, px; None means the model's own.
+
+        Returns:
+            What is kept.
+
+        Raises:
+            ClientError: the service did not keep it; `NotKept` when it keeps nothing at all.
+            OSError: the file cannot be read.
+        """
+        data = await asyncio.to_thread(_read, picture)
+        return _kept_of(await self._ask(self._keep_question(data, size)))
+
+    async def render(self, kept: Kept | str, *, etag: str | None = None, **options: Unpack[RenderOptions]) -> Answer:
+        """Have a kept picture colored; the further keywords are those of `RenderOptions`.
+
+        Args:
+            kept: what `keep` gave, or its id.
             etag: of an answer to the same question; if it still holds, it is not sent again.
 
         Returns:
             The picture in color.
 
         Raises:
+            NotKept: the service has it no more.
             ClientError: the service did not color it; see the tree on top of this module.
-            OSError: the file cannot be read.
         """
-        data = await asyncio.to_thread(_read, picture)
-        return _answer_of(await self._ask(self._question(data, etag, options)))
+        return _answer_of(await self._ask(self._render_question(kept, etag, options)))
+
+    async def confidence(self, kept: Kept | str) -> Answer:
+        """Have drawn where the network is sure of a kept picture: a gray PNG, 255 is sure.
+
+        Args:
+            kept: what `keep` gave, or its id.
+
+        Raises:
+            NotKept: the service has it no more.
+            ClientError: the service did not draw it.
+        """
+        return _answer_of(await self._ask(self._request("GET", _path_of(kept, "/confidence"))))
+
+    async def forget(self, kept: Kept | str) -> None:
+        """Have the service let a kept picture go at once.
+
+        Args:
+            kept: what `keep` gave, or its id.
+
+        Raises:
+            NotKept: the service has it no more.
+            ClientError: the service did not do it.
+        """
+        await self._ask(self._request("DELETE", _path_of(kept)))
 
     async def model(self) -> dict[str, Any]:
         """Return what the model file says of itself; needs the key where there is one.
@@ -435,6 +657,56 @@ class AsyncClient(_Base):
             return error
 
 
+def _query_of(method: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:
+    if unknown := set(options) - known.keys():
+        raise TypeError(f"{method}() has no option {', '.join(sorted(unknown))}")
+    given = {name: value for name, value in options.items() if value is not None}
+    if "hints" in given:
+        given["hints"] = hints_text(given["hints"])
+    return {name: str(value) for name, value in given.items()}
+
+
+def hints_text(hints: Hints) -> str:
+    """Return hints as the HTTP interface has them.
+
+    Args:
+        hints: points and their colors.
+
+    Returns:
+        Such as `0.5,0.25,c03020;0.1,0.9,-12:30`.
+    """
+    if isinstance(hints, str):
+        return hints
+    entries = []
+    for x, y, color in hints:
+        text = color.removeprefix("#") if isinstance(color, str) else ":".join(f"{value:.4f}" for value in color)
+        entries.append(f"{x:.6f},{y:.6f},{text}")
+    return ";".join(entries)
+
+
+def _path_of(kept: Kept | str, rest: str = "") -> str:
+    return f"/pictures/{quote(kept.id if isinstance(kept, Kept) else kept, safe='')}{rest}"
+
+
+def _kept_of(response: httpx2.Response) -> Kept:
+    told = _json_of(response)
+    try:
+        return Kept(
+            id=str(told["id"]),
+            width=int(told["width"]),
+            height=int(told["height"]),
+            scenes=tuple((str(scene["name"]), float(scene["probability"])) for scene in told["scene"]),
+            confidence=float(told["confidence"]["mean"]),
+            expires_in_s=float(told["expires_in_s"]),
+            model=str(told["model"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidRequest(
+            f"{_place(response.request)} does not say what it keeps: is this a Photochrom service?",
+            status=response.status_code,
+        ) from error
+
+
 def _is_address(url: str) -> bool:
     try:
         return url.startswith(("http://", "https://")) and httpx2.URL(url).host != ""
@@ -463,7 +735,9 @@ def _answer_of(response: httpx2.Response) -> Answer:
     headers = response.headers
     unchanged = response.status_code == 304
     media_type = headers.get("Content-Type", "").partition(";")[0]
-    if not unchanged and not media_type.startswith("image/"):
+    query = response.request.url.params
+    expected = ("image/", JSON_TYPE) if query.get("format") == "json" else ("image/", ZIP_TYPE)
+    if not unchanged and not media_type.startswith(expected):
         raise InvalidRequest(
             f"{_place(response.request)} answers with {media_type or 'nothing'}, not with a picture: "
             "is this a Photochrom service?",

@@ -20,9 +20,12 @@ from service.client import (
     Client,
     ClientError,
     InvalidRequest,
+    Kept,
+    NotKept,
     Options,
     Overloaded,
     RefusedPicture,
+    RenderOptions,
     ServerError,
     TimedOut,
     TooLarge,
@@ -30,6 +33,7 @@ from service.client import (
     Unreachable,
 )
 from service.errors import PROBLEMS, TYPE_PREFIX
+from service.parcel import pack_json, pack_zip
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "openapi.json"
 PICTURE = httpx2.Response(
@@ -137,9 +141,95 @@ def test_without_a_key_none_is_sent(ask: Ask) -> None:
 
 def test_every_option_of_the_http_interface_can_be_given() -> None:
     operation = json.loads(GOLDEN.read_text())["paths"]["/colorize"]["post"]
-    assert set(Options.__annotations__) == {
-        parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"
-    }
+    render = json.loads(GOLDEN.read_text())["paths"]["/pictures/{id}"]["get"]
+    for options, described in ((Options, operation), (RenderOptions, render)):
+        names = {parameter["name"] for parameter in described["parameters"] if parameter["in"] == "query"}
+        assert set(options.__annotations__) == names
+
+
+KEPT = {
+    "id": "abc-_9",
+    "width": 4,
+    "height": 3,
+    "megapixels": 0.000012,
+    "model": "r",
+    "scene": [{"name": "indoor", "probability": 0.75}],
+    "confidence": {"mean": 0.5},
+    "expires_in_s": 900,
+}
+
+
+def test_a_picture_is_kept_rendered_and_forgotten(ask: Ask) -> None:
+    kept = ask(Script(httpx2.Response(201, json=KEPT)), "keep", b"gray", size=96)
+    assert kept == Kept("abc-_9", 4, 3, (("indoor", 0.75),), 0.5, 900.0, "r")
+    script = Script(PICTURE)
+    answer = ask(script, "render", kept, etag='"t"', vividness=0.9, max_side=100, hints=[(0.5, 0.25, "#c03020")])
+    assert answer.pictures() == [b"color"]
+    assert answer.facts() == {}
+    ask(script, "render", "../x", variant=2)
+    ask(script, "confidence", kept)
+    asked = [(request.method, str(request.url)) for request in script.requests]
+    assert asked == [
+        ("GET", "http://host:1/pictures/abc-_9?vividness=0.9&max_side=100&hints=0.500000%2C0.250000%2Cc03020"),
+        ("GET", "http://host:1/pictures/..%2Fx?variant=2"),
+        ("GET", "http://host:1/pictures/abc-_9/confidence"),
+    ]
+    assert script.requests[0].headers["If-None-Match"] == '"t"'
+    script = Script(httpx2.Response(204))
+    assert ask(script, "forget", kept) is None
+    assert (script.requests[0].method, script.requests[0].url.path) == ("DELETE", "/pictures/abc-_9")
+    with pytest.raises(NotKept):
+        ask(Script(problem(404, "picture-not-kept")), "render", kept)
+    with pytest.raises(TypeError, match="variants"):
+        ask(Script(PICTURE), "render", kept, variants=2)
+    with pytest.raises(InvalidRequest, match="Photochrom"):
+        ask(Script(httpx2.Response(200, json={"id": 1})), "keep", b"gray")
+
+
+def test_hints_are_written_as_the_service_reads_them(ask: Ask) -> None:
+    from service.schemas import parse_hints
+
+    given = [(0.5, 1.0, "#c03020"), (0.0, 1 / 3, (-12.5, 30.0))]
+    script = Script(PICTURE)
+    ask(script, "colorize", b"gray", hints=given)
+    text = script.requests[0].url.params["hints"]
+    first, second = parse_hints(text)
+    assert (first.x, first.y, second.x, second.ab) == (0.5, 1.0, 0.0, (-12.5, 30.0))
+    assert second.y == pytest.approx(1 / 3, abs=1e-6)
+    ask(script, "colorize", b"gray", hints=text)
+    assert script.requests[1].url.params["hints"] == text
+
+
+def test_a_reference_goes_along_in_a_form(ask: Ask, pauses: list[float]) -> None:
+    script = Script(httpx2.ConnectError("no"), PICTURE)
+    ask(script, "colorize", b"gray", reference=io.BytesIO(b"warm"), reference_strength=1.0)
+    assert len(pauses) == 1
+    for request in script.requests:
+        assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+        body = request.read()
+        assert b'name="image"' in body
+        assert b"gray" in body
+        assert b'name="reference"' in body
+        assert b"warm" in body
+
+
+def test_several_pictures_are_taken_out_of_their_answer(ask: Ask) -> None:
+    zipped = httpx2.Response(
+        200, content=pack_zip([(1, b"one"), (2, b"two")], ".png"), headers={"Content-Type": "application/zip"}
+    )
+    assert ask(Script(zipped), "colorize", b"gray", variants=2).pictures() == [b"one", b"two"]
+    told = httpx2.Response(
+        200, content=pack_json({"width": 3}, [(1, b"one"), (2, b"two")], "image/png"),
+        headers={"Content-Type": "application/json"},
+    )  # fmt: skip
+    answer = ask(Script(told), "colorize", b"gray", variants=2, format="json")
+    assert (answer.pictures(), answer.facts()) == ([b"one", b"two"], {"width": 3})
+    with pytest.raises(InvalidRequest, match="application/json"):
+        ask(Script(told), "colorize", b"gray")
+    cut = httpx2.Response(200, content=zipped.content[:-9], headers={"Content-Type": "application/zip"})
+    with pytest.raises(InvalidRequest, match="cannot be read"):
+        ask(Script(cut), "colorize", b"gray", variants=2).pictures()
+    assert ask(Script(httpx2.Response(304)), "colorize", b"gray", etag="x").pictures() == []
 
 
 def test_every_problem_of_the_service_has_a_type_of_its_own() -> None:
@@ -155,10 +245,12 @@ def test_every_problem_of_the_service_has_a_type_of_its_own() -> None:
         "malformed-request": InvalidRequest,
         "unauthorized": Unauthorized,
         "not-found": InvalidRequest,
+        "picture-not-kept": NotKept,
         "method-not-allowed": InvalidRequest,
         "not-acceptable": InvalidRequest,
         "upload-too-large": TooLarge,
         "picture-too-large": TooLarge,
+        "answer-too-large": TooLarge,
         "unsupported-picture": RefusedPicture,
         "empty-upload": RefusedPicture,
         "broken-picture": RefusedPicture,
