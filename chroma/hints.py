@@ -25,12 +25,18 @@ MANY_HINTS: Final = 12
 """With more hints than this..."""
 MANY_SIDE_PX: Final = 288
 """...the grid is coarser, px: each hint costs as many pixels as the grid has."""
-REACH: Final = 0.25
+REACH: Final = 0.3
 """Way over flat lightness after which a hint counts by exp(-1), in long sides of the picture."""
-STEP_L: Final = 9.0
+STEP_L: Final = 8.0
 """A step of lightness to the next pixel that costs as much as the whole reach, Lab units; half costs a quarter."""
-SIMILAR_AB: Final = 30.0
+GRAIN_FACTOR: Final = 1.5
+"""Steps up to so many times the median step are taken for grain, and cost nothing..."""
+MOST_GRAIN_L: Final = 1.5
+"""...up to this, Lab units."""
+SIMILAR_AB: Final = 18.0
 """A pixel whose predicted color differs by so much from that at the hint follows it by exp(-1/2), Lab units."""
+SIMILAR_L: Final = 28.0
+"""Likewise for lightness, Lab units: shadow and light of one thing are closer than most things are."""
 UNIFORM: Final = 0.7
 """How far pixels take the hint's own color; the rest of it is a shift, which keeps what differed before."""
 ROUNDS: Final = 4
@@ -101,7 +107,8 @@ def apply_hints(
     if not hints:
         return before
     small_L = resize_lightness(np.asarray(L, np.float32), work)[..., 0]
-    costs = _costs(small_L)
+    calm = cv2.bilateralFilter(small_L, _DENOISE_PX, _DENOISE_L, _DENOISE_PX / 2)
+    costs = _costs(calm)
 
     total = np.zeros(work, np.float32)
     strongest = np.zeros(work, np.float32)
@@ -110,6 +117,7 @@ def apply_hints(
         seed = _seed(hint, L, small_L)
         distance = _distances(seed, costs)
         unlike = np.square(before - before[seed]).sum(axis=-1) / np.float32(2 * SIMILAR_AB**2)
+        unlike += np.square(calm - calm[seed]) / np.float32(2 * SIMILAR_L**2)
         weight = np.exp(-np.square(distance) - unlike)
         strongest = np.maximum(strongest, weight)
         share = weight / (np.square(distance) + np.float32(1e-6)) + np.float32(1e-30)
@@ -122,13 +130,12 @@ def apply_hints(
 
 def _costs(L: Float32[np.ndarray, "h w"]) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
     """Return what it costs from the border to each pixel along its row, and along its column; 1 is the whole reach."""
-    calm = cv2.bilateralFilter(L, _DENOISE_PX, _DENOISE_L, _DENOISE_PX / 2)
+    steps = [np.abs(np.diff(L, axis=axis, prepend=L.take([0], axis=axis))) for axis in (0, 1)]
+    grain = min(GRAIN_FACTOR * float(np.median(np.maximum(*steps))), MOST_GRAIN_L)
     pixel = 1 / (REACH * max(L.shape))
     down, right = (
-        np.cumsum(
-            np.square(np.diff(calm, axis=axis, prepend=np.take(calm, [0], axis=axis)) / STEP_L) + pixel, axis=axis
-        )
-        for axis in (0, 1)
+        np.cumsum(np.square(np.maximum(step - grain, 0) / STEP_L) + pixel, axis=axis, dtype=np.float64)
+        for axis, step in enumerate(steps)
     )
     return down.astype(np.float32), right.astype(np.float32)
 
