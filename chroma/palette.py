@@ -5,6 +5,7 @@ References:
     to the logits; here it is that of the reference photograph.
 """
 
+import math
 from typing import Final
 
 import numpy as np
@@ -15,8 +16,10 @@ from chroma.decoding import softmax
 from chroma.lab import lab_to_rgb, rgb_u8_to_lab
 from chroma.prior import count_bins, smooth_prior
 
-SAMPLES: Final = 1 << 14
-"""About so many pixels of a picture are looked at: enough for shares of a thousandth."""
+SAMPLES: Final = 1 << 13
+"""At most about so many pixels of a picture are looked at: enough for shares of a hundredth."""
+NEAR_LAB: Final = 5.0
+"""Colors nearer than this to one of the palette need none of their own, Lab units."""
 REFERENCE_SIGMA: Final = 7.0
 """Width of the Gaussian that smooths a reference's histogram, Lab units."""
 REFERENCE_FLOOR: Final = 1e-4
@@ -49,8 +52,7 @@ def palette_of(rgb_u8: UInt8[np.ndarray, "H W 3"], count: int = 6) -> list[tuple
     points = lab * weight
     while len(means) < count:
         nearest = np.square(points[:, None] - means * weight).sum(axis=-1).min(axis=1)
-        # the far corner of a crowd, not a lone pixel: distance counts by how many share it
-        if nearest.max() < 25:
+        if nearest.max() < NEAR_LAB**2:
             break
         means = _settled(points, np.concatenate([means * weight, points[None, _far_crowd(points, nearest)]])) / weight
     owner = np.square(points[:, None] - means * weight).sum(axis=-1).argmin(axis=1)
@@ -117,7 +119,7 @@ def _sampled(rgb_u8: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
     """Return every n-th pixel of every n-th row, about `SAMPLES` of them."""
     if rgb_u8.ndim != 3 or rgb_u8.shape[-1] != 3 or rgb_u8.size == 0 or rgb_u8.dtype != np.uint8:
         raise ValueError(f"expected sRGB, uint8, of shape (H, W, 3), got {rgb_u8.dtype} {rgb_u8.shape}")
-    step = max(int(np.sqrt(rgb_u8.shape[0] * rgb_u8.shape[1] / SAMPLES)), 1)
+    step = math.ceil(math.sqrt(rgb_u8.shape[0] * rgb_u8.shape[1] / SAMPLES))
     return np.ascontiguousarray(rgb_u8[::step, ::step])
 
 
