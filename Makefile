@@ -28,7 +28,7 @@ EXECUTIONS ?= 1000000
 SEED ?= 1
 SECONDS ?= 600
 
-.PHONY: help serve test check docs format smoke bench fuzz soak audit sbom lock torch clean
+.PHONY: help serve test check docs format smoke bench fuzz soak audit sbom lock torch browser clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ help: ## List the targets
 serve: $(VENV)/.installed ## Install the service if needed, then serve the shipped model on 127.0.0.1:8000
 	$(VENV)/bin/photochrom serve
 
-test: $(VENV_DEV)/.installed $(VENV_DEV)/.torch ## Install everything if needed, then run the whole test suite
+test: $(VENV_DEV)/.installed $(VENV_DEV)/.torch $(VENV_DEV)/.browser ## Install everything if needed, then run the whole test suite
 	$(DEV)/python -m pytest $(TESTS) $(PYTEST_ARGS)
 
 check: $(VENV_DEV)/.installed ## Lint, format, types, layers, dependencies, spelling, documentation
@@ -107,6 +107,20 @@ $(VENV_DEV)/.torch: $(VENV_DEV)/.installed
 torch: ## Try again to install the CPU build of torch, for the tests marked torch
 	@rm -f $(VENV_DEV)/.torch
 	@$(MAKE) --no-print-directory $(VENV_DEV)/.torch
+
+# The tests of the page drive an installed Chromium. Where there is none and a package may be installed, Debian's is;
+# where that fails they are skipped.
+$(VENV_DEV)/.browser: $(VENV_DEV)/.installed
+	@{ type -P chromium || type -P chromium-browser || type -P google-chrome \
+		|| { [ "$$(id -u)" = 0 ] && type -P apt-get && export DEBIAN_FRONTEND=noninteractive \
+			&& apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 update \
+			&& apt-get -qq install -y --no-install-recommends chromium fonts-dejavu-core; }; } >/dev/null 2>&1 \
+		|| echo "No Chromium is installed here: the tests of the page will be skipped."
+	@touch $@
+
+browser: ## Look again for a Chromium, or install one, for the tests of the page
+	@rm -f $(VENV_DEV)/.browser
+	@$(MAKE) --no-print-directory $(VENV_DEV)/.browser
 
 $(VENV_LOCK)/.installed-$(UV_VERSION):
 	$(PYTHON) -m venv $(VENV_LOCK)
