@@ -53,7 +53,7 @@ STRIDE: Final = 2
 """Regions and strengths are found on every second pixel of every second row: they are smooth."""
 SMOOTH_PX: Final = 3
 """Side of the window in which the shares of the regions are smoothed, in those pixels."""
-SAMPLES: Final = 256
+SAMPLES: Final = 192
 """About so many pixels take part in clustering and bisection."""
 
 
@@ -92,8 +92,9 @@ def variant_logits(
     less_red = np.log(_red_factor(odds, shares @ leans, red))
     # The maps are smooth, the posterior is not: they grow to its size, and each of its pixels leans by itself.
     maps = cv2.resize(np.column_stack([shares, less_red]).reshape(*shape, -1), (w, h), interpolation=cv2.INTER_LINEAR)
-    tilt = maps.reshape(h * w, -1) @ np.vstack([leans, red.astype(np.float32)])
-    return np.asarray(logits + tilt.reshape(logits.shape), logits.dtype)
+    leant = (maps.reshape(h * w, -1) @ np.vstack([leans, red.astype(np.float32)])).reshape(logits.shape)
+    leant += logits
+    return leant.astype(logits.dtype, copy=False)
 
 
 def _regions(
@@ -115,7 +116,7 @@ def _regions(
             break
         start = np.argsort(nearest, kind="stable")[int(0.95 * (len(nearest) - 1))]
         means = np.concatenate([means, sample[None, start]])
-        for _ in range(4):
+        for _ in range(3):
             owner = (sample @ _unit(means).T).argmax(axis=1)
             means = np.stack(
                 [sample[owner == k].mean(axis=0) if (owner == k).any() else means[k] for k in range(len(means))]
@@ -237,7 +238,7 @@ def _strength(
     """Return the strength at which the mean color of the pixels changes by the goal on average, or the limit."""
     first = _seen(odds @ centers)
     low, high = 0.0, MOST_LEAN
-    for _ in range(7):
+    for _ in range(6):
         middle = np.float32((low + high) / 2)
         leant = odds * np.exp(middle * tilt)
         leant[:, red] *= _red_factor(odds, middle * tilt, red)[:, None]
