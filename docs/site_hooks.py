@@ -33,6 +33,8 @@ ELSEWHERE: Final = {
 }
 """Files outside docs/, by their path in the repository, and the pages they become."""
 
+ICON: Final = "images/icon.svg"
+
 _LINK: Final = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#])")
 _FENCED: Final = re.compile(r"^(```.*?^```)", re.DOTALL | re.MULTILINE)
 _AFTER_PARAGRAPH: Final = re.compile(r"(\n\n(?:  +\S.*\n)+)(?=- |\d+\. )")
@@ -54,9 +56,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pages that are no files in docs/."""
+    """Add the pages that are no files in docs/, and the icon, which is that of the service's page."""
     description = create_app(Settings(_env_file=None, api_keys="", api_keys_file=None)).openapi()
     made = {REFERENCE: render_reference(description), DESCRIPTION: json.dumps(description, indent=1) + "\n"}
+    made[ICON] = (ROOT / "service" / "page" / "icon.svg").read_text(encoding="utf-8")
     made |= {page: (ROOT / source).read_text(encoding="utf-8") for source, page in ELSEWHERE.items()}
     for name, content in made.items():
         files.append(File.generated(config, name, content=content))
