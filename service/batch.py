@@ -10,9 +10,9 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self
@@ -25,10 +25,13 @@ from service import images, metadata
 from service.client import AsyncClient, ClientError, Options, Unauthorized, Unreachable
 from service.colorizer import Options as ColorOptions
 from service.colorizer import colorize
-from service.errors import RequestError
+from service.errors import RequestError, StartupError
+from service.finding import is_film
 from service.images import MEDIA_TYPES, OutputFormat
 from service.session import Session
 
+FRAMES_TOLD_S: Final = 10.0
+"""How often a film's progress is told where there is no terminal, seconds."""
 HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What would happen to every further file as well: no space left, the quota used up, a disk that is read-only."""
 
@@ -57,7 +60,9 @@ class Outcome:
         target: where its answer goes.
         status: colored, skipped (the answer was there) or failed.
         seconds: spent on it.
-        scene: what the network takes it for; of colored ones.
+        scene: what the network takes it for; of colored photographs.
+        frames: how many were colored; of films.
+        notes: what the answer lacks or has in another way, for people; of films.
         problem: short stable name of what went wrong, such as `broken-picture`; of failed ones.
         reason: the same in words.
     """
@@ -67,6 +72,8 @@ class Outcome:
     status: Status
     seconds: float = 0.0
     scene: str = ""
+    frames: int = 0
+    notes: tuple[str, ...] = ()
     problem: str = ""
     reason: str = ""
 
@@ -75,7 +82,11 @@ class Outcome:
         line: dict[str, object] = {"source": str(self.source), "target": str(self.target), "status": self.status}
         if self.status != "skipped":
             line["seconds"] = round(self.seconds, 3)
-        line |= {name: getattr(self, name) for name in ("scene", "problem", "reason") if getattr(self, name)}
+        line |= {
+            name: getattr(self, name)
+            for name in ("scene", "frames", "notes", "problem", "reason")
+            if getattr(self, name)
+        }
         return json.dumps(line)
 
 
@@ -98,8 +109,14 @@ class Report:
         self._total = total
         self._as_json = as_json
         self._console = console or Console(stderr=True)
+        self._quiet = quiet
         self._plain = not quiet and not self._console.is_terminal
-        columns = (TextColumn("coloring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[pace]}"),
+        )
         self._progress = Progress(*columns, console=self._console, transient=True, disable=quiet or self._plain)
         self._task = self._progress.add_task("coloring", total=total, pace="")
         self._started = time.monotonic()
@@ -131,7 +148,37 @@ class Report:
         told = pace(done, self._total, time.monotonic() - self._started)
         self._progress.update(self._task, advance=1, pace=told)
         if self._plain:
-            typer.echo(f"[{done}/{self._total}] {shown(outcome.source)}: {outcome.status}; {told}", err=True)
+            notes = "".join(f"; {note}" for note in outcome.notes)
+            typer.echo(f"[{done}/{self._total}] {shown(outcome.source)}: {outcome.status}{notes}; {told}", err=True)
+        elif outcome.notes and not self._quiet:
+            self._progress.console.print(f"{shown(outcome.source)}: {'; '.join(outcome.notes)}", markup=False)
+
+    @contextmanager
+    def frames_of(self, source: Path) -> Iterator[Callable[[int, int], None]]:
+        """Tell how one film goes, by a second bar or a line every `FRAMES_TOLD_S` seconds.
+
+        Args:
+            source: the film.
+
+        Yields:
+            What is to be told how many frames of how many are done.
+        """
+        bar = self._progress.add_task(source.name, total=None, pace="")
+        started = told = time.monotonic()
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            now = time.monotonic()
+            words = pace(done, total, now - started)
+            self._progress.update(bar, completed=done, total=total, pace=words)
+            if self._plain and now - told >= FRAMES_TOLD_S:
+                told = now
+                typer.echo(f"{shown(source)}: frame {done} of {total}; {words}", err=True)
+
+        try:
+            yield tell
+        finally:
+            self._progress.remove_task(bar)
 
     def summary(self, stopped: str = "") -> dict[str, object]:
         """Return the counts, and why it ended early if it did."""
@@ -252,13 +299,20 @@ class Work:
         write_whole(target, answer)
 
 
-def color_here(work: Work, color: Callable[[bytes], Colored], report: Callable[[Outcome], None]) -> None:
+def color_here(
+    work: Work,
+    color: Callable[[bytes], Colored],
+    report: Callable[[Outcome], None],
+    *,
+    color_film: Callable[[Path, Path], tuple[int, tuple[str, ...]]] | None = None,
+) -> None:
     """Color one file after the other.
 
     Args:
         work: which, and where the answers go.
-        color: what colors one.
+        color: what colors one photograph.
         report: told each outcome.
+        color_film: what colors one film into a file, and returns how many frames it has and what it says of it.
 
     Raises:
         Stopped: what went wrong would go wrong for every further file too.
@@ -266,13 +320,19 @@ def color_here(work: Work, color: Callable[[bytes], Colored], report: Callable[[
     for source, target in work.plan.items():
         started = time.monotonic()
         try:
-            question = source.read_bytes()
-            colored = color(question)
-            work.store(question, colored.data, target)
+            if color_film is not None and is_film(source):
+                with unfinished(target) as path:
+                    frames, notes = color_film(source, path)
+                outcome = Outcome(source, target, "colored", frames=frames, notes=notes)
+            else:
+                question = source.read_bytes()
+                colored = color(question)
+                work.store(question, colored.data, target)
+                outcome = Outcome(source, target, "colored", scene=colored.scene)
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
             outcome = _failure(error, source, target, started)
         else:
-            outcome = Outcome(source, target, "colored", time.monotonic() - started, colored.scene)
+            outcome = replace(outcome, seconds=time.monotonic() - started)
         report(outcome)
 
 
@@ -325,6 +385,8 @@ def explain(error: Exception) -> tuple[str, str]:
     """Return what went wrong with one picture: a short stable name, and words."""
     if isinstance(error, RequestError):
         return error.name, error.detail
+    if isinstance(error, StartupError):
+        return "not-possible-here", str(error)
     if isinstance(error, ClientError):
         return error.type or "no-answer", error.detail
     if isinstance(error, OSError):
@@ -344,13 +406,30 @@ def write_whole(target: Path, data: bytes) -> None:
     Raises:
         OSError: it cannot be written; nothing is left behind then.
     """
+    with unfinished(target) as path:
+        path.write_bytes(data)
+
+
+@contextmanager
+def unfinished(target: Path) -> Iterator[Path]:
+    """Give a place to write a file to, and put it under its name when that went well; else nothing is left behind.
+
+    Args:
+        target: its path; missing folders are made.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        OSError: it cannot be put there.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     # Two processes that color into one folder must not write into each other's file.
-    unfinished = target.with_name(f".photochrom-{os.getpid()}-{next(_unfinished)}.part")
+    path = target.with_name(f".photochrom-{os.getpid()}-{next(_unfinished)}.part")
     try:
-        unfinished.write_bytes(data)
-        unfinished.replace(target)
+        yield path
+        path.replace(target)
     except BaseException:
         with suppress(OSError):
-            unfinished.unlink()
+            path.unlink()
         raise

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,12 @@ def _misuse(text: object) -> typer.Exit:
 ModelOption = Annotated[Path | None, typer.Option(help="The ONNX model; default: the one that comes along.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 PicturesArgument = Annotated[
-    list[Path], typer.Argument(help="Photographs, folders of them, patterns like 'scans/**/*.tif'.", metavar="PATHS...")
+    list[Path],
+    typer.Argument(help="Photographs, folders of them, patterns like 'scans/**/*.tif'.", metavar="PATHS..."),
+]
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(help="Photographs, films, folders of them, patterns like 'scans/**/*.tif'.", metavar="PATHS..."),
 ]
 ModeOption = Annotated[str, typer.Option(help="annealed, regression, fused or argmax.")]
 SizeOption = Annotated[int | None, typer.Option(help="Inference size, px; default: the model's own.")]
@@ -148,7 +153,7 @@ def serve(
 
 @app.command()
 def colorize(
-    inputs: PicturesArgument,
+    inputs: FilesArgument,
     out: Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")] = Path("colorized"),
     overwrite: Annotated[bool, typer.Option(help="Color again what is there already.")] = False,
     output_format: Annotated[str, typer.Option("--format", help="png, jpeg or webp.")] = "png",
@@ -158,6 +163,10 @@ def colorize(
     saturation: Annotated[float, typer.Option(help="Factor on chroma.")] = 1.0,
     size: SizeOption = None,
     enlargement: EnlargementOption = "bilinear",
+    crf: Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 worst.", min=0, max=51)] = 18,
+    every: Annotated[
+        int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
+    ] = 1,
     metadata: Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")] = True,
     remote: Annotated[str | None, typer.Option(help="Address of a running service, to color there.")] = None,
     api_key: Annotated[
@@ -171,7 +180,7 @@ def colorize(
     model: ModelOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Color files, here or by a service.
+    """Color photographs and films, here or by a service.
 
     What is done is skipped, a bad file does not stop the others, and an interrupted call goes on when given again.
     Ends with 1 when something failed, with 2 when misused, with 130 after Ctrl-C.
@@ -202,6 +211,7 @@ def colorize(
         plan = plan_outputs(inputs, out, suffix=".jpg" if answer_format == "jpeg" else f".{answer_format}")
     except PlanError as error:
         raise _misuse(error) from error
+    plan = _without_films(plan, inputs, remote)
     if not plan:
         raise _misuse("there is no picture in what was named")
     todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
@@ -216,9 +226,11 @@ def colorize(
             if todo and remote is not None:
                 asyncio.run(_color_there(remote, api_key, query, work, report, jobs=jobs or 4))
             elif todo:
-                color = _colorist(settings, query)
+                session = _load(settings)
+                color = _colorist(session, settings, query)
+                color_film = _film_colorist(session, settings, query, report, crf, every, keep_metadata=metadata)
                 with report:
-                    color_here(work, color, report)
+                    color_here(work, color, report, color_film=color_film)
         except Stopped as stop:
             stopped, code = str(stop), FAILED
         except KeyboardInterrupt:
@@ -270,11 +282,64 @@ def _load(settings: Settings) -> "Session":
         raise _stop(error) from error
 
 
-def _colorist(settings: Settings, query: "ColorizeQuery") -> "Here":
+def _without_films(plan: dict[Path, Path], named: list[Path], remote: str | None) -> dict[Path, Path]:
+    """Leave the films out where they cannot be colored: refused when named, else said."""
+    from service.batch import shown
+    from service.finding import is_film
+    from service.video import NoFilmSupport, require_support
+
+    films = [source for source in plan if is_film(source)]
+    why = ""
+    if films and remote is not None:
+        why = "a service colors photographs only: color films without --remote"
+    elif films:
+        try:
+            require_support()
+        except NoFilmSupport as error:
+            why = str(error)
+    if not why:
+        return plan
+    if asked := [source for source in films if source in named]:
+        raise _misuse(f"{shown(asked[0])}: {why}")
+    count = "1 film is" if len(films) == 1 else f"{len(films)} films are"
+    typer.echo(f"photochrom: {count} left out: {why}", err=True)
+    return {source: target for source, target in plan.items() if source not in films}
+
+
+def _film_colorist(
+    session: "Session",
+    settings: Settings,
+    query: "ColorizeQuery",
+    report: "Report",
+    crf: int,
+    every: int,
+    *,
+    keep_metadata: bool,
+) -> "Callable[[Path, Path], tuple[int, tuple[str, ...]]]":
+    from service.video import FilmOptions, color_film
+
+    def color(source: Path, target: Path) -> tuple[int, tuple[str, ...]]:
+        with report.frames_of(source) as progress:
+            done = color_film(
+                source,
+                target,
+                session,
+                query.to_options(),
+                FilmOptions(crf=crf, every=every),
+                max_megapixels=settings.max_megapixels,
+                keep_metadata=keep_metadata,
+                progress=progress,
+            )
+        return done.frames, done.notes
+
+    return color
+
+
+def _colorist(session: "Session", settings: Settings, query: "ColorizeQuery") -> "Here":
     from service.batch import Here
 
     options, output_format = query.to_options(), query.picture_format() or "png"
-    return Here(_load(settings), options, output_format, max_megapixels=settings.max_megapixels)
+    return Here(session, options, output_format, max_megapixels=settings.max_megapixels)
 
 
 async def _color_there(

@@ -24,6 +24,8 @@ from service.settings import ENV_PREFIX, Settings
 PACKAGES: Final = ("numpy", "opencv-python-headless", "pillow", "fastapi", "uvicorn", "httpx2")
 TOGETHER_BROKEN: Final = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless"))
 """Packages that install the same files; which of them wins is chance."""
+FILM_CURE: Final = "pip install --require-hashes -r requirements/video.txt (the extra `video`)"
+"""What lets `photochrom colorize` take films."""
 OTHER_VARIABLES: Final = frozenset({"PHOTOCHROM_API_KEY"})
 """Not settings of the service: what the command line reads."""
 MEMORY_BASE_BYTES: Final = 250_000_000
@@ -96,6 +98,7 @@ def _look_at_packages(seen: Examination) -> None:
         "python": f"{platform.python_version()} on {platform.platform()}",
         "onnxruntime": onnxruntime.__version__,
         **{name: metadata.version(name) if name in installed else "missing" for name in PACKAGES},
+        "films": f"PyAV {metadata.version('av')}" if "av" in installed else f"cannot be colored: {FILM_CURE}",
     }
     for name in PACKAGES:
         if name not in installed:

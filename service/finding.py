@@ -13,6 +13,29 @@ from typing import Final
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 """What is taken from a folder or a pattern; a file that is named is taken whatever its suffix."""
 
+FILM_SUFFIXES: Final = (
+    ".mp4",
+    ".m4v",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mpg",
+    ".mpeg",
+    ".wmv",
+    ".flv",
+    ".3gp",
+    ".ogv",
+    ".mts",
+    ".m2ts",
+    ".vob",
+    ".dv",
+    ".mxf",
+)
+"""What is a film, in folders and when it is named."""
+FILM_SUFFIX: Final = ".mp4"
+"""What every colored film is."""
+
 PNG_START: Final = b"\x89PNG\r\n\x1a\n"
 PNG_END: Final = b"IEND\xaeB`\x82"
 JPEG_START: Final = b"\xff\xd8\xff"
@@ -30,10 +53,12 @@ def plan_outputs(inputs: Sequence[Path], out: Path, *, suffix: str) -> dict[Path
     keeps its own name, `out/f/b/c.png`. Where two would give the same name, both keep their old suffix inside:
     `a.jpg.png`, `a.tif.png`.
 
+    A film keeps its name likewise and becomes an MP4.
+
     Args:
-        inputs: files, folders that are searched for pictures, and patterns such as `scans/**/*.tif`.
+        inputs: files, folders that are searched for pictures and films, and patterns such as `scans/**/*.tif`.
         out: folder of the answers; what already lies in it is never taken from a folder.
-        suffix: of the answers, with the dot.
+        suffix: of the answers to photographs, with the dot.
 
     Returns:
         Target by source, in order.
@@ -43,22 +68,31 @@ def plan_outputs(inputs: Sequence[Path], out: Path, *, suffix: str) -> dict[Path
     """
     if out.exists() and not out.is_dir():
         raise PlanError(f"{out} is a file: --out names a folder")
-    places = dict(find_pictures(inputs, out))
-    stems = Counter(place.with_suffix("") for place in places.values())
-    plan = {
-        source: out / (place.with_suffix(suffix) if stems[place.with_suffix("")] == 1 else f"{place}{suffix}")
-        for source, place in places.items()
-    }
+    places = dict(find_pictures(inputs, out, suffixes=(*SUFFIXES, *FILM_SUFFIXES)))
+    endings = {source: FILM_SUFFIX if is_film(source) else suffix for source in places}
+    names = Counter(place.with_suffix(endings[source]) for source, place in places.items())
+    plan = {}
+    for source, place in places.items():
+        name = place.with_suffix(endings[source])
+        plan[source] = out / (name if names[name] == 1 else f"{place}{endings[source]}")
     _refuse_overwriting(plan)
     return plan
 
 
-def find_pictures(inputs: Iterable[Path], out: Path | None = None) -> Iterator[tuple[Path, Path]]:
+def is_film(path: Path) -> bool:
+    """Return whether a file is taken for a film, by its suffix."""
+    return path.suffix.lower() in FILM_SUFFIXES
+
+
+def find_pictures(
+    inputs: Iterable[Path], out: Path | None = None, *, suffixes: Sequence[str] = SUFFIXES
+) -> Iterator[tuple[Path, Path]]:
     """Yield each picture, and its path inside what was named; none twice.
 
     Args:
         inputs: files, folders and patterns.
         out: folder whose pictures are left out.
+        suffixes: what is taken from folders and patterns.
 
     Yields:
         The picture and its relative path. A file that is named but not there is yielded too: its turn will tell.
@@ -71,40 +105,42 @@ def find_pictures(inputs: Iterable[Path], out: Path | None = None) -> Iterator[t
     folders = {_entry(given) for given in named if given.is_dir()}
     seen = set()
     for given in named:
-        for path, place in _pictures_of(given, excluded, prefixed=len(folders) > 1):
+        for path, place in _pictures_of(given, excluded, suffixes, prefixed=len(folders) > 1):
             if _entry(path) not in seen:
                 seen.add(_entry(path))
                 yield path, place
 
 
-def _pictures_of(given: Path, excluded: Path | None, *, prefixed: bool) -> Iterator[tuple[Path, Path]]:
+def _pictures_of(
+    given: Path, excluded: Path | None, suffixes: Sequence[str], *, prefixed: bool
+) -> Iterator[tuple[Path, Path]]:
     if given.is_dir():
         top = given.resolve()
         if excluded and excluded in (top, *top.parents):
             raise PlanError(f"{given} lies in the folder of the answers: name another one with --out")
-        for path in _pictures_in(given, excluded):
+        for path in _pictures_in(given, excluded, suffixes):
             place = path.relative_to(given)
             yield path, Path(top.name) / place if prefixed else place
     elif not os.path.lexists(given) and glob.has_magic(str(given)):
-        yield from _pictures_like(given, excluded)
+        yield from _pictures_like(given, excluded, suffixes)
     else:
         yield given, Path(given.name)
 
 
-def _pictures_in(folder: Path, excluded: Path | None) -> Iterator[Path]:
+def _pictures_in(folder: Path, excluded: Path | None, suffixes: Sequence[str]) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and _is_picture(path) and not (excluded and excluded in path.resolve().parents):
+        if not hidden and _is_one_of(path, suffixes) and not (excluded and excluded in path.resolve().parents):
             yield path
 
 
-def _pictures_like(pattern: Path, excluded: Path | None) -> Iterator[tuple[Path, Path]]:
+def _pictures_like(pattern: Path, excluded: Path | None, suffixes: Sequence[str]) -> Iterator[tuple[Path, Path]]:
     """Yield what matches a pattern, with its path behind the part of the pattern that is fixed."""
     fixed = Path(*[part for part in _until_magic(pattern.parts)])
     matches = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
     for match in matches:
-        for path in _pictures_in(match, excluded) if match.is_dir() else [match]:
-            if _is_picture(path) and not (excluded and excluded in path.resolve().parents):
+        for path in _pictures_in(match, excluded, suffixes) if match.is_dir() else [match]:
+            if _is_one_of(path, suffixes) and not (excluded and excluded in path.resolve().parents):
                 yield path, path.relative_to(fixed)
     if not matches:
         yield pattern, Path(pattern.name)
@@ -117,8 +153,8 @@ def _until_magic(parts: Sequence[str]) -> Iterator[str]:
         yield part
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
+def _is_one_of(path: Path, suffixes: Sequence[str]) -> bool:
+    return path.suffix.lower() in suffixes and path.is_file()
 
 
 def _entry(path: Path) -> Path:
@@ -149,10 +185,10 @@ def is_done(source: Path, target: Path) -> bool:
 
 
 def is_whole(path: Path) -> bool:
-    """Return whether a picture file has its end; what was cut off by a full disk or a crash has not.
+    """Return whether a picture or film has its end; what was cut off by a full disk or a crash has not.
 
     Args:
-        path: of a file; one that is neither PNG nor JPEG nor WebP counts as whole, since it is nothing of ours.
+        path: of a file; one that is neither PNG nor JPEG nor WebP nor MP4 counts as whole: it is nothing of ours.
 
     Returns:
         False as well for an empty file.
@@ -171,4 +207,34 @@ def is_whole(path: Path) -> bool:
         return end.endswith(JPEG_END)
     if start.startswith(b"RIFF"):
         return len(start) == 12 and int.from_bytes(start[4:8], "little") + 8 <= size
+    if start[4:8] == b"ftyp":
+        reach, kinds = walk_boxes(path)
+        return reach == size and b"moov" in kinds
     return size > 0
+
+
+def walk_boxes(path: Path) -> tuple[int, set[bytes]]:
+    """Look at what an MP4 or QuickTime file is made of.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Where its last box says it ends, beyond the file when that is cut off, and the kinds of boxes at the top.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    at, kinds, size = 0, set(), path.stat().st_size
+    with path.open("rb") as stream:
+        while at + 8 <= size:
+            stream.seek(at)
+            head = stream.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            kinds.add(head[4:8])
+            if length < 8:  # 0: up to the end, wherever that is; the rest is nonsense.
+                return size, kinds
+            at += length
+    return at, kinds

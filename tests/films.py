@@ -7,7 +7,6 @@ walks by. Cuts, flashes, fades, a tone as sound; then written by PyAV in any con
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -104,7 +103,7 @@ def write_film(
     subtitles: bool = False,
     rotation: int = 0,
     options: dict[str, str] | None = None,
-    **how: Any,
+    muxer: dict[str, str] | None = None,
 ) -> Path:
     """Write a film.
 
@@ -120,13 +119,13 @@ def write_film(
         subtitles: whether an empty track of subtitles goes along.
         rotation: degrees in the display matrix.
         options: of the picture's codec.
-        how: more for `av.open`.
+        muxer: options of the container.
 
     Returns:
         The path.
     """
     options = {"crf": "8", "preset": "ultrafast"} if options is None and codec == "libx264" else options or {}
-    with av.open(str(path), "w", **how) as film:
+    with av.open(str(path), "w", options=muxer or {}) as film:
         picture = film.add_stream(codec, rate=rate, options=options)
         base = Fraction(1, 1000) if times is not None else Fraction(1, rate)
         picture.time_base = picture.codec_context.time_base = base

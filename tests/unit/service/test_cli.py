@@ -164,7 +164,7 @@ def mixed_folder(folder: Path) -> tuple[list[str], list[str]]:
         picture(folder / name, by_pillow(smooth_gray(30, 40), kinds[Path(name).suffix.lower()]))
     for number, name in enumerate(bad):
         picture(folder / name, (b"", b"\xff\xd8\xff nothing", GRAY[:200], b"text")[number % 4])
-    for name in ("notes.txt", "Thumbs.db", "._0.png", "sub/.DS_Store", "clip.mp4"):
+    for name in ("notes.txt", "Thumbs.db", "._0.png", "sub/.DS_Store", "letter.doc"):
         picture(folder / name, b"no picture")
     picture(folder / ".trash/old.png")
     picture(folder / "copy.bmp", by_pillow(smooth_gray(30, 40), "BMP"))
