@@ -249,6 +249,7 @@ async function post(photo) {
   say(`${photo.name} is in color.`);
   if (photo === current) refresh();
   else thumbnail(photo);
+  drawKnobs();
   drawAll();
 }
 
@@ -353,7 +354,8 @@ function newestWins(work) {
     running = new AbortController();
     since = performance.now();
     work(running.signal).catch((error) => {
-      if (error.name !== "AbortError") console.error(error);
+      // What the service or the network refuses is said where it matters; the strip of versions can wait.
+      if (error.name !== "AbortError" && !(error instanceof Problem) && !(error instanceof Unreachable)) console.error(error);
     }).finally(() => {
       running = null;
       if (again) { again = false; run(); }

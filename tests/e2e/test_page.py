@@ -1,0 +1,696 @@
+"""The page in a real Chromium, against the real service: what people do with it, by mouse, finger and keyboard."""
+
+import base64
+import io
+import json
+import os
+import re
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+
+from tests import onnx_factory
+from tests.e2e.server import ROOT, Server
+from tests.pictures import by_opencv, by_pillow, smooth_gray
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+EXECUTABLE = next(filter(None, map(shutil.which, BROWSERS)), None)
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(EXECUTABLE is None, reason=f"none of {', '.join(BROWSERS)} is installed (see `make browser`)"),
+]
+
+DATA = ROOT / "tests" / "data"
+COFFEE, CHELSEA = DATA / "coffee.jpg", DATA / "chelsea.png"
+INFERENCES = "photochrom_batch_size_count"
+KEY = "a-key-for-the-page-42"
+MAX_UPLOAD_BYTES = 3_000_000
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 740}
+
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
+
+Opener = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx_factory.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(model_path, tmp_path_factory.mktemp("log") / "log", max_upload_bytes=MAX_UPLOAD_BYTES)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def strict_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that wants an API key and keeps no pictures."""
+    running = Server(model_path, tmp_path_factory.mktemp("log") / "log", kept_bytes=0, api_keys=KEY)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Chromium's own sandbox refuses to work for root, and a container's /dev/shm is often small.
+    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=EXECUTABLE, args=arguments)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, server: Server) -> Iterator[Opener]:
+    """Open the page; at the end of the test no script failed, nothing broke the policy, and nobody else was asked."""
+    contexts: list[BrowserContext] = []
+    wrong: list[str] = []
+    asked: set[str] = set()
+
+    def open_one(*, viewport: dict[str, int] | None = None, to: Server = server, **options: Any) -> Page:
+        context = browser.new_context(viewport=viewport or DESKTOP, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        # A refused photograph is logged by the browser, too; that is what several tests are about.
+        page.on("console", lambda m: wrong.append(m.text) if m.type == "error" and "status of" not in m.text else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: asked.add(re.sub(r"^((blob:)?https?://[^/]+).*", r"\1", request.url)))
+        page.goto(f"http://127.0.0.1:{to.port}/")
+        ours.update({f"http://127.0.0.1:{to.port}", f"blob:http://127.0.0.1:{to.port}"})
+        return page
+
+    ours: set[str] = set()
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert not [text for text in wrong if "ERR_INTERNET_DISCONNECTED" not in text]
+    assert asked <= ours
+
+
+def settle(page: Page) -> str:
+    """Wait until the picture on the screen is the one that was asked for last; return what names it."""
+    page.wait_for_function(
+        """() => document.querySelector("#after").dataset.shown
+            && document.querySelector("#stage").getAttribute("aria-busy") === "false" """
+    )
+    return page.eval_on_selector("#after", "image => image.dataset.shown")
+
+
+def wait_for_change(page: Page, before: str) -> None:
+    page.wait_for_function(
+        'before => (document.querySelector("#after").dataset.shown ?? before) !== before', arg=before
+    )
+    settle(page)
+
+
+def wait_for_versions(page: Page) -> None:
+    page.wait_for_function('() => document.querySelector("#variants").dataset.shown')
+
+
+def put_in(page: Page, *files: Path | dict[str, Any]) -> str:
+    """Give the page files as its button does; return what names the picture that is shown then."""
+    choose(page, *files)
+    return settle(page)
+
+
+def choose(page: Page, *files: Path | dict[str, Any]) -> None:
+    payloads = [file if isinstance(file, dict) else as_file(file.name, file.read_bytes()) for file in files]
+    page.set_input_files("#files", payloads)  # type: ignore[arg-type]
+
+
+def hand_over(page: Page, kind: str, *files: Path) -> None:
+    """Drop or paste files."""
+    page.evaluate(
+        """([kind, files]) => {
+            const transfer = new DataTransfer();
+            for (const { name, data } of files) {
+                const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, { type: "image/jpeg" }));
+            }
+            const options = { bubbles: true, cancelable: true };
+            document.body.dispatchEvent(kind === "paste"
+                ? new ClipboardEvent(kind, { ...options, clipboardData: transfer })
+                : new DragEvent(kind, { ...options, dataTransfer: transfer }));
+        }""",
+        [kind, [{"name": file.name, "data": base64.b64encode(file.read_bytes()).decode()} for file in files]],
+    )
+
+
+def shown_pixels(page: Page) -> np.ndarray:
+    """Return the color layer as it is now, RGB."""
+    url = page.evaluate(
+        """() => {
+            const image = document.querySelector("#after");
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+            canvas.getContext("2d").drawImage(image, 0, 0);
+            return canvas.toDataURL();
+        }"""
+    )
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def fill_range(page: Page, selector: str, value: float) -> None:
+    page.eval_on_selector(
+        selector,
+        """(field, value) => { field.value = value; field.dispatchEvent(new Event("input", { bubbles: true })); }""",
+        value,
+    )
+
+
+def as_file(name: str, data: bytes, media_type: str = "image/png") -> dict[str, Any]:
+    return {"name": name, "mimeType": media_type, "buffer": data}
+
+
+def color_of(page: Page, selector: str, name: str = "backgroundColor") -> tuple[int, ...]:
+    text = page.eval_on_selector(selector, "(element, name) => getComputedStyle(element)[name]", name)
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+# -------------------------------------------------------------------------------------------------- how it is delivered
+
+
+def test_the_page_is_light_and_lets_nothing_foreign_in(server: Server) -> None:
+    answer = server.client.get("/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    names = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
+    assert {"page/app.js", "page/style.css", "page/icon.svg"} <= set(names)
+    files = [answer, *(server.client.get(f"/{name}") for name in sorted(set(names)))]
+    assert [file.status_code for file in files] == [200] * len(files)
+    assert sum(len(file.content) for file in files) < 150_000
+    assert not re.search(r"\son\w+=|\sstyle=|<style|<script>", answer.text)
+
+
+# ---------------------------------------------------------------------------------------------------- what people do
+
+
+def test_a_dropped_photograph_comes_back_in_color(open_page: Opener) -> None:
+    page = open_page()
+    expect(page.locator("#welcome")).to_be_visible()
+    hand_over(page, "dragenter", COFFEE)
+    expect(page.locator("#drop")).to_be_visible()
+    hand_over(page, "drop", COFFEE)
+    settle(page)
+    expect(page.locator("#drop")).to_be_hidden()
+    expect(page.locator("#name")).to_have_text("coffee.jpg")
+    expect(page.locator("#facts")).to_contain_text("512 \u00d7 341 px")
+    expect(page.locator("#scenes li")).to_have_count(len(onnx_factory.SCENES))
+    expect(page.locator("#live")).to_contain_text("coffee.jpg is in color")
+    # The tiny network colors black and white differently, so a color picture is not gray.
+    assert np.ptp(shown_pixels(page).astype(int), axis=-1).mean() > 10
+
+
+def test_a_pasted_photograph_is_taken(open_page: Opener) -> None:
+    page = open_page()
+    hand_over(page, "paste", COFFEE)
+    settle(page)
+    expect(page.locator("#strip li")).to_have_count(1)
+
+
+def test_the_slider_follows_keys_and_pointer(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE)
+    split = page.locator("#split")
+    split.focus()
+    for key, value in [("ArrowRight", "52"), ("ArrowLeft", "50"), ("PageUp", "60"), ("Home", "0"), ("End", "100")]:
+        page.keyboard.press(key)
+        expect(split).to_have_attribute("aria-valuenow", value)
+    expect(split).to_have_attribute("aria-valuetext", "100 % before, 0 % in color")
+    picture = page.locator("#before").bounding_box()
+    assert picture
+    # Dragging anywhere moves it.
+    page.mouse.move(picture["x"] + 300, picture["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(picture["x"] + picture["width"] / 4, picture["y"] + 100, steps=4)
+    page.mouse.up()
+    expect(split).to_have_attribute("aria-valuenow", "25")
+    clip = page.eval_on_selector("#pane-before", "pane => pane.style.clipPath")
+    stage = page.locator("#stage").bounding_box()
+    assert stage
+    hidden = float(re.findall(r"[\d.]+", clip)[1])
+    assert stage["x"] + stage["width"] - hidden == pytest.approx(picture["x"] + picture["width"] / 4, abs=2)
+
+
+def test_knobs_answer_without_a_new_inference(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    wait_for_versions(page)
+    before, inferences = shown_pixels(page), server.metric(INFERENCES)
+    for selector, value in (("#vividness", 1.0), ("#saturation", 0.0)):
+        fill_range(page, selector, value)
+        wait_for_change(page, key)
+        key, after = settle(page), shown_pixels(page)
+        assert np.abs(after.astype(int) - before).mean() > 1
+        before = after
+    # Without saturation it is gray, give or take JPEG.
+    assert np.ptp(before.astype(int), axis=-1).mean() < 2
+    page.locator("#finer summary").click()
+    for selector, value in (("#mode", "regression"), ("#mode", "argmax")):
+        page.select_option(selector, value)
+        wait_for_change(page, key)
+        key = settle(page)
+    page.uncheck("#automatic")
+    wait_for_change(page, key)
+    key = settle(page)
+    page.check("#enlargement")
+    wait_for_change(page, key)
+    assert server.metric(INFERENCES) == inferences
+    expect(page.locator("#temperature")).to_be_enabled()
+    page.click("#reset")
+    expect(page.locator("#vividness-shown")).to_have_text("0.50")
+    expect(page.locator("#temperature-shown")).to_have_text("automatic")
+
+
+def test_the_size_asks_the_network_again(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    wait_for_versions(page)
+    inferences = server.metric(INFERENCES)
+    page.locator("#finer summary").click()
+    with page.expect_request(lambda request: request.method == "POST" and "size=128" in request.url):
+        page.select_option("#size", "128")
+    wait_for_change(page, key)
+    assert server.metric(INFERENCES) == inferences + 1
+
+
+def test_a_text_file_is_refused_in_words_and_the_others_go_on(open_page: Opener) -> None:
+    page = open_page()
+    text = as_file("notes.txt", b"no photograph at all", "text/plain")
+    cut, whole = as_file("cut.png", CHELSEA.read_bytes()[:9000]), as_file("whole.png", CHELSEA.read_bytes())
+    choose(page, text, cut, whole)
+    expect(page.locator("#message")).to_contain_text("It reads JPEG, PNG, WebP, TIFF and BMP")
+    expect(page.locator("#message")).to_have_class("wrong")
+    expect(page.locator("#save")).to_be_disabled()
+    page.locator("#strip .shot").nth(1).click()
+    expect(page.locator("#message")).to_contain_text("damaged or cut off")
+    page.locator("#strip .shot").nth(2).click()
+    settle(page)
+    expect(page.locator("#message")).to_be_hidden()
+    expect(page.locator("#save")).to_be_enabled()
+    page.get_by_role("button", name="Remove notes.txt").click()
+    page.get_by_role("button", name="Remove cut.png").click()
+    expect(page.locator("#strip li")).to_have_count(1)
+
+
+def test_a_file_over_the_limit_is_refused_in_words(open_page: Opener) -> None:
+    page = open_page()
+    noise = np.random.default_rng(1).integers(0, 256, (1100, 1100, 3), np.uint8)
+    choose(page, as_file("large.png", by_opencv(noise, ".png")))
+    expect(page.locator("#message")).to_contain_text("larger than this service takes (3 MB)")
+
+
+def test_the_download_has_the_size_of_the_photograph(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, CHELSEA)
+    with page.expect_download() as waiting:
+        page.click("#save")
+    download = waiting.value
+    assert download.suggested_filename == "chelsea-color.png"
+    with Image.open(download.path()) as image:
+        assert (image.format, image.size) == ("PNG", (451, 300))
+
+
+def test_all_photographs_come_as_one_archive(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE, CHELSEA, as_file("coffee.png", by_pillow(smooth_gray(40, 60), "PNG")))
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (3)")
+    with page.expect_download() as waiting:
+        page.click("#save-all")
+    data = Path(waiting.value.path()).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["coffee-color.png", "chelsea-color.png", "coffee-2-color.png"]
+        sizes = [Image.open(io.BytesIO(archive.read(name))).size for name in archive.namelist()]
+        assert sizes == [(512, 341), (451, 300), (60, 40)]
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+    assert struct.unpack("<I", data[:4]) == (0x04034B50,)
+    expect(page.locator("#live")).to_have_text("3 photographs are saved.")
+
+
+def test_zoom_by_buttons_wheel_keys_and_drag(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE)
+    fit = page.locator("#zoom").inner_text()
+    page.click("#zoom-in")
+    expect(page.locator("#zoom")).not_to_have_text(fit)
+    widths = [page.locator(layer).bounding_box()["width"] for layer in ("#before", "#after")]  # type: ignore[index]
+    assert widths[0] == widths[1] > DESKTOP["width"]
+    left = page.locator("#after").bounding_box()["x"]  # type: ignore[index]
+    page.mouse.move(700, 200)
+    page.mouse.down()
+    page.mouse.move(760, 200, steps=4)
+    page.mouse.up()
+    assert page.locator("#after").bounding_box()["x"] == pytest.approx(left + 60, abs=1)  # type: ignore[index]
+    expect(page.locator("#split")).to_have_attribute("aria-valuenow", "50")
+    page.click("#zoom-fit")
+    expect(page.locator("#zoom")).to_have_text(fit)
+    page.mouse.move(500, 300)
+    page.mouse.wheel(0, -300)
+    expect(page.locator("#zoom")).not_to_have_text(fit)
+    page.locator("#stage").focus()
+    page.keyboard.press("0")
+    expect(page.locator("#zoom")).to_have_text(fit)
+    page.keyboard.press("+")
+    expect(page.locator("#zoom")).not_to_have_text(fit)
+    page.click("#zoom-fit")
+    page.locator("#stage").dblclick(position={"x": 200, "y": 150})
+    expect(page.locator("#zoom")).not_to_have_text(fit)
+
+
+def test_a_large_photograph_is_previewed_small_and_zoomed_sharp(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, as_file("large.jpg", by_opencv(smooth_gray(2000, 3000), ".jpg"), "image/jpeg"))
+    assert page.eval_on_selector("#after", "image => image.naturalWidth") == 1024
+    page.click("#zoom-full")
+    wait_for_change(page, key)
+    expect(page.locator("#zoom")).to_have_text("100 %")
+    assert page.eval_on_selector("#after", "image => image.naturalWidth") == 3000
+
+
+def test_the_overlay_shows_where_it_is_unsure(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE)
+    expect(page.locator("#veil")).to_be_hidden()
+    page.click("#overlay")
+    expect(page.locator("#veil")).to_be_visible()
+    expect(page.locator("#legend")).to_be_visible()
+    opacity = page.eval_on_selector(
+        "#veil",
+        """veil => veil.getContext("2d").getImageData(0, 0, veil.width, veil.height).data
+            .reduce((most, value, index) => (index % 4 === 3 ? Math.max(most, value) : most), 0)""",
+    )
+    assert opacity > 0
+    assert page.locator("#veil").bounding_box() == page.locator("#after").bounding_box()
+    page.click("#overlay")
+    expect(page.locator("#veil")).to_be_hidden()
+
+
+def test_versions_are_shown_and_can_be_chosen(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    wait_for_versions(page)
+    inferences = server.metric(INFERENCES)
+    images = page.locator("#variants img")
+    expect(images).to_have_count(4)
+    assert all(images.nth(i).evaluate("image => image.naturalWidth") == 160 for i in range(4))
+    with page.expect_request(lambda request: "variant=3" in request.url and "max_side=160" not in request.url):
+        page.get_by_role("button", name="Version 3").click()
+    wait_for_change(page, key)
+    expect(page.get_by_role("button", name="Version 3")).to_have_attribute("aria-pressed", "true")
+    page.click("#more")
+    expect(images).to_have_count(8)
+    assert server.metric(INFERENCES) == inferences
+
+
+def test_points_of_color_are_placed_obeyed_and_removed(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    plain = shown_pixels(page)
+    page.locator("#hint-box summary").click()
+    page.fill("#hint-color", "#3060c0")
+    page.click("#hint-mode")
+    picture = page.locator("#after").bounding_box()
+    assert picture
+    with page.expect_request(lambda request: "hints=" in request.url) as asked:
+        page.mouse.click(picture["x"] + 0.25 * picture["width"], picture["y"] + 0.5 * picture["height"])
+    x, y, color = re.search(r"hints=([\d.]+)%2C([\d.]+)%2C(\w+)", asked.value.url).groups()  # type: ignore[union-attr]
+    assert (float(x), float(y), color) == (pytest.approx(0.25, abs=0.01), pytest.approx(0.5, abs=0.01), "3060c0")
+    wait_for_change(page, key)
+    key, hinted = settle(page), shown_pixels(page)
+    at = (int(float(y) * plain.shape[0]), int(float(x) * plain.shape[1]))
+    assert int(hinted[at][2]) - int(hinted[at][0]) > int(plain[at][2]) - int(plain[at][0])
+    page.click("#hint-middle")
+    wait_for_change(page, key)
+    key = settle(page)
+    expect(page.locator("#hints li")).to_have_count(2)
+    expect(page.locator("#marks i")).to_have_count(2)
+    page.get_by_role("button", name="Remove point 1").click()
+    wait_for_change(page, key)
+    expect(page.locator("#hints li")).to_have_count(1)
+    page.click("#hint-middle")
+    page.click("#hints-clear")
+    expect(page.locator("#hints li")).to_have_count(0)
+    expect(page.locator("#marks i")).to_have_count(0)
+
+
+def test_a_reference_photograph_is_followed(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    page.locator("#reference-box summary").click()
+    with page.expect_request(lambda request: "reference=" in request.url and "reference_strength=0.5" in request.url):
+        page.set_input_files("#reference-file", CHELSEA)
+    wait_for_change(page, key)
+    key = settle(page)
+    expect(page.locator("#reference-shown")).to_be_visible()
+    with page.expect_request(lambda request: "reference_strength=1" in request.url):
+        fill_range(page, "#strength", 1)
+    page.click("#reference-drop")
+    wait_for_change(page, key)
+    expect(page.locator("#reference-shown")).to_be_hidden()
+
+
+def test_a_look_can_be_used_for_all_photographs(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE, CHELSEA)
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (2)")
+    fill_range(page, "#vividness", 0.8)
+    wait_for_change(page, key)
+    page.locator("#strip .shot").nth(1).click()
+    expect(page.locator("#vividness-shown")).to_have_text("0.50")
+    page.locator("#strip .shot").nth(0).click()
+    page.click("#for-all")
+    page.locator("#strip .shot").nth(1).click()
+    expect(page.locator("#vividness-shown")).to_have_text("0.80")
+
+
+# ---------------------------------------------------------------------------------------------- when something is wrong
+
+
+def test_a_picture_that_the_service_has_forgotten_is_posted_again(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    with page.expect_response(lambda response: response.request.method == "POST") as posted:
+        key = put_in(page, COFFEE)
+    wait_for_versions(page)
+    inferences = server.metric(INFERENCES)
+    assert server.client.delete(f"/pictures/{posted.value.json()['id']}").status_code == 204
+    fill_range(page, "#vividness", 0.9)
+    wait_for_change(page, key)
+    expect(page.locator("#message")).to_be_hidden()
+    assert server.metric(INFERENCES) == inferences + 1
+
+
+def test_a_busy_service_is_asked_again_after_a_countdown(open_page: Opener) -> None:
+    page = open_page()
+    problem = {"type": "urn:photochrom:problem:overloaded", "title": "busy", "status": 503, "detail": "busy"}
+
+    def refuse(route: Route) -> None:
+        headers = {"Retry-After": "2", "Content-Type": "application/problem+json"}
+        route.fulfill(status=503, headers=headers, body=json.dumps(problem))
+
+    page.route("**/pictures", refuse, times=1)
+    choose(page, COFFEE)
+    expect(page.locator("#message")).to_contain_text(re.compile("too much to do just now. Trying again in [12] s"))
+    settle(page)
+    expect(page.locator("#message")).to_be_hidden()
+
+
+def test_a_network_that_goes_costs_nothing(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    page.context.set_offline(True)
+    fill_range(page, "#vividness", 0.9)
+    expect(page.locator("#cover")).to_contain_text("The service cannot be reached")
+    page.context.set_offline(False)
+    wait_for_change(page, key)
+    expect(page.locator("#cover")).to_be_hidden()
+    expect(page.locator("#strip li")).to_have_count(1)
+
+
+def test_without_kept_pictures_and_with_a_key_it_works_too(open_page: Opener, strict_server: Server) -> None:
+    page = open_page(to=strict_server)
+    choose(page, COFFEE)
+    expect(page.locator("#lock")).to_be_visible()
+    page.fill("#key", "wrong-but-long-enough")
+    page.keyboard.press("Enter")
+    expect(page.locator("#lock-why")).to_contain_text("does not know the key")
+    page.fill("#key", KEY)
+    page.keyboard.press("Enter")
+    key = settle(page)
+    assert not page.locator("#lock").is_visible()
+    expect(page.locator("#versions")).to_be_hidden()
+    expect(page.locator("#overlay")).to_be_hidden()
+    before = shown_pixels(page)
+    inferences = strict_server.metric(INFERENCES)
+    fill_range(page, "#vividness", 1)
+    wait_for_change(page, key)
+    assert strict_server.metric(INFERENCES) > inferences
+    assert np.abs(shown_pixels(page).astype(int) - before).mean() > 1
+    with page.expect_download() as waiting:
+        page.click("#save")
+    with Image.open(waiting.value.path()) as image:
+        assert image.size == (512, 341)
+
+
+def test_leaving_and_removing_let_the_service_forget(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    with page.expect_response(lambda response: response.request.method == "POST") as posted:
+        put_in(page, COFFEE)
+    name = f"/pictures/{posted.value.json()['id']}"
+    assert server.client.get(f"{name}?max_side=64").status_code == 200
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
+        page.get_by_role("button", name="Remove coffee.jpg").click()
+    assert server.client.get(f"{name}?max_side=64").status_code == 404
+    expect(page.locator("#welcome")).to_be_visible()
+    expect(page.locator("#pick")).to_be_focused()
+
+
+# ------------------------------------------------------------------------------------------------------- for everyone
+
+
+def test_a_phone_has_no_sideways_scroll(open_page: Opener) -> None:
+    page = open_page(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
+    assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [360, 360]
+    put_in(page, COFFEE, CHELSEA)
+    for box in ("#finer", "#hint-box", "#reference-box"):
+        page.locator(f"{box} > summary").click()
+    page.click("#hint-middle")
+    assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [360, 360]
+    heights = page.eval_on_selector_all(
+        "#panel button:not(.away), .tools button",
+        "all => all.map(b => b.offsetHeight).filter(h => h)",
+    )
+    assert min(heights) >= 40
+
+
+def test_a_finger_moves_the_slider_and_two_zoom(open_page: Opener) -> None:
+    page = open_page(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
+    put_in(page, COFFEE)
+    stage = page.locator("#stage").bounding_box()
+    assert stage
+    y = stage["y"] + 60
+    fingers = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *xs: float) -> None:
+        points = [{"x": x, "y": y, "id": number} for number, x in enumerate(xs)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 180)
+    for x in (190, 230, 270):
+        touch("touchMove", x)
+    touch("touchEnd")
+    expect(page.locator("#split")).to_have_attribute("aria-valuenow", "75")
+    fit = page.locator("#zoom").inner_text()
+    touch("touchStart", 150, 210)
+    for spread in (50, 90, 120):
+        touch("touchMove", 180 - spread, 180 + spread)
+    touch("touchEnd")
+    expect(page.locator("#zoom")).not_to_have_text(fit)
+
+
+def test_dark_follows_the_system_and_the_switch(open_page: Opener) -> None:
+    page = open_page(color_scheme="dark")
+    assert max(color_of(page, "body")) < 40 < 200 < min(color_of(page, "body", "color"))
+    page.get_by_role("button", name="Light colors").click()
+    assert min(color_of(page, "body")) > 200 > 60 > max(color_of(page, "body", "color"))
+    page.reload()
+    page.get_by_role("button", name="Dark colors").wait_for()
+    assert min(color_of(page, "body")) > 200
+
+
+def test_everything_can_be_done_by_keyboard(open_page: Opener) -> None:
+    page = open_page()
+
+    def tab_to(selector: str) -> None:
+        for _ in range(60):
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"Tab never comes to {selector}")
+
+    tab_to("#pick")
+    with page.expect_file_chooser() as waiting:
+        page.keyboard.press("Enter")
+    waiting.value.set_files(COFFEE)
+    key = settle(page)
+    page.evaluate("document.activeElement.blur()")
+    tab_to("#split")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#split")).to_have_attribute("aria-valuenow", "52")
+    outline = page.eval_on_selector("#split span", "knob => getComputedStyle(knob).outlineStyle")
+    assert outline == "solid"
+    tab_to("#vividness")
+    page.keyboard.press("End")
+    wait_for_change(page, key)
+    expect(page.locator("#vividness-shown")).to_have_text("1.00")
+    tab_to("#hint-box > summary")
+    page.keyboard.press("Enter")
+    tab_to("#hint-middle")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hints li")).to_have_count(1)
+    page.get_by_label("Point 1, percent across").fill("20")
+    page.keyboard.press("Tab")
+    assert page.eval_on_selector("#marks i", "mark => mark.style.transform") != ""
+    page.keyboard.press("Shift+Tab")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(open_page: Opener, scheme: str) -> None:
+    page = open_page(color_scheme=scheme, reduced_motion="reduce")
+
+    def check(state: str) -> None:
+        results = Axe().run(page)
+        assert results.violations_count == 0, f"{state}: {results.generate_report()}"
+
+    check("empty")
+    put_in(page, COFFEE, CHELSEA, as_file("notes.txt", b"no photograph", "text/plain"))
+    expect(page.locator("#strip .failed")).to_have_count(1)
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (2)")
+    for box in ("#finer", "#hint-box", "#reference-box"):
+        page.locator(f"{box} > summary").click()
+    page.click("#hint-middle")
+    page.click("#overlay")
+    page.set_input_files("#reference-file", CHELSEA)
+    expect(page.locator("#reference-shown")).to_be_visible()
+    settle(page)
+    check("with photographs")
+    page.locator("#strip .shot").nth(2).click()
+    check("with an error")
+    page.evaluate("document.querySelector('#lock').showModal()")
+    check("with the dialog")
+
+
+def test_nothing_moves_for_those_who_want_it_still(open_page: Opener) -> None:
+    counts = []
+    for motion in ("no-preference", "reduce"):
+        page = open_page(reduced_motion=motion)
+        put_in(page, COFFEE)
+        page.eval_on_selector("#stage", 'stage => stage.setAttribute("aria-busy", "true")')
+        counts.append(page.evaluate("document.getAnimations({ subtree: true }).filter(a => a.animationName).length"))
+    assert counts == [1, 0]
+
+
+def test_a_tiff_is_shown_although_browsers_cannot(open_page: Opener) -> None:
+    page = open_page()
+    gray = cv2.resize(cv2.imread(str(COFFEE), cv2.IMREAD_GRAYSCALE), (90, 60))
+    put_in(page, as_file("scan.tif", by_opencv(gray, ".tiff"), "image/tiff"))
+    page.wait_for_function('() => document.querySelector("#before").naturalWidth > 0')
+    expect(page.locator("#before")).to_be_visible()
