@@ -345,7 +345,7 @@ function newestWins(work) {
   let running = null;
   let again = false;
   let since = 0;
-  return function run(now = false) {
+  function run(now = false) {
     if (running) {
       again = true;
       if (now || performance.now() - since > STALE_MS) running.abort();
@@ -360,7 +360,9 @@ function newestWins(work) {
       running = null;
       if (again) { again = false; run(); }
     });
-  };
+  }
+  run.stop = () => { again = false; running?.abort(); };
+  return run;
 }
 
 /** Return the longest side that a preview needs now: what the screen shows, in steps, at most the picture's own. */
@@ -376,6 +378,7 @@ const preview = newestWins(async (signal) => {
   const more = { format: "jpeg", max_side: sideNeeded(photo) };
   const key = `${photo.key} ${wholeKey(photo)} ${more.max_side}`;
   $("stage").setAttribute("aria-busy", "true");
+  strip.stop(); // The small ones give way, and come after it.
   try {
     const blob = await patiently(() => picture(photo, more, signal), (note) => cover(note), signal);
     if (photo !== current) return;
@@ -439,7 +442,7 @@ const strip = newestWins(async (signal) => {
   if (!photo || !keeps) return;
   const key = `${photo.key} ${wholeKey({ ...photo, look: { ...photo.look, variant: 1 } })} ${$("variants").children.length}`;
   if ($("variants").dataset.shown === key) return;
-  await pause(0.25, signal);
+  await pause(0.3, signal);
   for (const button of [...$("variants").children]) {
     const blob = await ask(photo, "", { format: "jpeg", max_side: VARIANT_SIDE, variant: button.value }, signal);
     if (photo !== current) return;

@@ -141,7 +141,7 @@ def test_every_test_asserts() -> None:
                 continue
             steps = list(ast.walk(node))
             calls = [ast.unparse(step.func) for step in steps if isinstance(step, ast.Call)]
-            checks = any(re.search(r"assert|raises|warns|check", name) for name in calls)
+            checks = any(re.search(r"assert|raises|warns|check|^expect\(", name) for name in calls)
             if not checks and not any(isinstance(step, ast.Assert) for step in steps):
                 idle.append(place(path, node))
     assert not idle
