@@ -74,7 +74,13 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
         lifespan=lifespan,
     )
     app.include_router(router)
-    guard.install(app, metrics=metrics, max_upload_bytes=chosen.max_upload_bytes, max_held_bytes=chosen.max_held_bytes)
+    guard.install(
+        app,
+        routes=router.routes,
+        metrics=metrics,
+        max_upload_bytes=chosen.max_upload_bytes,
+        max_held_bytes=chosen.max_held_bytes,
+    )
     return app
 
 

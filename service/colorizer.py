@@ -32,12 +32,16 @@ from service.session import Heads, Query, Session
 
 STRIP_PIXELS: Final = 1 << 20
 """Pixels whose L is computed at a time: temporaries stay small beside the picture."""
+DECODE_PIXELS: Final = 1024
+"""Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
 MAX_VARIANTS: Final = 8
 """How many versions of a picture there are."""
-SAMPLE_SIDE_PX: Final = 512
+SAMPLE_SIDE_PX: Final = 256
 """Palettes and histograms are taken from a picture with at most this long side."""
 CONFIDENCE_SIDE_PX: Final = 512
 """Longest side of a confidence map."""
+CONFIDENCE_SAMPLES: Final = 4096
+"""About so many pixels of the network's grid are enough for their mean."""
 LIKELIEST: Final = 5
 """How many scenes are told."""
 
@@ -210,10 +214,12 @@ def decode_logits(
         ab in Lab units, shape (h, w, 2).
     """
     weights = _log_weights(stamp.prior)
-    ab: Float[np.ndarray, "h w 2"] = decoding.decode(
-        logits, load_centers(), weights, lightness=lightness, **asdict(knobs)
-    )
-    return ab
+    flat, L = logits.reshape(-1, logits.shape[-1]), lightness.reshape(-1, 1)
+    ab = np.empty((len(flat), 2), np.float32)
+    for start in range(0, len(flat), DECODE_PIXELS):
+        part = slice(start, start + DECODE_PIXELS)
+        ab[part] = decoding.decode(flat[part], load_centers(), weights, lightness=L[part], **asdict(knobs))
+    return ab.reshape(*logits.shape[:-1], 2)
 
 
 @lru_cache(maxsize=4)
@@ -230,8 +236,10 @@ def scenes_of(heads: Heads, stamp: Stamp) -> list[tuple[str, float]]:
 
 
 def confidence_of(heads: Heads) -> float:
-    """Return the mean confidence of a picture, [0, 1]."""
-    return float(confidence_map(heads[AB_LOGITS]).mean())
+    """Return the mean confidence of a picture, [0, 1]; of a large map every second, third ... row and column count."""
+    logits = heads[AB_LOGITS]
+    step = max(int((logits.shape[0] * logits.shape[1] / CONFIDENCE_SAMPLES) ** 0.5), 1)
+    return float(confidence_map(logits[::step, ::step]).mean())
 
 
 def draw_confidence(heads: Heads, height: int, width: int) -> Shaped[np.ndarray, "h w"]:

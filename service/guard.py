@@ -10,6 +10,7 @@ import math
 import re
 import time
 import uuid
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -19,6 +20,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
@@ -46,7 +48,6 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 """On every answer that does not have its own; the page has a wider policy."""
-KNOWN_METHODS: Final = "GET, POST, DELETE"
 CLIENT_LEFT: Final = 499
 """Status in metrics and log of a request whose caller left before the answer; nginx made the number up."""
 DROPPED_BYTES: Final = 1 << 20
@@ -268,25 +269,37 @@ def _known_error(error: Exception) -> RequestError:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == NotFound.status:
         return NotFound("No route has this path; GET /openapi.json lists them.")
-    if status == MethodNotAllowed.status:
-        allowed = (error.headers or {}).get("Allow", KNOWN_METHODS) if isinstance(error, HTTPException) else ""
-        return MethodNotAllowed(f"Allowed here: {allowed}.", headers={"Allow": allowed})
     if status < 500:
         return MalformedRequest(str(getattr(error, "detail", "The request cannot be parsed.")))
     return InternalError("The service could not finish this request; its log has the reason.")
 
 
-def install(app: FastAPI, *, metrics: Metrics, max_upload_bytes: int, max_held_bytes: int) -> None:
+def _methods_of(routes: Iterable[BaseRoute], scope: Scope) -> str:
+    """Return the methods that some route takes for a path; the framework names those of the first route alone."""
+    methods: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
+
+
+def install(
+    app: FastAPI, *, routes: Sequence[BaseRoute], metrics: Metrics, max_upload_bytes: int, max_held_bytes: int
+) -> None:
     """Put the guard around an application, and make the framework's own errors problems too.
 
     Args:
         app: the application.
+        routes: that it includes.
         metrics: where to count.
         max_upload_bytes: largest request body.
         max_held_bytes: most bytes of uploads and answers in memory at once.
     """
 
     async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.status:
+            allowed = _methods_of((*app.routes, *routes), request.scope)
+            error = MethodNotAllowed(f"Allowed here: {allowed}.", headers={"Allow": allowed})
         return refuse(request.scope, _known_error(error), metrics)
 
     for kind in (RequestError, HTTPException, RequestValidationError):

@@ -208,6 +208,13 @@ def test_a_picture_can_be_let_go(client: TestClient) -> None:
         assert asked.headers["cache-control"] == "no-store"
 
 
+def test_every_method_of_an_address_is_named(client: TestClient) -> None:
+    for path, methods in (("/pictures/x", "DELETE, GET"), ("/pictures", "POST"), ("/pictures/x/confidence", "GET")):
+        answer = client.put(path)
+        check_problem(answer, 405, "method-not-allowed")
+        assert answer.headers["allow"] == methods
+
+
 def test_the_confidence_is_drawn(client: TestClient) -> None:
     id = keep(client, by_pillow(smooth_gray(100, 1200), "PNG"))
     answer = client.get(f"/pictures/{id}/confidence")

@@ -1,12 +1,14 @@
 """The application when things go wrong: callers leave, time runs out, too much comes at once, many come together."""
 
 import asyncio
+import json
 import os
 import pkgutil
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,15 @@ class Call:
     """One request, spoken in ASGI itself, so that the caller can leave at any moment."""
 
     def __init__(
-        self, app: FastAPI, data: bytes, *, query: str = "", ends: bool = True, headers: dict[str, str] | None = None
+        self,
+        app: FastAPI,
+        data: bytes,
+        *,
+        query: str = "",
+        ends: bool = True,
+        headers: dict[str, str] | None = None,
+        method: str = "POST",
+        path: str = "/colorize",
     ) -> None:
         self.takes = asyncio.Event()
         self.takes.set()
@@ -58,10 +68,10 @@ class Call:
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "scheme": "http",
-            "path": "/colorize",
-            "raw_path": b"/colorize",
+            "path": path,
+            "raw_path": path.encode(),
             "query_string": query.encode(),
             "headers": [
                 (name.encode(), value.encode())
@@ -493,5 +503,144 @@ def test_stopping_finishes_what_is_under_way(model_path: Path, engine: Gate) -> 
             assert [(await call.done()).status for call in calls] == [200] * 3
         assert not pipeline.batcher.is_alive(60)
         assert pipeline.draining
+
+    run(scene)
+
+
+# -------------------------------------------------------------------------------------------------------- kept pictures
+
+
+async def kept_id(app: FastAPI) -> str:
+    answer = await Call(app, GRAY, path="/pictures").done()
+    assert answer.status == 201, answer.body
+    return str(json.loads(answer.body)["id"])
+
+
+def get(app: FastAPI, id: str, query: str = "") -> Call:
+    return Call(app, b"", method="GET", path=f"/pictures/{id}", query=query)
+
+
+def test_a_kept_picture_never_waits_for_the_network(model_path: Path, engine: Gate) -> None:
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            id = await kept_id(app)
+            engine.is_open.clear()
+            passed, used = engine.passed, inferences(pipeline)
+            stuck = Call(app, GRAY)
+            await until(lambda: engine.passed == passed + 1)
+            for query in ("", "vividness=1", "mode=fused&variant=2", "format=json"):
+                assert (await get(app, id, query).done()).status == 200
+            assert inferences(pipeline) == used + 1  # The one that is stuck.
+            engine.is_open.set()
+            assert (await stuck.done()).status == 200
+            check_idle(pipeline)
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    ("stage", "place"), [("decode", "prepare_kept"), ("merge", "finish"), ("encode", "images.encode")]
+)
+def test_who_leaves_a_kept_picture_leaves_nothing_behind(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, place: str
+) -> None:
+    gate = hold(monkeypatch, f"service.{place}" if "." in place else f"service.pipeline.{place}")
+
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            id = await kept_id(app)
+            gate.is_open.clear()
+            passed = gate.passed
+            call = get(app, id)
+            await until(lambda: gate.passed == passed + 1)
+            assert pipeline.admission.admitted == 1
+            call.leave()
+            assert (await call.done()).status == 0
+            assert metric(pipeline, f'photochrom_cancelled_total{{where="{stage}"}}') == 1
+            assert metric(pipeline, 'photochrom_requests_total{code="499",route="/pictures/{id}"}') == 1
+            gate.is_open.set()
+            await until(lambda: pipeline.admission.admitted == 0)
+            check_idle(pipeline)
+            assert (await get(app, id).done()).status == 200
+
+    run(scene)
+
+
+def test_kept_pictures_wait_their_turn_and_are_turned_away(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = hold(monkeypatch, "service.pipeline.finish")
+
+    async def scene() -> None:
+        async with running(model_path, max_inflight_megapixels=0.001, max_queue=1) as (app, pipeline):
+            id = await kept_id(app)
+            gate.is_open.clear()
+            passed = gate.passed
+            first = get(app, id)
+            await until(lambda: gate.passed == passed + 1)
+            second = get(app, id)
+            await until(lambda: pipeline.admission.waiting == 1)
+            third = await get(app, id).done()
+            assert third.status == 503
+            assert int(third.headers["retry-after"]) >= 1
+            drawn = await Call(app, b"", method="GET", path=f"/pictures/{id}/confidence").done()
+            assert drawn.status == 503
+            # Let go meanwhile: who works on it ends that.
+            assert (await Call(app, b"", method="DELETE", path=f"/pictures/{id}").done()).status == 204
+            gate.is_open.set()
+            assert ((await first.done()).status, (await second.done()).status) == (200, 200)
+            assert (await get(app, id).done()).status == 404
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_a_kept_picture_has_a_deadline(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = hold(monkeypatch, "service.pipeline.finish")
+
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            id = await kept_id(app)
+            services = app.state.services
+            app.state.services = replace(services, settings=services.settings.model_copy(update={"deadline_s": 0.2}))
+            gate.is_open.clear()
+            answer = await get(app, id).done()
+            assert (answer.status, json.loads(answer.body)["limit"]) == (504, 0.2)
+            gate.is_open.set()
+            await until(lambda: pipeline.admission.admitted == 0)
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_several_variants_are_made_one_after_the_other(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they need hardly more memory than one."""
+    steps: list[str] = []
+    for place in ("service.pipeline.finish", "service.images.encode"):
+        owner, _, name = place.rpartition(".")
+        work = pkgutil.resolve_name(owner).__dict__[name]
+
+        def noted(*args: Any, _work: Any = work, _name: str = name, **kwargs: Any) -> Any:
+            steps.append(_name)
+            return _work(*args, **kwargs)
+
+        monkeypatch.setattr(place, noted)
+
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            used = inferences(pipeline)
+            assert (await Call(app, GRAY, query="variants=4").done()).status == 200
+            assert inferences(pipeline) == used + 1
+            check_idle(pipeline)
+
+    run(scene)
+    assert steps == ["finish", "encode"] * 4
+
+
+def test_a_kept_picture_goes_when_nobody_asks(model_path: Path) -> None:
+    async def scene() -> None:
+        async with running(model_path, kept_s=0.05) as (app, pipeline):
+            await kept_id(app)
+            await until(lambda: metric(pipeline, "photochrom_kept_pictures") == 0)
+            assert metric(pipeline, "photochrom_kept_bytes") == 0
+            assert metric(pipeline, 'photochrom_kept_evictions_total{reason="age"}') == 1
 
     run(scene)
