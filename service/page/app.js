@@ -691,7 +691,8 @@ const drawVeil = newestWins(async (signal) => {
     const pixels = pen.getImageData(0, 0, veil.width, veil.height);
     for (let i = 0; i < pixels.data.length; i += 4) {
       const unsure = 1 - pixels.data[i] / 255;
-      pixels.data.set([122, 43, 255, 184 * unsure ** 1.5], i);
+      // Most of a photograph is above one half: there the whole range is worth seeing.
+      pixels.data.set([122, 43, 255, 200 * Math.min(1, 2 * unsure)], i);
     }
     pen.putImageData(pixels, 0, 0);
     $("legend").hidden = veil.hidden = false;
