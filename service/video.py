@@ -501,6 +501,8 @@ def _picture_of(film: "InputContainer", max_megapixels: float) -> "VideoStream":
     if context is None:
         raise UnsupportedFilm("the picture of the film is of an unknown kind")
     _refuse_large(picture.width or 0, picture.height or 0, max_megapixels)
+    # A film may say another size on its way; codecs round sides up, hence the quarter more.
+    context.options = {"max_pixels": str(int(max_megapixels * 1.25e6))}
     return picture
 
 

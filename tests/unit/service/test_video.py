@@ -261,6 +261,20 @@ def test_large_frames_are_refused(tmp_path: Path, session: Session) -> None:
     assert not (tmp_path / "b").exists()
 
 
+def test_a_film_that_grows_on_its_way_is_not_let(tmp_path: Path, session: Session) -> None:
+    small, large = (
+        write_film(tmp_path / f"{size[0]}.ts", scene(count=6, size=size), codec="mpeg2video", rate=25)
+        for size in (SIZE, (480, 640))
+    )
+    both = tmp_path / "both.ts"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    with pytest.raises(BrokenFilm, match="cannot be decoded"):
+        color_film(both, tmp_path / "b", session, Options(), FilmOptions(), max_megapixels=0.1)
+    done = color_film(both, tmp_path / "b", session, Options(), FilmOptions(), max_megapixels=1.0)
+    assert done.frames >= 11  # The parser may join the last packet of the one to the first of the other.
+    assert {frame.shape for frame in films.read_film(tmp_path / "b")} == {(48, 64, 3)}
+
+
 def test_one_frame_is_a_film(tmp_path: Path, session: Session) -> None:
     target, done = color(session, write_film(tmp_path / "a.mp4", scene(count=1)))
     assert done.frames == 1
