@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from service import images, metadata
 from service.client import AsyncClient, ClientError, Options, Unauthorized, Unreachable
 from service.colorizer import Options as ColorOptions
-from service.colorizer import colorize
+from service.colorizer import colorize, histogram_of
 from service.errors import RequestError, StartupError
 from service.finding import is_film
 from service.images import MEDIA_TYPES, OutputFormat
@@ -219,7 +219,13 @@ class Here:
     """Colors with a model of its own."""
 
     def __init__(
-        self, session: Session, options: ColorOptions, output_format: OutputFormat, *, max_megapixels: float
+        self,
+        session: Session,
+        options: ColorOptions,
+        output_format: OutputFormat,
+        *,
+        max_megapixels: float,
+        reference: bytes | None = None,
     ) -> None:
         """Keep what is the same for all pictures.
 
@@ -228,7 +234,12 @@ class Here:
             options: how to color.
             output_format: of the answers.
             max_megapixels: largest picture, millions of pixels.
+            reference: the file of a color photograph whose palette is followed.
+
+        Raises:
+            RequestError: the reference cannot be read as a picture.
         """
+        self._reference = None if reference is None else histogram_of(_decode(reference, max_megapixels))
         self._session = session
         self._options = options
         self._format = output_format
@@ -240,24 +251,39 @@ class Here:
         Raises:
             RequestError: it cannot be colored: see `service.images.probe` and `service.images.decode`.
         """
-        picture = images.decode(data, images.probe(data, max_megapixels=self._max_megapixels))
+        picture = _decode(data, self._max_megapixels)
         deep = self._format == "png"
-        colored = colorize(picture, self._options, self._session, deep=deep, workers=self._session.threads)
+        colored = colorize(
+            picture,
+            self._options,
+            self._session,
+            deep=deep,
+            workers=self._session.threads,
+            reference=self._reference,
+        )
         alpha = images.to_depth(picture.alpha, deep=deep)
         return Colored(images.encode(colored.rgb, alpha, self._format), colored.scene)
+
+
+def _decode(data: bytes, max_megapixels: float) -> images.Picture:
+    return images.decode(data, images.probe(data, max_megapixels=max_megapixels))
 
 
 class There:
     """Has a service color."""
 
-    def __init__(self, client: AsyncClient, options: Options, output_format: OutputFormat) -> None:
+    def __init__(
+        self, client: AsyncClient, options: Options, output_format: OutputFormat, *, reference: bytes | None = None
+    ) -> None:
         """Keep what is the same for all pictures.
 
         Args:
             client: of the service.
             options: how to color.
             output_format: of the answers.
+            reference: the file of a color photograph whose palette is followed.
         """
+        self._reference = reference
         self._client = client
         self._options: Options = {**options, "format": output_format}
         self._media_type = MEDIA_TYPES[output_format]
@@ -268,7 +294,10 @@ class There:
         Raises:
             ClientError: the service did not, or answered with another format.
         """
-        answer = await self._client.colorize(data, **self._options)
+        if self._reference is None:
+            answer = await self._client.colorize(data, **self._options)
+        else:
+            answer = await self._client.colorize(data, reference=self._reference, **self._options)
         if answer.media_type != self._media_type:
             raise ClientError(f"the service answered with {answer.media_type} instead of {self._media_type}")
         return Colored(answer.data, answer.scene)

@@ -163,6 +163,13 @@ def colorize(
     saturation: Annotated[float, typer.Option(help="Factor on chroma.")] = 1.0,
     size: SizeOption = None,
     enlargement: EnlargementOption = "bilinear",
+    hints: Annotated[
+        str, typer.Option(help="Points whose color is known, in photographs: 'x,y,RRGGBB;x,y,a:b'; x, y from 0 to 1.")
+    ] = "",
+    reference: Annotated[
+        Path | None, typer.Option(help="A color photograph whose palette photographs follow.", show_default=False)
+    ] = None,
+    reference_strength: Annotated[float, typer.Option(help="How far the reference counts, 0 to 1.")] = 0.5,
     crf: Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 worst.", min=0, max=51)] = 18,
     every: Annotated[
         int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
@@ -198,7 +205,10 @@ def colorize(
         saturation=saturation,
         size=size,
         enlargement=enlargement,
+        hints=hints,
+        reference_strength=reference_strength,
     )
+    palette = _read_reference(reference)
 
     from service.batch import Outcome, Report, Stopped, Work, color_here, shown
     from service.finding import PlanError, is_done, plan_outputs
@@ -224,10 +234,10 @@ def colorize(
                 if source not in todo:
                     report(Outcome(source, target, "skipped"))
             if todo and remote is not None:
-                asyncio.run(_color_there(remote, api_key, query, work, report, jobs=jobs or 4))
+                asyncio.run(_color_there(remote, api_key, query, work, report, jobs=jobs or 4, reference=palette))
             elif todo:
                 session = _load(settings)
-                color = _colorist(session, settings, query)
+                color = _colorist(session, settings, query, palette)
                 color_film = _film_colorist(session, settings, query, report, crf, every, keep_metadata=metadata)
                 with report:
                     color_here(work, color, report, color_film=color_film)
@@ -335,15 +345,32 @@ def _film_colorist(
     return color
 
 
-def _colorist(session: "Session", settings: Settings, query: "ColorizeQuery") -> "Here":
+def _read_reference(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise _misuse(f"--reference {path}: {error.strerror}") from error
+
+
+def _colorist(session: "Session", settings: Settings, query: "ColorizeQuery", reference: bytes | None) -> "Here":
     from service.batch import Here
 
     options, output_format = query.to_options(), query.picture_format() or "png"
-    return Here(session, options, output_format, max_megapixels=settings.max_megapixels)
+    try:
+        return Here(session, options, output_format, max_megapixels=settings.max_megapixels, reference=reference)
+    except RequestError as error:
+        raise _misuse(f"--reference: {error.detail}") from error
 
 
 async def _color_there(
-    url: str, api_key: str | None, query: "ColorizeQuery", work: "Work", report: "Report", *, jobs: int
+    url: str,
+    api_key: str | None,
+    query: "ColorizeQuery",
+    work: "Work",
+    report: "Report",
+    *,
+    jobs: int,
+    reference: bytes | None,
 ) -> None:
     from service.batch import Stopped, There, color_there
     from service.client import AsyncClient, ClientError
@@ -363,7 +390,7 @@ async def _color_there(
         # What has its default is left out, so that older services take the rest.
         options = cast("Options", query.model_dump(exclude={"format"}, exclude_defaults=True))
         with report:
-            await color_there(work, There(client, options, work.output_format), report, jobs=jobs)
+            await color_there(work, There(client, options, work.output_format, reference=reference), report, jobs=jobs)
 
 
 @contextmanager

@@ -349,7 +349,15 @@ def lightness_of(picture: Picture) -> Float[np.ndarray, "H W 1"]:
     return L
 
 
-def colorize(picture: Picture, options: Options, session: Session, *, deep: bool = True, workers: int = 1) -> Colored:
+def colorize(
+    picture: Picture,
+    options: Options,
+    session: Session,
+    *,
+    deep: bool = True,
+    workers: int = 1,
+    reference: Histogram | None = None,
+) -> Colored:
     """Color one picture, all steps on the calling thread.
 
     Args:
@@ -358,9 +366,11 @@ def colorize(picture: Picture, options: Options, session: Session, *, deep: bool
         session: the loaded model.
         deep: whether a 16-bit picture may give a 16-bit answer.
         workers: threads that compose strips.
+        reference: of a photograph whose palette is followed, shape (Q,); see `histogram_of`.
 
     Returns:
         The picture in color.
     """
-    prepared = prepare(picture, options, session.stamp, deep=deep)
-    return finish(prepared, session.run([prepared.query])[0], session.stamp, workers=workers)
+    prepared = prepare(picture, options, session.stamp, deep=deep, posterior=reference is not None)
+    heads = session.run([prepared.query])[0]
+    return finish(prepared, heads, session.stamp, workers=workers, reference=reference)

@@ -31,7 +31,8 @@ def test_made_up_requests_get_what_is_promised(tmp_path: Path) -> None:
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/openapi.json"),
         *("--checks", "all", "--max-examples", "50", "--seed", "1", "--no-color"),
-        *("--generation-database", "none", "--warnings", "off", "--request-timeout", str(2 * PATIENCE_S)),
+        *("--generation-database", "none", "--warnings", "off"),
+        *("--request-timeout", str(2 * PATIENCE_S), "--max-response-time", str(2 * PATIENCE_S)),
     ]
     try:
         result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

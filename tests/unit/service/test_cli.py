@@ -405,3 +405,41 @@ def test_bench_measures(tmp_path: Path) -> None:
     assert "this machine, now" in text.stdout
     assert run("bench", "--megapixels", "51").exit_code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hints_and_a_reference_reach_the_picture(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png", by_pillow(np.full((60, 60), 128, np.uint8), "PNG"))
+    blue = picture(tmp_path / "blue.png", by_pillow(np.full((9, 9, 3), (40, 90, 160), np.uint8), "PNG"))
+    ways = {
+        "plain": [],
+        "hinted": ["--hints", "0.5,0.5,20:30"],
+        "blue": ["--reference", blue, "--reference-strength", "1"],
+        "unmoved": ["--reference", blue, "--reference-strength", "0"],
+    }
+    found = {}
+    for name, options in ways.items():
+        result = run("colorize", source, "--out", tmp_path / name, "--quiet", *options)
+        assert result.exit_code == 0, result.output
+        found[name] = cv2.imread(str(tmp_path / name / "a.png")).astype(np.float32) / 255
+    lab = cv2.cvtColor(found["hinted"], cv2.COLOR_BGR2LAB)
+    assert np.hypot(*(lab[30, 30, 1:] - (20, 30))) < 5
+    np.testing.assert_array_equal(found["plain"], found["unmoved"])
+    assert found["blue"].mean(axis=(0, 1))[0] > found["plain"].mean(axis=(0, 1))[0] + 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--hints", "2,0,ffffff"], "--hints"),
+        (["--reference", "gone.png"], "gone.png"),
+        (["--reference", "text.png"], "--reference"),
+        (["--reference-strength", "2"], "--reference_strength"),
+        (["--format", "json"], "--format"),
+    ],
+)
+def test_what_makes_no_sense_is_misuse(tmp_path: Path, options: list[str], named: str) -> None:
+    source = picture(tmp_path / "a.png")
+    picture(tmp_path / "text.png", b"no picture")
+    result = run("colorize", source, *options)
+    assert result.exit_code == 2, result.output
+    assert named in result.output
