@@ -747,7 +747,7 @@ $("for-all").onclick = () => {
 
 /** Post a photograph again: for another size, or after an error. */
 function again(photo) {
-  if (photo.posting) { photo.posting.finally(() => again(photo)); return; }
+  if (photo.posting) { photo.posting.catch(() => {}).then(() => again(photo)); return; }
   photo.sure = null;
   setState(photo, "waiting", "Waiting");
   pump();
@@ -928,10 +928,16 @@ $("save-all").onclick = async () => {
       failed.push(photo.name);
     }
   }
+  let text = `${files.length} photographs are saved.` + (failed.length ? ` Not saved: ${failed.join(", ")}. Try again.` : "");
+  let isWhole = !failed.length;
+  try {
+    if (files.length) hand(await zip(files), "photochrom.zip");
+  } catch (error) {
+    text = error.message;
+    isWhole = false;
+  }
   saving = false;
-  if (files.length) hand(await zip(files), "photochrom.zip");
-  const text = `${files.length} photographs are saved.` + (failed.length ? ` Not saved: ${failed.join(", ")}. Try again.` : "");
-  cover(failed.length ? text : "");
+  cover(isWhole ? "" : text);
   say(text);
   drawAll();
 };
