@@ -1,6 +1,6 @@
 """Our recipe: every cure of docs/red-noise.md and docs/convergence.md, on a pretrained EfficientNet-Lite2.
 
-    photochrom-train run default --data PHOTOS --minutes 150
+    photochrom-train run default --data PHOTOS
 
 Plain cross-entropy on logits, 10 neighbors, clean colors, global context fused into a wide decoder, training inputs of
 96 to 192 px, hard augmentation of L alone, AdamW with a cosine schedule, averaged weights, bfloat16 where it is fast
