@@ -240,10 +240,11 @@ class OptimizerConfig:
         beta_2: decay of the squared gradient's mean, [0, 1).
         momentum: of SGD, [0, 1).
         clip_norm: global norm of the gradient is clipped to this; None for no clipping.
-        schedule: how the learning rate goes on after the warm-up: `cosine` down to `final_factor` of the peak at the
-            end; `constant`; `step`: times `step_factor` each `step_epochs`; `cyclic`: a triangle between `cycle_low`
+        schedule: how the learning rate goes on after the warm-up: `cosine` down to 0, or to where `cosine_share` ends
+            it; `constant`; `step`: times `step_factor` each `step_epochs`; `cyclic`: a triangle between `cycle_low`
             and the peak.
-        final_factor: of `cosine`, share of the peak at the end, [0, 1].
+        cosine_share: of `cosine`, how much of the way from the peak to 0 the run goes, (0, 1]. With 0.6 the rate ends
+            at a third of its peak: the run stops early, on a schedule made for a longer one.
         step_factor: of `step`, (0, 1].
         step_epochs: of `step`, > 0.
         cycle_low: lowest learning rate of `cyclic`, > 0.
@@ -261,7 +262,7 @@ class OptimizerConfig:
     momentum: float = 0.9
     clip_norm: float | None = 5.0
     schedule: Literal["cosine", "constant", "step", "cyclic"] = "cosine"
-    final_factor: float = 0.0
+    cosine_share: float = 1.0
     step_factor: float = 0.95
     step_epochs: float = 5.0
     cycle_low: float = 2e-4
@@ -280,7 +281,7 @@ class OptimizerConfig:
         _require(self.learning_rate > 0, "learning_rate must be positive")
         _require(self.clip_norm is None or self.clip_norm > 0, "clip_norm must be positive")
         _require(0 <= self.momentum < 1, f"momentum must be in [0, 1), is {self.momentum}")
-        _require(0 <= self.final_factor <= 1, f"final_factor must be in [0, 1], is {self.final_factor}")
+        _require(0 < self.cosine_share <= 1, f"cosine_share must be in (0, 1], is {self.cosine_share}")
         _require(0 < self.step_factor <= 1, f"step_factor must be in (0, 1], is {self.step_factor}")
         _require(min(self.step_epochs, self.cycle_epochs) > 0, "step_epochs and cycle_epochs must be positive")
         _require(

@@ -116,5 +116,4 @@ def learning_rate_at(config: OptimizerConfig, progress: float, epoch: float) -> 
             return config.cycle_low + (config.learning_rate - config.cycle_low) * (1 - abs(2 * place - 1))
         case "cosine":
             done = (min(progress, 1.0) - config.warmup) / (1 - config.warmup)
-            share = 0.5 * (1 + math.cos(math.pi * done))
-            return config.learning_rate * (config.final_factor + (1 - config.final_factor) * share)
+            return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done * config.cosine_share))

@@ -118,16 +118,17 @@ def test_the_learning_rate_rises_then_falls_on_a_cosine(progress: float, share: 
     assert learning_rate_at(config, progress, 3.0) == pytest.approx(2 * share, abs=1e-5)
 
 
-@pytest.mark.parametrize(("progress", "rate"), [(0.05, 1.0), (0.1, 2.0), (0.55, 1.3), (1.0, 0.6), (1.7, 0.6)])
-def test_the_cosine_may_end_at_a_share_of_the_peak(progress: float, rate: float) -> None:
-    config = OptimizerConfig(learning_rate=2.0, warmup=0.1, final_factor=0.3)
+@pytest.mark.parametrize(("progress", "rate"), [(0.05, 1.0), (0.1, 2.0), (0.55, 1.5), (1.0, 0.5), (1.7, 0.5)])
+def test_the_cosine_may_stop_before_its_end(progress: float, rate: float) -> None:
+    """At a turn of 120 degrees instead of 180 it is at a quarter of the peak; halfway there, at three quarters."""
+    config = OptimizerConfig(learning_rate=2.0, warmup=0.1, cosine_share=2 / 3)
     assert learning_rate_at(config, progress, 3.0) == pytest.approx(rate, abs=1e-6)
 
 
-@pytest.mark.parametrize("final_factor", [-0.1, 1.1])
-def test_a_cosine_does_not_end_below_zero_or_above_the_peak(final_factor: float) -> None:
-    with pytest.raises(RecipeError, match="final_factor"):
-        OptimizerConfig(final_factor=final_factor)
+@pytest.mark.parametrize("cosine_share", [0.0, -0.1, 1.1])
+def test_a_run_goes_part_of_the_cosine_or_all_of_it(cosine_share: float) -> None:
+    with pytest.raises(RecipeError, match="cosine_share"):
+        OptimizerConfig(cosine_share=cosine_share)
 
 
 def test_the_constant_schedule_only_warms_up() -> None:
