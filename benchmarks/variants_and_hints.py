@@ -35,7 +35,7 @@ from chroma.lab import rgb_u8_to_lab  # noqa: E402
 from chroma.quality import delta_e_2000, false_red_fraction  # noqa: E402
 from chroma.signature import AB_LOGITS  # noqa: E402
 from chroma.variants import MOST_VARIANTS, variant_logits  # noqa: E402
-from service.colorizer import Options, decode_logits, finish, prepare  # noqa: E402
+from service.colorizer import Options, as_kept, decode_logits, finish, prepare  # noqa: E402
 from service.images import Picture  # noqa: E402
 from service.session import Session, shipped_model  # noqa: E402
 
@@ -85,9 +85,12 @@ def versions_of(bgr: np.ndarray, session: Session) -> Versions:
         ab.append(decode_logits(logits, lightness, prepared.query.knobs, session.stamp))
     times.append(process_time())
     finish_s = []
+    kept = heads
     for variant in range(1, FEW + 1):
         start = process_time()
-        finish(prepared, heads, session.stamp, variant=variant)
+        if variant == 2:
+            kept = as_kept(heads)
+        finish(prepared, kept, session.stamp, variant=variant)
         finish_s.append(process_time() - start)
     return Versions(rgb_u8_to_lab(rgb), ab, times[1] - times[0], (times[2] - times[1]) / MOST_VARIANTS, finish_s)
 

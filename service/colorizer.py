@@ -154,7 +154,7 @@ def finish(
     Args:
         prepared: from `prepare` or `prepare_kept`.
         heads: of `prepared.query`; where the mode's own are missing, or a variant or a reference is asked for,
-            `KEPT_OUTPUTS`.
+            `KEPT_OUTPUTS`, through `as_kept`.
         stamp: of the model.
         workers: threads that compose strips.
         variant: which version of the picture, from 1.
@@ -171,6 +171,15 @@ def finish(
     return Colored(rgb, stamp.scenes[int(heads[SCENE_LOGITS].argmax())])
 
 
+def as_kept(heads: Heads) -> Heads:
+    """Return heads with the logits in the 16 bits that kept pictures have, as float32.
+
+    Variants and references are choices, which must not hang on the last digit: whoever makes some, from a picture just
+    inferred or from a kept one, makes them from the same numbers.
+    """
+    return heads | {AB_LOGITS: heads[AB_LOGITS].astype(np.float16).astype(np.float32)}
+
+
 def _small_ab(
     prepared: Prepared, heads: Heads, stamp: Stamp, variant: int, reference: Histogram | None
 ) -> Float[np.ndarray, "h w 2"]:
@@ -181,8 +190,7 @@ def _small_ab(
     if not is_moved and all(name in heads for name in needed):
         return outputs_to_ab(heads, options.mode, centers=centers, gain=knobs.gain)
     logits, L = heads[AB_LOGITS], head_lightness(prepared.query.lightness)
-    # Through 16 bits, as kept pictures have them: a variant is a choice, which the last digit must not decide.
-    moved = logits.astype(np.float16).astype(np.float32) if is_moved else logits
+    moved = logits
     if variant != 1:
         moved = variant_logits(moved, centers, variant=variant, count=MAX_VARIANTS)
     if reference is not None and options.reference_strength > 0:
@@ -373,4 +381,6 @@ def colorize(
     """
     prepared = prepare(picture, options, session.stamp, deep=deep, posterior=reference is not None)
     heads = session.run([prepared.query])[0]
+    if reference is not None:
+        heads = as_kept(heads)
     return finish(prepared, heads, session.stamp, workers=workers, reference=reference)

@@ -28,6 +28,7 @@ from service.colorizer import (
     Histogram,
     Options,
     Prepared,
+    as_kept,
     colorize,
     confidence_of,
     draw_confidence,
@@ -353,12 +354,16 @@ class Pipeline:
     ) -> Result:
         """Merge and encode one variant after the other: several need hardly more memory than one."""
         stamp, pictures, total, facts = self.session.stamp, Pictures(), 0, dict[str, Any]()
+        kept = heads
+        if reference is not None or max(job.options.variants) > 1:
+            kept = await self._in_codec_pool(as_kept, heads)
         for variant in job.options.variants:
             with stages.measure("merge"):
                 # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
                 workers = self.session.threads if self.admission.admitted == 1 else 1
+                own = heads if variant == 1 and reference is None else kept
                 colored = await self._in_codec_pool(
-                    finish, prepared, heads, stamp, workers=workers, variant=variant, reference=reference
+                    finish, prepared, own, stamp, workers=workers, variant=variant, reference=reference
                 )
                 if job.tells and not facts:
                     facts = await self._in_codec_pool(self._tell, colored.rgb, heads)

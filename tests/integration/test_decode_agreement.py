@@ -226,6 +226,6 @@ def test_the_judge_can_tell() -> None:
     """Half a percent of a knob is more than the agreement asked for."""
     logits, knobs = random_logits("sharp"), [Knobs(0.38, 1.0, 5.0, 1.0)] * 3
     off = [Knobs(0.38 * 1.005, 1.0, 5.0, 1.0)] * 3
-    ab, _ = judge(logits, decoder(), columns(knobs))
-    found, _ = in_onnx(logits, decoder(), columns(off))
+    ab, _ = judge(logits, decoder(), inputs_of(logits, knobs))
+    found, _ = in_onnx(logits, decoder(), inputs_of(logits, off))
     assert np.abs(found - ab).max() > 10 * LAB_UNITS
