@@ -104,8 +104,7 @@ def main() -> int:
                 "inferences": done.inferences,
                 "cuts": done.cuts,
             }
-            sys.stdout.write(json.dumps({name: result["ways"][name]}) + "\n")
-            sys.stdout.flush()
+            sys.stderr.write(json.dumps({name: result["ways"][name]}) + "\n")
     single, ours = result["ways"]["frame by frame"], result["ways"]["default"]
     result["ratio"] = round(ours["flicker"] / single["flicker"], 3)
     result["carried"] = round(float(np.linalg.norm(behind["default"] - behind["frame by frame"], axis=-1).mean()), 3)

@@ -130,7 +130,7 @@ def edge_leak() -> float:
 def main() -> int:
     """Measure, print and write the result; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("pictures", type=Path, help="folder of color photographs")
+    parser.add_argument("pictures", type=Path, nargs="?", default=ROOT / "tests" / "data", help="folder")
     parser.add_argument("--model", type=Path, help="ONNX file; default the shipped one")
     parser.add_argument("--rounds", type=int, help="look at so many photographs, spread over the folder; default all")
     parser.add_argument("--output", type=Path, help="write the result to this file, too")

@@ -1,6 +1,7 @@
 """service.session: strangers are refused with reasons, the device is the one really in use, heads go by name."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from onnx import helper
 from chroma import decoding
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
+from chroma.framing import head_lightness
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.signature import OUTPUT_NAMES, STAMP_KEY
 from service import session as session_module
@@ -39,9 +41,9 @@ def test_heads_come_by_name_and_the_decode_is_the_numpy_one(session: Session) ->
     }
     centers = load_centers()
     log_weights = np.log(rebalancing_weights(smooth_prior(np.asarray(session.stamp.prior), centers)))
-    expected = decoding.decode(
-        heads["ab_logits"], centers, log_weights.astype(np.float32), temperature=0.4, tau=0.5, cap=5.0, gain=1.2
-    )
+    L = head_lightness(lightness(64, 96))
+    knobs = asdict(KNOBS)
+    expected = decoding.decode(heads["ab_logits"], centers, log_weights.astype(np.float32), lightness=L, **knobs)
     np.testing.assert_allclose(heads["ab_decoded"], expected, atol=1e-3)
     spread = decoding.posterior_spread(heads["ab_logits"], centers)
     np.testing.assert_allclose(heads["spread"], spread, atol=1e-3)
