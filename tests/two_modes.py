@@ -220,6 +220,9 @@ def shrink(recipe: Recipe, *, steps: int = FULL_STEPS, evaluate_every: int = 50)
         recipe.optimizer,
         learning_rate=10 * recipe.optimizer.learning_rate,
         encoder_factor=1.0,
+        warmup=0.05,
+        # To the end: what our recipe stops early for, photographs of another origin, is not in this world.
+        cosine_share=1.0,
         # A longer average would not forget the first steps of so short a run.
         ema=min(recipe.optimizer.ema, 0.995),
     )

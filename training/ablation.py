@@ -48,6 +48,7 @@ SHARED: Final = (
     "data.crop_px=96",
     "data.crop_sides=[]",
     "mixed_precision=false",
+    "optimizer.cosine_share=1.0",
     "data.prior_pictures=6000",
     "data.repeat=[]",
     "data.scenes=scene_coarse",

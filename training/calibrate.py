@@ -55,7 +55,7 @@ EVERY: Final = 3
 """The first stage looks at every third photograph."""
 LEADERS: Final = 2
 """So many of each target go on to the second stage, with the neighbors of the first in temperature."""
-DEFAULT_COLOR: Final = 0.68
+DEFAULT_COLOR: Final = 0.685
 """Colorfulness ratio wanted at vividness 0.5..."""
 VIVID_COLOR: Final = 0.82
 """...and at vividness 1."""
