@@ -14,6 +14,7 @@ versions, as colors or as pictures, that cost twice as much as one.
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import dataclass
 from itertools import combinations
@@ -21,21 +22,22 @@ from pathlib import Path
 from time import process_time
 from typing import Final
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the service has it; read when NumPy is imported
+
 import cv2
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from chroma.bins import load_centers  # noqa: E402 - the project need not be installed
-from chroma.compose import compose_u8, enlarge_ab, fit_gamut  # noqa: E402
+from chroma.compose import compose_u8, enlarge_ab, fit_gamut  # noqa: E402 - the project need not be installed
 from chroma.framing import head_lightness  # noqa: E402
 from chroma.hints import Hint, apply_hints  # noqa: E402
 from chroma.lab import rgb_u8_to_lab  # noqa: E402
 from chroma.quality import delta_e_2000, false_red_fraction  # noqa: E402
-from chroma.signature import AB_LOGITS  # noqa: E402
-from chroma.variants import MOST_VARIANTS, variant_logits  # noqa: E402
+from chroma.variants import MOST_VARIANTS  # noqa: E402
 from service.colorizer import Options, as_kept, decode_logits, finish, prepare  # noqa: E402
+from service.colorizer import versions_of as make_versions  # noqa: E402
 from service.images import Picture  # noqa: E402
 from service.session import Session, shipped_model  # noqa: E402
 
@@ -80,17 +82,19 @@ def versions_of(bgr: np.ndarray, session: Session) -> Versions:
     times.append(process_time())
     lightness = head_lightness(prepared.query.lightness)
     ab = []
+    all_versions = make_versions(heads)
     for variant in range(1, MOST_VARIANTS + 1):
-        logits = variant_logits(heads[AB_LOGITS], load_centers(), variant=variant)
+        logits = all_versions.logits(variant)
         ab.append(decode_logits(logits, lightness, prepared.query.knobs, session.stamp))
     times.append(process_time())
     finish_s = []
-    kept = heads
+    kept, versions = heads, None
     for variant in range(1, FEW + 1):
         start = process_time()
         if variant == 2:
             kept = as_kept(heads)
-        finish(prepared, kept, session.stamp, variant=variant)
+            versions = make_versions(kept)
+        finish(prepared, kept, session.stamp, variant=variant, versions=versions)
         finish_s.append(process_time() - start)
     return Versions(rgb_u8_to_lab(rgb), ab, times[1] - times[0], (times[2] - times[1]) / MOST_VARIANTS, finish_s)
 

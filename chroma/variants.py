@@ -77,24 +77,49 @@ def variant_logits(
     """
     if not 1 <= variant <= count <= MOST_VARIANTS:
         raise ValueError(f"variant must be in [1, count] and count in [1, {MOST_VARIANTS}], are {variant} and {count}")
-    if variant == 1:
-        return logits
-    h, w, bins = logits.shape
-    thin = logits[::STRIDE, ::STRIDE].astype(np.float32)
-    shape = thin.shape[0], thin.shape[1]
-    odds = softmax(thin.reshape(-1, bins))
-    few = np.linspace(0, len(odds) - 1, min(SAMPLES, len(odds))).round().astype(int)
-    shares = _regions(odds, few, centers, shape)
-    leans = _directions(odds[few], shares[few], centers, variant)
-    shares *= _calming(odds, shares @ leans, shares, shape)[:, None]
-    red = red_bins(centers)
-    shares *= _strength(odds[few], shares[few] @ leans, centers, red)
-    less_red = np.log(_red_factor(odds, shares @ leans, red))
-    # The maps are smooth, the posterior is not: they grow to its size, and each of its pixels leans by itself.
-    maps = cv2.resize(np.column_stack([shares, less_red]).reshape(*shape, -1), (w, h), interpolation=cv2.INTER_LINEAR)
-    leant = (maps.reshape(h * w, -1) @ np.vstack([leans, red.astype(np.float32)])).reshape(logits.shape)
-    leant += logits
-    return leant.astype(logits.dtype, copy=False)
+    return logits if variant == 1 else Versions(logits, centers).logits(variant)
+
+
+class Versions:
+    """Several versions of one picture: what they share is found once, at the start."""
+
+    def __init__(self, logits: Float[np.ndarray, "h w Q"], centers: Float[np.ndarray, "Q 2"]) -> None:
+        """Find the regions, and where each can lean.
+
+        Args:
+            logits: over the bins, shape (h, w, Q).
+            centers: bin centers in Lab units, shape (Q, 2).
+        """
+        self._logits, self._centers, self._red = logits, centers, red_bins(centers)
+        thin = logits[::STRIDE, ::STRIDE].astype(np.float32)
+        self._shape = thin.shape[0], thin.shape[1]
+        self._odds = softmax(thin.reshape(-1, logits.shape[-1]))
+        self._few = np.linspace(0, len(self._odds) - 1, min(SAMPLES, len(self._odds))).round().astype(int)
+        self._shares = _regions(self._odds, self._few, centers, self._shape)
+        self._leans = _directions(self._odds[self._few], self._shares[self._few], centers)
+
+    def logits(self, variant: int) -> Float[np.ndarray, "h w Q"]:
+        """Return the posterior of one version, as `variant_logits` does; several threads may ask at a time.
+
+        Args:
+            variant: from 1 to `MOST_VARIANTS`.
+
+        Returns:
+            Logits, shape (h, w, Q).
+        """
+        if variant == 1:
+            return self._logits
+        h, w, _ = self._logits.shape
+        odds, few, leans = self._odds, self._few, self._leans[variant - 2]
+        shares = self._shares * _calming(odds, self._shares @ leans, self._shares, self._shape)[:, None]
+        shares *= _strength(odds[few], shares[few] @ leans, self._centers, self._red)
+        less_red = np.log(_red_factor(odds, shares @ leans, self._red))
+        # The maps are smooth, the posterior is not: they grow to its size, and each of its pixels leans by itself.
+        small = np.column_stack([shares, less_red]).reshape(*self._shape, -1)
+        maps = cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR)
+        leant = (maps.reshape(h * w, -1) @ np.vstack([leans, self._red.astype(np.float32)])).reshape(self._logits.shape)
+        leant += self._logits
+        return leant.astype(self._logits.dtype, copy=False)
 
 
 def _regions(
@@ -138,9 +163,8 @@ def _directions(
     odds: Float32[np.ndarray, "n Q"],
     shares: Float32[np.ndarray, "n regions"],
     centers: Float[np.ndarray, "Q 2"],
-    variant: int,
-) -> Float32[np.ndarray, "regions Q"]:
-    """Return by region what a lean of strength 1 adds to the logits, in version `variant`."""
+) -> Float32[np.ndarray, "versions regions Q"]:
+    """Return by version, from the second on, and region what a lean of strength 1 adds to the logits."""
     angles = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     leans, spreads = [], []
@@ -163,10 +187,10 @@ def _directions(
         leant = posterior * np.exp(tilts)
         colors = (leant / leant.sum(axis=1, keepdims=True)) @ centers
         mass = (posterior * (tilts > 0.7)).sum(axis=1)
-        leans.append(tilts[_sequence(colors, posterior @ centers, mass)[variant - 2]])
+        leans.append(tilts[_sequence(colors, posterior @ centers, mass)])
     # What is open changes more than what is nearly known.
     factors = np.clip(np.asarray(spreads) / np.mean(spreads), *SPREAD_FACTORS)
-    return np.asarray(leans * factors[:, None], np.float32)
+    return np.asarray(np.stack(leans, axis=1) * factors[:, None], np.float32)
 
 
 def _sequence(

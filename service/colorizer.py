@@ -24,7 +24,7 @@ from chroma.modes import MODE_OUTPUTS, Mode, outputs_to_ab
 from chroma.palette import ab_histogram, palette_of, reference_logits
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
-from chroma.variants import variant_logits
+from chroma.variants import Versions
 from service import images
 from service.images import Picture
 from service.posteriors import KEPT_OUTPUTS, L_STEPS, KeptPicture, ReadyPixels
@@ -147,6 +147,7 @@ def finish(
     *,
     workers: int = 1,
     variant: int = 1,
+    versions: Versions | None = None,
     reference: Histogram | None = None,
 ) -> Colored:
     """Turn the network's heads into the answer at full size.
@@ -158,12 +159,13 @@ def finish(
         stamp: of the model.
         workers: threads that compose strips.
         variant: which version of the picture, from 1.
+        versions: all of them, where more than one is wanted.
         reference: of a photograph whose palette is followed, shape (Q,).
 
     Returns:
         The picture in color; its L is that of the question.
     """
-    ab = _small_ab(prepared, heads, stamp, variant, reference)
+    ab = _small_ab(prepared, heads, stamp, variant, versions, reference)
     if prepared.options.hints:
         ab = apply_hints(prepared.L, ab, prepared.options.hints)
     compose = compose_u16 if prepared.is_deep else compose_u8
@@ -180,8 +182,18 @@ def as_kept(heads: Heads) -> Heads:
     return heads | {AB_LOGITS: heads[AB_LOGITS].astype(np.float16).astype(np.float32)}
 
 
+def versions_of(heads: Heads) -> Versions:
+    """Return the versions of a picture, from heads that went through `as_kept`."""
+    return Versions(heads[AB_LOGITS], load_centers())
+
+
 def _small_ab(
-    prepared: Prepared, heads: Heads, stamp: Stamp, variant: int, reference: Histogram | None
+    prepared: Prepared,
+    heads: Heads,
+    stamp: Stamp,
+    variant: int,
+    versions: Versions | None,
+    reference: Histogram | None,
 ) -> Float[np.ndarray, "h w 2"]:
     """Return ab at the network's own grid."""
     options, knobs, centers = prepared.options, prepared.query.knobs, load_centers()
@@ -192,7 +204,7 @@ def _small_ab(
     logits, L = heads[AB_LOGITS], head_lightness(prepared.query.lightness)
     moved = logits
     if variant != 1:
-        moved = variant_logits(moved, centers, variant=variant, count=MAX_VARIANTS)
+        moved = (versions or Versions(moved, centers)).logits(variant)
     if reference is not None and options.reference_strength > 0:
         moved = reference_logits(moved, reference, centers, strength=options.reference_strength)
     outputs = {AB_LOGITS: moved, AB: heads[AB]}

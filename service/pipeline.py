@@ -11,7 +11,7 @@ next stage, and what it was admitted for is given back only when its last thread
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,6 +41,7 @@ from service.colorizer import (
     prepare,
     prepare_kept,
     scenes_of,
+    versions_of,
 )
 from service.errors import AnswerTooLarge, RequestError
 from service.images import Alpha, Header, OutputFormat, Picture
@@ -58,6 +59,8 @@ T = TypeVar("T")
 POSTERIOR_WEIGHT: Final = 32
 """Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a
 picture: 78 bytes of logits, and a few times that while they are decoded."""
+SIDE_BY_SIDE_PIXELS: Final = 4_000_000
+"""Variants of pictures up to this many pixels are made side by side, one a core; larger ones would take memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,26 +355,46 @@ class Pipeline:
         stages: Stages,
         hold: Callable[[int], None],
     ) -> Result:
-        """Merge and encode one variant after the other: several need hardly more memory than one."""
+        """Merge and encode a few variants at a time: several need hardly more memory than one."""
         stamp, pictures, total, facts = self.session.stamp, Pictures(), 0, dict[str, Any]()
-        kept = heads
+        kept, versions = heads, None
         if reference is not None or max(job.options.variants) > 1:
             kept = await self._in_codec_pool(as_kept, heads)
-        for variant in job.options.variants:
+        if max(job.options.variants) > 1:
+            versions = await self._in_codec_pool(versions_of, kept)
+        left, scene = job.options.variants, ""
+        while left:
+            # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
+            threads = self.session.threads if self.admission.admitted == 1 else 1
+            is_small = prepared.L.size <= SIDE_BY_SIDE_PIXELS
+            now, left = (left[:threads], left[threads:]) if is_small else (left[:1], left[1:])
             with stages.measure("merge"):
-                # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
-                workers = self.session.threads if self.admission.admitted == 1 else 1
-                own = heads if variant == 1 and reference is None else kept
-                colored = await self._in_codec_pool(
-                    finish, prepared, own, stamp, workers=workers, variant=variant, reference=reference
+                made = await _together(
+                    self._in_codec_pool(
+                        finish,
+                        prepared,
+                        heads if variant == 1 and reference is None else kept,
+                        stamp,
+                        workers=max(threads // len(now), 1),
+                        variant=variant,
+                        versions=versions,
+                        reference=reference,
+                    )
+                    for variant in now
                 )
+                scene = made[0].scene
                 if job.tells and not facts:
-                    facts = await self._in_codec_pool(self._tell, colored.rgb, heads)
+                    facts = await self._in_codec_pool(self._tell, made[0].rgb, heads)
             with stages.measure("encode"):
-                data = await self._in_codec_pool(images.encode, colored.rgb, alpha, job.output_format)
-            self.metrics.output_bytes.observe(len(data))
-            pictures.append((variant, data))
-            if job.is_packed:
+                encoded = await _together(
+                    self._in_codec_pool(images.encode, colored.rgb, alpha, job.output_format) for colored in made
+                )
+            del made
+            for variant, data in zip(now, encoded, strict=True):
+                self.metrics.output_bytes.observe(len(data))
+                pictures.append((variant, data))
+                if not job.is_packed:
+                    continue
                 total += json_bytes(len(data)) if job.tells else len(data)
                 if total > self._max_answer_bytes:
                     raise AnswerTooLarge(
@@ -381,7 +404,7 @@ class Pipeline:
                         unit="bytes",
                     )
                 hold(len(data))
-        return Result(pictures, colored.scene, facts)
+        return Result(pictures, scene, facts)
 
     def _tell(self, rgb: np.ndarray, heads: Heads) -> dict[str, Any]:
         """Return what is told of a picture beside its colors."""
@@ -470,6 +493,21 @@ class Pipeline:
     def _count_admitted(self, megapixels: float, waiting: int) -> None:
         self.metrics.inflight_megapixels.set(megapixels)
         self.metrics.waiting_requests.set(waiting)
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what several pieces of work give; whatever happens to one, all have ended by then.
+
+    Raises:
+        BaseException: what the first that failed has raised.
+    """
+    results = await asyncio.gather(*works, return_exceptions=True)
+    done: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        done.append(result)
+    return done
 
 
 def _read_reference(data: bytes, header: Header) -> Histogram:

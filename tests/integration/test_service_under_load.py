@@ -611,9 +611,13 @@ def test_a_kept_picture_has_a_deadline(model_path: Path, monkeypatch: pytest.Mon
     run(scene)
 
 
-def test_several_variants_are_made_one_after_the_other(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that they need hardly more memory than one."""
+@pytest.mark.parametrize(("side_by_side", "at_once"), [(0, 1), (4_000_000, 2)], ids=["large", "small"])
+def test_variants_are_made_a_few_at_a_time(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, side_by_side: int, at_once: int
+) -> None:
+    """So that they need hardly more memory than one, and small ones every core."""
     steps: list[str] = []
+    monkeypatch.setattr("service.pipeline.SIDE_BY_SIDE_PIXELS", side_by_side)
     for place in ("service.pipeline.finish", "service.images.encode"):
         owner, _, name = place.rpartition(".")
         work = pkgutil.resolve_name(owner).__dict__[name]
@@ -632,7 +636,7 @@ def test_several_variants_are_made_one_after_the_other(model_path: Path, monkeyp
             check_idle(pipeline)
 
     run(scene)
-    assert steps == ["finish", "encode"] * 4
+    assert steps == (["finish"] * at_once + ["encode"] * at_once) * (4 // at_once)
 
 
 def test_a_kept_picture_goes_when_nobody_asks(model_path: Path) -> None:
