@@ -27,15 +27,13 @@ from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, St
 from chroma.variants import Versions
 from service import images
 from service.images import Picture
-from service.posteriors import KEPT_OUTPUTS, L_STEPS, KeptPicture, ReadyPixels
+from service.posteriors import KEPT_OUTPUTS, L_STEPS, KeptPicture, ReadyPixels, to_half
 from service.session import Heads, Query, Session
 
 STRIP_PIXELS: Final = 1 << 20
 """Pixels whose L is computed at a time: temporaries stay small beside the picture."""
 DECODE_PIXELS: Final = 1024
 """Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
-MAX_VARIANTS: Final = 8
-"""How many versions of a picture there are."""
 SAMPLE_SIDE_PX: Final = 256
 """Palettes and histograms are taken from a picture with at most this long side."""
 CONFIDENCE_SIDE_PX: Final = 512
@@ -57,7 +55,7 @@ class Options:
         saturation: factor on the curve's gain; >= 0.
         size: inference size, px; None means the model's own.
         enlargement: how ab grows to full size, `bilinear` or `guided`.
-        variants: which of the plausible versions of the picture to make, of 1 to `MAX_VARIANTS`; 1 is the likeliest.
+        variants: which of the plausible versions of the picture to make, of 1 to `MOST_VARIANTS`; 1 is the likeliest.
         hints: points whose color is known.
         reference_strength: how far a reference photograph counts, [0, 1].
         max_side: the answer's longest side at most, px; None means the picture's own size.
@@ -179,7 +177,7 @@ def as_kept(heads: Heads) -> Heads:
     Variants and references are choices, which must not hang on the last digit: whoever makes some, from a picture just
     inferred or from a kept one, makes them from the same numbers.
     """
-    return heads | {AB_LOGITS: heads[AB_LOGITS].astype(np.float16).astype(np.float32)}
+    return heads | {AB_LOGITS: to_half(heads[AB_LOGITS]).astype(np.float32)}
 
 
 def versions_of(heads: Heads) -> Versions:

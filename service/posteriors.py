@@ -35,6 +35,11 @@ KEPT_OUTPUTS: Final = (AB_LOGITS, AB, SCENE_LOGITS)
 """The heads that every mode, variant and reference can be made from."""
 
 
+def to_half(logits: Float[np.ndarray, "h w Q"]) -> Float16[np.ndarray, "h w Q"]:
+    """Return logits in 16 bits, shape (h, w, Q); what is out of their range counts as its end."""
+    return np.asarray(np.clip(logits, -6e4, 6e4), np.float16)
+
+
 @dataclass(frozen=True, eq=False)
 class Posterior:
     """What the network said of a picture.
@@ -59,9 +64,8 @@ class Posterior:
             heads: at least `KEPT_OUTPUTS`.
             lightness: what the network saw, L in [0, 100], shape (4 h, 4 w, 1).
         """
-        logits = np.clip(heads[AB_LOGITS], -6e4, 6e4).astype(np.float16)
         # Copies: a head may be a view of what the whole batch gave.
-        return cls(logits, heads[AB].copy(), heads[SCENE_LOGITS].copy(), lightness)
+        return cls(to_half(heads[AB_LOGITS]), heads[AB].copy(), heads[SCENE_LOGITS].copy(), lightness)
 
     def heads(self) -> Heads:
         """Return the heads again, float32."""

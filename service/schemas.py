@@ -11,7 +11,8 @@ from chroma.hints import Hint
 from chroma.lab import rgb_u8_to_lab
 from chroma.modes import Mode
 from chroma.signature import SIZE_MULTIPLE
-from service.colorizer import MAX_VARIANTS, Options
+from chroma.variants import MOST_VARIANTS
+from service.colorizer import Options
 from service.images import MAX_SIDE_PX, OutputFormat
 
 MAX_TEMPERATURE = 10.0
@@ -84,7 +85,7 @@ class ColorizeQuery(_ColorQuery):
         int,
         Field(
             ge=1,
-            le=MAX_VARIANTS,
+            le=MOST_VARIANTS,
             description="How many plausible versions to make; the first is the ordinary answer. More than one come as "
             "a ZIP file, or as JSON.",
         ),
@@ -120,7 +121,7 @@ class RenderQuery(_ColorQuery):
     """The query of ``GET /pictures/{id}``."""
 
     variant: Annotated[
-        int, Field(ge=1, le=MAX_VARIANTS, description="Which plausible version; 1 is the ordinary one.")
+        int, Field(ge=1, le=MOST_VARIANTS, description="Which plausible version; 1 is the ordinary one.")
     ] = 1
     reference: Annotated[
         str | None, Field(description="Id of another kept picture, a color photograph whose palette is followed.")
@@ -187,7 +188,7 @@ class Confidence(BaseModel):
 class VariantFile(BaseModel):
     """One picture in a JSON answer."""
 
-    variant: int = Field(ge=1, le=MAX_VARIANTS)
+    variant: int = Field(ge=1, le=MOST_VARIANTS)
     media_type: str
     data: str = Field(description="The file, base64.")
 

@@ -21,13 +21,13 @@ from chroma.bins import load_centers
 from chroma.compose import compose_u8
 from chroma.decoding import posterior_spread, softmax
 from chroma.framing import network_size, resize_lightness
-from chroma.lab import rgb_u8_to_lightness
 from chroma.modes import outputs_to_ab
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SPREAD
 from chroma.temporal import NEW_SHARE, Scene, TemporalAverage
-from service.colorizer import STRIP_PIXELS, Options, decode_logits, knobs_of
+from service.colorizer import Options, decode_logits, knobs_of, lightness_of
 from service.errors import PictureTooLarge, RequestError, StartupError
 from service.finding import walk_boxes
+from service.images import Picture
 from service.session import Query, Session
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def color_film(
                     writer.write_sound(packet)
                     continue
                 for frame in reader.frames(packet):
-                    L = frame_lightness(reader.upright(frame))
+                    L = lightness_of(Picture(reader.upright(frame)))
                     ab = colorist(L)
                     pending.append(renderer.submit(writer.encode, L, ab, frame.pts, frame.duration))
                     if len(pending) > IN_FLIGHT:
@@ -335,15 +335,6 @@ class FilmColorist:
         if self._mode == "fused":
             outputs[SPREAD] = posterior_spread(logits, self._centers)
         return outputs_to_ab(outputs, self._mode, centers=self._centers, gain=knobs.gain)
-
-
-def frame_lightness(rgb: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W 1"]:
-    """Return the L of a frame, float32, shape (H, W, 1); the color it may have is left aside."""
-    L = np.empty((*rgb.shape[:2], 1), np.float32)
-    rows = max(STRIP_PIXELS // rgb.shape[1], 1)
-    for start in range(0, len(rgb), rows):
-        L[start : start + rows] = rgb_u8_to_lightness(rgb[start : start + rows])
-    return L
 
 
 class _Reader:
