@@ -1,0 +1,70 @@
+# The service, as an image of its own: `docker compose build`, or
+#
+#   docker build -f docker/service.Dockerfile -t photochrom/service .
+#   docker build -f docker/service.Dockerfile -t photochrom/service-gpu --build-arg RUNTIME=gpu .
+#
+# RUNTIME=gpu takes ONNX Runtime's CUDA build with the CUDA and cuDNN wheels that it needs, on the same small base: all
+# that it loads is locked with hashes beside the rest, and only the driver comes from the host. It also runs without a
+# GPU, and says so loudly.
+#
+# BASE_DIGEST pins the base's content: --build-arg BASE_DIGEST=@sha256:...
+
+ARG BASE=python:3.12.12-slim-bookworm
+ARG BASE_DIGEST=
+
+# --------------------------------------------------------------------------------------------------- the bill of materials
+FROM ${BASE}${BASE_DIGEST} AS sbom
+ARG RUNTIME=service
+WORKDIR /sbom
+COPY requirements/audit.txt ./
+RUN python -m venv .venv \
+    && .venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r audit.txt
+COPY requirements/${RUNTIME}.txt pyproject.toml ./
+RUN .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json \
+        "${RUNTIME}.txt"
+
+# ------------------------------------------------------------------------------------------------------- the environment
+FROM ${BASE}${BASE_DIGEST} AS build
+ARG RUNTIME=service
+RUN python -m venv /opt/photochrom
+COPY requirements/${RUNTIME}.txt /tmp/requirements.txt
+RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes \
+        -r /tmp/requirements.txt
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY chroma chroma
+COPY service service
+# Nothing in the image installs anything afterwards, and training is not in it.
+RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
+    && /opt/photochrom/bin/pip uninstall --quiet --yes setuptools pip \
+    && rm /opt/photochrom/bin/photochrom-train /opt/photochrom/bin/photochrom-export
+
+# ------------------------------------------------------------------------------------------------------------- the image
+FROM ${BASE}${BASE_DIGEST}
+ARG RUNTIME=service
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="photochrom-${RUNTIME}" \
+    org.opencontainers.image.description="Turns black-and-white photographs into color, over HTTP." \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+# A new volume takes its owner from here.
+RUN install -d -o 10001 -g 10001 /models
+COPY --from=sbom /sbom/sbom.json /usr/share/doc/photochrom/sbom.json
+COPY --from=build /opt/photochrom /opt/photochrom
+COPY docker/serve.py docker/health.py /usr/local/lib/photochrom/
+ENV PATH=/opt/photochrom/bin:${PATH} \
+    HOME=/tmp \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    PHOTOCHROM_HOST=0.0.0.0 \
+    PHOTOCHROM_LOG_FORMAT=json
+# A number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "/usr/local/lib/photochrom/health.py"]
+ENTRYPOINT ["python", "/usr/local/lib/photochrom/serve.py"]
