@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8, UInt16
 
 from chroma.framing import resize_lightness
-from chroma.lab import lab_to_linear_rgb, lab_to_rgb
+from chroma.lab import lab_planes_to_rgb, lab_to_linear_rgb
 
 GUIDE_RADIUS: Final = 1
 """Radius of the window of guided enlargement, in pixels of the small ab map."""
@@ -105,24 +105,37 @@ def fit_gamut(L: Float[np.ndarray, "*shape 1"], ab: Float[np.ndarray, "*shape 2"
         ab in Lab units, float32, shape (..., 2): the same where the color is in gamut, never of larger chroma, and 0
         where L is 0 or 100.
     """
-    fitted = np.array(ab, dtype=np.float32, order="C")
-    flat = fitted.reshape(-1, 2)
-    row = np.clip(np.asarray(L, np.float32).reshape(-1) * np.float32(GAMUT_L_STEPS / 100), 0, GAMUT_L_STEPS)
+    lightness = np.array(L, np.float32, order="C").reshape(-1)
+    a, b = np.array(np.reshape(ab, (-1, 2)).T, np.float32, order="C")
+    _fit_planes(lightness, a, b)
+    return np.stack([a, b], axis=-1).reshape(np.shape(ab))
+
+
+def _fit_planes(
+    L: Float32[np.ndarray, "pixels"], a: Float32[np.ndarray, "pixels"], b: Float32[np.ndarray, "pixels"]
+) -> None:
+    """Do what `fit_gamut` does, in place."""
+    if not L.size:
+        return
     table, safe_radius = _gamut()
+    row = L * np.float32(GAMUT_L_STEPS / 100)
+    np.clip(row, 0, GAMUT_L_STEPS, out=row)
+    radius = np.abs(a)
+    radius += np.abs(b)
     # Most colors of a photograph are paler than any color on the boundary at their L: only the others are looked up.
-    vivid = np.flatnonzero(np.abs(flat[:, 0]) + np.abs(flat[:, 1]) > safe_radius[row.astype(np.int32)])
-    if vivid.size:
-        row = row[vivid]
-        a, b = flat[vivid, 0], flat[vivid, 1]
-        radius = np.abs(a) + np.abs(b)
-        column = _diamond_angle(a, b, radius) * np.float32(GAMUT_HUE_STEPS / 4)
-        i, j = row.astype(np.int32), column.astype(np.int32)
-        down, right = row - i.astype(np.float32), column - j.astype(np.float32)
-        upper = table[i, j] * (1 - right) + table[i, j + 1] * right
-        lower = table[i + 1, j] * (1 - right) + table[i + 1, j + 1] * right
-        highest = upper * (1 - down) + lower * down
-        flat[vivid] *= (np.minimum(highest, radius) / radius)[:, None]
-    return fitted
+    vivid = np.flatnonzero(radius > cv2.LUT(row.astype(np.uint8)[None], safe_radius)[0])
+    if not vivid.size:
+        return
+    row, radius, some_a, some_b = row[vivid], radius[vivid], a[vivid], b[vivid]
+    column = _diamond_angle(some_a, some_b, radius) * np.float32(GAMUT_HUE_STEPS / 4)
+    i, j = row.astype(np.int32), column.astype(np.int32)
+    down, right = row - i.astype(np.float32), column - j.astype(np.float32)
+    upper = table[i, j] * (1 - right) + table[i, j + 1] * right
+    lower = table[i + 1, j] * (1 - right) + table[i + 1, j + 1] * right
+    highest = upper * (1 - down) + lower * down
+    factor = np.minimum(highest, radius) / radius
+    a[vivid] = some_a * factor
+    b[vivid] = some_b * factor
 
 
 def compose(
@@ -229,9 +242,11 @@ def _compose(
 
     def fill(start: int) -> None:
         stop = min(start + rows, H)
-        L_strip = np.asarray(L[start:stop], np.float32)
-        lab = np.concatenate([L_strip, fit_gamut(L_strip, enlarged_rows(start, stop))], axis=-1)
-        rgb[start:stop] = round_rgb(lab_to_rgb(lab))
+        L_strip = np.array(L[start:stop, :, 0], np.float32, order="C")
+        a, b = cv2.split(enlarged_rows(start, stop))
+        _fit_planes(L_strip.reshape(-1), a.reshape(-1), b.reshape(-1))
+        planes = [round_rgb(plane) for plane in lab_planes_to_rgb(L_strip, a, b)]
+        cv2.merge(planes, rgb[start:stop])
 
     starts = range(0, H, rows)
     if workers == 1 or len(starts) == 1:
@@ -262,8 +277,8 @@ def _keep(rgb: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     return rgb
 
 
-def _round_to_u8(rgb: Float32[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    return (rgb * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+def _round_to_u8(rgb: Float32[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    return cv2.convertScaleAbs(rgb, alpha=255)
 
 
 def _round_to_u16(rgb: Float32[np.ndarray, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
@@ -348,8 +363,8 @@ def _diamond_angle(a: np.ndarray, b: np.ndarray, radius: np.ndarray) -> np.ndarr
 def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "steps"]]:
     """Return the largest |a| + |b| in sRGB by (L, diamond angle), and the least of it over all hues by L.
 
-    Entry i of the second covers L from step i to step i + 1. The table has one row and two columns more than it has
-    steps, so that reading the neighbor of the last entry needs no special case.
+    Entry i of the second, of 256, covers L from step i to step i + 1. The table has one row and two columns more than
+    it has steps, so that reading the neighbor of the last entry needs no special case.
     """
     L = np.linspace(0, 100, GAMUT_L_STEPS + 1)[:, None, None]
     angle = np.arange(GAMUT_HUE_STEPS) * (4 / GAMUT_HUE_STEPS)
@@ -373,4 +388,5 @@ def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "
     radius[0] = radius[-1] = 0
     table = np.pad(np.pad(radius, ((0, 0), (0, 2)), mode="wrap"), ((0, 1), (0, 0)), mode="edge")
     least = table.min(axis=1)
-    return table, np.minimum(least[:-1], least[1:])
+    safe_radius = np.minimum(least[:-1], least[1:])
+    return table, np.pad(safe_radius, (0, 256 - len(safe_radius)), mode="edge")

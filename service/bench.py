@@ -96,7 +96,7 @@ def _time(data: bytes, options: Options, session: Session) -> dict[str, float]:
     marks.append(time.perf_counter())
     colored = finish(prepared, heads, session.stamp, workers=session.threads)
     marks.append(time.perf_counter())
-    images.encode(colored.rgb, None, "png")
+    images.encode(colored.rgb, None, "png", workers=session.threads)
     marks.append(time.perf_counter())
     return {stage: end - start for stage, start, end in zip(STAGES, marks[:-1], marks[1:], strict=True)}
 

@@ -4,7 +4,7 @@ Three rules. The header is read, and judged, before any pixel is decoded. What i
 alpha, size. Whatever a file holds, the outcome is a picture or a `RequestError`.
 
 Pillow reads the headers, and decodes what OpenCV gets wrong (TIFF with alpha or a palette, CMYK, color profiles);
-OpenCV decodes and encodes the rest, several times faster.
+OpenCV decodes and encodes the rest, several times faster; PNG is written by `service.png`.
 """
 
 import io
@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from PIL import BmpImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
+from service import png
 from service.errors import BrokenPicture, EmptyUpload, PictureTooLarge, SeveralFrames, UnfitFormat, UnsupportedPicture
 
 READABLE: Final = {
@@ -38,12 +39,6 @@ WEBP_MAX_SIDE_PX: Final = 16_383
 """Longest side that WebP can hold (RFC 9649, section 2.5)."""
 LOSSY_QUALITY: Final = 95
 """Quality of JPEG and WebP answers; at 95 their own damage is well below that of the guessed colors."""
-PNG_SETTINGS: Final = (
-    *(cv2.IMWRITE_PNG_COMPRESSION, 1),
-    *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY),
-    *(cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG),
-)
-"""Photographs compress as well without a search for repeats, and a fifth faster; large flat areas pay for it."""
 
 TIFF_BITS_PER_SAMPLE: Final = 258
 TIFF_PHOTOMETRIC: Final = 262
@@ -413,7 +408,7 @@ def to_rgb_u8(pixels: Pixels) -> UInt8[np.ndarray, "H W 3"]:
 
 def encode_gray(levels: UInt8[np.ndarray, "H W"]) -> bytes:
     """Return a gray PNG of levels, uint8, shape (H, W)."""
-    return _imencode(".png", levels, PNG_SETTINGS)
+    return png.encode(levels)
 
 
 def to_depth(alpha: Alpha, *, deep: bool) -> Alpha:
@@ -421,7 +416,7 @@ def to_depth(alpha: Alpha, *, deep: bool) -> Alpha:
     return alpha if alpha is None or alpha.dtype == np.uint8 or deep else to_8_bits(alpha)
 
 
-def encode(rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha, output_format: OutputFormat) -> bytes:
+def encode(rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha, output_format: OutputFormat, *, workers: int = 1) -> bytes:
     """Encode an answer; the same pixels give the same bytes.
 
     PNG keeps everything. WebP keeps alpha; JPEG has none and shows the picture on white. Both have 8 bits a channel.
@@ -430,6 +425,7 @@ def encode(rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha, output_format: Output
         rgb: sRGB, uint8 or uint16 (uint16 for PNG alone), shape (H, W, 3).
         alpha: opacity, dtype of rgb, shape (H, W), or None.
         output_format: png, jpeg or webp.
+        workers: threads that may work on a PNG; they do not change it.
 
     Returns:
         The file.
@@ -442,7 +438,7 @@ def encode(rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha, output_format: Output
     if output_format != "png" and rgb.dtype != np.uint8:
         raise ValueError(f"{output_format} holds 8 bits a channel")
     if output_format == "png":
-        return _imencode(".png", _to_bgr(rgb, alpha), PNG_SETTINGS)
+        return png.encode(rgb if alpha is None else np.dstack([rgb, alpha]), workers=workers)
     if output_format == "jpeg":
         flat = rgb if alpha is None else _on_white(rgb, alpha)
         return _imencode(".jpg", _to_bgr(flat, None), (cv2.IMWRITE_JPEG_QUALITY, LOSSY_QUALITY))

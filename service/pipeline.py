@@ -368,6 +368,7 @@ class Pipeline:
             threads = self.session.threads if self.admission.admitted == 1 else 1
             is_small = prepared.L.size <= SIDE_BY_SIDE_PIXELS
             now, left = (left[:threads], left[threads:]) if is_small else (left[:1], left[1:])
+            workers = max(threads // len(now), 1)
             with stages.measure("merge"):
                 made = await _together(
                     self._in_codec_pool(
@@ -375,7 +376,7 @@ class Pipeline:
                         prepared,
                         heads if variant == 1 and reference is None else kept,
                         stamp,
-                        workers=max(threads // len(now), 1),
+                        workers=workers,
                         variant=variant,
                         versions=versions,
                         reference=reference,
@@ -387,7 +388,8 @@ class Pipeline:
                     facts = await self._in_codec_pool(self._tell, made[0].rgb, heads)
             with stages.measure("encode"):
                 encoded = await _together(
-                    self._in_codec_pool(images.encode, colored.rgb, alpha, job.output_format) for colored in made
+                    self._in_codec_pool(images.encode, colored.rgb, alpha, job.output_format, workers=workers)
+                    for colored in made
                 )
             del made
             for variant, data in zip(now, encoded, strict=True):
