@@ -360,7 +360,7 @@ def test_the_framework_answers_with_problems_too(client: TestClient) -> None:
 def test_an_unexpected_error_leaks_nothing(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret /etc/passwd")
 
     with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
