@@ -11,7 +11,7 @@ from typing import Final
 import onnxruntime
 from fastapi import FastAPI
 
-from service import guard
+from service import guard, open_inference
 from service.auth import ApiKeys
 from service.pipeline import Pipeline
 from service.routes import PAGE_TYPES, PageFile, Services, router
@@ -74,9 +74,10 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
         lifespan=lifespan,
     )
     app.include_router(router)
+    app.include_router(open_inference.router)
     guard.install(
         app,
-        routes=router.routes,
+        routes=(*router.routes, *open_inference.router.routes),
         metrics=metrics,
         max_upload_bytes=chosen.max_upload_bytes,
         max_held_bytes=chosen.max_held_bytes,

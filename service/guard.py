@@ -129,7 +129,7 @@ class Guard:
             self._metrics.request_duration.labels(route).observe(took)
             facts = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": took}
             facts |= scope[FACTS_KEY]
-            quiet = route.startswith(("/health", "/metrics"))
+            quiet = route.startswith(("/health", "/metrics", "/v2"))
             log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"facts": facts})
             request_id.reset(token)
 

@@ -177,8 +177,15 @@ def _problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str,
     return responses
 
 
-def _answers(example: dict[str, Any], *errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
-    """Describe for OpenAPI a route that answers with JSON: an example, and how it can fail."""
+def json_answers(example: dict[str, Any], *errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
+    """Describe for OpenAPI a route that answers with JSON, and by which errors it can fail.
+
+    Args:
+        example: of an answer.
+
+    Returns:
+        What FastAPI takes as a route's `responses`.
+    """
     return {200: {"content": {"application/json": {"example": example}}}, **_problem_responses(*errors)}
 
 
@@ -690,7 +697,7 @@ async def forget(request: Request, id: str) -> Response:
 @router.get(
     "/health/live",
     description="Says whether the process works; when not, only a restart helps. Load never makes this fail.",
-    responses=_answers(_PROBE, Failing),
+    responses=json_answers(_PROBE, Failing),
     tags=["operation"],
 )
 async def live(request: Request) -> Probe:
@@ -707,7 +714,7 @@ async def live(request: Request) -> Probe:
 @router.get(
     "/health/ready",
     description="Says whether to send pictures here: the model has run, and the service is not stopping.",
-    responses=_answers(_PROBE, Failing, Draining),
+    responses=json_answers(_PROBE, Failing, Draining),
     tags=["operation"],
 )
 async def ready(request: Request) -> Probe:
@@ -722,7 +729,7 @@ async def ready(request: Request) -> Probe:
     return await live(request)
 
 
-@router.get("/health", responses=_answers(_HEALTH), tags=["operation"])
+@router.get("/health", responses=json_answers(_HEALTH), tags=["operation"])
 async def health(request: Request) -> Health:
     """Summarize the state of the service."""
     services = _services(request)
@@ -755,7 +762,7 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get(
-    "/model", dependencies=[Security(require_key)], responses=_answers(_MODEL, Unauthorized), tags=["operation"]
+    "/model", dependencies=[Security(require_key)], responses=json_answers(_MODEL, Unauthorized), tags=["operation"]
 )
 async def model(request: Request) -> Model:
     """Give the stamp of the loaded model: where it comes from, its scores, its terms."""

@@ -119,6 +119,21 @@ class Query:
     outputs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Tensor:
+    """An input or an output of the model, as its file says.
+
+    Attributes:
+        name: of it.
+        type: of its elements, in ONNX Runtime's words: `tensor(float)` and so on.
+        shape: lengths; names where they vary.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
 Heads = dict[str, Float[np.ndarray, "..."]]
 """Outputs by name, of one picture: without the batch axis."""
 
@@ -132,6 +147,8 @@ class Session:
         provider: the execution provider really in use.
         path: where the file was read from.
         threads: of one inference.
+        inputs: what it takes.
+        outputs: what it gives.
     """
 
     def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
@@ -153,6 +170,8 @@ class Session:
         self._session = _open(model, path, device, self.threads)
         self.provider: str = self._session.get_providers()[0]
         self.stamp = _read_stamp(self._session, path)
+        self.inputs = tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in self._session.get_inputs())
+        self.outputs = tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in self._session.get_outputs())
 
     @property
     def default_batch(self) -> int:
