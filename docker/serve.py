@@ -2,15 +2,15 @@
 
 The model is that of PHOTOCHROM_MODEL; without one, /models/model.onnx, where training puts what it exports, and without
 that the one in the package. When the file in /models changes, the new one is tried first, in a process of its own; only
-if it works does the service finish what it is doing, stop, and start with it. Nobody needs Docker's socket for that, and
-the service has no route that could change its model.
+if it works does the service finish what it is doing, stop, and start with it. Nobody needs Docker's socket for that,
+and the service has no route that could change its model.
 """
 
 import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -71,13 +71,13 @@ class Keeper:
         self.attempt = attempt
         self.watch_s = watch_s
         self.judged: tuple[Mark, bool] | None = None
-        self.stopping = False
+        self.stopped = threading.Event()
         self.child: subprocess.Popen[bytes] | None = None
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Hand a signal on; the service drains and ends, and so does this."""
         del frame
-        self.stopping = True
+        self.stopped.set()
         if self.child is not None:
             self.child.send_signal(number)
 
@@ -85,12 +85,12 @@ class Keeper:
         """Serve until told to stop, or until the service ends by itself; return an exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
-        while not self.stopping:
+        while not self.stopped.is_set():
             self.child = subprocess.Popen(self.serve, env=self.environment())
-            if self.stopping:  # The signal came while there was no child to hand it to.
+            if self.stopped.is_set():  # The signal came while there was no child to hand it to.
                 self.child.terminate()
             status = self.wait()
-            if status is not None and not self.stopping:
+            if status is not None and not self.stopped.is_set():
                 return status if status >= 0 else 128 - status
         return 0
 
@@ -112,7 +112,7 @@ class Keeper:
                 return self.child.wait(self.watch_s)
             except subprocess.TimeoutExpired:
                 pass
-            if self.watched is None or self.stopping or not self.has_news(self.watched):
+            if self.watched is None or self.stopped.is_set() or not self.has_news(self.watched):
                 continue
             say(f"{self.watched} is new and works: starting again with it")
             self.child.terminate()
@@ -124,8 +124,7 @@ class Keeper:
         mark = mark_of(model)
         if mark is None or (self.judged is not None and mark == self.judged[0]):
             return False
-        time.sleep(self.watch_s)
-        if mark_of(model) != mark:  # It is still being written.
+        if self.stopped.wait(self.watch_s) or mark_of(model) != mark:  # It is still being written.
             return False
         if self.works(model, mark):
             return True

@@ -14,11 +14,11 @@ ARG BASE_DIGEST=
 
 # --------------------------------------------------------------------------------------------------- the bill of materials
 FROM ${BASE}${BASE_DIGEST} AS sbom
-ARG RUNTIME=service
 WORKDIR /sbom
 COPY requirements/audit.txt ./
 RUN python -m venv .venv \
     && .venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r audit.txt
+ARG RUNTIME=service
 COPY requirements/${RUNTIME}.txt pyproject.toml ./
 RUN .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json \
         "${RUNTIME}.txt"
