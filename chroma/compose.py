@@ -8,7 +8,6 @@ that the whole picture would, bit for bit.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Final, Literal
 
@@ -18,6 +17,7 @@ from jaxtyping import Float, Float32, Float64, UInt8, UInt16
 
 from chroma.framing import resize_lightness
 from chroma.lab import lab_planes_to_rgb, lab_to_linear_rgb
+from chroma.strips import each_strip
 
 GUIDE_RADIUS: Final = 1
 """Radius of the window of guided enlargement, in pixels of the small ab map."""
@@ -120,19 +120,26 @@ def _fit_planes(
     table, safe_radius = _gamut()
     row = L * np.float32(GAMUT_L_STEPS / 100)
     np.clip(row, 0, GAMUT_L_STEPS, out=row)
-    radius = np.abs(a)
-    radius += np.abs(b)
-    # Most colors of a photograph are paler than any color on the boundary at their L: only the others are looked up.
-    vivid = np.flatnonzero(radius > cv2.LUT(row.astype(np.uint8)[None], safe_radius)[0])
+    abs_a, abs_b = np.abs(a), np.abs(b)
+    radius = abs_a + abs_b
+    # Most colors of a photograph are paler than any color on the boundary at their L and in their eighth of the circle:
+    # only the others are looked up.
+    place = row.astype(np.int32)
+    for bit, condition in enumerate((a >= 0, b >= 0, abs_a >= abs_b)):
+        place += condition.view(np.uint8) * np.int32((GAMUT_L_STEPS + 1) << bit)
+    vivid = np.flatnonzero(radius > safe_radius.take(place, mode="clip"))
     if not vivid.size:
         return
-    row, radius, some_a, some_b = row[vivid], radius[vivid], a[vivid], b[vivid]
+    row, radius, some_a, some_b = (values.take(vivid) for values in (row, radius, a, b))
     column = _diamond_angle(some_a, some_b, radius) * np.float32(GAMUT_HUE_STEPS / 4)
     i, j = row.astype(np.int32), column.astype(np.int32)
     down, right = row - i.astype(np.float32), column - j.astype(np.float32)
-    upper = table[i, j] * (1 - right) + table[i, j + 1] * right
-    lower = table[i + 1, j] * (1 - right) + table[i + 1, j + 1] * right
-    highest = upper * (1 - down) + lower * down
+    place = i * np.int32(table.shape[1]) + j
+    upper, upper_right = (table.take(place + step, mode="clip") for step in (0, 1))
+    lower, lower_right = (table.take(place + table.shape[1] + step, mode="clip") for step in (0, 1))
+    upper += (upper_right - upper) * right
+    lower += (lower_right - lower) * right
+    highest = upper + (lower - upper) * down
     factor = np.minimum(highest, radius) / radius
     a[vivid] = some_a * factor
     b[vivid] = some_b * factor
@@ -240,22 +247,15 @@ def _compose(
     enlarged_rows = _enlarger(L, ab, enlargement)
     rgb = np.empty((H, W, 3), dtype)
 
-    def fill(start: int) -> None:
-        stop = min(start + rows, H)
+    def fill(start: int, stop: int) -> None:
         L_strip = np.array(L[start:stop, :, 0], np.float32, order="C")
         a, b = cv2.split(enlarged_rows(start, stop))
         _fit_planes(L_strip.reshape(-1), a.reshape(-1), b.reshape(-1))
         planes = [round_rgb(plane) for plane in lab_planes_to_rgb(L_strip, a, b)]
         cv2.merge(planes, rgb[start:stop])
 
-    starts = range(0, H, rows)
-    if workers == 1 or len(starts) == 1:
-        for start in starts:
-            fill(start)
-    else:
-        _gamut()  # before the threads would each make it
-        with ThreadPoolExecutor(workers, thread_name_prefix="compose") as pool:
-            list(pool.map(fill, starts))
+    _gamut()  # before threads would each make it
+    each_strip(fill, H, rows, workers=workers)
     return rgb
 
 
@@ -361,10 +361,10 @@ def _diamond_angle(a: np.ndarray, b: np.ndarray, radius: np.ndarray) -> np.ndarr
 
 @cache
 def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "steps"]]:
-    """Return the largest |a| + |b| in sRGB by (L, diamond angle), and the least of it over all hues by L.
+    """Return the largest |a| + |b| in sRGB by (L, diamond angle), and the least of it by (eighth of all hues, L), flat.
 
-    Entry i of the second, of 256, covers L from step i to step i + 1. The table has one row and two columns more than
-    it has steps, so that reading the neighbor of the last entry needs no special case.
+    Entry i of an eighth covers L from step i to step i + 1. The table has one row and two columns more than it has
+    steps, so that reading the neighbor of the last entry needs no special case.
     """
     L = np.linspace(0, 100, GAMUT_L_STEPS + 1)[:, None, None]
     angle = np.arange(GAMUT_HUE_STEPS) * (4 / GAMUT_HUE_STEPS)
@@ -387,6 +387,11 @@ def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "
     radius = inside[..., 0].astype(np.float32)
     radius[0] = radius[-1] = 0
     table = np.pad(np.pad(radius, ((0, 0), (0, 2)), mode="wrap"), ((0, 1), (0, 0)), mode="edge")
-    least = table.min(axis=1)
-    safe_radius = np.minimum(least[:-1], least[1:])
-    return table, np.pad(safe_radius, (0, 256 - len(safe_radius)), mode="edge")
+    # By eighths of the circle, in the order of the three questions that `_fit_planes` asks.
+    sector = GAMUT_HUE_STEPS // 8
+    starts = np.arange(8) * sector
+    a, b = direction[starts + sector // 2].T
+    order = (a >= 0) + 2 * (b >= 0) + 4 * (np.abs(a) >= np.abs(b))
+    least = np.empty((8, GAMUT_L_STEPS + 1), np.float32)
+    least[order] = np.stack([table[:-1, start : start + sector + 1].min(axis=1) for start in starts])
+    return table, np.minimum(least, np.pad(least[:, 1:], ((0, 0), (0, 1)), mode="edge")).reshape(-1)

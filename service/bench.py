@@ -90,7 +90,7 @@ def _time(data: bytes, options: Options, session: Session) -> dict[str, float]:
     marks = [time.perf_counter()]
     picture = images.decode(data, images.probe(data, max_megapixels=float("inf")))
     marks.append(time.perf_counter())
-    prepared = prepare(picture, options, session.stamp)
+    prepared = prepare(picture, options, session.stamp, workers=session.threads)
     marks.append(time.perf_counter())
     heads = session.run([prepared.query])[0]
     marks.append(time.perf_counter())

@@ -24,14 +24,15 @@ from chroma.modes import MODE_OUTPUTS, Mode, outputs_to_ab
 from chroma.palette import ab_histogram, palette_of, reference_logits
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
+from chroma.strips import each_strip
 from chroma.variants import Versions
 from service import images
 from service.images import Picture
 from service.posteriors import KEPT_OUTPUTS, L_STEPS, KeptPicture, ReadyPixels, to_half
 from service.session import Heads, Query, Session
 
-STRIP_PIXELS: Final = 1 << 20
-"""Pixels whose L is computed at a time: temporaries stay small beside the picture."""
+STRIP_PIXELS: Final = 1 << 16
+"""Pixels whose L is computed at a time: temporaries stay in a core's cache."""
 DECODE_PIXELS: Final = 1024
 """Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
 SAMPLE_SIDE_PX: Final = 256
@@ -108,7 +109,13 @@ Histogram = Float[np.ndarray, "Q"]
 
 
 def prepare(
-    picture: Picture, options: Options, stamp: Stamp, *, deep: bool = True, posterior: bool = False
+    picture: Picture,
+    options: Options,
+    stamp: Stamp,
+    *,
+    deep: bool = True,
+    posterior: bool = False,
+    workers: int = 1,
 ) -> Prepared:
     """Turn a picture into its full-size L and what the network takes.
 
@@ -118,11 +125,12 @@ def prepare(
         stamp: of the model.
         deep: whether a 16-bit picture may give a 16-bit answer.
         posterior: fetch `KEPT_OUTPUTS` besides what the mode needs.
+        workers: threads that compute L.
 
     Returns:
         The picture on its way.
     """
-    L = lightness_of(picture)
+    L = lightness_of(picture, workers=workers)
     shape = network_size(picture.height, picture.width, options.size or stamp.size)
     outputs = (*MODE_OUTPUTS[options.mode], SCENE_LOGITS)
     if posterior:
@@ -313,9 +321,11 @@ def make_ready(picture: Picture, L: Float[np.ndarray, "H W 1"]) -> ReadyPixels:
     if picture.pixels.ndim == 2:
         return ReadyPixels(picture.pixels, picture.alpha, is_lightness=False, is_deep=picture.is_deep)
     levels = np.empty(L.shape[:2], np.uint16)
-    rows = max(STRIP_PIXELS // L.shape[1], 1)
-    for start in range(0, len(L), rows):
-        levels[start : start + rows] = np.rint(L[start : start + rows, :, 0] * np.float32(L_STEPS / 100))
+
+    def fill(start: int, stop: int) -> None:
+        levels[start:stop] = np.rint(L[start:stop, :, 0] * np.float32(L_STEPS / 100))
+
+    each_strip(fill, len(L), max(STRIP_PIXELS // L.shape[1], 1))
     return ReadyPixels(levels, picture.alpha, is_lightness=True, is_deep=picture.is_deep)
 
 
@@ -351,19 +361,21 @@ def fit_alpha(alpha: images.Alpha, shape: tuple[int, int]) -> images.Alpha:
     return np.asarray(cv2.resize(alpha, shape[::-1], interpolation=cv2.INTER_AREA))
 
 
-def lightness_of(picture: Picture) -> Float[np.ndarray, "H W 1"]:
-    """Return a picture's L in [0, 100], float32, shape (H, W, 1), computed in strips of rows."""
+def lightness_of(picture: Picture, *, workers: int = 1) -> Float[np.ndarray, "H W 1"]:
+    """Return a picture's L in [0, 100], float32, shape (H, W, 1), computed in strips by so many threads."""
     pixels = picture.pixels
     L = np.empty((picture.height, picture.width, 1), np.float32)
-    rows = max(STRIP_PIXELS // picture.width, 1)
-    for start in range(0, picture.height, rows):
-        strip = pixels[start : start + rows]
+
+    def fill(start: int, stop: int) -> None:
+        strip = pixels[start:stop]
         if strip.ndim == 2:
-            L[start : start + rows] = gray_to_lightness(strip)
+            L[start:stop] = gray_to_lightness(strip)
         elif strip.dtype == np.uint8:
-            L[start : start + rows] = rgb_u8_to_lightness(strip)
+            L[start:stop] = rgb_u8_to_lightness(strip)
         else:
-            L[start : start + rows] = rgb_to_lightness(strip.astype(np.float32) / np.float32(65535))
+            L[start:stop] = rgb_to_lightness(strip.astype(np.float32) / np.float32(65535))
+
+    each_strip(fill, picture.height, max(STRIP_PIXELS // picture.width, 1), workers=workers)
     return L
 
 
@@ -383,13 +395,13 @@ def colorize(
         options: the caller's.
         session: the loaded model.
         deep: whether a 16-bit picture may give a 16-bit answer.
-        workers: threads that compose strips.
+        workers: threads that compute strips.
         reference: of a photograph whose palette is followed, shape (Q,); see `histogram_of`.
 
     Returns:
         The picture in color.
     """
-    prepared = prepare(picture, options, session.stamp, deep=deep, posterior=reference is not None)
+    prepared = prepare(picture, options, session.stamp, deep=deep, posterior=reference is not None, workers=workers)
     heads = session.run([prepared.query])[0]
     if reference is not None:
         heads = as_kept(heads)

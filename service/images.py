@@ -295,6 +295,11 @@ def decode(data: bytes, header: Header) -> Picture:
 
 
 def _decode_with_opencv(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
+    if header.format == "JPEG" and header.mode == "RGB":
+        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        if rgb is None:
+            raise ValueError("OpenCV does not decode it")
+        return rgb, None
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
         raise ValueError("OpenCV does not decode it")

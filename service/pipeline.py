@@ -364,8 +364,7 @@ class Pipeline:
             versions = await self._in_codec_pool(versions_of, kept)
         left, scene = job.options.variants, ""
         while left:
-            # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
-            threads = self.session.threads if self.admission.admitted == 1 else 1
+            threads = self._threads()
             is_small = prepared.L.size <= SIDE_BY_SIDE_PIXELS
             now, left = (left[:threads], left[threads:]) if is_small else (left[:1], left[1:])
             workers = max(threads // len(now), 1)
@@ -446,15 +445,26 @@ class Pipeline:
     def _tag(self, recipe: str) -> str:
         return hashlib.sha256(f"{self._identity} {recipe}".encode()).hexdigest()[:32]
 
+    def _threads(self) -> int:
+        # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
+        return self.session.threads if self.admission.admitted == 1 else 1
+
     def _decode(self, job: Job, header: Header) -> tuple[Prepared, Alpha]:
         picture = images.decode(job.data, header)
         deep = job.output_format == "png"
-        prepared = prepare(picture, job.options, self.session.stamp, deep=deep, posterior=job.needs_posterior)
+        prepared = prepare(
+            picture,
+            job.options,
+            self.session.stamp,
+            deep=deep,
+            posterior=job.needs_posterior,
+            workers=self._threads(),
+        )
         return prepared, images.to_depth(picture.alpha, deep=prepared.is_deep)
 
     def _decode_to_keep(self, job: Job, header: Header) -> tuple[Prepared, ReadyPixels, Histogram]:
         picture = images.decode(job.data, header)
-        prepared = prepare(picture, job.options, self.session.stamp, posterior=True)
+        prepared = prepare(picture, job.options, self.session.stamp, posterior=True, workers=self._threads())
         return prepared, make_ready(picture, prepared.L), histogram_of(picture)
 
     def _take_up(self, kept: KeptPicture, job: Job) -> tuple[Prepared, Alpha]:

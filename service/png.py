@@ -10,13 +10,14 @@ References:
 """
 
 import struct
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 from isal import isal_zlib
 from jaxtyping import Shaped, UInt8
+
+from chroma.strips import each_strip
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 STRIP_BYTES: Final = 1 << 18
@@ -47,25 +48,18 @@ def encode(pixels: Shaped[np.ndarray, "H W *channels"], *, workers: int = 1) -> 
         raise ValueError(f"a PNG has pixels of shape (H, W) or (H, W, 1 to 4), not {pixels.shape}")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"a PNG has pixels of uint8 or uint16, not {pixels.dtype}")
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, is {workers}")
     height, width = pixels.shape[:2]
     row_bytes = width * channels * pixels.itemsize
     rows = max(STRIP_BYTES // row_bytes, 1)
     head = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, COLOR_TYPES[channels], 0, 0, 0)
 
-    def deflate(start: int) -> tuple[bytes, int, int]:
-        filtered = _filter(pixels, start, min(start + rows, height), row_bytes)
+    def deflate(start: int, stop: int) -> tuple[bytes, int, int]:
+        filtered = _filter(pixels, start, stop, row_bytes)
         engine = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
-        is_last = start + rows >= height
-        packed = engine.compress(filtered) + engine.flush(isal_zlib.Z_FINISH if is_last else isal_zlib.Z_FULL_FLUSH)
-        return packed, isal_zlib.adler32(filtered), filtered.size
+        end = isal_zlib.Z_FINISH if stop == height else isal_zlib.Z_FULL_FLUSH
+        return engine.compress(filtered) + engine.flush(end), isal_zlib.adler32(filtered), filtered.size
 
-    starts = range(0, height, rows)
-    if workers == 1 or len(starts) == 1:
-        return _join(head, map(deflate, starts))
-    with ThreadPoolExecutor(workers, thread_name_prefix="png") as pool:
-        return _join(head, pool.map(deflate, starts))
+    return _join(head, each_strip(deflate, height, rows, workers=workers))
 
 
 def _filter(
@@ -93,7 +87,7 @@ def _filter(
     return filtered
 
 
-def _join(head: bytes, strips: Iterator[tuple[bytes, int, int]]) -> bytes:
+def _join(head: bytes, strips: Iterable[tuple[bytes, int, int]]) -> bytes:
     """Put the file together; every strip becomes a chunk, between one with zlib's header and one with its checksum."""
     parts, checksum = [SIGNATURE, *_chunk(b"IHDR", head), *_chunk(b"IDAT", _ZLIB_HEADER)], 1
     for packed, adler, size in strips:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SHORT = {"film_flicker": ("--seconds", "0.25")}
+SHORT = {"fast_path": ("--rounds", "1", "--megapixels", "1"), "film_flicker": ("--seconds", "0.25")}
 """How to make a program quick; the others take rounds."""
 PROGRAMS = sorted((ROOT / "benchmarks").glob("*.py"))
 

@@ -64,10 +64,14 @@ def test_color_is_reduced_to_its_lightness(session: Session) -> None:
     np.testing.assert_allclose(deep.L, prepared.L, atol=1e-3)
 
 
-def test_lightness_in_strips_is_that_of_the_whole(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_lightness_in_strips_is_that_of_the_whole(
+    session: Session, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
     gray = levels(40, 50)
     monkeypatch.setattr(colorizer, "STRIP_PIXELS", 120)
-    np.testing.assert_array_equal(prepare(Picture(gray), Options(), session.stamp).L, gray_to_lightness(gray))
+    prepared = prepare(Picture(gray), Options(), session.stamp, workers=workers)
+    np.testing.assert_array_equal(prepared.L, gray_to_lightness(gray))
 
 
 def test_each_mode_is_its_formula(session: Session) -> None:
