@@ -28,7 +28,7 @@ EXECUTIONS ?= 1000000
 SEED ?= 1
 SECONDS ?= 600
 
-.PHONY: help serve test check docs format smoke bench fuzz soak audit sbom lock torch browser clean
+.PHONY: help serve test test-docker check docs format smoke bench fuzz soak audit sbom lock torch browser clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ format: $(VENV_DEV)/.installed ## Rewrite the code as `make check` wants it
 
 smoke: $(VENV_DEV)/.installed ## Train a tiny recipe on synthetic pictures, export it, serve a picture
 	$(DEV)/python -m pytest tests/integration -m smoke $(PYTEST_ARGS)
+
+test-docker: $(VENV_DEV)/.installed ## Build the images and run them with Compose; needs a running Docker engine
+	$(DEV)/python -m pytest tests/docker $(PYTEST_ARGS)
 
 bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast; each program judges itself
 	@failed=0; for program in benchmarks/*.py; do \
