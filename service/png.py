@@ -9,6 +9,7 @@ References:
     ISO/IEC 15948:2004 (PNG). RFC 1950 (zlib), RFC 1951 (deflate).
 """
 
+import io
 import struct
 from collections.abc import Iterable
 from typing import Final
@@ -17,7 +18,7 @@ import numpy as np
 from isal import isal_zlib
 from jaxtyping import Shaped, UInt8
 
-from chroma.strips import each_strip
+from chroma.strips import map_strips
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 STRIP_BYTES: Final = 1 << 18
@@ -59,7 +60,7 @@ def encode(pixels: Shaped[np.ndarray, "H W *channels"], *, workers: int = 1) -> 
         end = isal_zlib.Z_FINISH if stop == height else isal_zlib.Z_FULL_FLUSH
         return engine.compress(filtered) + engine.flush(end), isal_zlib.adler32(filtered), filtered.size
 
-    return _join(head, each_strip(deflate, height, rows, workers=workers))
+    return _join(head, map_strips(deflate, height, rows, workers=workers))
 
 
 def _filter(
@@ -89,12 +90,13 @@ def _filter(
 
 def _join(head: bytes, strips: Iterable[tuple[bytes, int, int]]) -> bytes:
     """Put the file together; every strip becomes a chunk, between one with zlib's header and one with its checksum."""
-    parts, checksum = [SIGNATURE, *_chunk(b"IHDR", head), *_chunk(b"IDAT", _ZLIB_HEADER)], 1
+    checksum, out = 1, io.BytesIO()  # hands out what it holds without a copy
+    out.writelines((SIGNATURE, *_chunk(b"IHDR", head), *_chunk(b"IDAT", _ZLIB_HEADER)))
     for packed, adler, size in strips:
-        parts += _chunk(b"IDAT", packed)
+        out.writelines(_chunk(b"IDAT", packed))
         checksum = _combine_adler(checksum, adler, size)
-    parts += [*_chunk(b"IDAT", struct.pack(">I", checksum)), *_chunk(b"IEND", b"")]
-    return b"".join(parts)
+    out.writelines((*_chunk(b"IDAT", struct.pack(">I", checksum)), *_chunk(b"IEND", b"")))
+    return out.getvalue()
 
 
 def _chunk(kind: bytes, content: bytes) -> tuple[bytes, bytes, bytes]:

@@ -4,15 +4,26 @@ import threading
 
 import pytest
 
-from chroma.strips import each_strip
+from chroma.strips import each_strip, map_strips
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 @pytest.mark.parametrize(("height", "rows"), [(1, 1), (10, 3), (9, 3), (4, 100)])
 def test_every_row_is_in_one_strip(height: int, rows: int, workers: int) -> None:
-    strips = each_strip(lambda start, stop: list(range(start, stop)), height, rows, workers=workers)
+    strips = list(map_strips(lambda start, stop: list(range(start, stop)), height, rows, workers=workers))
     assert [row for strip in strips for row in strip] == list(range(height))
     assert all(len(strip) == rows for strip in strips[:-1])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_only_as_they_are_taken(workers: int) -> None:
+    done: list[int] = []
+    strips = map_strips(lambda start, _: done.append(start), 6, 2, workers=workers)
+    assert done == []
+    next(strips)
+    assert 0 in done
+    list(strips)
+    assert sorted(done) == [0, 2, 4]
 
 
 def test_threads_share_the_strips() -> None:
