@@ -31,7 +31,7 @@ SECONDS ?= 600
 .PHONY: help serve test test-docker check docs format smoke bench fuzz soak audit sbom lock torch browser clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.installed ## Install the service if needed, then serve the shipped model on 127.0.0.1:8000
 	$(VENV)/bin/photochrom serve
@@ -66,6 +66,15 @@ bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast; each progr
 	@failed=0; for program in benchmarks/*.py; do \
 		echo "== $$program"; $(DEV)/python $$program || { failed=1; echo "$$program: a promise is not kept"; }; \
 	done; exit $$failed
+
+# Prometheus is no Python package. Where there is none and a package may be installed, Debian's is; it need not run.
+test-prometheus: $(VENV_DEV)/.installed ## Provoke every alert, and let a real Prometheus scrape the real service
+	@{ type -P promtool && type -P prometheus \
+		|| { [ "$$(id -u)" = 0 ] && type -P apt-get && export DEBIAN_FRONTEND=noninteractive \
+			&& apt-get -qq -o Acquire::Retries=1 -o Acquire::http::Timeout=20 update \
+			&& apt-get -qq install -y --no-install-recommends prometheus; }; } >/dev/null 2>&1 \
+		|| { echo "make test-prometheus needs prometheus and promtool. Debian: apt-get install prometheus, as root."; exit 1; }
+	$(DEV)/python -m pytest tests/prometheus $(PYTEST_ARGS)
 
 soak: $(VENV_DEV)/.installed ## Serve for ten minutes and watch the memory (SECONDS=)
 	$(DEV)/python -m tests.soak --seconds $(SECONDS)
