@@ -404,6 +404,8 @@ async def color_there(
 
 def _failure(error: Exception, source: Path, target: Path, started: float) -> Outcome:
     """Return the outcome that an error means, or stop when it would meet every further file."""
+    if isinstance(error, Stopped):
+        raise error
     if isinstance(error, Unauthorized | Unreachable) or (isinstance(error, OSError) and error.errno in HOPELESS):
         raise Stopped(str(error)) from error
     problem, reason = explain(error)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FAILED, MISUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 """Exit codes; the last two are what shells expect of a program that a signal has ended."""
+MOST_JOBS_THERE = 64
+"""Pictures at once that a single service is sent; a cluster takes as many as it has processors."""
 
 app = typer.Typer(
     name="photochrom",
@@ -178,24 +180,34 @@ def colorize(
     ] = 1,
     metadata: Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")] = True,
     remote: Annotated[str | None, typer.Option(help="Address of a running service, to color there.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster, to color there: HOST:PORT, ray://HOST:PORT, auto.")
+    ] = None,
     api_key: Annotated[
         str | None, typer.Option(help="For --remote.", envvar="PHOTOCHROM_API_KEY", show_default=False)
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Pictures at once, with --remote; default: 4.", min=1, max=64)
+        int | None,
+        typer.Option(
+            help="Pictures at once, with --remote (default: 4) or --cluster (default: its processors).", min=1, max=1024
+        ),
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     model: ModelOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Color photographs and films, here or by a service.
+    """Color photographs and films, here, by a service, or on a cluster.
 
     What is done is skipped, a bad file does not stop the others, and an interrupted call goes on when given again.
     Ends with 1 when something failed, with 2 when misused, with 130 after Ctrl-C.
     """
-    if remote is None and jobs is not None:
-        raise _misuse("--jobs needs --remote: here one picture at a time takes all cores")
+    if remote is not None and cluster is not None:
+        raise _misuse("--remote and --cluster exclude each other")
+    if remote is None and cluster is None and jobs is not None:
+        raise _misuse("--jobs needs --remote or --cluster: here one picture at a time takes all cores")
+    if remote is not None and jobs is not None and jobs > MOST_JOBS_THERE:
+        raise _misuse(f"--jobs: a service is sent at most {MOST_JOBS_THERE} pictures at once")
     if remote is not None and (model or device):
         raise _misuse("--model and --device are for coloring here, not with --remote")
     settings = _settings(model=model, device=device)
@@ -223,7 +235,9 @@ def colorize(
         plan = plan_outputs(inputs, out, suffix=".jpg" if answer_format == "jpeg" else f".{answer_format}")
     except PlanError as error:
         raise _misuse(error) from error
-    plan = _without_films(plan, inputs, remote)
+    plan = _without_films(
+        plan, inputs, "--remote" if remote is not None else "--cluster" if cluster is not None else ""
+    )
     if not plan:
         raise _misuse("there is no picture in what was named")
     todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
@@ -237,6 +251,8 @@ def colorize(
                     report(Outcome(source, target, "skipped"))
             if todo and remote is not None:
                 asyncio.run(_color_there(remote, api_key, query, work, report, jobs=jobs or 4, reference=palette))
+            elif todo and cluster is not None:
+                _color_on_cluster(cluster, settings, query, work, report, jobs=jobs, reference=palette)
             elif todo:
                 session = _load(settings)
                 color = _colorist(session, settings, query, palette)
@@ -294,16 +310,22 @@ def _load(settings: Settings) -> "Session":
         raise _stop(error) from error
 
 
-def _without_films(plan: dict[Path, Path], named: list[Path], remote: str | None) -> dict[Path, Path]:
-    """Leave the films out where they cannot be colored: refused when named, else said."""
+def _without_films(plan: dict[Path, Path], named: list[Path], away: str) -> dict[Path, Path]:
+    """Leave the films out where they cannot be colored: refused when named, else said.
+
+    Args:
+        plan: target by source.
+        named: what was asked for by name.
+        away: the option by which work is done elsewhere; empty: here.
+    """
     from service.batch import shown
     from service.finding import is_film
     from service.video import NoFilmSupport, require_support
 
     films = [source for source in plan if is_film(source)]
     why = ""
-    if films and remote is not None:
-        why = "a service colors photographs only: color films without --remote"
+    if films and away:
+        why = f"a {'service' if away == '--remote' else 'cluster'} colors photographs only: color films without {away}"
     elif films:
         try:
             require_support()
@@ -393,6 +415,38 @@ async def _color_there(
         options = cast("Options", query.model_dump(exclude={"format"}, exclude_defaults=True))
         with report:
             await color_there(work, There(client, options, work.output_format, reference=reference), report, jobs=jobs)
+
+
+def _color_on_cluster(
+    address: str,
+    settings: Settings,
+    query: "ColorizeQuery",
+    work: "Work",
+    report: "Report",
+    *,
+    jobs: int | None,
+    reference: bytes | None,
+) -> None:
+    from service import images
+    from service.cluster import Order, color_on_cluster
+    from service.session import shipped_model
+
+    if reference is not None:
+        try:
+            images.decode(reference, images.probe(reference, max_megapixels=settings.max_megapixels))
+        except RequestError as error:
+            raise _misuse(f"--reference: {error.detail}") from error
+    model = settings.model or shipped_model()
+    order = Order(query, settings.device, model, settings.max_megapixels, reference)
+
+    def say(text: str) -> None:
+        typer.echo(f"photochrom: {text}", err=True)
+
+    try:
+        with report:
+            color_on_cluster(address, order, work, report, jobs=jobs, say=say)
+    except StartupError as error:
+        raise _stop(error) from error
 
 
 @contextmanager

@@ -1,0 +1,383 @@
+"""Colors photographs on a Ray cluster: files are read and written here alone, and go over as bytes.
+
+So the cluster needs no file system that all its machines share, an answer has one writer and is whole or not there, and
+a machine that dies takes nothing along: what it was at work on is given to another one. Every machine needs this same
+version of the package. Ray is imported by `connect` alone.
+"""
+
+import asyncio
+import logging
+import math
+import re
+import signal
+import socket
+import tempfile
+import warnings
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from service import images
+from service.app import program_version
+from service.batch import Colored, Here, Outcome, Stopped, Work, color_there
+from service.errors import InternalError, ModelError, StartupError
+from service.schemas import ColorizeQuery
+from service.session import Session
+from service.settings import Device
+
+MAX_TRIES: Final = 3
+"""A picture whose worker is lost so often in a row is what ends them."""
+CONNECT_S: Final = 5.0
+"""How long a machine of the cluster may take to accept a connection, seconds."""
+PATIENCE_S: Final = 20.0
+"""How long there may be no worker at all before that is said, and said again, seconds."""
+AGAIN_S: Final = 1.0
+"""Pause after a worker that ended while it started, seconds."""
+ADDRESS: Final = re.compile(r"(?:ray://)?(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[^/:\s\[\]]+)):(?P<port>\d{1,5})")
+
+
+class ClusterError(StartupError):
+    """The cluster cannot be used from here; the text says why and what to do."""
+
+
+class WorkerLost(Exception):
+    """A worker ended in the middle of its work: killed, out of memory, or its machine is gone."""
+
+
+class Worker(Protocol):
+    """Colors one photograph after the other, elsewhere."""
+
+    async def load(self) -> None:
+        """Get ready.
+
+        Raises:
+            StartupError: it cannot, and neither could another one.
+            WorkerLost: it ended.
+        """
+
+    async def color(self, data: bytes) -> Colored:
+        """Color one file.
+
+        Raises:
+            RequestError: it cannot be colored.
+            WorkerLost: the worker ended.
+        """
+
+    def dismiss(self) -> None:
+        """End it, if it has not ended."""
+
+
+class Crew:
+    """Keeps workers at work, and puts a new one into the place of each that is lost.
+
+    Attributes:
+        lost: how many workers were lost.
+    """
+
+    def __init__(self, hire: Callable[[], Worker], size: int, *, say: Callable[[str], None] = lambda _: None) -> None:
+        """Start without anyone.
+
+        Args:
+            hire: returns a new worker, which is asked to load before its first picture.
+            size: how many workers there are to be.
+            say: told what whoever waits should know.
+        """
+        self.lost = 0
+        self._hire = hire
+        self._size = size
+        self._say = say
+        self._ready = 0
+        self._free: asyncio.Queue[Worker | Exception] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        for _ in range(self._size):
+            self._start(self._fill_place())
+        self._start(self._watch())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def __call__(self, data: bytes) -> Colored:
+        """Have one file colored by whoever is free; when that one is lost, by another.
+
+        Raises:
+            RequestError: it cannot be colored, or worker after worker was lost over it.
+            Stopped: nobody can color anything.
+        """
+        for _ in range(MAX_TRIES):
+            worker = await self._next()
+            try:
+                colored = await worker.color(data)
+            except WorkerLost:
+                self._ready -= 1
+                self._lose(worker)
+                self._start(self._fill_place())
+            except BaseException:
+                self._free.put_nowait(worker)
+                raise
+            else:
+                self._free.put_nowait(worker)
+                return colored
+        raise InternalError(f"{MAX_TRIES} workers in a row were lost over it")
+
+    async def _next(self) -> Worker:
+        found = await self._free.get()
+        if isinstance(found, Exception):
+            self._free.put_nowait(found)  # For whoever else waits.
+            raise Stopped(str(found)) from found
+        return found
+
+    async def _fill_place(self) -> None:
+        """Hire until one is ready; a place where none gets ready is left empty as long as there are others."""
+        for _ in range(MAX_TRIES):
+            worker = self._hire()
+            try:
+                await worker.load()
+            except WorkerLost as lost:
+                self._lose(worker)
+                reason = str(lost)
+                await asyncio.sleep(AGAIN_S)
+            except Exception as error:  # What keeps one from starting, an import that fails there, keeps all of them.
+                worker.dismiss()
+                known = isinstance(error, StartupError)
+                self._free.put_nowait(error if known else ClusterError(f"a worker cannot start: {_first_line(error)}"))
+                return
+            else:
+                self._ready += 1
+                self._free.put_nowait(worker)
+                return
+        if not self._ready:
+            self._free.put_nowait(ClusterError(f"{MAX_TRIES} workers in a row were lost while they started: {reason}"))
+
+    def _lose(self, worker: Worker) -> None:
+        self.lost += 1
+        worker.dismiss()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(PATIENCE_S)
+            if not self._ready:
+                self._say("waiting for the cluster: no worker has started, perhaps all its processors are taken")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What every worker is told before its first picture.
+
+    Attributes:
+        query: how to color.
+        device: that a worker takes: with `cuda` a GPU each.
+        model: path of the ONNX model, on this machine.
+        max_megapixels: largest picture, millions of pixels.
+        reference: the file of a color photograph whose palette is followed.
+    """
+
+    query: ColorizeQuery
+    device: Device
+    model: Path
+    max_megapixels: float
+    reference: bytes | None = None
+
+
+def color_on_cluster(
+    address: str,
+    order: Order,
+    work: Work,
+    report: Callable[[Outcome], None],
+    *,
+    jobs: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Have a cluster color many files.
+
+    Args:
+        address: of the cluster: HOST:PORT of its head node where this machine is a node of it, ray://HOST:PORT where it
+            is not, `auto` for the one that runs here.
+        order: how to color.
+        work: which, and where the answers go.
+        report: told each outcome, in the order in which they end.
+        jobs: how many workers; None: one for each processor (or GPU) of the cluster.
+        say: told what whoever waits should know.
+
+    Raises:
+        ClusterError: the cluster cannot be used.
+        ModelError: the model cannot be read.
+        Stopped: what went wrong would go wrong for every further file too.
+    """
+    try:
+        model = order.model.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{order.model}: {error.strerror}") from error
+    with connect(address) as ray:
+        wants_gpu = order.device == "cuda"
+        size = jobs or int(ray.cluster_resources().get("GPU" if wants_gpu else "CPU", 0))
+        if not size:
+            kind = "GPU" if wants_gpu else "processor for work"
+            raise ClusterError(f"the cluster at {address} has no {kind}: add a node that has one")
+        variables = {
+            # As the command line sets them for itself; libraries read them when they are imported.
+            "OPENCV_IO_MAX_IMAGE_PIXELS": str(math.ceil(order.max_megapixels * 1e6)),
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        painter = ray.remote(Painter).options(
+            num_cpus=1,
+            num_gpus=int(wants_gpu),
+            max_restarts=0,  # The crew hires another one instead.
+            scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": variables},
+        )
+        told = (ray.put(model), program_version(), order)
+
+        async def run() -> None:
+            async with Crew(lambda: _RayWorker(ray, painter.remote(), told), size, say=say) as crew:
+                # Twice as many as there are workers, so that none waits while a file is read or written.
+                await color_there(work, crew, report, jobs=2 * size)
+
+        asyncio.run(run())
+
+
+class Painter:
+    """The other end: lives in a process of its own somewhere in the cluster, with one loaded model."""
+
+    def load(self, model: bytes, version: str, order: Order) -> None:
+        """Get ready.
+
+        Args:
+            model: content of the ONNX file.
+            version: of the package on the machine that gives the orders.
+            order: how to color.
+
+        Raises:
+            ClusterError: another version of the package is installed here.
+            StartupError: the model cannot be loaded.
+            RequestError: the reference cannot be read as a picture.
+        """
+        if version != program_version():
+            raise ClusterError(
+                f"{socket.gethostname()} of the cluster has Photochrom {program_version()}, this machine {version}: "
+                "install the same one everywhere"
+            )
+        images.prepare_codecs()
+        # As on the command line: nobody can do anything about odd tags.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+            file.write(model)
+            file.flush()
+            session = Session(Path(file.name), device=order.device, threads=1)
+        self._color = Here(
+            session,
+            order.query.to_options(),
+            order.query.picture_format() or "png",
+            max_megapixels=order.max_megapixels,
+            reference=order.reference,
+        )
+
+    def color(self, data: bytes) -> Colored:
+        """Color one file.
+
+        Raises:
+            RequestError: it cannot be colored.
+        """
+        return self._color(data)
+
+
+class _RayWorker:
+    """A `Painter`, seen from here."""
+
+    def __init__(self, ray: Any, actor: Any, told: tuple[Any, str, Order]) -> None:
+        self._ray, self._actor, self._told = ray, actor, told
+
+    async def load(self) -> None:
+        await self._answer(self._actor.load.remote(*self._told))
+
+    async def color(self, data: bytes) -> Colored:
+        return Colored(*await self._answer(self._actor.color.remote(data)))
+
+    def dismiss(self) -> None:
+        with suppress(Exception):  # It has ended already, or nobody can be reached who would know.
+            self._ray.kill(self._actor)
+
+    async def _answer(self, promise: Any) -> Any:
+        errors = self._ray.exceptions
+        try:
+            return await promise
+        except errors.RayTaskError as error:  # The worker lives, and its work has failed.
+            if isinstance(error.cause, errors.RayError):
+                raise WorkerLost(_first_line(error.cause)) from error
+            raise error.cause from error
+        except errors.RayError as error:
+            raise WorkerLost(_first_line(error)) from error
+
+
+@contextmanager
+def connect(address: str) -> Iterator[Any]:
+    """Be connected to a Ray cluster while inside.
+
+    Args:
+        address: see `color_on_cluster`.
+
+    Yields:
+        The module `ray`.
+
+    Raises:
+        ClusterError: Ray is not installed, nobody answers, or the cluster does not take us.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ClusterError("--cluster needs Ray, which is not installed here: install photochrom[cluster]") from error
+    if address != "auto":
+        knock(address)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray has no type for them.
+        raise ClusterError(f"the cluster at {address} cannot be used from here: {_first_line(error)}") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)  # Ray's own handler would leave no time to end well.
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def knock(address: str) -> None:
+    """Find out soon whether anyone is there: Ray itself would try for minutes.
+
+    Args:
+        address: HOST:PORT or ray://HOST:PORT.
+
+    Raises:
+        ClusterError: it is no address, or nobody answers there.
+    """
+    found = ADDRESS.fullmatch(address)
+    if found is None:
+        raise ClusterError(f"{address!r} is no address of a Ray cluster: give HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((found["six"] or found["host"], int(found["port"])), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ClusterError(
+            f"nobody answers at {address} ({reason}): is the cluster up, and the address right?"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].endswith(":"):  # A heading, and the trace of another machine under it.
+        lines[0] += f" {lines[-1]}"
+    return ": ".join((type(error).__name__, *lines[:1]))

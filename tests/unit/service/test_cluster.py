@@ -1,0 +1,235 @@
+"""service.cluster without Ray: pictures outlive their workers, and what is wrong is said in a line."""
+
+import asyncio
+import importlib.util
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service import cluster
+from service.batch import Colored, Outcome, Stopped, Work, color_there
+from service.cli import app
+from service.cluster import MAX_TRIES, ClusterError, Crew, Order, Painter, WorkerLost, knock
+from service.errors import BrokenPicture, ModelError
+from service.schemas import ColorizeQuery
+from tests.pictures import by_pillow, smooth_gray
+
+ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
+NAMES = "abcdefghijkl"
+
+
+class Colleague:
+    """A worker of a test: does what it is told to."""
+
+    def __init__(self, color: Callable[["Colleague", bytes], None], load: Callable[[], None] = lambda: None) -> None:
+        self._color, self._load = color, load
+        self.busy = self.ended = False
+        self.colored: list[bytes] = []
+
+    async def load(self) -> None:
+        await asyncio.sleep(0)
+        self._load()
+
+    async def color(self, data: bytes) -> Colored:
+        assert not self.busy
+        assert not self.ended
+        self.busy = True
+        await asyncio.sleep(0)
+        self.busy = False
+        self._color(self, data)
+        self.colored.append(data)
+        return Colored(ANSWER, data.decode())
+
+    def dismiss(self) -> None:
+        self.ended = True
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "AGAIN_S", 0)
+
+
+def well(_: Colleague, __: bytes) -> None:
+    pass
+
+
+def run(tmp_path: Path, crew: Callable[[], Crew], jobs: int = 6) -> list[Outcome]:
+    for name in NAMES:
+        (tmp_path / name).write_bytes(name.encode())
+    work = Work({tmp_path / name: tmp_path / "out" / f"{name}.png" for name in NAMES}, "png")
+    outcomes: list[Outcome] = []
+
+    async def color() -> None:
+        async with crew() as those:
+            await color_there(work, those, outcomes.append, jobs=jobs)
+
+    asyncio.run(color())
+    return outcomes
+
+
+def test_lost_workers_are_replaced_and_their_pictures_colored_once(tmp_path: Path) -> None:
+    hired: list[Colleague] = []
+
+    def color(self: Colleague, _: bytes) -> None:
+        if len(self.colored) == 2 and len(hired) < 6:
+            raise WorkerLost("killed")
+
+    def hire() -> Colleague:
+        hired.append(Colleague(color))
+        return hired[-1]
+
+    crews: list[Crew] = []
+    outcomes = run(tmp_path, lambda: crews.append(Crew(hire, 3)) or crews[0])
+    assert sorted(outcome.source.name for outcome in outcomes) == list(NAMES)
+    assert {outcome.status for outcome in outcomes} == {"colored"}
+    assert sorted(data for worker in hired for data in worker.colored) == [name.encode() for name in NAMES]
+    assert sorted(os.listdir(tmp_path / "out")) == [f"{name}.png" for name in NAMES]
+    assert crews[0].lost == 3
+    assert [worker.ended for worker in hired] == [True, True, True, False, False, False]
+
+
+def test_a_picture_that_ends_every_worker_is_given_up_and_the_others_are_not(tmp_path: Path) -> None:
+    tries: list[bytes] = []
+
+    def color(_: Colleague, data: bytes) -> None:
+        if data == b"c":
+            tries.append(data)
+            raise WorkerLost("out of memory")
+        if data == b"d":
+            raise BrokenPicture("broken")
+
+    outcomes = run(tmp_path, lambda: Crew(lambda: Colleague(color), 2))
+    failed = {outcome.source.name: (outcome.problem, outcome.reason) for outcome in outcomes if outcome.problem}
+    assert failed == {
+        "c": ("internal-error", f"{MAX_TRIES} workers in a row were lost over it"),
+        "d": ("broken-picture", "broken"),
+    }
+    assert len(tries) == MAX_TRIES
+    assert len(outcomes) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModelError("no such model"), "no such model"),
+        (ModuleNotFoundError("No module named 'cv2'"), "a worker cannot start: ModuleNotFoundError: No module named"),
+        (WorkerLost("killed"), "3 workers in a row were lost while they started: killed"),
+    ],
+)
+def test_workers_that_cannot_start_stop_the_work(tmp_path: Path, error: Exception, said: str) -> None:
+    def load() -> None:
+        raise error
+
+    with pytest.raises(Stopped, match=said):
+        run(tmp_path, lambda: Crew(lambda: Colleague(well, load), 3))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_cannot_be_filled_does_not_stop_the_others(tmp_path: Path) -> None:
+    hired: list[Colleague] = []
+
+    def load() -> None:
+        raise WorkerLost("no machine")
+
+    def hire() -> Colleague:
+        hired.append(Colleague(well) if not hired else Colleague(well, load))
+        return hired[-1]
+
+    assert len(run(tmp_path, lambda: Crew(hire, 2))) == len(NAMES)
+
+
+def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE_S", 0.01)
+    said: list[str] = []
+    enough = asyncio.Event()
+
+    class Patient(Colleague):
+        async def load(self) -> None:
+            await enough.wait()
+
+    def say(text: str) -> None:
+        said.append(text)
+        enough.set()
+
+    async def color() -> Colored:
+        async with Crew(lambda: Patient(well), 1, say=say) as crew:
+            return await crew(b"a")
+
+    assert asyncio.run(color()).scene == "a"
+    assert said[0].startswith("waiting for the cluster")
+
+
+def order(model: Path) -> Order:
+    return Order(ColorizeQuery(), "cpu", model, 50)
+
+
+def test_a_painter_colors_as_the_command_line(tmp_path: Path, model_path: Path) -> None:
+    picture = tmp_path / "gray.png"
+    picture.write_bytes(by_pillow(smooth_gray(40, 60), "PNG"))
+    painter = Painter()
+    painter.load(model_path.read_bytes(), cluster.program_version(), order(model_path))
+    options = ["--out", str(tmp_path / "out"), "--no-metadata", "--model", str(model_path), "--device", "cpu"]
+    assert CliRunner().invoke(app, ["colorize", str(picture), *options]).exit_code == 0
+    assert painter.color(picture.read_bytes()).data == (tmp_path / "out/gray.png").read_bytes()
+
+
+def test_a_painter_of_another_version_does_not_start(model_path: Path) -> None:
+    with pytest.raises(ClusterError, match=r"has Photochrom .*, this machine 99: install the same"):
+        Painter().load(model_path.read_bytes(), "99", order(model_path))
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "http://here:6379", "ray://here", "here:port", "a b:1", "[zz]:1"])
+def test_what_is_no_address_is_said(address: str) -> None:
+    with pytest.raises(ClusterError, match=r"is no address of a Ray cluster: give HOST:PORT"):
+        knock(address)
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_whether_anyone_is_there_is_known_soon(form: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = form.format(server.getsockname()[1])
+        knock(address)
+    with pytest.raises(ClusterError, match=r"nobody answers at .*is the cluster up"):
+        knock(address)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed here")
+def test_no_ray_is_one_line(tmp_path: Path, model_path: Path) -> None:
+    picture = tmp_path / "gray.png"
+    picture.write_bytes(by_pillow(smooth_gray(40, 60), "PNG"))
+    options = ["--cluster", "auto", "--out", str(tmp_path / "out"), "--model", str(model_path)]
+    called = CliRunner().invoke(app, ["colorize", str(picture), *options])
+    assert called.exit_code == 1
+    assert called.stderr.splitlines() == [
+        "photochrom: --cluster needs Ray, which is not installed here: install photochrom[cluster]"
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    picture = tmp_path / "gray.png"
+    picture.write_bytes(by_pillow(smooth_gray(40, 60), "PNG"))
+    called = CliRunner().invoke(
+        app, ["colorize", str(picture), "--cluster", "auto", "--model", str(tmp_path / "none.onnx")]
+    )
+    assert called.exit_code == 1
+    assert called.stderr.splitlines() == [f"photochrom: {tmp_path / 'none.onnx'}: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--remote", "http://127.0.0.1:1"], "exclude each other"),
+        (["--reference", __file__], "--reference"),
+    ],
+)
+def test_what_contradicts_is_misuse(tmp_path: Path, options: list[str], named: str) -> None:
+    picture = tmp_path / "gray.png"
+    picture.write_bytes(by_pillow(smooth_gray(40, 60), "PNG"))
+    called = CliRunner().invoke(app, ["colorize", str(picture), "--cluster", "auto", *options])
+    assert called.exit_code == 2
+    assert named in called.stderr
