@@ -27,6 +27,7 @@ PYTEST_ARGS ?=
 EXECUTIONS ?= 1000000
 SEED ?= 1
 SECONDS ?= 600
+BENCH ?=
 
 .PHONY: help serve test test-docker check docs format smoke bench fuzz soak audit sbom lock torch browser clean
 
@@ -62,10 +63,8 @@ smoke: $(VENV_DEV)/.installed ## Train a tiny recipe on synthetic pictures, expo
 test-docker: $(VENV_DEV)/.installed ## Build the images and run them with Compose; needs a running Docker engine
 	$(DEV)/python -m pytest tests/docker $(PYTEST_ARGS)
 
-bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast; each program judges itself
-	@failed=0; for program in benchmarks/*.py; do \
-		echo "== $$program"; $(DEV)/python $$program || { failed=1; echo "$$program: a promise is not kept"; }; \
-	done; exit $$failed
+bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast, into benchmarks/results (BENCH="NAME ...")
+	$(DEV)/python benchmarks/common.py $(BENCH)
 
 # Prometheus is no Python package. Where there is none and a package may be installed, Debian's is; it need not run.
 test-prometheus: $(VENV_DEV)/.installed ## Provoke every alert, and let a real Prometheus scrape the real service
