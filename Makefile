@@ -29,7 +29,7 @@ SEED ?= 1
 SECONDS ?= 600
 BENCH ?=
 
-.PHONY: help serve test test-docker check docs format smoke bench fuzz soak audit sbom lock torch browser clean
+.PHONY: help serve test test-docker test-prometheus check docs format smoke bench fuzz soak audit sbom lock torch browser clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
