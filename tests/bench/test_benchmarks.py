@@ -12,6 +12,8 @@ SHORT = {
     "capacity": ("--seconds", "0", "--megapixels", "0.25", "--cores", "1"),
     "fast_path": ("--rounds", "1", "--megapixels", "1"),
     "film_flicker": ("--seconds", "0.25"),
+    "growth": ("--rounds", "1", "--megapixels", "0.25"),
+    "startup": ("--rounds", "1"),
 }
 """How to make a program quick; the others take rounds."""
 PROGRAMS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "common")  # runs the others
