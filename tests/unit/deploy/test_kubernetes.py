@@ -180,11 +180,11 @@ def test_ports_user_and_image_are_those_of_the_dockerfile(kind: str) -> None:
 def test_images_are_those_of_compose() -> None:
     compose = read(ROOT / "docker-compose.yml")["services"]
     built = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", compose[name]["image"]) for name in ("cpu", "gpu")}
-    assert base()["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] == built["cpu"]
-    assert inference_service()["spec"]["predictor"]["containers"][0]["image"] == built["cpu"]
+    images = {kind: pod["containers"][0]["image"] for kind, pod in pods().items()}
+    assert images == {"base": built["cpu"], "gpu": built["gpu"], "kserve": built["cpu"]}
     for folder, image in (("base", built["cpu"]), ("gpu", built["gpu"])):
         [entry] = read(FOLDER / folder / "kustomization.yaml")["images"]
-        assert entry["name"] == built["cpu"].partition(":")[0]
+        assert entry["name"] == image.partition(":")[0]
         assert f"{entry['newName']}:{entry['newTag']}" == image
 
 
