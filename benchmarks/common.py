@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -108,7 +108,8 @@ def run_program(program: Path, arguments: Sequence[str] = ()) -> dict[str, Any]:
         command = [sys.executable, str(program), *arguments, "--output", str(output)]
         status = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=False).returncode
         result = json.loads(output.read_text()) if output.exists() and status in JUDGED else None
-    was_judged = result is not None and "skipped" not in result
+    # A program that can measure nothing here says why; one whose contenders are partly missing names those.
+    was_judged = bool(result) and not isinstance(result.get("skipped"), str) and result.get("kept") != {}
     return {
         "program": program.name,
         "arguments": list(arguments),
@@ -121,6 +122,16 @@ def run_program(program: Path, arguments: Sequence[str] = ()) -> dict[str, Any]:
         "versions": version_facts(),
         "result": result,
     }
+
+
+def describe(record: Mapping[str, Any]) -> str:
+    """Return in a few words what became of a program, as kept in its file."""
+    if record["result"] is None:
+        return "failed"
+    skipped = record["result"].get("skipped")
+    if isinstance(skipped, str):
+        return f"skipped: {skipped}"
+    return {True: "kept", False: "NOT kept", None: "measured, not judged"}[record["kept"]]
 
 
 def write_whole(path: Path, value: Any) -> None:
@@ -148,10 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         has_rounds = options.rounds is not None and '"--rounds"' in known[name].read_text(encoding="utf-8")
         record = run_program(known[name], ["--rounds", str(options.rounds)] if has_rounds else [])
         write_whole(options.results / f"{name}.json", record)
-        skipped = (record["result"] or {}).get("skipped")
-        said = {True: "kept", False: "NOT kept", None: f"skipped: {skipped}" if skipped else "FAILED"}[record["kept"]]
-        sys.stdout.write(f"{said} (status {record['status']}, {record['took_s']} s)\n")
-        if record["kept"] is False or (record["kept"] is None and not skipped):
+        sys.stdout.write(f"{describe(record)} (status {record['status']}, {record['took_s']} s)\n")
+        if record["result"] is None or record["kept"] is False:
             bad.append(name)
     return 1 if bad else 0
 

@@ -48,6 +48,7 @@ def test_every_outcome_is_kept_and_a_failure_does_not_stop_the_others(
         "killed": program(tmp_path, "killed", {"x": 1}, 7),
         "kept": program(tmp_path, "kept", {"x": 1.5}, 0),
         "missed": program(tmp_path, "missed", {"x": 2}, 1),
+        "partly": program(tmp_path, "partly", {"skipped": {"a peer": "not installed"}, "kept": {}}, 0),
         "skipped": program(tmp_path, "skipped", {"skipped": "no torch here"}, 0),
     }
     monkeypatch.setattr(common, "programs", lambda: made)
@@ -58,12 +59,13 @@ def test_every_outcome_is_kept_and_a_failure_does_not_stop_the_others(
         "killed": (7, None, None),
         "kept": (0, True, {"x": 1.5}),
         "missed": (1, False, {"x": 2}),
+        "partly": (0, None, {"skipped": {"a peer": "not installed"}, "kept": {}}),
         "skipped": (0, None, {"skipped": "no torch here"}),
     }
     said = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in said] == list(made)
     assert "no torch here" in said[-1]
-    assert common.main(["kept", "skipped", "--results", str(tmp_path / "results")]) == 0
+    assert common.main(["kept", "partly", "skipped", "--results", str(tmp_path / "results")]) == 0
 
 
 def test_rounds_reach_those_programs_that_take_them(
