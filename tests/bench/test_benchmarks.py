@@ -13,6 +13,7 @@ SHORT = {
     "fast_path": ("--rounds", "1", "--megapixels", "1"),
     "film_flicker": ("--seconds", "0.25"),
     "growth": ("--rounds", "1", "--megapixels", "0.25"),
+    "networks": ("--rounds", "1", "--size", "32", "--networks", "eccv16"),
     "startup": ("--rounds", "1"),
 }
 """How to make a program quick; the others take rounds."""
