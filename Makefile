@@ -151,6 +151,8 @@ lock: $(VENV_LOCK)/.installed-$(UV_VERSION) ## Write requirements/*.txt again fr
 	$(COMPILE) --extra video --constraints requirements/dev.txt --output-file requirements/video.txt
 	$(COMPILE) --extra training --extra export --constraints requirements/dev.txt --output-file requirements/training.txt
 	$(COMPILE) --extra cluster --constraints requirements/dev.txt --output-file requirements/cluster.txt
+	$(COMPILE) --extra peers --constraints requirements/dev.txt --output-file requirements/peers.txt
+	$(COMPILE) --extra peers-bentoml --output-file requirements/peers-bentoml.txt
 	$(COMPILE) --extra training-gpu --constraints requirements/dev.txt --output-file requirements/training-gpu.txt
 	$(COMPILE) --extra audit --output-file requirements/audit.txt
 
