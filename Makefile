@@ -19,6 +19,7 @@ VENV := .venv$(if $(filter gpu,$(RUNTIME)),-gpu)
 VENV_DEV ?= .venv-dev
 VENV_LOCK := .venv-lock
 VENV_AUDIT := .venv-audit
+VENV_CLUSTER := .venv-cluster
 DEV := $(VENV_DEV)/bin
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs
 
@@ -29,7 +30,7 @@ SEED ?= 1
 SECONDS ?= 600
 BENCH ?=
 
-.PHONY: help serve test test-docker test-prometheus check docs format smoke bench fuzz soak audit sbom lock torch browser clean
+.PHONY: help serve test test-ray test-docker test-prometheus check docs format smoke bench fuzz soak audit sbom lock torch browser clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +76,9 @@ test-prometheus: $(VENV_DEV)/.installed ## Provoke every alert, and let a real P
 		|| { echo "make test-prometheus needs prometheus and promtool. Debian: apt-get install prometheus, as root."; exit 1; }
 	$(DEV)/python -m pytest tests/prometheus $(PYTEST_ARGS)
 
+test-ray: $(VENV_DEV)/.installed $(VENV_CLUSTER)/.installed ## Kill nodes, workers, and replicas of Ray clusters that run on this machine
+	$(DEV)/python -m pytest tests/ray $(PYTEST_ARGS)
+
 soak: $(VENV_DEV)/.installed ## Serve for ten minutes and watch the memory (SECONDS=)
 	$(DEV)/python -m tests.soak --seconds $(SECONDS)
 
@@ -101,6 +105,9 @@ endef
 
 $(VENV_AUDIT)/.installed: requirements/audit.txt
 	$(call install,$(VENV_AUDIT),$<)
+
+$(VENV_CLUSTER)/.installed: requirements/cluster.txt pyproject.toml
+	$(call install,$(VENV_CLUSTER),$<)
 
 $(VENV)/.installed: requirements/$(RUNTIME).txt pyproject.toml
 	$(call install,$(VENV),$<)

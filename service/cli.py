@@ -252,7 +252,7 @@ def colorize(
             if todo and remote is not None:
                 asyncio.run(_color_there(remote, api_key, query, work, report, jobs=jobs or 4, reference=palette))
             elif todo and cluster is not None:
-                _color_on_cluster(cluster, settings, query, work, report, jobs=jobs, reference=palette)
+                _color_on_cluster(cluster, settings, query, work, report, jobs=jobs, reference=palette, quiet=quiet)
             elif todo:
                 session = _load(settings)
                 color = _colorist(session, settings, query, palette)
@@ -426,6 +426,7 @@ def _color_on_cluster(
     *,
     jobs: int | None,
     reference: bytes | None,
+    quiet: bool,
 ) -> None:
     from service import images
     from service.cluster import Order, color_on_cluster
@@ -440,7 +441,8 @@ def _color_on_cluster(
     order = Order(query, settings.device, model, settings.max_megapixels, reference)
 
     def say(text: str) -> None:
-        typer.echo(f"photochrom: {text}", err=True)
+        if not quiet:
+            typer.echo(f"photochrom: {text}", err=True)
 
     try:
         with report:

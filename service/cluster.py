@@ -117,9 +117,9 @@ class Crew:
             worker = await self._next()
             try:
                 colored = await worker.color(data)
-            except WorkerLost:
+            except WorkerLost as lost:
                 self._ready -= 1
-                self._lose(worker)
+                self._lose(worker, lost)
                 self._start(self._fill_place())
             except BaseException:
                 self._free.put_nowait(worker)
@@ -143,7 +143,7 @@ class Crew:
             try:
                 await worker.load()
             except WorkerLost as lost:
-                self._lose(worker)
+                self._lose(worker, lost)
                 reason = str(lost)
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:  # What keeps one from starting, an import that fails there, keeps all of them.
@@ -158,9 +158,10 @@ class Crew:
         if not self._ready:
             self._free.put_nowait(ClusterError(f"{MAX_TRIES} workers in a row were lost while they started: {reason}"))
 
-    def _lose(self, worker: Worker) -> None:
+    def _lose(self, worker: Worker, lost: WorkerLost) -> None:
         self.lost += 1
         worker.dismiss()
+        self._say(f"a worker was lost ({lost}); others take over")
 
     async def _watch(self) -> None:
         while True:
@@ -342,11 +343,18 @@ def connect(address: str) -> Iterator[Any]:
         raise ClusterError("--cluster needs Ray, which is not installed here: install photochrom[cluster]") from error
     if address != "auto":
         knock(address)
+    with suppress(AttributeError):
+        # Ray has no setting for this: it tells of machines that died on the standard output, among our lines of JSON.
+        # The crew says it in a line.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray has no type for them.
-        raise ClusterError(f"the cluster at {address} cannot be used from here: {_first_line(error)}") from error
+        raise ClusterError(
+            f"the cluster at {address} does not take us ({_first_line(error)}): has it the same version of Ray, and if "
+            "it wants a token, do RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH give the right one?"
+        ) from error
     finally:
         signal.signal(signal.SIGTERM, before)  # Ray's own handler would leave no time to end well.
     try:
