@@ -28,7 +28,7 @@ DESCRIPTION: Final = "openapi.json"
 ELSEWHERE: Final = {
     "CHANGELOG.md": "changelog.md",
     "SECURITY.md": "security.md",
-    "benchmarks/README.md": "benchmarks.md",
+    "benchmarks/README.md": "benchmark-programs.md",
     "service/model/MODEL_CARD.md": "model-card.md",
 }
 """Files outside docs/, by their path in the repository, and the pages they become."""

@@ -1,0 +1,632 @@
+"""Makes docs/benchmarks.md and its plots from what `make bench` measured: benchmarks/results/*.json.
+
+    make bench                          # or: make bench BENCH="growth startup"
+    python docs/make_benchmarks.py      # writes docs/benchmarks.md and docs/images/benchmarks/*.svg anew
+
+Every number on the page comes out of one of these files, or is computed from some of them here; what was not measured
+is not on the page. Needs Matplotlib: the environment of `make test`, or of training.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS: Final = ROOT / "benchmarks" / "results"
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+IMAGES: Final = ROOT / "docs" / "images" / "benchmarks"
+
+INK: Final = "#7d7a75"
+"""Color of the lettering: readable on a white page and on a dark one, since the plots have no ground of their own."""
+OURS: Final = "#d2603a"
+OTHERS: Final = ("#4f8fc0", "#8d9a3e", "#a878b8", "#3fa08c", "#b58a3c")
+STYLE: Final = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "photochrom",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+BYTES_A_PIXEL: Final = 12
+"""What cannot be spared with 8-bit color: the decoded picture, 3 bytes a pixel, is written and read, and so is the
+answer."""
+
+Record = Mapping[str, Any]
+Lines = Iterator[str]
+
+
+class Results:
+    """What was measured, by program."""
+
+    def __init__(self, records: Mapping[str, Record]) -> None:
+        self.records = records
+        self.plots: dict[str, Figure] = {}
+
+    def get(self, name: str) -> Mapping[str, Any] | None:
+        """Return what a program found; None where it has not run, failed, or could measure nothing."""
+        found = self.records.get(name, {}).get("result")
+        return None if found is None or isinstance(found.get("skipped"), str) else found
+
+    def plot(self, name: str, figure: Figure, alt: str) -> str:
+        """Keep a plot; return the Markdown that shows it."""
+        self.plots[name] = figure
+        return f"![{alt}](images/benchmarks/{name}.svg)"
+
+
+def read_results(folder: Path) -> Results:
+    """Read all that was measured.
+
+    Args:
+        folder: of the JSON files.
+
+    Returns:
+        The results, by program.
+    """
+    return Results({path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))})
+
+
+def number(value: float) -> str:
+    """Return a number with three significant digits, and no more behind the point than make sense."""
+    if value == 0:
+        return "0"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:,.{digits}f}"
+
+
+def ranged(found: Mapping[str, Any], scale: float = 1.0) -> str:
+    """Return a median and, behind it, the extremes."""
+    low, high = found["spread"]
+    return f"{number(found['median'] * scale)} ({number(low * scale)} to {number(high * scale)})"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Lines:
+    """Yield the lines of a table; all columns but the first are numbers."""
+    yield f"| {' | '.join(head)} |"
+    yield f"| --- |{' ---: |' * (len(head) - 1)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+    yield ""
+
+
+def new_plot(*, width: float = 6.4, height: float = 3.4) -> tuple[Figure, Axes]:
+    """Return an empty plot, inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    axes.grid(visible=True, which="major", color=INK, alpha=0.2, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def plain_ticks(axes: Axes, ticks: Sequence[float] | None = None) -> None:
+    """Write the numbers of logarithmic axes out; name the places on the horizontal one."""
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
+    if ticks is not None:
+        axes.set_xticks(list(ticks), [f"{tick:g}" for tick in ticks])
+
+
+def bars(names: Sequence[str], values: Sequence[float], label: str, *, ours: Callable[[str], bool]) -> Figure:
+    """Draw one bar a name, the first on top, each with its number."""
+    figure, axes = new_plot(height=0.5 + 0.42 * len(names))
+    colors = [OURS if ours(name) else OTHERS[0] for name in names]
+    places = range(len(names))
+    axes.barh(places, values, color=colors, height=0.62)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlim(0, 1.15 * max(values))
+    axes.set_xlabel(label)
+    for place, value in zip(places, values, strict=True):
+        axes.text(value, place, f" {number(value)}", va="center", color=INK)
+    return figure
+
+
+# ------------------------------------------------------------------------------------------------------------- sections
+
+
+def overview(results: Results) -> Lines:
+    """What was run, where, and what came of it."""
+    machines: dict[str, list[str]] = {}
+    for name, record in results.records.items():
+        machines.setdefault(_machine_line(record), []).append(name)
+    for line, names in machines.items():
+        yield f"- {line}" + (f": {', '.join(f'`{name}`' for name in names)}" if len(machines) > 1 else "")
+    yield ""
+    rows = []
+    for name, record in results.records.items():
+        versions, kept = record["versions"], {True: "kept", False: "**not kept**", None: "not judged"}[record["kept"]]
+        if results.get(name) is None:
+            reason = (record["result"] or {}).get("skipped")
+            kept = f"skipped: {reason}" if reason else "**failed**"
+        rows.append(
+            (
+                f"`{name}`",
+                kept,
+                record["begun"][:16].replace("T", " "),
+                f"{record['took_s']:.0f} s",
+                f"{record['load_before']:.1f}",
+                f"`{versions['commit']}`" if "commit" in versions else "",
+            )
+        )
+    yield from table(("program", "promise", "begun (UTC)", "took", "load before", "commit"), rows)
+
+
+def _machine_line(record: Record) -> str:
+    machine, versions = record["machine"], record["versions"]
+    named = {
+        "NumPy": "numpy",
+        "OpenCV": "opencv-python-headless",
+        "ONNX Runtime": "onnxruntime",
+        "TensorFlow": "tensorflow-cpu",
+        "isal": "isal",
+    }
+    with_versions = [f"Python {versions['python']}"]
+    with_versions += [f"{title} {versions[name]}" for title, name in named.items() if name in versions]
+    gpu = f", {', '.join(machine['gpu'])}" if "gpu" in machine else ""
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores ({', '.join(machine['instruction_sets']) or 'no vector units'}), "
+        f"{machine['memory_gb']:g} GB{gpu}, {machine['system']}; {', '.join(with_versions)}"
+    )
+
+
+def fast_path(results: Results) -> Lines:
+    """A 12-megapixel JPEG to a PNG, against OpenCV."""
+    found = results.get("fast_path")
+    if found is None:
+        return
+    yield from (f"## A {found['megapixels']:g}-megapixel JPEG to a full-size PNG", "")
+    yield (
+        "Against the straightforward OpenCV program with the same network (`imdecode`, float Lab of the whole picture, "
+        "`imencode` with its default settings). A ratio is the median of the rounds' ratios, with the extremes."
+    )
+    yield ""
+    rows, stages = [], {}
+    for cores, kinds in found["by_cores"].items():
+        for kind, row in kinds.items():
+            low, high = row["ratio_spread"]
+            name = f"{kind}, {cores} core{'s' if cores != '1' else ''}"
+            rows.append(
+                (
+                    name,
+                    number(row["ours_ms"]),
+                    number(row["straightforward_ms"]),
+                    f"**{row['ratio']:.2f}** ({low:.2f} to {high:.2f})",
+                    number(row["png_bytes"] / 1e6),
+                    number(row["png_bytes_of_opencv"] / 1e6),
+                )
+            )
+            stages[name] = row["stages_ms"]
+    yield from table(("", "ours, ms", "OpenCV, ms", "ratio", "PNG, ours, MB", "OpenCV's, MB"), rows)
+    figure, axes = new_plot(height=0.9 + 0.42 * len(stages))
+    names = list(stages)
+    left = [0.0] * len(names)
+    for stage, shade in zip(stages[names[0]], (OURS, *OTHERS), strict=False):
+        values = [stages[name][stage] for name in names]
+        axes.barh(names, values, left=left, color=shade, height=0.62, label=stage)
+        left = [start + value for start, value in zip(left, values, strict=True)]
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("milliseconds, ours")
+    figure.legend(loc="outside upper center", ncols=5)
+    yield from (results.plot("stages", figure, "Where the time of a picture goes"), "")
+
+
+def growth(results: Results) -> Lines:
+    """Time and memory by size."""
+    found = results.get("growth")
+    if found is None:
+        return
+    sizes = found["sizes"]
+    yield from ("## From 0.25 to 50 megapixels", "")
+    yield (
+        "A color JPEG to a full-size PNG, model included, by the functions that answer requests, against the same "
+        f"OpenCV program; {found['threads']} threads, {found['rounds']} rounds. Memory is the most that the process "
+        f"held above what it holds idle ({ranged(found['idle_mb'])} MB)."
+    )
+    yield ""
+    rows = [
+        (
+            f"{row['megapixels']:g}",
+            ranged(row["ours"]["ms"]),
+            number(row["straightforward"]["ms"]["median"]),
+            ranged(row["ratio"]),
+            number(row["ours"]["peak_mb"]),
+            number(row["straightforward"]["peak_mb"]),
+        )
+        for row in sizes
+    ]
+    head = ("megapixels", "ours, ms", "OpenCV, ms", "ratio", "ours, MB at most", "OpenCV, MB at most")
+    yield from table(head, rows)
+    megapixels = [row["megapixels"] for row in sizes]
+    contenders = (("ours", OURS, "ours"), ("straightforward", OTHERS[0], "OpenCV program"))
+    for name, label, pick in (
+        ("growth-time", "milliseconds", lambda row, who: row[who]["ms"]["median"]),
+        ("growth-memory", "MB above idle, at most", lambda row, who: row[who]["peak_mb"]),
+    ):
+        figure, axes = new_plot()
+        for who, shade, title in contenders:
+            axes.plot(megapixels, [pick(row, who) for row in sizes], marker="o", color=shade, label=title)
+        axes.set(xscale="log", yscale="log", xlabel="megapixels", ylabel=label)
+        plain_ticks(axes, megapixels)
+        axes.legend()
+        yield from (results.plot(name, figure, f"{label}, by megapixels"), "")
+    if found["exponents"]:
+        yield from ("### How it grows", "")
+        yield (
+            "The exponent of the time between 4 megapixels and the largest: 1 is linear. What is computed at the "
+            "network's size does not grow at all. Single parts are shown with the memory they take beyond their input."
+        )
+        yield ""
+        largest = sizes[-1]
+        rows = []
+        for name, exponent in found["exponents"].items():
+            title = {"ours": "**the whole, ours**", "straightforward": "the whole, OpenCV program"}.get(name, name)
+            cost = largest["parts"].get(name) or largest[name]
+            rows.append((title, ranged(exponent), number(cost["ms"]["median"]), number(max(cost["peak_mb"], 0))))
+        yield from table(("", "exponent", f"ms at {largest['megapixels']:g} MP", "MB"), rows)
+    yield from _codecs(results, sizes)
+
+
+def _codecs(results: Results, sizes: Sequence[Mapping[str, Any]]) -> Lines:
+    """PNG encoders."""
+    names = list(dict.fromkeys(name for row in sizes for name in row["parts"] if name.startswith("PNG")))
+    yield from (
+        "### PNG",
+        "",
+        "Milliseconds, and bytes a pixel, of a picture colored just before. All are lossless.",
+        "",
+    )
+    rows = [
+        (
+            name.removeprefix("PNG, "),
+            *(
+                f"{number(part['ms']['median'])}; {part['bytes'] / row['pixels'][0] / row['pixels'][1]:.2f}"
+                if (part := row["parts"].get(name))
+                else ""
+                for row in sizes
+            ),
+        )
+        for name in names
+    ]
+    yield from table(("encoder", *(f"{row['megapixels']:g} MP" for row in sizes)), rows)
+    figure, axes = new_plot()
+    for name, shade in zip(names, (OURS, "#e6a58d", *OTHERS), strict=False):
+        here = [row for row in sizes if name in row["parts"]]
+        speeds = [row["megapixels"] / row["parts"][name]["ms"]["median"] * 1000 for row in here]
+        axes.plot(
+            [row["megapixels"] for row in here], speeds, marker="o", color=shade, label=name.removeprefix("PNG, ")
+        )
+    axes.set(xscale="log", xlabel="megapixels", ylabel="megapixels a second")
+    axes.set_ylim(bottom=0)
+    plain_ticks(axes, [row["megapixels"] for row in sizes])
+    axes.legend(ncols=2)
+    yield from (results.plot("png", figure, "Speed of PNG encoders"), "")
+
+
+def budget(results: Results) -> Lines:
+    """What no program could go below, beside what ours reaches."""
+    found = results.get("growth")
+    if found is None:
+        return
+    limits, networks = found["limits"], results.get("networks")
+    copy_gb_s, gflops_s = limits["copy_gb_s"]["median"], limits["matmul_gflops"]["median"]
+    work = _own_gflops(networks) if networks else None
+    yield from ("## The budget", "")
+    yield (
+        f"In the same rounds, {found['threads']} threads of this machine copied memory at "
+        f"{ranged(limits['copy_gb_s'])} GB/s, bytes read and written, and multiplied two large float32 matrices at "
+        f"{ranged(limits['matmul_gflops'])} GFLOP/s. A request has to read the JPEG, write the decoded picture and "
+        f"read it, write the answer and read it ({BYTES_A_PIXEL} bytes a pixel), and write the PNG"
+        + (f"; the network needs {number(work)} GFLOP at its own size, whatever the picture's" if work else "")
+        + ". That is the limit of a program whose codecs and color science cost nothing."
+    )
+    yield ""
+    rows = []
+    for row in found["sizes"]:
+        width, height = row["pixels"]
+        moved = row["jpeg_bytes"] + row["ours"]["png_bytes"] + BYTES_A_PIXEL * width * height
+        move_ms = 1000 * moved / (copy_gb_s * 1e9)
+        network_ms = 1000 * work / gflops_s if work else 0.0
+        ours_ms = row["ours"]["ms"]["median"]
+        cells = [f"{row['megapixels']:g}", number(moved / 1e6), number(move_ms)]
+        cells += [number(network_ms), number(row["stages_ms"]["infer"])] if work else []
+        rows.append((*cells, number(move_ms + network_ms), number(ours_ms), f"{ours_ms / (move_ms + network_ms):.1f}"))
+    head = ["megapixels", "MB to move", "ms for that"]
+    head += ["ms of the network, limit", "reached"] if work else []
+    yield from table((*head, "limit, ms", "ours, ms", "times the limit"), rows)
+    largest = found["sizes"][-1]
+    codecs = sum(largest["stages_ms"][name] for name in ("decode", "encode")) / sum(largest["stages_ms"].values())
+    yield (
+        "What is above the limit is arithmetic that neither memory nor matrices bound. Undoing the JPEG and making the "
+        f"PNG, mostly codes of single bits, take {100 * codecs:.0f} % of ours at {largest['megapixels']:g} megapixels."
+    )
+    yield ""
+
+
+def _own_gflops(networks: Mapping[str, Any]) -> float | None:
+    """Return what our network needs at its own size: the first one listed."""
+    own = [row["gflops"] for name, row in networks["networks"].items() if name.startswith("photochrom")]
+    return own[0] if own else None
+
+
+def networks(results: Results) -> Lines:
+    """Our network beside those that a user would pick."""
+    found = results.get("networks")
+    if found is None:
+        return
+    yield from ("## The network, beside those one would pick instead", "")
+    yield (
+        f"All in the same ONNX Runtime, {found['threads']} threads, one picture at a time, in turns, {found['rounds']} "
+        "rounds. The others are built layer by layer from their authors' source with **random weights**: what a "
+        "network costs does not depend on its weights, what it shows does. Memory is what a process of its own takes "
+        "at most, above ONNX Runtime alone."
+    )
+    yield ""
+    for device, rows in found["devices"].items():
+        cells = []
+        for name, row in rows.items():
+            network, low_high = found["networks"][name], row["ms_spread"]
+            cells.append(
+                (
+                    network.get("title", name),
+                    f"{network['size_px']}",
+                    f"{network['parameters'] / 1e6:.1f}",
+                    number(network["gflops"]),
+                    f"{number(row['ms'])} ({number(low_high[0])} to {number(low_high[1])})",
+                    number(row["times_ours"]["ratio"]),
+                    number(network["memory"]["peak_mb"]),
+                )
+            )
+        title = "ms" if device == "cpu" else f"ms, {device}"
+        head = ("network", "px", "million weights", "GFLOP", title, f"times ours at {found['size_px']} px", "MB")
+        yield from table(head, cells)
+        names = [f"{found['networks'][name].get('title', name)}" for name in rows]
+        figure = bars(
+            names,
+            [row["ms"] for row in rows.values()],
+            f"milliseconds a picture, {device}",
+            ours=lambda name: name.startswith("photochrom"),
+        )
+        yield from (results.plot(f"networks-{device}", figure, f"Milliseconds of each network, {device}"), "")
+
+
+def peers(results: Results) -> Lines:
+    """The service beside others that host the same model."""
+    found = results.get("peers")
+    if found is None or not found["contenders"]:
+        return
+    contenders = found["contenders"]
+    loads = [key for key in next(iter(contenders.values())) if key.startswith("clients_")]
+    counts = [int(key.removeprefix("clients_")) for key in loads]
+    yield from ("## The service, beside others that host the same model", "")
+    yield (
+        f"The same ONNX file, the same {found['machine']['cores']} cores, photographs of {found['megapixels']:g} "
+        f"megapixel; one server at a time, in turns, {found['rounds']} rounds. With so many clients, each posting the "
+        "next picture when the last is answered: pictures a second, and the 99th percentile of the time to an answer."
+    )
+    yield ""
+    rows = [
+        (
+            name,
+            *(
+                f"{number(row[key]['throughput_per_s'])}; {number((row[key]['p99_ms'] or 0) / 1000)} s"
+                if row[key]["answers"]
+                else "none"
+                for key in loads
+            ),
+            number(row["peak_rss_mb"]),
+        )
+        for name, row in contenders.items()
+    ]
+    yield from table(("", *(f"{count} clients" if count > 1 else "1 client" for count in counts), "MB, largest"), rows)
+    against = found["ours_as_a_multiple_of"]
+    if against:
+        yield from ("Ours as a multiple of each, throughput (more is better) and 99th percentile (less is better):", "")
+        rows = [
+            (
+                name,
+                *(
+                    f"{number(row[key]['throughput_ratio'])} "
+                    f"({number(row[key]['throughput_ratio_spread'][0])} to "
+                    f"{number(row[key]['throughput_ratio_spread'][1])}); {number(row[key]['p99_ratio'])}"
+                    if row.get(key)
+                    else ""
+                    for key in loads
+                ),
+            )
+            for name, row in against.items()
+        ]
+        yield from table(("", *(f"{count} clients" if count > 1 else "1 client" for count in counts)), rows)
+    for name, reason in found["skipped"].items():
+        yield from (f"{name} took no part: {reason}.", "")
+    for plot, label, key, scale in (
+        ("peers-throughput", "pictures a second", "throughput_per_s", 1.0),
+        ("peers-p99", "99th percentile, seconds", "p99_ms", 1e-3),
+    ):
+        figure, axes = new_plot()
+        rest = iter(OTHERS)
+        for name, row in contenders.items():
+            shade = OURS if name == "photochrom" else next(rest)
+            values = [scale * (row[one][key] or float("nan")) for one in loads]
+            axes.plot(counts, values, marker="o", color=shade, label=name)
+        axes.set(xscale="log", yscale="log" if key == "p99_ms" else "linear", xlabel="clients", ylabel=label)
+        if key != "p99_ms":
+            axes.set_ylim(bottom=0)
+        plain_ticks(axes, counts)
+        axes.legend()
+        yield from (results.plot(plot, figure, f"{label}, by clients"), "")
+
+
+def training(results: Results) -> Lines:
+    """Steps and input of training, and the targets."""
+    step, pipeline = results.get("training_step"), results.get("input_pipeline")
+    table_result = results.get("soft_encoding")
+    if step is None and pipeline is None and table_result is None:
+        return
+    yield from ("## Training", "")
+    if step is not None:
+        measured, targets = step["step"], step["targets"]
+        sides = ", ".join(str(side) for side in sorted(set(step["input_px"])))
+        yield (
+            f"Steps of the recipe `{step['recipe']}` on this CPU, {step['batch_size']} synthetic photographs each, "
+            f"{sides} px, {step['workers']} worker processes, {measured['steps']} steps: "
+            f"**{ranged(measured['images_per_s'])} images/s**, of which the model waits "
+            f"**{100 * measured['waiting_share_of_all']:.2f} %** of the time. One worker alone makes "
+            f"{number(measured['input_images_per_s_one_worker'])} images/s."
+        )
+        yield ""
+        ms, size = targets["ms"], targets["bytes_a_picture"]
+        side = targets["grid_px"]
+        rows = [
+            ("making them, ms", ranged(ms["dense"]), ranged(ms["sparse"]), f"**{ranged(targets['times_faster'])}**"),
+            (
+                "their size, kB",
+                number(size["dense"] / 1e3),
+                number(size["sparse"] / 1e3),
+                f"**{number(targets['times_smaller'])}**",
+            ),
+        ]
+        yield (
+            f"The color targets of one picture, {side[0]} x {side[1]}: dense as the original system makes them with "
+            f"scikit-learn, {targets['neighbors']['dense']} neighbors, and sparse as ours, "
+            f"{targets['neighbors']['sparse']} neighbors, the look-up in the table included (the table itself, made "
+            f"once, has {number(targets['table_bytes'] / 1e6)} MB)."
+        )
+        yield ""
+        yield from table(("", "dense", "sparse", "ratio"), rows)
+    if table_result is not None:
+        side = table_result["picture_px"][0]
+        rows = [(name.replace("_", " "), number(value)) for name, value in table_result["median_ms"].items()]
+        yield (
+            f"Soft encoding of one picture of {side} x {side} px at full size, bit for bit the same: the table is "
+            f"**{number(table_result['ratio_ball_tree_to_table'])} times** as fast as the ball tree."
+        )
+        yield ""
+        yield from table(("", "ms"), rows)
+    if pipeline is not None:
+        rows = [(name, number(value)) for name, value in pipeline["images_per_s"].items()]
+        small, large = pipeline["photographs"]
+        yield (
+            f"The input alone, JPEG to augmented samples of 128 px: two workers do "
+            f"**{number(pipeline['ratio_two_workers_to_one'])} times** as much as one (the machine allows "
+            f"{number(pipeline['ratio_the_machine_allows'])}), and a set of {large:,} photographs costs "
+            f"{number(pipeline['ratio_small_set_to_large'])} times as much as one of {small:,}."
+        )
+        yield ""
+        yield from table(("", "images a second"), rows)
+
+
+def startup(results: Results) -> Lines:
+    """Start and size of the service."""
+    found = results.get("startup")
+    if found is None:
+        return
+    yield from ("## Start and size", "")
+    yield f"Each a fresh process, files in the system's cache, {found['rounds']} rounds."
+    yield ""
+    rows = [
+        (name if name in ("Python alone", "ready", "first picture") else f"`{name}`", _ms(row))
+        for name, row in found["times"].items()
+    ]
+    yield from table(("until", "ms"), rows)
+    installed = found["installed"]
+    largest = installed["largest_mb"]
+    yield (
+        f"The service's environment, {installed['packages']} locked packages and the project with its model: "
+        f"**{number(installed['mb'])} MB** on disk."
+    )
+    yield ""
+    figure = bars(list(largest), list(largest.values()), "MB on disk", ours=lambda name: name.startswith("photochrom"))
+    yield from (results.plot("installed", figure, "What the service's environment takes on disk"), "")
+
+
+def _ms(row: Mapping[str, Any]) -> str:
+    low, high = row["spread_ms"]
+    return f"{row['median_ms']:,} ({low:,} to {high:,})"
+
+
+SECTIONS: Final = (fast_path, growth, budget, peers, networks, training, startup)
+
+
+def render(results: Results) -> str:
+    """Return the page; its plots are kept in `results`."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "What a photograph costs, side by side with what else one could use. `make bench` runs the programs of "
+        "[benchmarks/](../benchmarks/README.md) and keeps what each measured in `benchmarks/results/`, with machine "
+        "and versions; `python docs/make_benchmarks.py` makes this page from these files. Contenders take turns in one "
+        "run, so that a ratio holds where milliseconds do not; in brackets are the extremes of the rounds. What is not "
+        "here has not been measured.",
+        "",
+    ]
+    if results.records:
+        lines += overview(results)
+    else:
+        lines += ["Nothing has been measured yet.", ""]
+    for section in SECTIONS:
+        lines += section(results)
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def to_svg(figure: Figure) -> str:
+    """Return a plot as SVG; the same figures give the same file."""
+    out = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def make(folder: Path) -> tuple[str, dict[str, str]]:
+    """Make everything.
+
+    Args:
+        folder: of the JSON files.
+
+    Returns:
+        The page, and its plots as SVG, by name.
+    """
+    with mpl.rc_context(STYLE):
+        results = read_results(folder)
+        page = render(results)
+        return page, {name: to_svg(figure) for name, figure in results.plots.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page and its plots."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--images", type=Path, default=IMAGES)
+    options = parser.parse_args(arguments)
+    page, plots = make(options.results)
+    options.page.write_text(page, encoding="utf-8")
+    options.images.mkdir(parents=True, exist_ok=True)
+    for old in options.images.glob("*.svg"):
+        old.unlink()
+    for name, svg in plots.items():
+        (options.images / f"{name}.svg").write_text(svg, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
