@@ -30,29 +30,29 @@ RUN python -m venv /opt/photochrom
 COPY requirements/${RUNTIME}.txt /tmp/requirements.txt
 RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes \
         -r /tmp/requirements.txt
+
+# ------------------------------------------------------------------------------------------------------ the project itself
+# Apart from what it needs, so that a change of it changes a small layer alone.
+FROM build AS project
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY chroma chroma
 COPY service service
-# Nothing in the image installs anything afterwards, and training is not in it.
-RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
-    && /opt/photochrom/bin/pip uninstall --quiet --yes setuptools pip \
-    && rm /opt/photochrom/bin/photochrom-train /opt/photochrom/bin/photochrom-export
+RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation \
+        --prefix /project . \
+    && rm /project/bin/photochrom-train /project/bin/photochrom-export
+
+FROM build AS environment
+# Nothing in the image installs anything afterwards.
+RUN /opt/photochrom/bin/pip uninstall --quiet --yes setuptools pip
 
 # ------------------------------------------------------------------------------------------------------------- the image
 FROM ${BASE}${BASE_DIGEST}
-ARG RUNTIME=service
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="photochrom-${RUNTIME}" \
-    org.opencontainers.image.description="Turns black-and-white photographs into color, over HTTP." \
-    org.opencontainers.image.licenses="Apache-2.0" \
-    org.opencontainers.image.version="${VERSION}" \
-    org.opencontainers.image.revision="${REVISION}"
 # A new volume takes its owner from here.
 RUN install -d -o 10001 -g 10001 /models
 COPY --from=sbom /sbom/sbom.json /usr/share/doc/photochrom/sbom.json
-COPY --from=build /opt/photochrom /opt/photochrom
+COPY --from=environment /opt/photochrom /opt/photochrom
+COPY --from=project /project /opt/photochrom
 COPY docker/serve.py docker/health.py /usr/local/lib/photochrom/
 ENV PATH=/opt/photochrom/bin:${PATH} \
     HOME=/tmp \
@@ -64,6 +64,14 @@ ENV PATH=/opt/photochrom/bin:${PATH} \
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
+ARG RUNTIME=service
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="photochrom-${RUNTIME}" \
+    org.opencontainers.image.description="Turns black-and-white photographs into color, over HTTP." \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "/usr/local/lib/photochrom/health.py"]

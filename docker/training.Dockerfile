@@ -28,30 +28,30 @@ RUN python -m venv /opt/photochrom
 COPY requirements/${RUNTIME}.txt /tmp/requirements.txt
 RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes \
         -r /tmp/requirements.txt
+
+# ------------------------------------------------------------------------------------------------------ the project itself
+# Apart from what it needs, so that a change of it changes a small layer alone.
+FROM build AS project
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY chroma chroma
 COPY training training
 COPY export export
-# setuptools stays, TensorFlow depends on it; nothing in the image installs anything afterwards.
-RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
-    && /opt/photochrom/bin/pip uninstall --quiet --yes pip \
-    && rm /opt/photochrom/bin/photochrom
+RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation \
+        --prefix /project . \
+    && rm /project/bin/photochrom
+
+FROM build AS environment
+# Nothing in the image installs anything afterwards; setuptools stays, TensorFlow depends on it.
+RUN /opt/photochrom/bin/pip uninstall --quiet --yes pip
 
 # ------------------------------------------------------------------------------------------------------------- the image
 FROM ${BASE}${BASE_DIGEST}
-ARG RUNTIME=training-gpu
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="photochrom-${RUNTIME}" \
-    org.opencontainers.image.description="Trains Photochrom's network and exports it to ONNX." \
-    org.opencontainers.image.licenses="Apache-2.0" \
-    org.opencontainers.image.version="${VERSION}" \
-    org.opencontainers.image.revision="${REVISION}"
 # New volumes take their owner from here.
 RUN install -d -o 10001 -g 10001 /models /work
 COPY --from=sbom /sbom/sbom.json /usr/share/doc/photochrom/sbom.json
-COPY --from=build /opt/photochrom /opt/photochrom
+COPY --from=environment /opt/photochrom /opt/photochrom
+COPY --from=project /project /opt/photochrom
 COPY docker/train.py /usr/local/lib/photochrom/
 ENV PATH=/opt/photochrom/bin:${PATH} \
     HOME=/tmp \
@@ -60,6 +60,14 @@ ENV PATH=/opt/photochrom/bin:${PATH} \
     PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /work
+ARG RUNTIME=training-gpu
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="photochrom-${RUNTIME}" \
+    org.opencontainers.image.description="Trains Photochrom's network and exports it to ONNX." \
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
 STOPSIGNAL SIGTERM
 # Nothing asks a batch job whether it is healthy: its exit status says how it went.
 HEALTHCHECK NONE
