@@ -218,10 +218,11 @@ def _small_ab(
         outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp)
     if SPREAD in needed:
         outputs[SPREAD] = decoding.posterior_spread(moved, centers)
-    if is_moved and AB in needed and knobs.gain > 0:
+    gain = np.float32(knobs.gain)  # A small one may be 0 in 32 bits.
+    if is_moved and AB in needed and gain > 0:
         # The regression head knows one color only: it moves by as much as the posterior's color does.
         before = heads[AB_DECODED] if AB_DECODED in heads else decode_logits(logits, L, knobs, stamp)
-        outputs[AB] = heads[AB] + (outputs[AB_DECODED] - before) / np.float32(knobs.gain)
+        outputs[AB] = heads[AB] + (outputs[AB_DECODED] - before) / gain
     return outputs_to_ab(outputs, options.mode, centers=centers, gain=knobs.gain)
 
 

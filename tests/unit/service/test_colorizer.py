@@ -56,6 +56,14 @@ def test_without_saturation_gray_stays_gray(session: Session) -> None:
         np.testing.assert_array_equal(rgb, np.dstack([gray] * 3))
 
 
+@pytest.mark.parametrize("saturation", [1e-45, 1e-60, 1e-302])
+def test_a_saturation_too_small_for_32_bits_is_none(session: Session, saturation: float) -> None:
+    gray = levels(50, 70)
+    for mode in MODES:
+        rgb = colorize(Picture(gray), Options(mode=mode, saturation=saturation, variants=(6,)), session).rgb
+        np.testing.assert_array_equal(rgb, np.dstack([gray] * 3))
+
+
 def test_color_is_reduced_to_its_lightness(session: Session) -> None:
     rgb = levels(40, 50, 3)
     prepared = prepare(Picture(rgb), Options(), session.stamp)
