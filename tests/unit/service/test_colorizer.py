@@ -13,7 +13,7 @@ from chroma.lab import gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
 from chroma.modes import MODES, Mode
 from chroma.signature import OUTPUT_NAMES
 from service import colorizer
-from service.colorizer import Options, colorize, finish, knobs_of, prepare
+from service.colorizer import Options, as_kept, colorize, finish, knobs_of, prepare
 from service.images import Picture
 from service.session import Query, Session
 from tests import onnx_factory
@@ -60,7 +60,9 @@ def test_without_saturation_gray_stays_gray(session: Session) -> None:
 def test_a_saturation_too_small_for_32_bits_is_none(session: Session, saturation: float) -> None:
     gray = levels(50, 70)
     for mode in MODES:
-        rgb = colorize(Picture(gray), Options(mode=mode, saturation=saturation, variants=(6,)), session).rgb
+        prepared = prepare(Picture(gray), Options(mode=mode, saturation=saturation), session.stamp, posterior=True)
+        [heads] = session.run([prepared.query])
+        rgb = finish(prepared, as_kept(heads), session.stamp, variant=6).rgb
         np.testing.assert_array_equal(rgb, np.dstack([gray] * 3))
 
 
