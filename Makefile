@@ -20,6 +20,7 @@ VENV_DEV ?= .venv-dev
 VENV_LOCK := .venv-lock
 VENV_AUDIT := .venv-audit
 VENV_CLUSTER := .venv-cluster
+VENV_PEERS := .venv-peers
 DEV := $(VENV_DEV)/bin
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs
 
@@ -30,7 +31,7 @@ SEED ?= 1
 SECONDS ?= 600
 BENCH ?=
 
-.PHONY: help serve test test-ray test-docker test-prometheus check docs format smoke bench fuzz soak audit sbom lock torch browser clean
+.PHONY: help serve test test-ray test-docker test-prometheus check docs format smoke bench bench-peers fuzz soak audit sbom lock torch browser clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +67,10 @@ test-docker: $(VENV_DEV)/.installed ## Build the images and run them with Compos
 
 bench: $(VENV_DEV)/.installed ## Measure what is promised to be fast, into benchmarks/results (BENCH="NAME ...")
 	$(DEV)/python benchmarks/common.py $(BENCH)
+
+# BentoML wants another OpenTelemetry than the service, and Ray is large: each has an environment of its own.
+bench-peers: $(VENV_DEV)/.installed $(VENV_PEERS)/.installed $(VENV_PEERS)-bentoml/.installed $(VENV_CLUSTER)/.installed ## Compare the service with FastAPI alone, LitServe, BentoML and Ray Serve
+	$(DEV)/python benchmarks/common.py peers
 
 # Prometheus is no Python package. Where there is none and a package may be installed, Debian's is; it need not run.
 test-prometheus: $(VENV_DEV)/.installed ## Provoke every alert, and let a real Prometheus scrape the real service
@@ -108,6 +113,12 @@ $(VENV_AUDIT)/.installed: requirements/audit.txt
 
 $(VENV_CLUSTER)/.installed: requirements/cluster.txt pyproject.toml
 	$(call install,$(VENV_CLUSTER),$<)
+
+$(VENV_PEERS)/.installed: requirements/peers.txt pyproject.toml
+	$(call install,$(VENV_PEERS),$<)
+
+$(VENV_PEERS)-bentoml/.installed: requirements/peers-bentoml.txt pyproject.toml
+	$(call install,$(VENV_PEERS)-bentoml,$<)
 
 $(VENV)/.installed: requirements/$(RUNTIME).txt pyproject.toml
 	$(call install,$(VENV),$<)

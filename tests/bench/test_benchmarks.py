@@ -14,7 +14,12 @@ SHORT = {
     "film_flicker": ("--seconds", "0.25"),
     "growth": ("--rounds", "1", "--megapixels", "0.25"),
     "networks": ("--rounds", "1", "--size", "32", "--networks", "eccv16"),
+    "peers": (
+        *("--rounds", "1", "--seconds", "0.1", "--megapixels", "0.05"),
+        *("--contenders", "photochrom", "--clients", "1"),
+    ),
     "startup": ("--rounds", "1"),
+    "training_step": ("--rounds", "1", "--recipe", "tiny", "--photographs", "48"),
 }
 """How to make a program quick; the others take rounds."""
 PROGRAMS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "common")  # runs the others
