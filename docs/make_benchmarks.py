@@ -496,23 +496,24 @@ def training(results: Results) -> Lines:
         yield ""
         ms, size = targets["ms"], targets["bytes_a_picture"]
         side = targets["grid_px"]
+        faster = {"sparse": targets["times_faster"], "sparse, as the recipe": targets["times_faster_as_the_recipe"]}
         rows = [
-            ("making them, ms", ranged(ms["dense"]), ranged(ms["sparse"]), f"**{ranged(targets['times_faster'])}**"),
             (
-                "their size, kB",
-                number(size["dense"] / 1e3),
-                number(size["sparse"] / 1e3),
-                f"**{number(targets['times_smaller'])}**",
-            ),
+                f"{name}, {targets['neighbors'][name]} neighbors",
+                ranged(ms[name]),
+                f"**{ranged(faster[name])}**" if name in faster else "1",
+                number(size["dense" if name == "dense" else "sparse"] / 1e3),
+                "1" if name == "dense" else f"**{number(targets['times_smaller'])}**",
+            )
+            for name in ms
         ]
         yield (
             f"The color targets of one picture, {side[0]} x {side[1]}: dense as the original system makes them with "
-            f"scikit-learn, {targets['neighbors']['dense']} neighbors, and sparse as ours, "
-            f"{targets['neighbors']['sparse']} neighbors, the look-up in the table included (the table itself, made "
-            f"once, has {number(targets['table_bytes'] / 1e6)} MB)."
+            "scikit-learn, and sparse as ours, the look-up in a table included (the recipe's table, made once, has "
+            f"{number(targets['table_bytes'] / 1e6)} MB)."
         )
         yield ""
-        yield from table(("", "dense", "sparse", "ratio"), rows)
+        yield from table(("", "ms", "times faster", "kB", "times smaller"), rows)
     if table_result is not None:
         side = table_result["picture_px"][0]
         rows = [(name.replace("_", " "), number(value)) for name, value in table_result["median_ms"].items()]
