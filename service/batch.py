@@ -262,7 +262,7 @@ class Here:
             reference=self._reference,
         )
         alpha = images.to_depth(picture.alpha, deep=deep)
-        return Colored(images.encode(colored.rgb, alpha, self._format), colored.scene)
+        return Colored(images.encode(colored.rgb, alpha, self._format, workers=self._session.threads), colored.scene)
 
 
 def _decode(data: bytes, max_megapixels: float) -> images.Picture:
