@@ -26,6 +26,7 @@ from benchmarks.peers import (
     descendants,
     judge,
     photographs,
+    processor_s,
     quantile_ms,
     resident_bytes,
     summary,
@@ -127,7 +128,7 @@ def test_a_server_that_is_gone_is_an_error_and_not_the_end() -> None:
 
 def test_the_program_that_asks_says_what_it_found(stub: int, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"picture")
-    server: Any = SimpleNamespace(port=stub)
+    server: Any = SimpleNamespace(port=stub, processor_s=lambda: 0.0)
     found = peers.load(server, [tmp_path / "a.jpg"], 0.1, clients=1)
     assert found["outcomes"] == {"200": len(found["took_s"])}
 
@@ -158,13 +159,14 @@ def test_the_memory_of_what_a_process_started_counts() -> None:
             threading.Event().wait(0.01)
         assert found[0] == process.pid
         assert resident_bytes(found) > resident_bytes(found[:1]) > 0
+        assert processor_s(found) >= processor_s(found[:1]) >= 0
         process.communicate(b"\n")
 
 
 def row(rate: float, slow_s: float = 1.0, *, seconds: float = 10.0, refused: int = 0) -> dict[str, Any]:
     took_s = [0.1] * (round(rate * seconds) - 1) + [slow_s]
     outcomes = {"200": len(took_s)} | ({"503": refused} if refused else {})
-    return {"took_s": took_s, "seconds": seconds, "outcomes": outcomes, "bytes": 7 * len(took_s)}
+    return {"took_s": took_s, "seconds": seconds, "outcomes": outcomes, "bytes": 7 * len(took_s), "processor_s": 2.0}
 
 
 def test_a_summary_counts_answers_and_errors() -> None:
@@ -172,6 +174,7 @@ def test_a_summary_counts_answers_and_errors() -> None:
     assert found["throughput_per_s"] == 3
     assert found["throughput_spread"] == [2, 4]
     assert (found["answers"], found["errors"], found["bytes_per_answer"]) == (90, 3, 7)
+    assert found["processor_ms_per_answer"] == pytest.approx(1000 * 6 / 90, abs=0.1)
     assert found["p50_ms"] == 100
     assert found["p99_ms"] == 1000
     json.dumps(found)
