@@ -182,6 +182,7 @@ def json_answers(example: dict[str, Any], *errors: type[RequestError]) -> dict[i
 
     Args:
         example: of an answer.
+        *errors: what the route can fail by.
 
     Returns:
         What FastAPI takes as a route's `responses`.

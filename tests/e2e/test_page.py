@@ -619,7 +619,7 @@ def test_dark_follows_the_system_and_the_switch(open_page: Opener) -> None:
 def test_everything_can_be_done_by_keyboard(open_page: Opener) -> None:
     page = open_page()
     # From here on choosers are caught: to begin with that at the key press can lose the chooser on a busy machine.
-    page.on("filechooser", lambda chooser: None)
+    page.on("filechooser", lambda _chooser: None)
 
     def tab_to(selector: str) -> None:
         for _ in range(60):
