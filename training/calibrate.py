@@ -1,9 +1,10 @@
 """Choose what vividness means, on the validation split: the knobs from calm to vivid for one trained network.
 
-Vividness is colorfulness. Calm errs least: the posterior mean, shrunk towards gray as far as PSNR gains by it. Default
-and vivid have a wanted share of the photographs' colorfulness; of all knobs that reach it within the limits on false
-red, shadows and blotches, those of the highest PSNR are taken. Where none reaches it, less color is wanted. Between the
-three, the knobs lie midway, with the gain that makes colorfulness rise evenly. The evaluation photographs have no say.
+Vividness is colorfulness. Calm errs least: the posterior's mean, shrunk towards gray as far as PSNR gains by it.
+Default and vivid have a wanted share of the photographs' colorfulness; of all knobs that reach it within the limits on
+false red, shadows and blotches, those of the highest PSNR are taken. Where none reaches it, less color is wanted.
+Between the three, the knobs lie midway, with the gain that makes colorfulness rise evenly. The evaluation photographs
+have no say.
 
 The search has two stages: a grid on every third photograph, then the neighbors of its best on all of them.
 """
@@ -11,6 +12,7 @@ The search has two stages: a grid on every third photograph, then the neighbors 
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +36,7 @@ from training.decoder_search import (
     alike,
     at_colorfulness,
     best,
+    calmest,
     gray_scores,
     leaders,
     survey,
@@ -49,10 +52,8 @@ GRID: Final = tuple(
 )
 """The first stage tries these."""
 GAINS: Final = (1.0, 1.4, 1.9)
-CALM_GAINS: Final = (0.8, 0.85, 0.9, 0.95, 1.0)
-"""Calm has that of the highest PSNR: a mean over an uncertain posterior still promises too much."""
-CALM_NEAR_DB: Final = 0.01
-"""Less PSNR than this, dB, is not worth any color: of the gains so near to the highest calm has the most colorful."""
+CALM_GAINS: Final = (0.76, 0.8, 0.84, 0.88, 0.92, 0.96, 1.0)
+"""Tried for calm: a mean over an uncertain posterior still promises too much."""
 EVERY: Final = 3
 """The first stage looks at every third photograph."""
 LEADERS: Final = 2
@@ -109,23 +110,20 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     yield f"{len(samples)} validation photographs{f' ({shares})' if shares else ''}"
 
     gray = gray_scores(samples)
-    shrunk = survey(samples, decoder, [CALM], CALM_GAINS)[CALM]
-    highest = max(scores.psnr for scores in shrunk.values())
-    calm_gain, calm = max((gain, scores) for gain, scores in shrunk.items() if scores.psnr > highest - CALM_NEAR_DB)
+    calm = calmest(survey(samples, decoder, CALM, CALM_GAINS))
     yield f"gray: PSNR {gray.psnr:.2f}"
-    least_default = max(calm.psnr - DEFAULT_PSNR_LOSS, min(gray.psnr + GRAY_MARGIN, calm.psnr))
+    most = calm.scores.psnr
+    least_default = max(most - DEFAULT_PSNR_LOSS, min(gray.psnr + GRAY_MARGIN, most))
     default_limits = Limits(least_default, DEFAULT_FALSE_RED, DEFAULT_DARK_FALSE_RED, MOST_TVQ)
     # Vivid may do all that default may, so that it is never the paler one.
     least_vivid = min(gray.psnr + GRAY_MARGIN, least_default)
     vivid_limits = Limits(least_vivid, VIVID_FALSE_RED, VIVID_DARK_FALSE_RED, MOST_VIVID_TVQ)
     tried = _two_stages(samples, decoder)
-    calm_found = Found(CALM.knobs(calm_gain), calm)
-    default = _most_colorful(tried, DEFAULT_COLOR, default_limits, calm_found)
+    default = _most_colorful(tried, DEFAULT_COLOR, default_limits, calm)
     vivid = _most_colorful(tried, VIVID_COLOR, vivid_limits, default)
 
     # Calm has no prior correction, so its cap has no effect: take the default's, and the curve between stays smooth.
-    start = Knobs(CALM.temperature, CALM.tau, default.knobs.cap, calm_gain)
-    knobs = [start, default.knobs, vivid.knobs]
+    knobs = [replace(calm.knobs, cap=default.knobs.cap), default.knobs, vivid.knobs]
     found = [
         knobs[0],
         _between(samples, decoder, *knobs[:2]),

@@ -41,8 +41,12 @@ class Sharpness(NamedTuple):
         return Knobs(*self, gain)
 
 
-CALM: Final = Sharpness(1.0, 0.0, 1.0)
-"""The posterior mean."""
+CALM: Final = tuple(Sharpness(temperature, 0.0, 1.0) for temperature in (0.6, 0.7, 0.8, 0.9, 1.0))
+"""Calm is one of these: the mean of the posterior, sharpened or not, without prior correction."""
+CALM_NEAR_DB: Final = 0.05
+"""The standard error of the mean of paired differences, dB."""
+CALM_GAIN_NEAR_DB: Final = 0.005
+"""So little PSNR is no reason for color that is wrong in more photographs, dB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,6 +240,27 @@ def best(tried: Survey, wanted: float, limits: Limits) -> Found | None:
     chosen = max(near, key=lambda s: (s.temperature, allowed[s][1].psnr))
     gain, scores = allowed[chosen]
     return Found(chosen.knobs(round(gain, 3)), scores)
+
+
+def calmest(tried: Survey) -> Found:
+    """Return the knobs that err least: of the highest PSNR, and of those near to it the most cautious.
+
+    The highest temperature within `CALM_NEAR_DB` is taken, for the reason of `best`; at it the least gain within
+    `CALM_GAIN_NEAR_DB`, because what is shrunk more is worse than gray in fewer photographs.
+
+    Args:
+        tried: from `survey`, at least one sharpness at one gain.
+
+    Returns:
+        The knobs.
+    """
+    peaks = {sharpness: max(scores.psnr for scores in by_gain.values()) for sharpness, by_gain in tried.items()}
+    highest = max(peaks.values())
+    chosen = max(s for s, psnr in peaks.items() if psnr >= highest - CALM_NEAR_DB)
+    gain, scores = min(
+        (gain, scores) for gain, scores in tried[chosen].items() if scores.psnr >= peaks[chosen] - CALM_GAIN_NEAR_DB
+    )
+    return Found(chosen.knobs(gain), scores)
 
 
 def leaders(tried: Survey, wanted: float, count: int) -> list[Sharpness]:

@@ -27,8 +27,9 @@ from chroma.lab import rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape, write_shards
 from tests.unit.training.test_feature_networks import mean_levels
 from training import CheckpointError, DataError, RunFolderError, bench, calibrate, cli, evaluate, evaluation_page, run
-from training.calibrate import CALM, CALM_GAINS, CALM_NEAR_DB, calibrate_run
+from training.calibrate import CALM_GAINS, calibrate_run
 from training.data import BatchMaker, decode_photograph
+from training.decoder_search import CALM, CALM_GAIN_NEAR_DB, CALM_NEAR_DB
 from training.evaluate import evaluate_run, score
 from training.model import build_model
 from training.model_card import CARD_END, CARD_START, MARKS, update_card
@@ -699,15 +700,23 @@ def test_the_curve_is_chosen_within_its_limits(
     curve = run.open_run(folder).curve
     assert [at for at, _ in curve.points] == [0, 0.25, 0.5, 0.75, 1]
     calm, lower, default, upper, vivid = (knobs for _, knobs in curve.points)
-    assert replace(calm, cap=1.0) == CALM.knobs(calm.gain)
+    assert replace(calm, cap=1.0) in {sharpness.knobs(calm.gain) for sharpness in CALM}
     assert calm.cap == default.cap
     (gray_psnr, _), (calm_psnr, calm_color) = (judged(folder, pictures, predict, k) for k in (None, calm))
     (default_psnr, default_color), (vivid_psnr, vivid_color) = (
         judged(folder, pictures, predict, k) for k in (default, vivid)
     )
-    others = {gain: judged(folder, pictures, predict, replace(calm, gain=gain))[0] for gain in CALM_GAINS}
-    near = [gain for gain, psnr in others.items() if psnr > max(others.values()) - CALM_NEAR_DB]
-    assert calm.gain == max(near)
+    tried = {
+        sharpness.temperature: {
+            gain: judged(folder, pictures, predict, sharpness.knobs(gain))[0] for gain in CALM_GAINS
+        }
+        for sharpness in CALM
+    }
+    highest = max(max(by_gain.values()) for by_gain in tried.values())
+    warmest = max(t for t, by_gain in tried.items() if max(by_gain.values()) >= highest - CALM_NEAR_DB)
+    others = tried[warmest]
+    assert calm.temperature == warmest
+    assert calm.gain == min(g for g, psnr in others.items() if psnr >= max(others.values()) - CALM_GAIN_NEAR_DB)
     assert calm_psnr == pytest.approx(others[calm.gain])
     slack = 0.02  # knobs are interpolated between those that were tried
     assert default_psnr >= calm_psnr - 0.8 - slack
@@ -728,7 +737,7 @@ def test_where_no_decode_is_within_the_limits_the_curve_stays_calm(
     monkeypatch.setattr(calibrate, "VIVID_FALSE_RED", -1.0)
     list(calibrate_run(folder, data, pictures=8))
     (calm,) = {knobs for _, knobs in run.open_run(folder).curve.points}
-    assert calm == CALM.knobs(calm.gain)
+    assert calm in {sharpness.knobs(calm.gain) for sharpness in CALM}
 
 
 def test_without_readable_color_in_validation_calibration_is_an_error(folder: Path, tmp_path: Path) -> None:

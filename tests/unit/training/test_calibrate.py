@@ -16,7 +16,8 @@ from chroma.soft_encoding import nearest_bins
 from tests.synthetic_run import make_prior
 from training import decoder_search
 from training.decoder_search import (
-    CALM,
+    CALM_GAIN_NEAR_DB,
+    CALM_NEAR_DB,
     Limits,
     Sample,
     Scores,
@@ -24,6 +25,7 @@ from training.decoder_search import (
     alike,
     at_colorfulness,
     best,
+    calmest,
     gray_scores,
     leaders,
     survey,
@@ -34,6 +36,7 @@ from training.prediction import Decoder
 pytestmark = pytest.mark.training
 
 CENTERS = load_centers()
+PLAIN = Sharpness(1.0, 0.0, 1.0)
 NO_LIMITS = Limits(psnr=-np.inf, false_red=100, dark_false_red=100, tvq=np.inf)
 
 
@@ -117,7 +120,7 @@ def test_gray_has_no_color_and_logits_keep_their_meaning_in_half_precision(sampl
 
 
 def test_more_gain_is_more_color(samples: list[Sample], decoder: Decoder) -> None:
-    by_gain = survey(samples, decoder, [CALM], [0.5, 1.0, 1.5])[CALM]
+    by_gain = survey(samples, decoder, [PLAIN], [0.5, 1.0, 1.5])[PLAIN]
     color = [row.colorfulness_ratio for row in by_gain.values()]
     assert color == sorted(color)
     gain, at = at_colorfulness(by_gain, color[1]) or pytest.fail("it is reached")
@@ -132,7 +135,7 @@ def line(psnr: float, red: float = 0.0) -> dict[float, Scores]:
 
 
 def test_the_highest_psnr_within_the_limits_wins() -> None:
-    tried = {Sharpness(0.4, 0.0, 1.0): line(23.0, red=0.9), Sharpness(0.6, 0.0, 1.0): line(22.0), CALM: line(21.0)}
+    tried = {Sharpness(0.4, 0.0, 1.0): line(23.0, red=0.9), Sharpness(0.6, 0.0, 1.0): line(22.0), PLAIN: line(21.0)}
     found = best(tried, 0.7, NO_LIMITS)
     assert found is not None
     assert found.knobs == Knobs(0.4, 0.0, 1.0, 1.5)
@@ -143,6 +146,23 @@ def test_the_highest_psnr_within_the_limits_wins() -> None:
     assert best(tried, 0.7, Limits(psnr=24, false_red=1, dark_false_red=1, tvq=2)) is None
     assert best(tried, 1.2, NO_LIMITS) is None
     assert leaders(tried, 0.7, 2) == [Sharpness(0.4, 0.0, 1.0), Sharpness(0.6, 0.0, 1.0)]
+
+
+def test_calm_is_the_most_cautious_of_those_that_err_least() -> None:
+    def by_gain(*psnr: float) -> dict[float, Scores]:
+        return {gain: scores(value, gain, 0) for gain, value in zip((0.8, 0.9, 1.0), psnr, strict=True)}
+
+    sharp, plain, flat = (Sharpness(temperature, 0.0, 1.0) for temperature in (0.5, 0.8, 1.0))
+    near, too_far = 23 - 0.9 * CALM_NEAR_DB, 23 - 1.1 * CALM_NEAR_DB
+    tried = {sharp: by_gain(22, 23, 22), plain: by_gain(22, near, near), flat: by_gain(22, 22, too_far)}
+    assert calmest(tried).knobs == Knobs(0.8, 0.0, 1.0, 0.9)
+    assert calmest(tried).scores.psnr == near
+    tried[plain] = by_gain(near - 0.9 * CALM_GAIN_NEAR_DB, near, 22)
+    assert calmest(tried).knobs.gain == 0.8
+    tried[plain] = by_gain(near - 1.1 * CALM_GAIN_NEAR_DB, near, 22)
+    assert calmest(tried).knobs.gain == 0.9
+    tried[flat] = by_gain(near, 22, 22)
+    assert calmest(tried).knobs == Knobs(1.0, 0.0, 1.0, 0.8)
 
 
 def test_among_equals_the_least_sharpened_wins() -> None:
