@@ -251,8 +251,8 @@ def _compose(
         L_strip = np.array(L[start:stop, :, 0], np.float32, order="C")
         a, b = cv2.split(enlarged_rows(start, stop))
         _fit_planes(L_strip.reshape(-1), a.reshape(-1), b.reshape(-1))
-        planes = [round_rgb(plane) for plane in lab_planes_to_rgb(L_strip, a, b)]
-        cv2.merge(planes, rgb[start:stop])
+        planes = round_rgb(lab_planes_to_rgb(L_strip, a, b).reshape(-1, W)).reshape(3, stop - start, W)
+        cv2.merge(list(planes), rgb[start:stop])
 
     _gamut()  # before threads would each make it
     each_strip(fill, H, rows, workers=workers)

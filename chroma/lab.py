@@ -44,9 +44,12 @@ def encode_srgb(linear: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shap
     return _encode_in_place(np.array(linear, np.float32))
 
 
-def _encode_in_place(light: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def _encode_in_place(
+    light: Float[np.ndarray, "*shape"], line: Float[np.ndarray, "*shape"] | None = None
+) -> Float[np.ndarray, "*shape"]:
+    """Encode light, and return it; `line` is memory to compute in."""
     # The curve above the joint, held there, plus the line below it: no branch, so all of it runs on vectors.
-    line = np.clip(light, 0, _SRGB_JOINT)
+    line = np.clip(light, 0, _SRGB_JOINT, out=line)
     np.maximum(light, _SRGB_JOINT, out=light)
     np.power(light, _SRGB_EXPONENT, out=light)
     light *= np.float32(1.055)
@@ -77,16 +80,20 @@ def _f(share: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return f
 
 
-def _invert_in_place(f: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Undo `_f`; the line is the cube's tangent, so the cube held at the joint plus the line below needs no branch."""
+def _invert_in_place(
+    f: Float[np.ndarray, "*shape"], cube: Float[np.ndarray, "*shape"], square: Float[np.ndarray, "*shape"]
+) -> None:
+    """Undo `_f`; the line is the cube's tangent, so the cube held at the joint plus the line below needs no branch.
+
+    `cube` and `square` are memory to compute in.
+    """
     dtype = f.dtype.type
-    cube = np.maximum(f, dtype(6 / 29))
+    np.maximum(f, dtype(6 / 29), out=cube)
     f -= cube
     f *= dtype(116 / KAPPA)
-    square = cube * cube
+    np.multiply(cube, cube, out=square)
     cube *= square
     f += cube
-    return f
 
 
 def _linear_to_lab(linear: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
@@ -174,26 +181,32 @@ def lab_to_linear_rgb(lab: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "
     """
     dtype = np.dtype(np.float64 if lab.dtype == np.float64 else np.float32)
     L, a, b = np.array(lab.reshape(-1, 3).T, dtype, order="C")
-    return np.stack(_linear_planes(L, a, b), axis=-1).reshape(lab.shape)
+    return np.ascontiguousarray(np.moveaxis(_linear_planes(L, a, b)[0], 0, -1)).reshape(lab.shape)
 
 
 def _linear_planes(
     L: Float[np.ndarray, "*shape"], a: Float[np.ndarray, "*shape"], b: Float[np.ndarray, "*shape"]
-) -> list[Float[np.ndarray, "*shape"]]:
-    """Convert planes of Lab to planes of linear light, in as little memory as can be."""
+) -> tuple[Float[np.ndarray, "3 *shape"], Float[np.ndarray, "3 *shape"]]:
+    """Convert planes of Lab to planes of linear light; return them, and memory of the same shape to compute in.
+
+    Few operations, because threads get into each other's way between any two, and little memory, so that a strip of a
+    picture fits a core's cache.
+    """
     dtype = L.dtype.type
-    fy = (L + dtype(16)) * dtype(1 / 116)
-    fx, fz = a * dtype(1 / 500), b * dtype(-1 / 200)
-    fx += fy
-    fz += fy
-    x, y, z = (_invert_in_place(f) for f in (fx, fy, fz))
-    planes, part = [], np.empty_like(x)
-    for from_x, from_y, from_z in _FROM_F_OUTPUT:
-        plane = x * dtype(from_x)
-        plane += np.multiply(y, dtype(from_y), out=part)
-        plane += np.multiply(z, dtype(from_z), out=part)
-        planes.append(plane)
-    return planes
+    f, planes, part = np.empty((3, 3, *L.shape), dtype)
+    x, y, z = f
+    np.add(L, dtype(16), out=y)
+    y *= dtype(1 / 116)
+    np.multiply(a, dtype(1 / 500), out=x)
+    x += y
+    np.multiply(b, dtype(-1 / 200), out=z)
+    z += y
+    _invert_in_place(f, planes, part)
+    from_x, from_y, from_z = _FROM_F_OUTPUT.T.astype(dtype).reshape(3, 3, *[1] * L.ndim)
+    np.multiply(x, from_x, out=planes)
+    planes += np.multiply(y, from_y, out=part)
+    planes += np.multiply(z, from_z, out=part)
+    return planes, part
 
 
 def lab_to_rgb(lab: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
@@ -208,12 +221,12 @@ def lab_to_rgb(lab: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 
         sRGB in [0, 1], float32, shape (..., 3).
     """
     L, a, b = np.array(lab.reshape(-1, 3).T, np.float32, order="C")
-    return np.stack(lab_planes_to_rgb(L, a, b), axis=-1).reshape(lab.shape)
+    return np.ascontiguousarray(np.moveaxis(lab_planes_to_rgb(L, a, b), 0, -1)).reshape(lab.shape)
 
 
 def lab_planes_to_rgb(
     L: Float32[np.ndarray, "*shape"], a: Float32[np.ndarray, "*shape"], b: Float32[np.ndarray, "*shape"]
-) -> list[Float32[np.ndarray, "*shape"]]:
+) -> Float32[np.ndarray, "3 *shape"]:
     """Do what `lab_to_rgb` does, for planes, twice as fast: NumPy computes with vectors where values lie side by side.
 
     Args:
@@ -222,9 +235,10 @@ def lab_planes_to_rgb(
         b: likewise.
 
     Returns:
-        Red, green, blue: sRGB in [0, 1], float32, same shape.
+        Red, green, blue: sRGB in [0, 1], float32, each of the same shape.
     """
-    return [np.minimum(_encode_in_place(plane), np.float32(1), out=plane) for plane in _linear_planes(L, a, b)]
+    light, memory = _linear_planes(L, a, b)
+    return np.minimum(_encode_in_place(light, memory), np.float32(1), out=light)
 
 
 def split_lab(

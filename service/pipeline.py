@@ -1,7 +1,7 @@
 """The road of one request: bytes in, bytes out, each stage timed and on the thread it belongs to.
 
 read (HTTP) -> probe -> admit -> decode -> queue -> infer -> merge -> encode. A kept picture goes round the network:
-admit -> decode -> merge -> encode; of several variants each goes through merge and encode, one after the other.
+admit -> decode -> merge -> encode. Of several variants each goes through merge and encode, small ones side by side.
 
 Headers are judged in a thread of the event loop's own pool, so that refusals never wait behind pictures; decoding and
 encoding run in one bounded codec pool; the network runs in the batcher's thread. Cancelling the task ends it at the
@@ -11,6 +11,7 @@ next stage, and what it was admitted for is given back only when its last thread
 import asyncio
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
@@ -356,56 +357,61 @@ class Pipeline:
         hold: Callable[[int], None],
     ) -> Result:
         """Merge and encode a few variants at a time: several need hardly more memory than one."""
-        stamp, pictures, total, facts = self.session.stamp, Pictures(), 0, dict[str, Any]()
-        kept, versions = heads, None
+        stamp, kept, versions = self.session.stamp, heads, None
         if reference is not None or max(job.options.variants) > 1:
             kept = await self._in_codec_pool(as_kept, heads)
         if max(job.options.variants) > 1:
             versions = await self._in_codec_pool(versions_of, kept)
-        left, scene = job.options.variants, ""
-        while left:
-            threads = self._threads()
-            is_small = prepared.L.size <= SIDE_BY_SIDE_PIXELS
-            now, left = (left[:threads], left[threads:]) if is_small else (left[:1], left[1:])
-            workers = max(threads // len(now), 1)
+        left, scene, facts, total = deque(job.options.variants), "", dict[str, Any](), 0
+        made: dict[int, bytes] = {}
+        is_small = prepared.L.size <= SIDE_BY_SIDE_PIXELS
+        side_by_side = min(self._threads(), len(left)) if is_small else 1
+
+        async def make(variant: int) -> None:
+            nonlocal scene, total
+            workers = max(self._threads() // side_by_side, 1)
             with stages.measure("merge"):
-                made = await _together(
-                    self._in_codec_pool(
-                        finish,
-                        prepared,
-                        heads if variant == 1 and reference is None else kept,
-                        stamp,
-                        workers=workers,
-                        variant=variant,
-                        versions=versions,
-                        reference=reference,
-                    )
-                    for variant in now
+                colored = await self._in_codec_pool(
+                    finish,
+                    prepared,
+                    heads if variant == 1 and reference is None else kept,
+                    stamp,
+                    workers=workers,
+                    variant=variant,
+                    versions=versions,
+                    reference=reference,
                 )
-                scene = made[0].scene
-                if job.tells and not facts:
-                    facts = await self._in_codec_pool(self._tell, made[0].rgb, heads)
+                scene = colored.scene
+                if job.tells and variant == job.options.variants[0]:
+                    facts.update(await self._in_codec_pool(self._tell, colored.rgb, heads))
             with stages.measure("encode"):
-                encoded = await _together(
-                    self._in_codec_pool(images.encode, colored.rgb, alpha, job.output_format, workers=workers)
-                    for colored in made
+                data = await self._in_codec_pool(images.encode, colored.rgb, alpha, job.output_format, workers=workers)
+            self.metrics.output_bytes.observe(len(data))
+            made[variant] = data
+            if not job.is_packed:
+                return
+            total += json_bytes(len(data)) if job.tells else len(data)
+            if total > self._max_answer_bytes:
+                raise AnswerTooLarge(
+                    f"The answer would have more than {self._max_answer_bytes} bytes: ask for fewer variants, "
+                    "or for jpeg or webp.",
+                    limit=self._max_answer_bytes,
+                    unit="bytes",
                 )
-            del made
-            for variant, data in zip(now, encoded, strict=True):
-                self.metrics.output_bytes.observe(len(data))
-                pictures.append((variant, data))
-                if not job.is_packed:
-                    continue
-                total += json_bytes(len(data)) if job.tells else len(data)
-                if total > self._max_answer_bytes:
-                    raise AnswerTooLarge(
-                        f"The answer would have more than {self._max_answer_bytes} bytes: ask for fewer variants, "
-                        "or for jpeg or webp.",
-                        limit=self._max_answer_bytes,
-                        unit="bytes",
-                    )
-                hold(len(data))
-        return Result(pictures, scene, facts)
+            hold(len(data))
+
+        async def make_some(place: int) -> None:
+            try:
+                # When company comes, one goes on.
+                while left and (place == 0 or place < self._threads()):
+                    await make(left.popleft())
+            except BaseException:
+                left.clear()
+                raise
+
+        with stages.overlapping("merge", "encode"):
+            await _together(make_some(place) for place in range(side_by_side))
+        return Result([(variant, made[variant]) for variant in job.options.variants], scene, facts)
 
     def _tell(self, rgb: np.ndarray, heads: Heads) -> dict[str, Any]:
         """Return what is told of a picture beside its colors."""

@@ -74,6 +74,27 @@ class Stages:
             # Of several pictures in one answer each goes through a stage.
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
+    @contextmanager
+    def overlapping(self, *stages: Stage) -> Iterator[None]:
+        """Let stages run side by side: together they count as the time that passes.
+
+        Args:
+            stages: those that overlap.
+
+        Yields:
+            Nothing.
+        """
+        before = {stage: self.seconds.get(stage, 0.0) for stage in stages}
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            passed = time.perf_counter() - started
+            spent = {stage: self.seconds[stage] - before[stage] for stage in stages if stage in self.seconds}
+            too_much = max(sum(spent.values()) / passed, 1.0)
+            for stage, seconds in spent.items():
+                self.seconds[stage] = before[stage] + seconds / too_much
+
     def enter(self, stage: Stage) -> None:
         """Note that a stage begins which is timed elsewhere.
 

@@ -40,6 +40,27 @@ def test_stages_are_timed_also_when_they_fail() -> None:
     assert stages.server_timing() == "read;dur=250.0, decode;dur=1.6"
 
 
+def test_stages_side_by_side_count_as_the_time_that_passed() -> None:
+    stages = Stages()
+    stages.seconds["merge"] = 1.0
+    started = time.perf_counter()
+    with stages.overlapping("merge", "encode"):
+        with stages.measure("merge"), stages.measure("encode"):
+            time.sleep(0.02)
+        stages.seconds["merge"] += 30.0
+        stages.seconds["encode"] += 10.0
+    passed = time.perf_counter() - started
+    merged, encoded = stages.seconds["merge"] - 1.0, stages.seconds["encode"]
+    assert 0.02 <= merged + encoded <= passed
+    assert merged == pytest.approx(3 * encoded, rel=0.01)
+    with stages.overlapping("decode"):
+        pass
+    assert "decode" not in stages.seconds
+    with stages.overlapping("read"), stages.measure("read"):
+        time.sleep(0.01)
+    assert stages.seconds["read"] >= 0.01
+
+
 @pytest.mark.usefixtures("named_request")
 def test_json_lines_are_objects() -> None:
     made = record("bad\nnews for %s", "you", path="/a\nb", status=404)
