@@ -79,7 +79,7 @@ class Stages:
         """Let stages run side by side: together they count as the time that passes.
 
         Args:
-            stages: those that overlap.
+            *stages: those that overlap.
 
         Yields:
             Nothing.

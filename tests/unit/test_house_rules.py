@@ -60,8 +60,11 @@ def entries(body: str) -> list[str]:
 
 
 def parameters(node: Function) -> list[str]:
-    every = node.args.posonlyargs + node.args.args + node.args.kwonlyargs
-    return [argument.arg for argument in every if argument.arg not in {"self", "cls"}]
+    of = node.args
+    names = [argument.arg for argument in of.posonlyargs + of.args]
+    names += [f"*{of.vararg.arg}"] if of.vararg else []
+    names += [argument.arg for argument in of.kwonlyargs]
+    return [name for name in names if name not in {"self", "cls"}]
 
 
 def raised_names(node: ast.AST) -> set[str]:
