@@ -9,7 +9,7 @@ that the whole picture would, bit for bit.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ GUIDE_RADIUS: Final = 1
 GUIDE_EPS: Final = 100.0
 """Variance of L below which guided enlargement trusts no edge (Lab units squared)."""
 
-STRIP_PIXELS: Final = 1 << 16
+STRIP_PIXELS: Final = 1 << 17
 """Pixels of a strip if nothing else is asked for: its temporaries then fit a core's cache."""
 
 GAMUT_L_STEPS: Final = 200
@@ -33,6 +33,7 @@ GAMUT_HUE_STEPS: Final = 512
 """Intervals of hue, round the circle, in the gamut table."""
 YELLOW_EXCESS: Final = 0.032
 """How far linear red may pass 1 in the hue of yellow, linear light."""
+_LOOKED_UP_AT_ONCE: Final = 256
 _RADIUS_LIMIT: Final = 200.0  # |a| + |b| of every sRGB color is below this
 _RADIUS_TOLERANCE: Final = 1e-3  # Lab units
 
@@ -112,37 +113,40 @@ def fit_gamut(L: Float[np.ndarray, "*shape 1"], ab: Float[np.ndarray, "*shape 2"
 
 
 def _fit_planes(
-    L: Float32[np.ndarray, "pixels"], a: Float32[np.ndarray, "pixels"], b: Float32[np.ndarray, "pixels"]
+    L: Float32[np.ndarray, "*shape"],
+    a: Float32[np.ndarray, "*shape"],
+    b: Float32[np.ndarray, "*shape"],
 ) -> None:
     """Do what `fit_gamut` does, in place."""
     if not L.size:
         return
-    table, safe_radius = _gamut()
-    row = L * np.float32(GAMUT_L_STEPS / 100)
-    np.clip(row, 0, GAMUT_L_STEPS, out=row)
-    abs_a, abs_b = np.abs(a), np.abs(b)
-    radius = abs_a + abs_b
-    # Most colors of a photograph are paler than any color on the boundary at their L and in their eighth of the circle:
-    # only the others are looked up.
-    place = row.astype(np.int32)
-    for bit, condition in enumerate((a >= 0, b >= 0, abs_a >= abs_b)):
-        place += condition.view(np.uint8) * np.int32((GAMUT_L_STEPS + 1) << bit)
-    vivid = np.flatnonzero(radius > safe_radius.take(place, mode="clip"))
+    gamut = _gamut()
+    # Most colors of a photograph are paler than any color on the boundary at their L: the others are looked up.
+    radius = np.abs(a)
+    radius += np.abs(b)
+    steps = cv2.convertScaleAbs(np.maximum(L, 0), alpha=GAMUT_L_STEPS / 100).reshape(L.shape)
+    vivid = np.flatnonzero(radius > cv2.LUT(steps, gamut.least).reshape(L.shape))
     if not vivid.size:
         return
-    row, radius, some_a, some_b = (values.take(vivid) for values in (row, radius, a, b))
-    column = _diamond_angle(some_a, some_b, radius) * np.float32(GAMUT_HUE_STEPS / 4)
-    i, j = row.astype(np.int32), column.astype(np.int32)
-    down, right = row - i.astype(np.float32), column - j.astype(np.float32)
-    place = i * np.int32(table.shape[1]) + j
-    upper, upper_right = (table.take(place + step, mode="clip") for step in (0, 1))
-    lower, lower_right = (table.take(place + table.shape[1] + step, mode="clip") for step in (0, 1))
-    upper += (upper_right - upper) * right
-    lower += (lower_right - lower) * right
-    highest = upper + (lower - upper) * down
-    factor = np.minimum(highest, radius) / radius
-    a[vivid] = some_a * factor
-    b[vivid] = some_b * factor
+    some_L, radius, some_a, some_b = (values.take(vivid) for values in (L, radius, a, b))
+    factor = _gamut_factor(some_L, some_a, some_b, radius)
+    a.reshape(-1)[vivid] = some_a * factor
+    b.reshape(-1)[vivid] = some_b * factor
+
+
+def _gamut_factor(
+    L: Float32[np.ndarray, "pixels"],
+    a: Float32[np.ndarray, "pixels"],
+    b: Float32[np.ndarray, "pixels"],
+    radius: Float32[np.ndarray, "pixels"],
+) -> Float32[np.ndarray, "pixels"]:
+    """Return by how much chroma is multiplied, at most 1; the radius is |a| + |b|, above 0."""
+    # Whole rows of a few pixels: a last one with less would be computed in another way.
+    row, column = np.zeros((2, _whole_rows(len(L)), _LOOKED_UP_AT_ONCE), np.float32)
+    np.multiply(L, np.float32(GAMUT_L_STEPS / 100), out=row.reshape(-1)[: len(L)])
+    np.multiply(_diamond_angle(a, b, radius), np.float32(GAMUT_HUE_STEPS / 4), out=column.reshape(-1)[: len(L)])
+    highest = cv2.remap(_gamut().table, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.minimum(highest.reshape(-1)[: len(L)], radius) / radius
 
 
 def compose(
@@ -159,7 +163,7 @@ def compose(
         L: lightness in [0, 100], shape (H, W, 1).
         ab: ab in Lab units, shape (h, w, 2).
         enlargement: "bilinear" (`enlarge_ab`) or "guided" (`guided_enlarge_ab` with its defaults).
-        strip_rows: rows computed at a time; None lets a strip have about 65,536 pixels. It changes memory and speed,
+        strip_rows: rows computed at a time; None lets a strip have about 131,072 pixels. It changes memory and speed,
             never the result.
         workers: threads that compute strips, at least 1.
 
@@ -170,7 +174,7 @@ def compose(
         ValueError: L or ab is empty, of another shape, ab has a NaN or infinity, an unknown enlargement, or
             strip_rows or workers below 1.
     """
-    return _compose(L, ab, np.float32, _keep, enlargement, strip_rows, workers)
+    return _compose(L, ab, np.float32, _to_floats, enlargement, strip_rows, workers)
 
 
 def compose_u8(
@@ -181,9 +185,10 @@ def compose_u8(
     strip_rows: int | None = None,
     workers: int = 1,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Do what `compose` does, rounded once to 8 bits.
+    """Do what `compose` does, rounded once to 8 bits, three times as fast.
 
-    With ab = 0 and L from `chroma.lab.gray_to_lightness` every 8-bit gray comes back exactly.
+    OpenCV converts here, whose table of the sRGB curve is off by up to a tenth of a code: one value in 400 is rounded
+    the other way. With ab = 0 and L from `chroma.lab.gray_to_lightness` every 8-bit gray comes back exactly.
 
     Args:
         L: lightness in [0, 100], shape (H, W, 1).
@@ -198,7 +203,7 @@ def compose_u8(
     Raises:
         ValueError: as `compose`.
     """
-    return _compose(L, ab, np.uint8, _round_to_u8, enlargement, strip_rows, workers)
+    return _compose(L, ab, np.uint8, _to_u8, enlargement, strip_rows, workers)
 
 
 def compose_u16(
@@ -226,14 +231,14 @@ def compose_u16(
     Raises:
         ValueError: as `compose`.
     """
-    return _compose(L, ab, np.uint16, _round_to_u16, enlargement, strip_rows, workers)
+    return _compose(L, ab, np.uint16, _to_u16, enlargement, strip_rows, workers)
 
 
 def _compose(
     L: Float[np.ndarray, "H W 1"],
     ab: Float[np.ndarray, "h w 2"],
     dtype: type[np.generic],
-    round_rgb: Callable[[Float32[np.ndarray, "*shape"]], np.ndarray],
+    convert: Callable[[np.ndarray, np.ndarray, np.ndarray], None],
     enlargement: Enlargement,
     strip_rows: int | None,
     workers: int,
@@ -248,11 +253,8 @@ def _compose(
     rgb = np.empty((H, W, 3), dtype)
 
     def fill(start: int, stop: int) -> None:
-        L_strip = np.array(L[start:stop, :, 0], np.float32, order="C")
-        a, b = cv2.split(enlarged_rows(start, stop))
-        _fit_planes(L_strip.reshape(-1), a.reshape(-1), b.reshape(-1))
-        planes = round_rgb(lab_planes_to_rgb(L_strip, a, b).reshape(-1, W)).reshape(3, stop - start, W)
-        cv2.merge(list(planes), rgb[start:stop])
+        L_strip = np.ascontiguousarray(L[start:stop, :, 0], np.float32)
+        convert(L_strip, enlarged_rows(start, stop), rgb[start:stop])
 
     _gamut()  # before threads would each make it
     each_strip(fill, H, rows, workers=workers)
@@ -273,16 +275,53 @@ def _enlarger(
     return lambda start, stop: _enlarge_rows(small, (H, W), start, stop)
 
 
-def _keep(rgb: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-    return rgb
+def _whole_rows(pixels: int) -> int:
+    """Return how many rows of `_LOOKED_UP_AT_ONCE` hold so many pixels."""
+    return -(-pixels // _LOOKED_UP_AT_ONCE)
 
 
-def _round_to_u8(rgb: Float32[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
-    return cv2.convertScaleAbs(rgb, alpha=255)
+def _to_floats(
+    L: Float32[np.ndarray, "H W"], ab: Float32[np.ndarray, "H W 2"], rgb: Float32[np.ndarray, "H W 3"]
+) -> None:
+    cv2.merge(list(_fitted_planes(L, ab)), rgb)
 
 
-def _round_to_u16(rgb: Float32[np.ndarray, "*shape"]) -> UInt16[np.ndarray, "*shape"]:
-    return (rgb * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
+def _to_u16(L: Float32[np.ndarray, "H W"], ab: Float32[np.ndarray, "H W 2"], rgb: UInt16[np.ndarray, "H W 3"]) -> None:
+    planes = _fitted_planes(L, ab)
+    planes *= np.float32(65535)
+    planes += np.float32(0.5)
+    cv2.merge(list(planes.astype(np.uint16)), rgb)
+
+
+def _to_u8(L: Float32[np.ndarray, "H W"], ab: Float32[np.ndarray, "H W 2"], rgb: UInt8[np.ndarray, "H W 3"]) -> None:
+    # A few calls of OpenCV, which hold no lock: threads do not wait for one another.
+    cv2.convertScaleAbs(cv2.cvtColor(cv2.merge([L, ab]), cv2.COLOR_Lab2RGB), rgb, alpha=255)
+    # What sRGB cannot show has been clipped, so it has a channel of 0 or 255; black and white are what they are.
+    clipped = np.flatnonzero(cv2.inRange(rgb, (1, 1, 1), (254, 254, 254)) == 0)
+    pixels = rgb.reshape(-1).view("V3")  # One item a pixel is taken and put faster than three.
+    if clipped.size:
+        codes = pixels.take(clipped).view(np.uint8).reshape(-1, 3)
+        clipped = clipped[(codes[:, 0] != codes[:, 1]) | (codes[:, 1] != codes[:, 2])]
+    if clipped.size:
+        a, b = ab.reshape(-1).view(np.complex64).take(clipped).view(np.float32).reshape(-1, 2).T
+        fitted = np.zeros((3, _whole_rows(len(clipped)) * _LOOKED_UP_AT_ONCE), np.float32)
+        some_L, some_a, some_b = fitted[:, : len(clipped)]
+        some_L[:], some_a[:], some_b[:] = L.take(clipped), a, b
+        radius = np.abs(some_a) + np.abs(some_b)
+        radius += radius == 0
+        fitted[1:, : len(clipped)] *= _gamut_factor(some_L, some_a, some_b, radius)
+        lab = cv2.merge(list(fitted.reshape(3, -1, _LOOKED_UP_AT_ONCE)))
+        in_gamut = cv2.convertScaleAbs(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), alpha=255)
+        pixels[clipped] = in_gamut.reshape(-1).view("V3")[: len(clipped)]
+
+
+def _fitted_planes(
+    L: Float32[np.ndarray, "*shape"], ab: Float32[np.ndarray, "*shape 2"]
+) -> Float32[np.ndarray, "3 *shape"]:
+    """Return planes of sRGB in [0, 1] of what is brought into gamut before."""
+    a, b = np.moveaxis(ab, -1, 0).copy()
+    _fit_planes(L, a, b)
+    return lab_planes_to_rgb(L, a, b)
 
 
 def _reduce(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float32[np.ndarray, "small_h small_w 2"]:
@@ -359,13 +398,22 @@ def _diamond_angle(a: np.ndarray, b: np.ndarray, radius: np.ndarray) -> np.ndarr
     return np.where(b >= 0, 1 - across, 3 + across)
 
 
-@cache
-def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "steps"]]:
-    """Return the largest |a| + |b| in sRGB by (L, diamond angle), and the least of it by (eighth of all hues, L), flat.
+class _Gamut(NamedTuple):
+    """The largest |a| + |b| in sRGB.
 
-    Entry i of an eighth covers L from step i to step i + 1. The table has one row and two columns more than it has
-    steps, so that reading the neighbor of the last entry needs no special case.
+    Attributes:
+        table: by L and diamond angle. It has one row and two columns more than steps, so that reading the neighbor of
+            the last entry needs no special case.
+        least: the least of it by L, rounded to the steps of the table, shape (256,).
     """
+
+    table: Float32[np.ndarray, "rows columns"]
+    least: Float32[np.ndarray, "256"]
+
+
+@cache
+def _gamut() -> _Gamut:
+    """Find the gamut, once."""
     L = np.linspace(0, 100, GAMUT_L_STEPS + 1)[:, None, None]
     angle = np.arange(GAMUT_HUE_STEPS) * (4 / GAMUT_HUE_STEPS)
     direction_a = np.where(angle <= 2, 1 - angle, angle - 3)
@@ -387,11 +435,7 @@ def _gamut() -> tuple[Float32[np.ndarray, "rows columns"], Float32[np.ndarray, "
     radius = inside[..., 0].astype(np.float32)
     radius[0] = radius[-1] = 0
     table = np.pad(np.pad(radius, ((0, 0), (0, 2)), mode="wrap"), ((0, 1), (0, 0)), mode="edge")
-    # By eighths of the circle, in the order of the three questions that `_fit_planes` asks.
-    sector = GAMUT_HUE_STEPS // 8
-    starts = np.arange(8) * sector
-    a, b = direction[starts + sector // 2].T
-    order = (a >= 0) + 2 * (b >= 0) + 4 * (np.abs(a) >= np.abs(b))
-    least = np.empty((8, GAMUT_L_STEPS + 1), np.float32)
-    least[order] = np.stack([table[:-1, start : start + sector + 1].min(axis=1) for start in starts])
-    return table, np.minimum(least, np.pad(least[:, 1:], ((0, 0), (0, 1)), mode="edge")).reshape(-1)
+    # What rounds to a step lies between it and either neighbor.
+    rows = table[:-1].min(axis=1)
+    around = np.minimum.reduce([rows, np.append(rows[1:], rows[-1]), np.append(rows[0], rows[:-1])])
+    return _Gamut(table, np.pad(around, (0, 255 - GAMUT_L_STEPS), mode="edge"))

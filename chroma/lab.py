@@ -65,10 +65,14 @@ def _linear_of_u8() -> Float[np.ndarray, "256"]:
 
 
 def _decode_u8(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
-    """Look linear light up, several times faster than NumPy does."""
-    if not rgb_u8.size:
-        return _linear_of_u8()[rgb_u8]
-    return cv2.LUT(np.ascontiguousarray(rgb_u8).reshape(-1, 3), _linear_of_u8()).reshape(rgb_u8.shape)
+    return _look_up(rgb_u8, _linear_of_u8())
+
+
+def _look_up(codes: UInt8[np.ndarray, "*shape"], table: Float[np.ndarray, "256"]) -> Float[np.ndarray, "*shape"]:
+    """Return the table's value of each code, several times faster than NumPy does."""
+    if not codes.size:
+        return table[codes]
+    return cv2.LUT(np.ascontiguousarray(codes).reshape(len(codes) if codes.ndim else 1, -1), table).reshape(codes.shape)
 
 
 def _f(share: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
@@ -155,9 +159,9 @@ def gray_to_lightness(gray: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*sh
     Raises:
         TypeError: another dtype.
     """
-    gray = gray[..., None]
     if gray.dtype == np.uint8:
-        return _lightness_of_codes(256)[gray]
+        return _look_up(gray, _lightness_of_codes(256))[..., None]
+    gray = gray[..., None]
     if gray.dtype == np.uint16:
         return _lightness_of_codes(65536)[gray]
     if not np.issubdtype(gray.dtype, np.floating):
