@@ -67,7 +67,7 @@ def spread(values: Sequence[float], digits: int = 3) -> dict[str, Any]:
 
 
 def measure_targets(recipe: Recipe, rounds: int) -> dict[str, Any]:
-    """Measure the targets of one picture, dense and sparse, in turns.
+    """Measure the targets of one picture, dense and sparse, in turns of a batch each.
 
     Args:
         recipe: says how many bins share a pixel's color.
@@ -99,7 +99,7 @@ def measure_targets(recipe: Recipe, rounds: int) -> dict[str, Any]:
     took: dict[str, list[float]] = {name: [] for name in builders}
     for _ in range(rounds):
         for name, build in builders.items():
-            took[name].append(_timed(build))
+            took[name].append(_timed(build, recipe.batch_size))
     ratios = {
         name: [theirs / ours for theirs, ours in zip(took["dense"], took[name], strict=True)]
         for name in builders
@@ -119,10 +119,11 @@ def measure_targets(recipe: Recipe, rounds: int) -> dict[str, Any]:
     }
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _timed(work: Callable[[], object], times: int) -> float:
     since = time.perf_counter()
-    work()
-    return time.perf_counter() - since
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - since) / times
 
 
 class Training:
@@ -193,7 +194,7 @@ class Training:
             all_waited, all_worked = all_waited + waited, all_worked + worked
         batches.close()
         for step in range(start, stop):
-            alone.append(_timed(lambda step=step: self.maker.batch(step)))
+            alone.append(_timed(lambda step=step: self.maker.batch(step), 1))
         self.step = stop
         assert not self.maker.refused
         return {

@@ -1,0 +1,225 @@
+"""Writes docs/capacity.md from what benchmarks/capacity.py measured.
+
+    make bench BENCH=capacity
+    python docs/make_capacity.py
+
+The measurements are the file's; the sizing is computed here, from them and from the constants below. Imports nothing of
+the project.
+"""
+
+import argparse
+import json
+import math
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+ROOT = Path(__file__).resolve().parents[1]
+MEASURED: Final = ROOT / "benchmarks" / "results" / "capacity.json"
+PAGE: Final = ROOT / "docs" / "capacity.md"
+
+PICTURES_A_DAY: Final = 1_000_000
+PEAK: Final = 3.0
+"""How much busier the busiest hour is than the day's mean; an assumption."""
+BUSY: Final = 0.7
+"""How busy the processors are at the peak; docker/kubernetes/base/autoscaler.yaml aims at the same."""
+REPLICA_CORES: Final = 2
+"""Of the manifests and of the compose file."""
+LEAST_REPLICAS: Final = 2
+"""So that one may be lost."""
+DAY_S: Final = 86_400
+
+Row = dict[str, Any]
+
+
+def reached(measured: Row) -> float:
+    """Return which share of what the processor time alone would allow was really done, at most 1.
+
+    One process on one core, with as many callers as served best; the rest is time in which the core had nothing to do.
+    """
+    rows = [row for row in measured["growth"] if (row["processes"], row["cores_each"]) == (1, 1)]
+    best = max(rows, key=lambda row: row["pictures_per_s"])
+    return min(1.0, float(best["pictures_per_s"] * best["cpu_s"]))
+
+
+def cores_needed(cpu_s: float, share: float, pictures_a_day: float = PICTURES_A_DAY) -> float:
+    """Return how many cores a load takes at its peak.
+
+    Args:
+        cpu_s: processor time of a picture, seconds.
+        share: of it that a core really does, see `reached`.
+        pictures_a_day: the load.
+
+    Returns:
+        Cores, not rounded.
+    """
+    return pictures_a_day / DAY_S * PEAK * cpu_s / (BUSY * share)
+
+
+def replicas_needed(cores: float) -> int:
+    """Return how many replicas give so many cores."""
+    return max(LEAST_REPLICAS, math.ceil(cores / REPLICA_CORES))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; the numbers are to the right."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---:|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def cost_table(measured: Row) -> str:
+    """Return what a picture costs, by size and format."""
+    return table(
+        ("megapixels", "answer", "seconds", "processor seconds", "a megapixel", "most memory, MB"),
+        (
+            (
+                f"{row['megapixels']:g}",
+                row["format"].upper(),
+                f"{row['wall_s']:.3f}",
+                f"{row['cpu_s']:.3f}",
+                f"{row['cpu_s'] / row['megapixels']:.3f}",
+                "?" if row["peak_memory_mb"] is None else f"{row['peak_memory_mb']:.0f}",
+            )
+            for row in measured["cost"]
+        ),
+    )
+
+
+def growth_table(measured: Row) -> str:
+    """Return how much is done by how many processes for how many callers."""
+    single = [row for row in measured["growth"] if (row["processes"], row["cores_each"]) == (1, 1)]
+    alone = next(row for row in single if row["callers"] == 1)["pictures_per_s"]
+    return table(
+        ("processes", "cores each", "callers", "pictures a second", "of the first row", "median s", "95 % within s"),
+        (
+            (
+                str(row["processes"]),
+                str(row["cores_each"]),
+                str(row["callers"]),
+                f"{row['pictures_per_s']:.1f}",
+                f"{row['pictures_per_s'] / alone:.2f}",
+                f"{row['wall_s']:.3f}",
+                f"{row['p95_s']:.3f}",
+            )
+            for row in measured["growth"]
+        ),
+    )
+
+
+def sizing_table(measured: Row) -> str:
+    """Return what a million pictures a day take, by size and format."""
+    rows = []
+    for row in measured["cost"]:
+        cores = cores_needed(row["cpu_s"], reached(measured))
+        rows.append(
+            (
+                f"{row['megapixels']:g}",
+                row["format"].upper(),
+                f"{cores:.1f}",
+                str(replicas_needed(cores)),
+                f"{PICTURES_A_DAY * row['cpu_s'] / 3600:.0f}",
+            )
+        )
+    header = ("megapixels", "answer", "cores", f"replicas of {REPLICA_CORES} cores", "core hours of work a day")
+    return table(header, rows)
+
+
+def wrapped(text: str) -> str:
+    """Return Markdown with its paragraphs broken into lines."""
+    blocks = text.split("\n\n")
+    kept = ("|", "#", "```", "<!--")
+    return "\n\n".join(
+        block if block.startswith(kept) else textwrap.fill(block, 120, break_long_words=False, break_on_hyphens=False)
+        for block in blocks
+    )
+
+
+def render(record: Row) -> str:
+    """Return the page that a file of `benchmarks/results` gives."""
+    machine, versions, measured = record["machine"], record["versions"], record["result"]
+    mean = PICTURES_A_DAY / DAY_S
+    largest = max(row["caller_cores_used"] for row in measured["growth"])
+    size = measured["growth_megapixels"]
+    ratio = measured["ratio_two_processes"]
+    others = max(row["other_cores_used"] or 0 for row in (*measured["cost"], *measured["growth"]))
+    replicas = "" if ratio is None else f"Two processes, a core each, do **{ratio:.2f} times** as much as one. "
+    page = f"""<!-- Made by docs/make_capacity.py from benchmarks/results/capacity.json: change those, not this. -->
+
+# Capacity
+
+What a picture costs, what more cores and replicas bring, and how many of them a million pictures a day take. The first
+two were measured; the sizing is computed from them, and nobody has run it at that size.
+
+Measured on {record["begun"][:10]} by `{record["program"]}` of the [benchmarks](../benchmarks/README.md), in
+{record["took_s"]:.0f} seconds: {machine["cores"]} virtual cores, {machine["cpu"]}, {machine["memory_gb"]:.0f} GB; model
+{measured["model"]}, ONNX Runtime {versions["onnxruntime"]}, Python {versions["python"]}, OpenCV
+{versions["opencv-python-headless"]}, NumPy {versions["numpy"]}. Other programs took at most {others:.2f} of a core
+meanwhile. Sent: {measured["sent"]}, put together from photographs at their own size, so that every size has as much
+detail a pixel. No GPU was measured.
+
+## A picture
+
+One process on one core, one caller. The idle process has {measured["idle_memory_mb"]:.0f} MB; the memory is the most
+that the process had, itself included.
+
+{cost_table(measured)}
+
+The network sees every picture at the same size, so its part is the same for all; what grows is decoding, putting the
+colors on at full size, and encoding.
+
+## More callers, more cores, more replicas
+
+Pictures of {size:g} megapixel, answered as {measured["cost"][0]["format"].upper()}. Replicas are processes with cores
+of their own, so two processes stand for two replicas here.
+
+{growth_table(measured)}
+
+{replicas}The program that asks ran on the same cores and took up to {largest:.2f} of one; with a machine to itself it
+would leave that to the service. Replicas share nothing, neither memory nor disk nor locks; but two is as far as this
+machine goes, and more than two were not measured.
+
+## A million pictures a day
+
+{PICTURES_A_DAY:,} a day are {mean:.1f} a second. The busiest hour is taken to have {PEAK:g} times the mean
+({PEAK * mean:.0f} a second), and the processors to be {BUSY:.0%} busy then: the rest is headroom for bursts and for
+the loss of a replica.
+
+{sizing_table(measured)}
+
+```text
+cores = pictures a day / {DAY_S} * peak {PEAK:g} * processor seconds / (busy {BUSY:g} * reached {reached(measured):.2f})
+```
+
+*Reached* is the share of a core that pictures of {size:g} megapixel kept busy, measured at its best number of callers.
+At least {LEAST_REPLICAS} replicas, so that one may be lost. Memory follows the pixels in flight, not the rate: the rule
+is in [operating](operating.md#sizing).
+
+Another processor changes every number here. On a machine of your own with nothing else to do, in three minutes:
+
+```sh
+make bench BENCH=capacity
+python docs/make_capacity.py
+```
+"""
+    return wrapped(page.rstrip("\n")) + "\n"
+
+
+def main() -> int:
+    """Write the page; return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--measured", type=Path, default=MEASURED, help="what `make bench` kept")
+    parser.add_argument("--out", type=Path, default=PAGE, help="the page")
+    options = parser.parse_args()
+    try:
+        record = json.loads(options.measured.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"cannot read {options.measured}: {error}. First: make bench BENCH=capacity\n")
+        return 1
+    options.out.write_text(render(record), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
