@@ -25,7 +25,8 @@ GUIDE_EPS: Final = 100.0
 """Variance of L below which guided enlargement trusts no edge (Lab units squared)."""
 
 STRIP_PIXELS: Final = 1 << 17
-"""Pixels of a strip if nothing else is asked for: its temporaries then fit a core's cache."""
+"""Pixels of a strip if nothing else is asked for: 5 MB of temporaries, and few enough strips that starting each costs
+nothing."""
 
 GAMUT_L_STEPS: Final = 200
 """Intervals of L, from 0 to 100, in the gamut table."""
@@ -34,6 +35,7 @@ GAMUT_HUE_STEPS: Final = 512
 YELLOW_EXCESS: Final = 0.032
 """How far linear red may pass 1 in the hue of yellow, linear light."""
 _LOOKED_UP_AT_ONCE: Final = 256
+"""Colors in a row of what OpenCV looks up or converts; it computes the end of a shorter row in another way."""
 _RADIUS_LIMIT: Final = 200.0  # |a| + |b| of every sRGB color is below this
 _RADIUS_TOLERANCE: Final = 1e-3  # Lab units
 
@@ -304,15 +306,21 @@ def _to_u8(L: Float32[np.ndarray, "H W"], ab: Float32[np.ndarray, "H W 2"], rgb:
         clipped = clipped[(codes[:, 0] != codes[:, 1]) | (codes[:, 1] != codes[:, 2])]
     if clipped.size:
         a, b = ab.reshape(-1).view(np.complex64).take(clipped).view(np.float32).reshape(-1, 2).T
-        fitted = np.zeros((3, _whole_rows(len(clipped)) * _LOOKED_UP_AT_ONCE), np.float32)
-        some_L, some_a, some_b = fitted[:, : len(clipped)]
-        some_L[:], some_a[:], some_b[:] = L.take(clipped), a, b
-        radius = np.abs(some_a) + np.abs(some_b)
-        radius += radius == 0
-        fitted[1:, : len(clipped)] *= _gamut_factor(some_L, some_a, some_b, radius)
-        lab = cv2.merge(list(fitted.reshape(3, -1, _LOOKED_UP_AT_ONCE)))
-        in_gamut = cv2.convertScaleAbs(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), alpha=255)
-        pixels[clipped] = in_gamut.reshape(-1).view("V3")[: len(clipped)]
+        pixels[clipped] = _fitted_u8(L.take(clipped), a, b).reshape(-1).view("V3")
+
+
+def _fitted_u8(
+    L: Float32[np.ndarray, "pixels"], a: Float32[np.ndarray, "pixels"], b: Float32[np.ndarray, "pixels"]
+) -> UInt8[np.ndarray, "pixels 3"]:
+    """Return 8-bit sRGB of what is brought into gamut before, converted by OpenCV."""
+    # Whole rows here too, for the same reason as in `_gamut_factor`.
+    planes = np.zeros((3, _whole_rows(len(L)) * _LOOKED_UP_AT_ONCE), np.float32)
+    planes[:, : len(L)] = L, a, b
+    radius = np.abs(a) + np.abs(b)
+    radius += radius == 0
+    planes[1:, : len(L)] *= _gamut_factor(L, a, b, radius)
+    lab = cv2.merge(list(planes.reshape(3, -1, _LOOKED_UP_AT_ONCE)))
+    return cv2.convertScaleAbs(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), alpha=255).reshape(-1, 3)[: len(L)]
 
 
 def _fitted_planes(
