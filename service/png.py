@@ -27,7 +27,7 @@ costs less than 0.1 % of size."""
 LEVEL: Final = 1
 """Of isal's 0 to 3. Higher ones take a tenth longer and save half a percent; 0 writes a quarter more bytes."""
 HEAD_BYTES: Final = 8
-"""Bytes of a strip that are deflated before the others, so that the same strip gives the same bytes (see `_deflate`)."""
+"""Bytes of a strip that are deflated before the others, so that equal strips give equal bytes (see `_deflate`)."""
 COLOR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
 """PNG's number for gray, gray with alpha, RGB, and RGBA, by channels."""
 _AVERAGE: Final = 3
