@@ -10,13 +10,16 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
-from PIL import Image, TiffTags
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from service.images import READABLE, OutputFormat
+
+T = TypeVar("T")
 
 EXIF_PREFIX: Final = b"Exif\0\0"
 XMP_PREFIX: Final = b"http://ns.adobe.com/xap/1.0/\0"
@@ -28,7 +31,10 @@ ORIENTATION, EXIF_IFD, GPS_IFD = 0x0112, 0x8769, 0x8825
 COLOR_SPACE, WIDTH, HEIGHT = 0xA001, 0xA002, 0xA003
 XMP_TAG: Final = 700
 SRGB: Final = 1
+X_RESOLUTION, Y_RESOLUTION = 0x011A, 0x011B
 SHORT, LONG = 3, 4
+INTEGERS: Final = {3: "H", 4: "L", 6: "b", 8: "h", 9: "l", 13: "L", 16: "Q"}
+"""The types of a TIFF's entries that Pillow reads as integers, with their codes for `struct`."""
 
 DESCRIPTIVE_TAGS: Final = frozenset(
     {0x010D, 0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298}
@@ -87,38 +93,77 @@ def read_metadata(data: bytes, size: tuple[int, int]) -> Metadata:
     """
     try:
         with Image.open(io.BytesIO(data), formats=tuple(READABLE)) as image:
-            info = image.info
-            if image.format == "TIFF":
-                exif, xmp = _exif_of_tiff(image), _bytes(getattr(image, "tag_v2", {}).get(XMP_TAG, b""))
-            else:
-                exif, xmp = _bytes(info.get("exif", b"")), _bytes(info.get("xmp") or info.get("XML:com.adobe.xmp", ""))
-            dpi = info.get("dpi")
-    except Exception:  # Nearly anything comes out of broken metadata; the picture itself was fine.
+            exif = _readable(lambda: _exif_of(image)) or b""
+            xmp = _readable(lambda: _xmp_of(image)) or b""
+            dpi = _readable(lambda: _dpi_of(image))
+    except Exception:  # As in `_readable`.
         return Metadata()
-    return Metadata(
-        _fit_exif(exif.removeprefix(EXIF_PREFIX), size),
-        _fit_xmp(xmp.rstrip(b"\0")),
-        (float(dpi[0]), float(dpi[1])) if dpi and all(1 <= value <= 65_535 for value in dpi) else None,
-    )
+    return Metadata(_fit_exif(exif.removeprefix(EXIF_PREFIX), size), _fit_xmp(xmp.rstrip(b"\0")), dpi)
 
 
-def _bytes(value: Any) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
+def _readable(read: Callable[[], T]) -> T | None:
+    """Return one part of the metadata, or nothing; a part that is broken costs none of the others."""
+    try:
+        return read()
+    except Exception:  # Nearly anything comes out of broken metadata; the picture itself was fine.
+        return None
+
+
+def _exif_of(image: Image.Image) -> bytes:
+    return _exif_of_tiff(image) if image.format == "TIFF" else bytes(image.info.get("exif", b""))
+
+
+def _xmp_of(image: Image.Image) -> bytes:
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _xmp_of_tiff(image.tag_v2)
+    found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp", "")
+    return found.encode() if isinstance(found, str) else bytes(found)
+
+
+def _xmp_of_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bytes:
+    """Return the packet as it lies in the file; programs differ in which type they give its bytes."""
+    found = tags.get(XMP_TAG, b"")
+    for part in found if isinstance(found, tuple) else (found,):
+        if isinstance(part, bytes):
+            return part
+        if isinstance(part, str):
+            return part.encode("latin-1")  # Which is how Pillow read it.
+    values = found if isinstance(found, tuple) else (found,)
+    order = "<" if tags.prefix == b"II" else ">"
+    return struct.pack(f"{order}{len(values)}{INTEGERS[tags.tagtype[XMP_TAG]]}", *values)
+
+
+def _dpi_of(image: Image.Image) -> tuple[float, float] | None:
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not {X_RESOLUTION, Y_RESOLUTION} <= set(image.tag_v2):
+        return None  # Pillow would say 1.
+    found = image.info.get("dpi")
+    return (float(found[0]), float(found[1])) if found and all(1 <= value <= 65_535 for value in found) else None
 
 
 def _exif_of_tiff(image: Image.Image) -> bytes:
     """Gather the descriptive tags of a TIFF, which are strewn among those of its pixels."""
+    image.info.pop("xmp", None)  # Pillow looks for an orientation there, and stumbles over types it does not expect.
     found = image.getexif()
     kept = Image.Exif()
     for tag in DESCRIPTIVE_TAGS & found.keys():
         value = found[tag]
         # Pillow reads strings as Latin-1, and would write "?" for all that is not ASCII, UTF-8 captions included.
         is_text = isinstance(value, str) and TiffTags.lookup(tag).type == TiffTags.ASCII
-        kept[tag] = value.encode("latin-1") if is_text else value
-    directories = {ifd: tags for ifd in (EXIF_IFD, GPS_IFD) if (tags := found.get_ifd(ifd))}
+        value = value.encode("latin-1") if is_text else value
+        if _is_writable(tag, value):
+            kept[tag] = value
+    directories = {ifd: _readable(partial(found.get_ifd, ifd)) or {} for ifd in (EXIF_IFD, GPS_IFD)}
     for ifd, tags in directories.items():
-        kept.get_ifd(ifd).update(tags)
-    return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) or directories else b""
+        if writable := {tag: value for tag, value in tags.items() if _is_writable(tag, value, ifd)}:
+            kept.get_ifd(ifd).update(writable)
+    return kept.tobytes().removeprefix(EXIF_PREFIX) if len(kept) or any(directories.values()) else b""
+
+
+def _is_writable(tag: int, value: Any, ifd: int | None = None) -> bool:
+    """Return whether Pillow can write a tag; it cannot where the value has another type than the tag should."""
+    alone = Image.Exif()
+    (alone if ifd is None else alone.get_ifd(ifd))[tag] = value
+    return _readable(alone.tobytes) is not None
 
 
 def _fit_exif(exif: bytes, size: tuple[int, int]) -> bytes:
@@ -155,9 +200,14 @@ def _entries(exif: bytearray, order: str, place: int) -> Iterator[tuple[int, int
 
 
 def _set(exif: bytearray, order: str, entry: int, value: int) -> None:
-    kind, count = struct.unpack_from(order + "HL", exif, entry + 2)
-    if count == 1 and kind in (SHORT, LONG):
-        struct.pack_into(order + ("H" if kind == SHORT else "L"), exif, entry + 8, value)
+    """Give a number a value, as the one short or long that it should be.
+
+    Some programs write other integers, or several; they are read (`images.probe`), and so they must not stay.
+    """
+    kind = struct.unpack_from(order + "H", exif, entry + 2)[0]
+    if kind in INTEGERS:
+        new_kind, field = (LONG, "L") if kind == LONG or value > 0xFFFF else (SHORT, "Hxx")
+        struct.pack_into(order + "HL" + field, exif, entry + 2, new_kind, 1, value)
 
 
 def _fit_xmp(xmp: bytes) -> bytes:

@@ -134,6 +134,77 @@ def test_the_resolution_of_scans_survives() -> None:
     assert "dpi" not in opened(carry_over(by_pillow(GRAY, "PNG"), answer("png"), "png")).info
 
 
+@pytest.mark.parametrize("tags", [{}, {0x011A: 300.0}, {0x011A: 300.0, 0x011B: 300.0}])
+def test_a_tiff_that_does_not_say_its_resolution_gets_none(tags: dict[int, float]) -> None:
+    question = by_pillow(GRAY, "TIFF", tiffinfo=tags)
+    assert read_metadata(question, (30, 20)).dpi == ((300, 300) if len(tags) == 2 else None)
+
+
+@pytest.mark.parametrize("kind", [1, 2, 4, 6, 7, 9])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_xmp_of_a_tiff_is_read_whatever_its_type(order: str, kind: int) -> None:
+    packet = XMP.replace(b"Oma", "Großmutter".encode()).ljust(120)
+    question = tiff([(DESCRIPTION, 2, 4, b"Oma\0"), (700, kind, 120 // (4 if kind in (4, 9) else 1), packet)], order)
+    found = read_metadata(question, (30, 20))
+    assert found.xmp == packet.replace(b'"6"', b'"1"')
+    assert exif_of_block(found.exif)[DESCRIPTION] == "Oma"
+
+
+@pytest.mark.parametrize(
+    "bad", [(700, 5, 1, bytes(8)), (0x0128, 2, 6, b"inches"), (0x8825, 4, 1, struct.pack("<L", 10**9))]
+)
+def test_one_bad_part_costs_only_itself(bad: tuple[int, int, int, bytes]) -> None:
+    resolution = [(tag, 5, 1, struct.pack("<LL", 300, 1)) for tag in (0x011A, 0x011B)]
+    question = tiff([(DESCRIPTION, 2, 4, b"Oma\0"), (700, 1, len(XMP), XMP), *resolution, bad], "<")
+    found = read_metadata(question, (30, 20))
+    assert exif_of_block(found.exif)[DESCRIPTION] == "Oma"
+    assert exif_of_block(found.exif)[0x011A] == 300
+    assert found.xmp or bad[0] == 700
+    assert found.dpi == ((300, 300) if bad[0] != 0x0128 else None)
+
+
+@pytest.mark.filterwarnings("ignore:Metadata Warning, tag 274 had too many entries")
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("kind", "count", "codes"),
+    [(3, 1, "H"), (3, 2, "HH"), (4, 1, "L"), (4, 2, "LL"), (6, 1, "b"), (8, 1, "h"), (9, 1, "l"), (16, 1, "Q")],
+)
+def test_what_turned_the_pixels_does_not_turn_them_again(order: str, kind: int, count: int, codes: str) -> None:
+    value = struct.pack(order + codes, *([6] * count))
+    exif = b"Exif\0\0" + tiff_structure([(ORIENTATION, kind, count, value), (DESCRIPTION, 2, 4, b"Oma\0")], order)
+    question = by_pillow(GRAY, "JPEG", exif=exif)
+    assert images.probe(question, max_megapixels=1).orientation == 6
+    carried = exif_of_block(read_metadata(question, (20, 30)).exif)
+    assert (carried[ORIENTATION], carried[DESCRIPTION]) == (1, "Oma")
+
+
+def tiff_structure(entries: list[tuple[int, int, int, bytes]], order: str, place: int = 8, body: bytes = b"") -> bytes:
+    """Write a directory at a place behind a body, each entry being tag, type, count and the bytes of its value."""
+    head, heap = struct.pack(order + "H", len(entries)), b""
+    free = place + 2 + 12 * len(entries) + 4
+    for tag, kind, count, value in sorted(entries):
+        field = value
+        if len(value) > 4:
+            field, heap = struct.pack(order + "L", free + len(heap)), heap + value + bytes(len(value) % 2)
+        head += struct.pack(order + "HHL", tag, kind, count) + field.ljust(4, b"\0")
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(order + "L", place) + body + head + bytes(4) + heap
+
+
+def tiff(entries: list[tuple[int, int, int, bytes]], order: str) -> bytes:
+    """Write a gray TIFF of 30 x 20 px with more entries."""
+    shorts = {256: 30, 257: 20, 258: 8, 259: 1, 262: 1, 277: 1, 278: 20}
+    pixels_at = [(273, 4, 1, struct.pack(order + "L", 8)), (279, 4, 1, struct.pack(order + "L", GRAY.size))]
+    stored = [(tag, 3, 1, struct.pack(order + "H", value)) for tag, value in shorts.items()]
+    return tiff_structure([*stored, *pixels_at, *entries], order, 8 + GRAY.size, GRAY.tobytes())
+
+
+def exif_of_block(block: bytes) -> dict[int, Any]:
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + block)
+    return dict(exif)
+
+
 def test_a_color_profile_does_not() -> None:
     question = by_pillow(GRAY, "PNG", icc_profile=icc_profile("gray1"), exif=b"Exif\0\0" + exif_block())
     for output_format in FORMATS:
