@@ -61,7 +61,7 @@ def _settings(**given: Any) -> Settings:
             typer.echo(f"{ENV_PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg']}", err=True)
         raise typer.Exit(MISUSED) from error
     # A second wall behind the header probe: OpenCV itself then refuses to allocate more.
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(int(settings.max_megapixels * 1e6)))
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(settings.max_pixels))
     # NumPy's small products gain nothing by threads, which spin and take the cores from the network.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return settings

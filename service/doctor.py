@@ -31,6 +31,8 @@ OTHER_VARIABLES: Final = frozenset({"PHOTOCHROM_API_KEY"})
 MEMORY_BASE_BYTES: Final = 250_000_000
 MEMORY_BYTES_A_MEGAPIXEL: Final = 10_000_000
 """The rule in docs/operating.md, for ordinary pictures."""
+POSTERIOR_BYTES: Final = 2_000_000
+"""What is kept of a picture at the model's own size beside the upload: 1.4 MB of posterior, and what belongs to it."""
 NVIDIA_DRIVER: Final = Path("/proc/driver/nvidia/version")
 
 
@@ -247,12 +249,22 @@ def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[
         seen.findings.append(
             Finding(
                 "warning",
-                "an upload may be larger than all uploads together, and would always be turned away",
+                f"one upload may be larger than all uploads and answers together may be: those may now be "
+                f"{settings.max_upload_bytes} bytes, which is room for one large upload at a time",
                 f"PHOTOCHROM_MAX_HELD_BYTES={settings.max_upload_bytes * 4} or more",
             )
         )
+    largest_kept = settings.max_upload_bytes + POSTERIOR_BYTES
+    if 0 < settings.kept_bytes < largest_kept:
+        seen.findings.append(
+            Finding(
+                "warning",
+                "the largest uploads have no room among the kept pictures: each change of color is a new upload then",
+                f"PHOTOCHROM_KEPT_BYTES={largest_kept} or more, better several times that; or 0 to keep none",
+            )
+        )
     wall = variables.get("OPENCV_IO_MAX_IMAGE_PIXELS", "")
-    if wall.isdecimal() and int(wall) < settings.max_megapixels * 1e6:
+    if wall.isdecimal() and int(wall) < settings.max_pixels:
         seen.findings.append(
             Finding(
                 "warning",

@@ -3,13 +3,16 @@
 Nothing else in the service reads the environment. ``docs/operating.md`` holds the table that `settings_table` makes.
 """
 
+import math
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENV_PREFIX = "PHOTOCHROM_"
+OPENCV_MOST_PIXELS: Final = 2**62
+"""A limit that fits into the 64 bits that OpenCV reads it into."""
 
 Device = Literal["auto", "cpu", "cuda"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -19,7 +22,9 @@ LogFormat = Literal["json", "text"]
 class Settings(BaseSettings):
     """What an operator can choose; environment variables are the field names in capitals behind ``PHOTOCHROM_``."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
+    )
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; `0.0.0.0` for every network.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
@@ -92,6 +97,11 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(
         default="text", description="`text` for people, `json` for machines: one object a line."
     )
+
+    @property
+    def max_pixels(self) -> int:
+        """Pixels of the largest picture; a fraction counts as one more."""
+        return math.ceil(min(self.max_megapixels * 1e6, OPENCV_MOST_PIXELS))
 
 
 def settings_table() -> str:

@@ -101,9 +101,20 @@ def test_too_little_memory_is_said_with_what_fits(settings: Settings, monkeypatc
 
 
 def test_limits_that_contradict_each_other_are_said(settings: Settings) -> None:
-    assert "larger than all uploads" in only(but(settings, max_upload_bytes=10, max_held_bytes=9))[1]
+    _, what, mend = only(but(settings, max_upload_bytes=20_000_000, max_held_bytes=1_000_000))
+    assert "larger than all uploads" in what
+    assert "may now be 20000000 bytes" in what, "as service.guard has it"
+    assert mend == "PHOTOCHROM_MAX_HELD_BYTES=80000000 or more"
     assert said(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "50000000"}) == []
     assert "refuses pictures" in only(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "49999999"})[1]
+
+
+def test_too_little_room_for_kept_pictures_is_said(settings: Settings) -> None:
+    level, what, mend = only(but(settings, max_upload_bytes=4_000_000, kept_bytes=5_999_999))
+    assert (level, "no room among the kept pictures" in what) == ("warning", True)
+    assert mend.startswith("PHOTOCHROM_KEPT_BYTES=6000000 or more")
+    for enough in (6_000_000, 0):
+        assert said(but(settings, max_upload_bytes=4_000_000, kept_bytes=enough)) == []
 
 
 def test_a_taken_port_is_said(settings: Settings) -> None:

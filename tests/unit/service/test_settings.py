@@ -59,6 +59,21 @@ def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: 
         Settings()
 
 
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_every_number_is_finite(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(ENV_PREFIX + name.upper(), value)
+    with pytest.raises(ValidationError) as caught:
+        Settings()
+    assert [error["loc"] for error in caught.value.errors()] == [(name,)]
+
+
+def test_a_fraction_of_a_pixel_is_a_pixel() -> None:
+    assert int(4.1 * 1e6) == 4_099_999
+    assert Settings(max_megapixels=4.1).max_pixels == 4_100_000
+    assert 2**40 < Settings(max_megapixels=1e308).max_pixels < 2**63
+
+
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]
