@@ -17,6 +17,7 @@
         |-- UploadTooLarge      413  bytes
         |-- PictureTooLarge     413  pixels, or a side
         |-- AnswerTooLarge      413  several pictures in one answer have too many bytes
+        |-- TooLargeToKeep      413  no room for it among the kept pictures; it can be colored
         |-- UnsupportedPicture  415  not a picture, or of a kind we do not read
         |-- EmptyUpload         422
         |-- BrokenPicture       422  truncated or damaged
@@ -149,6 +150,12 @@ class AnswerTooLarge(RequestError):
     status, name, title = 413, "answer-too-large", "The answer would have too many bytes"
 
 
+class TooLargeToKeep(RequestError):
+    """The picture, with what the network says of it, has more bytes than may be kept; `POST /colorize` takes it."""
+
+    status, name, title = 413, "too-large-to-keep", "The picture takes more room than there is to keep it"
+
+
 class UnsupportedPicture(RequestError):
     """The body is no picture, or of a kind the service does not read."""
 
@@ -233,6 +240,7 @@ PROBLEMS: tuple[type[RequestError], ...] = (
     UploadTooLarge,
     PictureTooLarge,
     AnswerTooLarge,
+    TooLargeToKeep,
     UnsupportedPicture,
     EmptyUpload,
     BrokenPicture,

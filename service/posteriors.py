@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float, Float16, Shaped
 
 from chroma.signature import AB, AB_LOGITS, SCENE_LOGITS
-from service.errors import PictureNotKept, UploadTooLarge
+from service.errors import PictureNotKept, TooLargeToKeep
 from service.images import Alpha, Header
 from service.session import Heads
 from service.telemetry import EvictionReason
@@ -204,13 +204,13 @@ class KeptPictures:
 
         Raises:
             PictureNotKept: it is switched off.
-            UploadTooLarge: it alone takes more room than there is.
+            TooLargeToKeep: it alone takes more room than there is.
         """
         self.check_on()
         if picture.ready is not None and picture.nbytes * READY_SHARE > self.max_bytes:
             picture = replace(picture, ready=None)
         if picture.nbytes > self.max_bytes:
-            raise UploadTooLarge(
+            raise TooLargeToKeep(
                 f"The picture, with what the network says of it, takes {picture.nbytes} bytes, and {self.max_bytes} "
                 "are kept: use POST /colorize, or a smaller 'size'.",
                 limit=self.max_bytes,

@@ -18,9 +18,13 @@ const PRESETS = [
 // ------------------------------------------------------------------------------------------------------------- state
 
 const photos = [];
-const reference = { file: null, id: null, url: "" };
+const reference = { file: null, id: null, url: "", unkept: false };
 let current = null;
 let keeps = true; // Whether the service keeps pictures; else each change posts the photograph again.
+// Nor is there always room for a large one: then it is remembered with the size (of inference) that it was refused at.
+const isKept = (photo) => keeps && photo.unkept !== photo.look.size
+  && !(reference.unkept && photo.look.reference && reference.file);
+const NO_ROOM = "too-large-to-keep";
 let serial = 0;
 
 const defaults = () => ({
@@ -226,18 +230,20 @@ async function post(photo) {
         photo.progress = share;
         setState(photo, share < 1 ? "sending" : "working", share < 1 ? `Sending ${Math.round(100 * share)} %` : "Coloring");
       };
-      const query = photo.look.size ? `?size=${photo.look.size}` : "";
-      if (keeps) {
+      const size = photo.look.size;
+      const query = size ? `?size=${size}` : "";
+      if (isKept(photo)) {
         try {
           const answer = await upload(`pictures${query}`, photo.file, typeOf(photo.file), onProgress, signal);
           photo.facts = JSON.parse(await answer.response.text());
           photo.id = photo.facts.id;
         } catch (error) {
-          if (!(error instanceof Problem) || ![404, 405].includes(error.status)) throw error;
-          keeps = false;
+          if (error.kind === NO_ROOM) photo.unkept = size;
+          else if (error instanceof Problem && [404, 405].includes(error.status)) keeps = false;
+          else throw error;
         }
       }
-      if (!keeps) await colorizeWhole(photo, onProgress, signal);
+      if (!isKept(photo)) await colorizeWhole(photo, onProgress, signal);
     }, (note) => note && setState(photo, "paused", note), signal);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -253,7 +259,7 @@ async function post(photo) {
   drawAll();
 }
 
-/** Without kept pictures: post everything for one answer at full size. */
+/** Where a picture is not kept: post everything for one answer at full size. */
 async function colorizeWhole(photo, onProgress, signal) {
   const query = queryOf(photo, { format: "png" });
   query.delete("reference");
@@ -291,6 +297,7 @@ async function ask(photo, tail, more, signal) {
   for (let attempt = 0; ; attempt++) {
     if (!photo.id) await renew(photo);
     if (photo.look.reference && reference.file && !reference.id) await postReference();
+    if (!isKept(photo)) throw new Problem(413, { type: NO_ROOM });
     try {
       return await (await call(`pictures/${photo.id}${tail}?${more ? queryOf(photo, more) : ""}`, { signal })).blob();
     } catch (error) {
@@ -302,8 +309,8 @@ async function ask(photo, tail, more, signal) {
 }
 
 async function picture(photo, more, signal) {
-  if (keeps && (photo.id || photo.posting || photo.state === "ready")) {
-    const blob = await ask(photo, "", more, signal).catch((error) => { if (keeps) throw error; });
+  if (isKept(photo) && (photo.id || photo.posting || photo.state === "ready")) {
+    const blob = await ask(photo, "", more, signal).catch((error) => { if (isKept(photo)) throw error; });
     if (blob) return blob;
   }
   if (photo.whole?.key !== wholeKey(photo)) await colorizeWhole(photo, () => {}, signal);
@@ -311,8 +318,13 @@ async function picture(photo, more, signal) {
 }
 
 async function postReference() {
-  const answer = await upload("pictures", reference.file, typeOf(reference.file), () => {});
-  reference.id = JSON.parse(await answer.response.text()).id;
+  try {
+    const answer = await upload("pictures", reference.file, typeOf(reference.file), () => {});
+    reference.id = JSON.parse(await answer.response.text()).id;
+  } catch (error) { // Without room for it, it goes along with each photograph.
+    if (error.kind !== NO_ROOM) throw error;
+    reference.unkept = true;
+  }
 }
 
 const forget = (id) => { call(`pictures/${id}`, { method: "DELETE", keepalive: true }).catch(() => {}); };
@@ -439,7 +451,7 @@ async function drawThumb(photo, blob) {
 /** Fill the strip of versions: small ones, one after another, once the picture itself is there. */
 const strip = newestWins(async (signal) => {
   const photo = current;
-  if (!photo || !keeps) return;
+  if (!photo || !isKept(photo)) return;
   const key = `${photo.key} ${wholeKey({ ...photo, look: { ...photo.look, variant: 1 } })} ${$("variants").children.length}`;
   if ($("variants").dataset.shown === key) return;
   await pause(0.3, signal);
@@ -543,7 +555,7 @@ function moved() {
   if (at.h > view.height) view.y = Math.min(Math.max(view.y, view.height / 2 / at.h), 1 - view.height / 2 / at.h);
   layOut();
   const key = current && `${wholeKey(current)} ${sideNeeded(current)}`;
-  if (keeps && current?.shownKey && current.shownKey !== key && current.state === "ready") {
+  if (current && isKept(current) && current.shownKey && current.shownKey !== key && current.state === "ready") {
     clearTimeout(moved.timer);
     moved.timer = setTimeout(refresh, 150);
   }
@@ -677,7 +689,7 @@ $("overlay").onclick = () => {
 const drawVeil = newestWins(async (signal) => {
   const photo = current;
   $("legend").hidden = $("veil").hidden = true;
-  if (!overlay || !keeps || !photo?.facts || photo.state !== "ready") return;
+  if (!overlay || !photo?.facts || !isKept(photo) || photo.state !== "ready") return;
   try {
     photo.sure ??= { id: photo.id, blob: await ask(photo, "/confidence", null, signal) };
     if (photo !== current) return;
@@ -768,8 +780,7 @@ function drawKnobs() {
   if (look.temperature !== null) $("temperature").value = look.temperature;
   $("temperature-shown").value = look.temperature === null ? "automatic" : look.temperature.toFixed(2);
   for (const button of $("variants").children) button.setAttribute("aria-pressed", Number(button.value) === look.variant);
-  $("versions").hidden = !keeps;
-  $("overlay").hidden = !keeps;
+  $("versions").hidden = $("overlay").hidden = !isKept(current);
   const follows = look.reference && reference.file;
   $("reference-shown").hidden = $("reference-drop").hidden = $("strength-knob").hidden = !follows;
   $("reference-count").textContent = follows ? "(1)" : "";
@@ -867,7 +878,7 @@ $("reference-file").onchange = async () => {
   $("reference-file").value = "";
   if (!file || !current) return;
   const before = { ...reference };
-  Object.assign(reference, { file, id: null, url: URL.createObjectURL(file) });
+  Object.assign(reference, { file, id: null, url: URL.createObjectURL(file), unkept: false });
   try {
     if (keeps) await patiently(postReference, (note) => cover(note));
     if (before.id) forget(before.id);
@@ -1012,7 +1023,7 @@ function choose(photo) {
   before.onerror = async () => { // A kind that browsers do not show, such as TIFF: the service has it in gray.
     if (photo !== current) return;
     before.hidden = true;
-    if (!photo.facts || !keeps) return;
+    if (!photo.facts || !isKept(photo)) return;
     before.onerror = null;
     const blob = await ask(photo, "", { saturation: 0, format: "jpeg", max_side: 2048 }).catch(() => null);
     if (blob && photo === current) before.src = URL.createObjectURL(blob);

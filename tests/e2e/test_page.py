@@ -66,6 +66,14 @@ def strict_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
+def small_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that has room to keep small pictures only."""
+    running = Server(model_path, tmp_path_factory.mktemp("log") / "log", kept_bytes=700_000)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     # Chromium's own sandbox refuses to work for root, and a container's /dev/shm is often small.
     arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
@@ -548,6 +556,32 @@ def test_without_kept_pictures_and_with_a_key_it_works_too(open_page: Opener, st
         page.click("#save")
     with Image.open(waiting.value.path()) as image:
         assert image.size == (512, 341)
+
+
+def test_what_has_no_room_to_be_kept_is_colored_all_the_same(open_page: Opener, small_server: Server) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (1000, 1000), dtype=np.uint8)
+    large = as_file("large.png", by_pillow(noise, "PNG"))
+    page = open_page(to=small_server)
+    key = put_in(page, large)
+    expect(page.locator("#message")).to_be_hidden()
+    expect(page.locator("#versions")).to_be_hidden()
+    with page.expect_request(lambda request: "/colorize?vividness=1" in request.url):
+        fill_range(page, "#vividness", 1)
+    wait_for_change(page, key)
+    # Another one has room; as its reference the large one goes along each time.
+    choose(page, COFFEE)
+    page.locator("#strip .shot").nth(1).click()
+    settle(page)
+    expect(page.locator("#versions")).to_be_visible()
+    page.locator("#reference-box summary").click()
+    with page.expect_request(lambda request: "/colorize?" in request.url and "reference_strength=0.5" in request.url):
+        page.set_input_files("#reference-file", [large])  # type: ignore[arg-type]
+    settle(page)
+    expect(page.locator("#reference-shown")).to_be_visible()
+    expect(page.locator("#versions")).to_be_hidden()
+    with page.expect_request("**/pictures/*?*"):
+        page.click("#reference-drop")
+    expect(page.locator("#versions")).to_be_visible()
 
 
 def test_leaving_and_removing_let_the_service_forget(open_page: Opener, server: Server) -> None:

@@ -242,9 +242,11 @@ def test_room_is_bounded_and_counted(model_path: Path) -> None:
         problem = check_problem(
             small.post("/pictures?size=512", content=GRAY, headers={"Content-Type": "image/png"}),
             413,
-            "upload-too-large",
+            "too-large-to-keep",
         )
         assert problem["limit"] == 900_000
+        answer = small.post("/colorize?size=512", content=GRAY, headers={"Content-Type": "image/png"})
+        assert answer.status_code == 200
         assert metric(small, "inflight_megapixels") == 0
 
 

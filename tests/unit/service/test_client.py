@@ -251,6 +251,7 @@ def test_every_problem_of_the_service_has_a_type_of_its_own() -> None:
         "upload-too-large": TooLarge,
         "picture-too-large": TooLarge,
         "answer-too-large": TooLarge,
+        "too-large-to-keep": TooLarge,
         "unsupported-picture": RefusedPicture,
         "empty-upload": RefusedPicture,
         "broken-picture": RefusedPicture,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chroma.bins import Q
-from service.errors import PictureNotKept, UploadTooLarge
+from service.errors import PictureNotKept, TooLargeToKeep
 from service.images import Header
 from service.posteriors import ID_BYTES, KEPT_OUTPUTS, KeptPicture, KeptPictures, Posterior, ReadyPixels
 
@@ -62,7 +62,7 @@ def test_a_large_one_pushes_out_several() -> None:
 def test_what_is_larger_than_the_room_is_refused_and_pushes_nothing_out() -> None:
     kept = cache(2)
     there = kept.put(make(), "").id
-    with pytest.raises(UploadTooLarge) as caught:
+    with pytest.raises(TooLargeToKeep) as caught:
         kept.put(make(kept.max_bytes), "")
     assert caught.value.facts == {"limit": kept.max_bytes, "unit": "bytes"}
     assert kept.get(there, "").id == there
