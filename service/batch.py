@@ -427,6 +427,11 @@ def explain(error: Exception) -> tuple[str, str]:
     return "internal-error", f"{type(error).__name__}: {error}"
 
 
+def explain_folder(error: OSError) -> tuple[str, str]:
+    """Return what went wrong with a folder that cannot be searched, as `explain` does."""
+    return "folder-error", f"this folder cannot be searched: {error.strerror or error}"
+
+
 def write_whole(target: Path, data: bytes) -> None:
     """Write a file that appears under its name only when it is whole.
 

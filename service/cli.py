@@ -224,31 +224,40 @@ def colorize(
     )
     palette = _read_reference(reference)
 
-    from service.batch import Outcome, Report, Stopped, Work, color_here, shown
+    from service.batch import Outcome, Report, Stopped, Work, color_here, explain_folder, shown
     from service.finding import PlanError, is_done, plan_outputs
 
     _prepare_codecs()
     if query.format == "json":
         raise _misuse("--format is png, jpeg or webp")
     answer_format = query.picture_format() or "png"
+    unlisted: list[Outcome] = []
+
+    def on_unlisted(folder: Path, place: Path, error: OSError) -> None:
+        problem, reason = explain_folder(error)
+        unlisted.append(Outcome(folder, out / place, "failed", problem=problem, reason=reason))
+
     try:
-        plan = plan_outputs(inputs, out, suffix=".jpg" if answer_format == "jpeg" else f".{answer_format}")
+        suffix = ".jpg" if answer_format == "jpeg" else f".{answer_format}"
+        plan = plan_outputs(inputs, out, suffix=suffix, on_unlisted=on_unlisted)
     except PlanError as error:
         raise _misuse(error) from error
     plan = _without_films(
         plan, inputs, "--remote" if remote is not None else "--cluster" if cluster is not None else ""
     )
-    if not plan:
+    if not plan and not unlisted:
         raise _misuse("there is no picture in what was named")
     todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
     work = Work(todo, answer_format, metadata)
-    report = Report(len(todo), as_json=as_json, quiet=quiet)
+    report = Report(len(todo) + len(unlisted), as_json=as_json, quiet=quiet)
     stopped, code = "", 0
     with _interruptible() as signals:
         try:
             for source, target in plan.items():
                 if source not in todo:
                     report(Outcome(source, target, "skipped"))
+            for outcome in unlisted:
+                report(outcome)
             if todo and remote is not None:
                 asyncio.run(_color_there(remote, api_key, query, work, report, jobs=jobs or 4, reference=palette))
             elif todo and cluster is not None:
@@ -495,7 +504,7 @@ def compare(
     from rich.progress import track
 
     from service import images
-    from service.batch import explain, shown, write_whole
+    from service.batch import explain, explain_folder, shown, write_whole
     from service.finding import PlanError, find_pictures
     from service.sheet import SheetTooLarge, Strip, draw_sheet
     from service.sheet import compare as compare_ways
@@ -505,18 +514,25 @@ def compare(
         raise _misuse(f"--out ends with {', '.join(formats)}")
     if out.exists() and not overwrite:
         raise _misuse(f"{shown(out)} is there already: name another --out, or give --overwrite")
+    failures = 0
+
+    def on_unlisted(folder: Path, _: Path, error: OSError) -> None:
+        nonlocal failures
+        failures += 1
+        typer.echo(f"failed: {shown(folder)}: {explain_folder(error)[1]}", err=True)
+
     try:
-        sources = [path for path, _ in find_pictures(inputs) if path.resolve() != out.resolve()]
+        found = find_pictures(inputs, on_unlisted=on_unlisted)
+        sources = [path for path, _ in found if os.path.realpath(path) != os.path.realpath(out)]
     except PlanError as error:
         raise _misuse(error) from error
-    if not sources:
+    if not sources and not failures:
         raise _misuse("there is no picture in what was named")
     _prepare_codecs()
     session = _load(settings)
     console = Console(stderr=True)
     ways = [query.to_options() for query in queries]
     strips: list[Strip] = []
-    failures = 0
     for source in track(
         sources, "comparing", console=console, transient=True, disable=quiet or not console.is_terminal
     ):

@@ -3,10 +3,12 @@
 Nothing here reads a pixel. Whatever would overwrite a source, or one answer with another, is refused before any work.
 """
 
+import fnmatch
 import glob
 import os
+import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +48,17 @@ class PlanError(Exception):
     """What was named cannot be colored into that folder; the text says what to do."""
 
 
-def plan_outputs(inputs: Sequence[Path], out: Path, *, suffix: str) -> dict[Path, Path]:
+OnUnlisted = Callable[[Path, Path, OSError], None]
+"""Told of a folder that cannot be searched: the folder, its path inside what was named, and why."""
+
+
+def _raise_unlisted(_folder: Path, _place: Path, error: OSError) -> None:
+    raise error
+
+
+def plan_outputs(
+    inputs: Sequence[Path], out: Path, *, suffix: str, on_unlisted: OnUnlisted = _raise_unlisted
+) -> dict[Path, Path]:
     """Return where each picture's answer goes, by picture.
 
     A file `a.jpg` gives `out/a.png`, a file `f/b/c.jpg` of a folder `f` gives `out/b/c.png`; of several folders each
@@ -59,16 +71,18 @@ def plan_outputs(inputs: Sequence[Path], out: Path, *, suffix: str) -> dict[Path
         inputs: files, folders that are searched for pictures and films, and patterns such as `scans/**/*.tif`.
         out: folder of the answers; what already lies in it is never taken from a folder.
         suffix: of the answers to photographs, with the dot.
+        on_unlisted: told of the folders that cannot be searched; without it they raise.
 
     Returns:
         Target by source, in order.
 
     Raises:
         PlanError: an answer would replace a source or another answer, or `out` cannot be a folder of answers.
+        OSError: a folder cannot be searched, and there is no `on_unlisted`.
     """
     if out.exists() and not out.is_dir():
         raise PlanError(f"{out} is a file: --out names a folder")
-    places = dict(find_pictures(inputs, out, suffixes=(*SUFFIXES, *FILM_SUFFIXES)))
+    places = dict(find_pictures(inputs, out, suffixes=(*SUFFIXES, *FILM_SUFFIXES), on_unlisted=on_unlisted))
     endings = {source: FILM_SUFFIX if is_film(source) else suffix for source in places}
     names = Counter(place.with_suffix(endings[source]) for source, place in places.items())
     plan = {}
@@ -85,65 +99,152 @@ def is_film(path: Path) -> bool:
 
 
 def find_pictures(
-    inputs: Iterable[Path], out: Path | None = None, *, suffixes: Sequence[str] = SUFFIXES
+    inputs: Iterable[Path],
+    out: Path | None = None,
+    *,
+    suffixes: Sequence[str] = SUFFIXES,
+    on_unlisted: OnUnlisted = _raise_unlisted,
 ) -> Iterator[tuple[Path, Path]]:
     """Yield each picture, and its path inside what was named; none twice.
+
+    Links to folders are followed, each folder being searched once: a link to one that is searched anyway gives nothing
+    more, and one back to a folder that it lies in is left alone.
 
     Args:
         inputs: files, folders and patterns.
         out: folder whose pictures are left out.
         suffixes: what is taken from folders and patterns.
+        on_unlisted: told, once each, of the folders that cannot be searched; without it they raise.
 
     Yields:
-        The picture and its relative path. A file that is named but not there is yielded too: its turn will tell.
+        The picture and its relative path. A file that is named but not there is yielded too, and so is a link to a
+        picture that is not there: its turn will tell.
 
     Raises:
-        PlanError: a folder that was named lies in `out`.
+        PlanError: a folder that was named lies in `out`, or a pattern leads out of the folders that it matches.
+        OSError: a folder cannot be searched, and there is no `on_unlisted`.
     """
     named = list(inputs)
-    excluded = out.resolve() if out else None
-    folders = {_entry(given) for given in named if given.is_dir()}
+    folders = {_entry(given) for given in named if os.path.isdir(given)}
+    search = _Search(suffixes, _real(out) if out else None, on_unlisted)
     seen = set()
     for given in named:
-        for path, place in _pictures_of(given, excluded, suffixes, prefixed=len(folders) > 1):
+        for path, place in search.pictures_of(given, prefixed=len(folders) > 1):
             if _entry(path) not in seen:
                 seen.add(_entry(path))
                 yield path, place
 
 
-def _pictures_of(
-    given: Path, excluded: Path | None, suffixes: Sequence[str], *, prefixed: bool
-) -> Iterator[tuple[Path, Path]]:
-    if given.is_dir():
-        top = given.resolve()
-        if excluded and excluded in (top, *top.parents):
-            raise PlanError(f"{given} lies in the folder of the answers: name another one with --out")
-        for path in _pictures_in(given, excluded, suffixes):
-            place = path.relative_to(given)
-            yield path, Path(top.name) / place if prefixed else place
-    elif not os.path.lexists(given) and glob.has_magic(str(given)):
-        yield from _pictures_like(given, excluded, suffixes)
-    else:
-        yield given, Path(given.name)
+class _Search:
+    """Goes through folders. `os.path` is asked rather than `Path`, whose questions raise where one may not look."""
 
+    def __init__(self, suffixes: Sequence[str], excluded: Path | None, on_unlisted: OnUnlisted) -> None:
+        self._suffixes = suffixes
+        self._excluded = excluded
+        self._on_unlisted = on_unlisted
+        self._unlisted: set[Path] = set()
 
-def _pictures_in(folder: Path, excluded: Path | None, suffixes: Sequence[str]) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and _is_one_of(path, suffixes) and not (excluded and excluded in path.resolve().parents):
-            yield path
+    def pictures_of(self, given: Path, *, prefixed: bool) -> Iterator[tuple[Path, Path]]:
+        """Yield what one file, folder or pattern means, with the path inside it."""
+        if os.path.isdir(given):
+            top = _real(given)
+            if self._excluded and self._excluded in (top, *top.parents):
+                raise PlanError(f"{given} lies in the folder of the answers: name another one with --out")
+            first = Path(top.name) if prefixed else Path()
+            for path in self._pictures_in(given, given, first):
+                yield path, first / path.relative_to(given)
+        elif not os.path.lexists(given) and glob.has_magic(str(given)):
+            yield from self._pictures_like(given)
+        else:
+            yield given, Path(given.name)
 
+    def _pictures_in(self, folder: Path, top: Path, first: Path) -> list[Path]:
+        """Return a folder's pictures, sorted; `first` and the path inside `top` are their place."""
+        return sorted(
+            Path(entry.path)
+            for inner, entries in self._folders(folder, top, first)
+            for entry in entries
+            if not _is_folder(entry) and self._is_wanted(Path(entry.path))
+        )
 
-def _pictures_like(pattern: Path, excluded: Path | None, suffixes: Sequence[str]) -> Iterator[tuple[Path, Path]]:
-    """Yield what matches a pattern, with its path behind the part of the pattern that is fixed."""
-    fixed = Path(*[part for part in _until_magic(pattern.parts)])
-    matches = [Path(match) for match in sorted(glob.glob(str(pattern), recursive=True))]
-    for match in matches:
-        for path in _pictures_in(match, excluded, suffixes) if match.is_dir() else [match]:
-            if _is_one_of(path, suffixes) and not (excluded and excluded in path.resolve().parents):
-                yield path, path.relative_to(fixed)
-    if not matches:
-        yield pattern, Path(pattern.name)
+    def _pictures_like(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
+        """Yield what matches a pattern, with its path behind the part of the pattern that is fixed."""
+        fixed = Path(*_until_magic(pattern.parts))
+        variable = pattern.parts[len(fixed.parts) :]
+        if ".." in variable:
+            raise PlanError(f"{pattern}: '..' makes no sense behind a wildcard")
+        matches = list(self._matches(fixed, variable, fixed)) if os.path.isdir(fixed) else []
+        found = [
+            path
+            for match, is_folder in matches
+            for path in (self._pictures_in(match, fixed, Path()) if is_folder else [match])
+            if self._is_wanted(path)
+        ]
+        # What lies where it says comes before what is reached through a link to there, as in a folder.
+        top = _real(fixed)
+        for path in sorted(found, key=lambda path: (_entry(path) != top / path.relative_to(fixed), path)):
+            yield path, path.relative_to(fixed)
+        if not matches:
+            yield pattern, Path(pattern.name)
+
+    def _matches(self, folder: Path, parts: Sequence[str], top: Path) -> Iterator[tuple[Path, bool]]:
+        """Yield what matches the parts of a pattern in a folder, and whether it is one; as `glob`, but never silent."""
+        if not parts or parts == ("**",):  # A folder that matches is searched to its last one anyway.
+            yield folder, True
+            return
+        if parts[0] == "**":
+            for inner, _ in self._folders(folder, top, Path()):
+                yield from self._matches(inner, parts[1:], top)
+            return
+        for entry in self._entries(folder, folder.relative_to(top)):
+            if not _fits(entry.name, parts[0]):
+                continue
+            path = Path(entry.path)
+            if not _is_folder(entry):
+                if not parts[1:]:
+                    yield path, False
+            elif not _leads_back(path):
+                yield from self._matches(path, parts[1:], top)
+
+    def _folders(self, folder: Path, top: Path, first: Path) -> Iterator[tuple[Path, list["os.DirEntry[str]"]]]:
+        """Yield a folder and all in it with their entries, without hidden ones; those behind links last."""
+        walked = set()
+        plain, links = [folder], list[Path]()
+        while plain or links:
+            each = plain.pop() if plain else links.pop(0)
+            real = _real(each)
+            if real in walked or (self._excluded and self._excluded in (real, *real.parents)):
+                continue
+            walked.add(real)
+            entries = [
+                entry for entry in self._entries(each, first / each.relative_to(top)) if not entry.name.startswith(".")
+            ]
+            yield each, entries
+            for entry in filter(_is_folder, entries):
+                if not entry.is_symlink():
+                    plain.append(Path(entry.path))
+                elif not _leads_back(Path(entry.path)):
+                    links.append(Path(entry.path))
+
+    def _entries(self, folder: Path, place: Path) -> list["os.DirEntry[str]"]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if _real(folder) not in self._unlisted:
+                self._unlisted.add(_real(folder))
+                self._on_unlisted(folder, place, error)
+            return []
+
+    def _is_wanted(self, path: Path) -> bool:
+        suffix = path.suffix.lower()
+        if self._excluded and self._excluded in _real(path).parents:
+            return False
+        try:
+            is_file = stat.S_ISREG(os.stat(path).st_mode)
+        except OSError:  # One may not look, or it is a broken link, perhaps to a folder of a disk that is not there.
+            return suffix in self._suffixes or (not suffix and os.path.islink(path))
+        return suffix in self._suffixes and is_file
 
 
 def _until_magic(parts: Sequence[str]) -> Iterator[str]:
@@ -153,20 +254,41 @@ def _until_magic(parts: Sequence[str]) -> Iterator[str]:
         yield part
 
 
-def _is_one_of(path: Path, suffixes: Sequence[str]) -> bool:
-    return path.suffix.lower() in suffixes and path.is_file()
+def _fits(name: str, part: str) -> bool:
+    """Return whether a name matches one part of a pattern; hidden ones have to be asked for."""
+    if not glob.has_magic(part):
+        return name == part
+    return fnmatch.fnmatch(name, part) and (part.startswith(".") or not name.startswith("."))
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _leads_back(path: Path) -> bool:
+    """Return whether a path is a link to a folder that it lies in."""
+    folder = _real(path.parent)
+    return os.path.islink(path) and _real(path) in (folder, *folder.parents)
+
+
+def _real(path: Path) -> Path:
+    """Return a path without links; unlike `Path.resolve` also of one that leads round in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _entry(path: Path) -> Path:
     """Return the one name of a directory entry; a link is an entry of its own."""
-    return path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
+    return _real(path) if path.name in ("", "..") else _real(path.parent) / path.name
 
 
 def _refuse_overwriting(plan: dict[Path, Path]) -> None:
-    sources = {source.resolve() for source in plan}
+    sources = {_real(source) for source in plan}
     by_target: dict[Path, Path] = {}
     for source, target in plan.items():
-        if target.resolve() in sources:
+        if _real(target) in sources:
             raise PlanError(f"the answer to {source} would replace the picture {target}: name another --out")
         if other := by_target.get(_entry(target)):
             raise PlanError(

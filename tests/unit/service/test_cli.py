@@ -1,7 +1,9 @@
 """service.cli: files in, files out, honest exit codes."""
 
+import errno
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +78,42 @@ def test_missing_and_unreadable_files_do_not_stop_the_others(tmp_path: Path) -> 
     assert (tmp_path / "out/good.png").exists()
 
 
+@pytest.mark.parametrize("command", ["colorize", "compare"])
+def test_a_folder_that_cannot_be_searched_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    picture(tmp_path / "in/a.png")
+    (tmp_path / "in/locked").mkdir()
+    scan = os.scandir
+
+    def scandir(folder: Path) -> Any:
+        if Path(folder).name == "locked":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    out = tmp_path / ("out" if command == "colorize" else "sheet.png")
+    result = run(command, tmp_path / "in", "--out", out)
+    assert result.exit_code == 1
+    assert f"failed: {tmp_path / 'in/locked'}: this folder cannot be searched: Permission denied" in result.stderr
+    assert re.search("1 (colored|compared).* 1 failed", result.stdout)
+    assert "0 compared, 1 failed" in run("compare", tmp_path / "in/locked", "--out", "other.png").stdout
+    alone = run("colorize", tmp_path / "in/locked", "--out", tmp_path / "deep", "--json")
+    assert alone.exit_code == 1
+    line, summary = (json.loads(line) for line in alone.stdout.splitlines())
+    assert (line["status"], line["problem"]) == ("failed", "folder-error")
+    assert summary == {"summary": {"colored": 0, "skipped": 0, "failed": 1, "left": 0}}
+
+
+def test_a_broken_link_is_a_failure(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").symlink_to("gone.png")
+    result = run("colorize", tmp_path / "in", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "b.png: No such file or directory" in result.stderr
+    assert "1 colored, 0 already there, 1 failed" in result.stdout
+
+
 def test_what_is_there_is_skipped_unless_asked(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.png")
     target = picture(tmp_path / "out/a.png", b"mine")
@@ -126,6 +164,24 @@ def test_a_bad_setting_is_misuse(monkeypatch: pytest.MonkeyPatch) -> None:
         result = run(command)
         assert result.exit_code == 2
         assert "PHOTOCHROM_PORT: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_MEGAPIXELS", "inf"), ("DRAIN_S", "inf"), ("KEPT_S", "inf"), ("MAX_INFLIGHT_MEGAPIXELS", "nan")],
+)
+def test_an_endless_setting_is_misuse(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(ENV_PREFIX + name, value)
+    result = run("doctor")
+    assert result.exit_code == 2
+    assert f"{ENV_PREFIX}{name}: Input should be a finite number" in result.stderr
+
+
+def test_opencv_takes_what_the_setting_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENCV_IO_MAX_IMAGE_PIXELS")
+    monkeypatch.setenv("PHOTOCHROM_MAX_MEGAPIXELS", "4.1")
+    assert run("doctor").exit_code == 0
+    assert os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] == str(2050 * 2000)
 
 
 def test_no_model_is_said_before_anything_starts(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """service.finding: which pictures, where to, and never over anything that is not ours."""
 
+import errno
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,6 +92,118 @@ def test_patterns_keep_the_folders_behind_their_fixed_part(tmp_path: Path) -> No
     assert places(tmp_path / "in/**/*.tif") == {"a.tif": "a.tif", "c.tif": "b/c.tif"}
     assert places(tmp_path / "in/*") == {"a.tif": "a.tif", "c.tif": "b/c.tif", "d.png": "b/d.png"}
     assert places(tmp_path / "in/b/[cd].*") == {"c.tif": "c.tif", "d.png": "d.png"}
+
+
+def locked(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    """Make folders that nobody can list; root, whom the tests may run as, could list any."""
+    scan = os.scandir
+
+    def scandir(folder: Path) -> Any:
+        if Path(folder) in folders:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+@pytest.mark.parametrize("named", ["in", "in/*", "in/**", "in/**/*.png", "in/*/*"])
+def test_a_folder_that_cannot_be_searched_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    put(tmp_path / "in/b/1.png")
+    (tmp_path / "in/locked").mkdir()
+    (tmp_path / "in/.locked").mkdir()
+    locked(monkeypatch, tmp_path / "in/locked", tmp_path / "in/.locked")
+    told: list[tuple[Path, str]] = []
+    found = find_pictures(
+        [tmp_path / named], on_unlisted=lambda _, place, error: told.append((place, str(error.strerror)))
+    )
+    assert [path for path, _ in found] == [tmp_path / "in/b/1.png"]
+    assert told == [(Path("locked"), "Permission denied")]
+    with pytest.raises(PermissionError):
+        list(find_pictures([tmp_path / named]))
+
+
+def test_a_folder_that_is_named_and_cannot_be_searched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "a/1.png")
+    (tmp_path / "b").mkdir()
+    locked(monkeypatch, tmp_path / "b")
+    told: list[Path] = []
+    found = find_pictures([tmp_path / "a", tmp_path / "b"], on_unlisted=lambda _, place, __: told.append(place))
+    assert ([path for path, _ in found], told) == ([tmp_path / "a/1.png"], [Path("b")])
+
+
+def test_a_folder_that_may_be_listed_but_not_entered_hides_nothing(tmp_path: Path) -> None:
+    put(tmp_path / "in/shut/1.png")
+    put(tmp_path / "in/shut/deep/2.png")
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom service.finding import find_pictures\n"
+        "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)\n"
+        "tell = lambda folder, place, error: print('folder', place)\n"
+        "for path, place in find_pictures([Path('in')], on_unlisted=tell): print('file', place)\n"
+    )
+    tmp_path.chmod(0o755)
+    (tmp_path / "in/shut").chmod(0o744)
+    try:
+        said = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        (tmp_path / "in/shut").chmod(0o755)
+    assert sorted(said.stdout.splitlines()) == ["file shut/1.png", "folder shut/deep"]
+
+
+@pytest.mark.parametrize("named", ["in", "in/*", "in/**", "in/**/*.png", "in/**/*"])
+def test_links_to_folders_are_followed_and_each_folder_searched_once(tmp_path: Path, named: str) -> None:
+    put(tmp_path / "in/b/1.png")
+    put(tmp_path / "disk/1950/2.png")
+    put(tmp_path / "3.png")
+    (tmp_path / "in/a disk").symlink_to(tmp_path / "disk")
+    (tmp_path / "in/a link").symlink_to("b")
+    (tmp_path / "in/a way back").symlink_to(".")
+    (tmp_path / "in/b/a way out").symlink_to("../..")
+    (tmp_path / "disk/1950/round").symlink_to(tmp_path / "disk")
+    found = sorted(place.as_posix() for _, place in find_pictures([tmp_path / named]))
+    assert found == ["a disk/1950/2.png", "b/1.png"]
+
+
+def test_behind_a_link_the_folder_of_answers_is_left_out_too(tmp_path: Path) -> None:
+    source, out = put(tmp_path / "in/a.png"), tmp_path / "out"
+    put(out / "a.png")
+    (tmp_path / "in/seen").symlink_to(out)
+    for named in ("in", "in/*", "in/**/*.png"):
+        assert plan_outputs([tmp_path / named], out, suffix=".png") == {source: out / "a.png"}
+
+
+@pytest.mark.parametrize("named", ["in", "in/*", "in/**/*"])
+def test_a_broken_link_is_kept_for_the_list_of_failures(tmp_path: Path, named: str) -> None:
+    put(tmp_path / "in/a.png")
+    for link, target in (
+        ("b.jpg", "gone.jpg"),
+        ("c.jpg", "c.jpg"),
+        ("1950", "/not/mounted"),
+        ("notes.txt", "gone.txt"),
+    ):
+        (tmp_path / "in" / link).symlink_to(target)
+    out = tmp_path / "out"
+    plan = plan_outputs([tmp_path / named], out, suffix=".png")
+    assert {source.name: target for source, target in plan.items()} == {
+        "1950": out / "1950.png",
+        "a.png": out / "a.png",
+        "b.jpg": out / "b.png",
+        "c.jpg": out / "c.png",
+    }
+
+
+def test_a_pattern_cannot_lead_out_of_the_folder_of_answers(tmp_path: Path) -> None:
+    put(tmp_path / "in/a/1.png")
+    with pytest.raises(PlanError, match=r"'\.\.' makes no sense behind a wildcard"):
+        plan_outputs([tmp_path / "in/a/*/../../../1.png"], tmp_path / "out", suffix=".png")
 
 
 def test_a_name_with_brackets_is_a_name_where_there_is_such_a_file(tmp_path: Path) -> None:
