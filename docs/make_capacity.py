@@ -27,21 +27,24 @@ BUSY: Final = 0.7
 """How busy the processors are at the peak; docker/kubernetes/base/autoscaler.yaml aims at the same."""
 REPLICA_CORES: Final = 2
 """Of the manifests and of the compose file."""
-LEAST_REPLICAS: Final = 2
-"""So that one may be lost."""
+GROWTH_FORMAT: Final = "png"
+"""Of the answers where callers, cores and processes grow; benchmarks/capacity.py."""
 DAY_S: Final = 86_400
 
 Row = dict[str, Any]
 
 
 def reached(measured: Row) -> float:
-    """Return which share of what the processor time alone would allow was really done, at most 1.
+    """Return which share a replica does of what its cores would do one by one, at most 1.
 
-    One process on one core, with as many callers as served best; the rest is time in which the core had nothing to do.
+    One process on the cores of a replica, with as many callers as served best, beside a picture's processor time on one
+    core. The rest is time in which a core had nothing to do, and what sharing costs.
     """
-    rows = [row for row in measured["growth"] if (row["processes"], row["cores_each"]) == (1, 1)]
-    best = max(rows, key=lambda row: row["pictures_per_s"])
-    return min(1.0, float(best["pictures_per_s"] * best["cpu_s"]))
+    rows = [row for row in measured["growth"] if (row["processes"], row["cores_each"]) == (1, REPLICA_CORES)]
+    best = max(row["pictures_per_s"] for row in rows)
+    size = measured["growth_megapixels"]
+    alone = next(row["cpu_s"] for row in measured["cost"] if (row["megapixels"], row["format"]) == (size, GROWTH_FORMAT))
+    return min(1.0, float(best * alone / REPLICA_CORES))
 
 
 def cores_needed(cpu_s: float, share: float, pictures_a_day: float = PICTURES_A_DAY) -> float:
@@ -49,7 +52,7 @@ def cores_needed(cpu_s: float, share: float, pictures_a_day: float = PICTURES_A_
 
     Args:
         cpu_s: processor time of a picture, seconds.
-        share: of it that a core really does, see `reached`.
+        share: of their time that the cores of a replica turn into pictures, see `reached`.
         pictures_a_day: the load.
 
     Returns:
@@ -59,8 +62,8 @@ def cores_needed(cpu_s: float, share: float, pictures_a_day: float = PICTURES_A_
 
 
 def replicas_needed(cores: float) -> int:
-    """Return how many replicas give so many cores."""
-    return max(LEAST_REPLICAS, math.ceil(cores / REPLICA_CORES))
+    """Return how many replicas give so many cores, and with one of them lost still bear the peak, all of them busy."""
+    return max(math.ceil(cores / REPLICA_CORES), math.ceil(cores * BUSY / REPLICA_CORES) + 1)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -171,7 +174,7 @@ colors on at full size, and encoding.
 
 ## More callers, more cores, more replicas
 
-Pictures of {size:g} megapixel, answered as {measured["cost"][0]["format"].upper()}. Replicas are processes with cores
+Pictures of {size:g} megapixel, answered as {GROWTH_FORMAT.upper()}. Replicas are processes with cores
 of their own, so two processes stand for two replicas here.
 
 {growth_table(measured)}
@@ -183,8 +186,8 @@ machine goes, and more than two were not measured.
 ## A million pictures a day
 
 {PICTURES_A_DAY:,} a day are {mean:.1f} a second. The busiest hour is taken to have {PEAK:g} times the mean
-({PEAK * mean:.0f} a second), and the processors to be {BUSY:.0%} busy then: the rest is headroom for bursts and for
-the loss of a replica.
+({PEAK * mean:.0f} a second), and the processors to be {BUSY:.0%} busy then: the rest is headroom for bursts. There are so
+many replicas that the others bear that hour when one is lost, busy all the time.
 
 {sizing_table(measured)}
 
@@ -192,9 +195,9 @@ the loss of a replica.
 cores = pictures a day / {DAY_S} * peak {PEAK:g} * processor seconds / (busy {BUSY:g} * reached {reached(measured):.2f})
 ```
 
-*Reached* is the share of a core that pictures of {size:g} megapixel kept busy, measured at its best number of callers.
-At least {LEAST_REPLICAS} replicas, so that one may be lost. Memory follows the pixels in flight, not the rate: the rule
-is in [operating](operating.md#sizing).
+*Reached* is what one process with {REPLICA_CORES} cores does, at its best number of callers, of what they would do
+one by one: measured with {size:g} megapixel, and taken to hold for every size. Memory follows the pixels in flight, not
+the rate: the rule is in [operating](operating.md#sizing).
 
 Another processor changes every number here. On a machine of your own with nothing else to do, in three minutes:
 

@@ -59,8 +59,19 @@ def test_a_core_does_what_its_seconds_allow(maker: ModuleType) -> None:
     assert cores == pytest.approx(10 * maker.PEAK * 0.5 / maker.BUSY)
     assert maker.cores_needed(0.5, 0.5, 864_000) == pytest.approx(2 * cores)
     assert maker.cores_needed(1.0, 1.0, 864_000) == pytest.approx(2 * cores)
-    assert maker.replicas_needed(cores) == 11
-    assert maker.replicas_needed(0.1) == maker.LEAST_REPLICAS
+
+
+@pytest.mark.parametrize(
+    ("cores", "replicas"),
+    [
+        (0.1, 2),
+        (2.8, 2),  # of 2 cores each; 1.96 are enough at the peak
+        (2.9, 3),  # 2.03 are not
+        (15 / 0.7, 11),  # 15 at the peak, which ten replicas bear
+    ],
+)
+def test_a_replica_may_be_lost_at_the_peak(maker: ModuleType, cores: float, replicas: int) -> None:
+    assert maker.replicas_needed(cores) == replicas
 
 
 def test_the_sizing_follows_the_measurements(maker: ModuleType, measured: dict[str, Any]) -> None:
@@ -69,9 +80,14 @@ def test_the_sizing_follows_the_measurements(maker: ModuleType, measured: dict[s
     for cells, row in zip(rows, measured["cost"], strict=True):
         cores = float(cells[2])
         # No more pictures than the cores' seconds, in the busiest hour, with the headroom.
-        demand = 1e6 / 86_400 * maker.PEAK * row["cpu_s"]
-        assert demand / cores <= maker.BUSY + 0.01
+        demand = 1e6 / 86_400 * maker.PEAK * row["cpu_s"] / maker.reached(measured)
+        assert demand / maker.BUSY <= cores + 0.05  # which is rounded
         assert int(cells[3]) * maker.REPLICA_CORES >= cores - 0.05
+        assert (int(cells[3]) - 1) * maker.REPLICA_CORES >= demand - 0.05
+        if (row["megapixels"], row["format"]) == (measured["growth_megapixels"], "png"):
+            # Measured, not computed: the others together really did as many pictures a second.
+            done = max(r["pictures_per_s"] for r in measured["growth"] if (r["processes"], r["cores_each"]) == (1, 2))
+            assert (int(cells[3]) - 1) * done >= 1e6 / 86_400 * maker.PEAK
     twice = json.loads(json.dumps(measured))
     for row in twice["cost"]:
         row["cpu_s"] *= 2
@@ -79,10 +95,13 @@ def test_the_sizing_follows_the_measurements(maker: ModuleType, measured: dict[s
 
 
 def test_what_is_reached_is_a_share(maker: ModuleType) -> None:
-    row = {"processes": 1, "cores_each": 1, "cpu_s": 0.1}
-    growth = [row | {"callers": 1, "pictures_per_s": 5.0}, row | {"callers": 4, "pictures_per_s": 8.0}]
-    assert maker.reached({"growth": growth}) == pytest.approx(0.8)
-    assert maker.reached({"growth": [row | {"callers": 8, "pictures_per_s": 11.0}]}) == 1.0
+    cost = [{"megapixels": 1, "format": answer, "cpu_s": cpu_s} for answer, cpu_s in (("png", 0.1), ("jpeg", 0.05))]
+    row = {"processes": 1, "cores_each": 2}
+    growth = [row | {"pictures_per_s": 10.0}, row | {"pictures_per_s": 16.0}]
+    growth += [{"processes": 1, "cores_each": 1, "pictures_per_s": 99.0}]
+    measured = {"cost": cost, "growth": growth, "growth_megapixels": 1}
+    assert maker.reached(measured) == pytest.approx(0.8)
+    assert maker.reached(measured | {"growth": [row | {"pictures_per_s": 21.0}]}) == 1.0
 
 
 def test_replicas_are_those_of_the_manifests(maker: ModuleType) -> None:
@@ -90,7 +109,7 @@ def test_replicas_are_those_of_the_manifests(maker: ModuleType) -> None:
     pod = yaml.safe_load((base / "deployment.yaml").read_text())["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"]["limits"]["cpu"] == str(maker.REPLICA_CORES)
     scale = yaml.safe_load((base / "autoscaler.yaml").read_text())["spec"]
-    assert scale["minReplicas"] == maker.LEAST_REPLICAS
+    assert scale["minReplicas"] == maker.replicas_needed(0.1) == 2
     [processors] = [metric["resource"] for metric in scale["metrics"] if metric["type"] == "Resource"]
     assert processors["target"]["averageUtilization"] == pytest.approx(100 * maker.BUSY)
 
