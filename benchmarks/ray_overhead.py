@@ -82,7 +82,7 @@ def memory_mb(processes: list[int]) -> float:
     for process in processes:
         for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
             total += int(line.split()[1]) if line.startswith("Pss:") else 0
-    return round(total / 1000, 1)
+    return round(total * 1024 / 1e6, 1)
 
 
 def measure(rounds: int, threads: int) -> dict[str, Any]:

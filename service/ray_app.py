@@ -25,8 +25,10 @@ RETRY_AFTER_S: Final = 2
 """When to come back after a full queue, whole seconds: Ray does not know how long the queue takes."""
 LOST_RETRY_AFTER_S: Final = 1
 """When to come back after a replica died under a request: another one is there, or will be."""
-RAYS_OWN: Final = "/-/"
-"""What paths begin with that Ray's HTTP server answers about itself."""
+RAYS_OWN: Final = ("/-/healthz", "/-/routes")
+"""Paths that Ray's HTTP server answers about itself; all others, whatever they begin with, go to a replica."""
+RAYS_SWITCHES: Final = ("x-request-timeout-seconds", "x-request-disconnect-disabled")
+"""Headers by which a caller could switch off Ray's own deadline, and have work done that nobody waits for."""
 OPTIONS: Final[dict[str, Any]] = {
     # Ray's own limit, before a replica: more would wait in the replica's line, where no other replica can take them.
     "max_ongoing_requests": 4,
@@ -124,7 +126,7 @@ class Proxy:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one connection."""
-        if scope["type"] != "http" or scope["path"].startswith(RAYS_OWN):
+        if scope["type"] != "http" or scope["path"] in RAYS_OWN:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send, self._max_upload_bytes)
@@ -152,6 +154,8 @@ class _Exchange:
         given = headers.get("x-request-id", "")
         self._request_id = given if REQUEST_ID_PATTERN.fullmatch(given) else uuid.uuid4().hex
         headers["x-request-id"] = self._request_id
+        for switch in RAYS_SWITCHES:
+            del headers[switch]
         self._scope, self._receive, self._send, self._limit = scope, receive, send, limit
         self._received = 0
         self._replaced: Message | None = None
@@ -197,7 +201,7 @@ class _Exchange:
         if status == 408:
             return DeadlineExceeded("The cluster did not answer in time.")
         if status in (429, 503):
-            return Overloaded("As many requests wait as may wait; try again later.", retry_after_s=RETRY_AFTER_S)
+            return Overloaded("The cluster has no room for this now; try again later.", retry_after_s=RETRY_AFTER_S)
         if status:
             return InternalError("The cluster could not finish this request; its log has the reason.")
         return Overloaded("The replica at work on this was lost; try again.", retry_after_s=LOST_RETRY_AFTER_S)

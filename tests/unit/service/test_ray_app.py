@@ -92,6 +92,24 @@ def test_rays_own_addresses_are_left_alone() -> None:
     assert (answer.status_code, answer.text) == (503, "draining")
 
 
+@pytest.mark.parametrize("path", ["/-/", "/-/x", "/-/healthz/x", "/-/routes/"])
+def test_what_only_looks_like_them_has_limits_too(path: str) -> None:
+    assert ask(reads_all, path, bytes(LIMIT + 1)).status_code == 413
+    assert ask(answers(503, "text/plain"), path).headers["Content-Type"] == "application/problem+json"
+
+
+def test_nobody_switches_rays_deadline_off() -> None:
+    seen: list[bytes] = []
+
+    async def server(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend(name for name, _ in scope["headers"])
+        await answers(200, "image/png")(scope, receive, send)
+
+    ask(server, **{"X-Request-Timeout-Seconds": "0", "X-Request-Disconnect-Disabled": "?1", "X-API-Key": "a key"})
+    assert b"x-api-key" in seen
+    assert not {name for name in seen if name.startswith((b"x-request-timeout", b"x-request-disconnect"))}
+
+
 def test_everyone_knows_the_same_request_id() -> None:
     seen: list[bytes] = []
 
