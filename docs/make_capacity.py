@@ -43,7 +43,9 @@ def reached(measured: Row) -> float:
     rows = [row for row in measured["growth"] if (row["processes"], row["cores_each"]) == (1, REPLICA_CORES)]
     best = max(row["pictures_per_s"] for row in rows)
     size = measured["growth_megapixels"]
-    alone = next(row["cpu_s"] for row in measured["cost"] if (row["megapixels"], row["format"]) == (size, GROWTH_FORMAT))
+    alone = next(
+        row["cpu_s"] for row in measured["cost"] if (row["megapixels"], row["format"]) == (size, GROWTH_FORMAT)
+    )
     return min(1.0, float(best * alone / REPLICA_CORES))
 
 
@@ -186,8 +188,8 @@ machine goes, and more than two were not measured.
 ## A million pictures a day
 
 {PICTURES_A_DAY:,} a day are {mean:.1f} a second. The busiest hour is taken to have {PEAK:g} times the mean
-({PEAK * mean:.0f} a second), and the processors to be {BUSY:.0%} busy then: the rest is headroom for bursts. There are so
-many replicas that the others bear that hour when one is lost, busy all the time.
+({PEAK * mean:.0f} a second), and the processors to be {BUSY:.0%} busy then: the rest is headroom for bursts. There are
+so many replicas that the others bear that hour when one is lost, busy all the time.
 
 {sizing_table(measured)}
 

@@ -12,13 +12,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Final
 
 from service.errors import Draining, Failing, Overloaded
 from service.priority import give_way
 from service.session import Heads, Query
 
-BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
+BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 """Batches have one of these sizes, so that a GPU meets few different shapes."""
+CLOSE_S: Final = 20.0
+"""How long one batch may take while the service ends, seconds."""
+LOOK_S: Final = 0.2
+"""How often to look whether it does, seconds."""
 
 
 def batch_sizes_up_to(largest: int) -> tuple[int, ...]:
@@ -126,12 +131,20 @@ class Batcher:
         busy_since = self._busy_since
         return self._thread.is_alive() and (busy_since is None or time.monotonic() - busy_since < stall_s)
 
-    def close(self) -> None:
-        """Answer what waits, then stop the thread."""
+    def close(self, patience_s: float = CLOSE_S) -> None:
+        """Answer what waits, then stop the thread.
+
+        Args:
+            patience_s: how long one batch may still take, seconds. A thread that sits on one for longer, as on a GPU
+                that has gone, is left behind: the process must be able to end.
+        """
         with self._changed:
             self._is_closed = True
             self._changed.notify()
-        self._thread.join()
+        while self._thread.is_alive() and self.is_alive(patience_s):
+            self._thread.join(LOOK_S)
+        if self._thread.is_alive():
+            log.critical("the inference thread hangs, and is left behind")
 
     def _serve(self) -> None:
         give_way()

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,7 +27,6 @@ from service.errors import RequestError, StartupError
 from service.settings import ENV_PREFIX, Settings
 
 if TYPE_CHECKING:
-    import socket
     from types import FrameType
 
     from service.batch import Here, Report, Work
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FAILED, MISUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 """Exit codes; the last two are what shells expect of a program that a signal has ended."""
+LINGER_S = 0.25
+"""How long a connection that was opened just before the end is given for its request, seconds."""
 MOST_JOBS_THERE = 64
 """Pictures at once that a single service is sent; a cluster takes as many as it has processors."""
 
@@ -77,6 +79,25 @@ def _misuse(text: object) -> typer.Exit:
     return typer.Exit(MISUSED)
 
 
+def _listening_socket(fd: int) -> socket.socket:
+    """Return the socket behind a descriptor.
+
+    Raises:
+        typer.Exit: there is none, or nobody can connect to it.
+    """
+    try:
+        found = socket.socket(fileno=fd)
+        listens = found.family in (socket.AF_INET, socket.AF_INET6) and found.getsockopt(
+            socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+        )
+    except (OSError, OverflowError, ValueError) as error:
+        raise _misuse(f"--fd {fd}: {error}") from error
+    if not listens:
+        found.detach()  # It is somebody's, and not ours to close.
+        raise _misuse(f"--fd {fd} is no TCP socket that listens")
+    return found
+
+
 ModelOption = Annotated[Path | None, typer.Option(help="The ONNX model; default: the one that comes along.")]
 DeviceOption = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 PicturesArgument = Annotated[
@@ -98,11 +119,15 @@ QuietOption = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    fd: Annotated[
+        int | None, typer.Option(help="Listen on this socket instead, a descriptor that whoever calls has opened.")
+    ] = None,
     model: ModelOption = None,
     device: DeviceOption = None,
 ) -> None:
     """Start the HTTP service; every PHOTOCHROM_ variable counts, and the options here win over them."""
     settings = _settings(host=host, port=port, model=model, device=device)
+    listening = None if fd is None else _listening_socket(fd)
 
     import uvicorn
 
@@ -123,10 +148,25 @@ def serve(
     class Server(uvicorn.Server):
         """Says `not ready` before it stops, so that whoever sends pictures here can go elsewhere first."""
 
-        async def serve(self, sockets: "list[socket.socket] | None" = None) -> None:
+        async def serve(self, sockets: list[socket.socket] | None = None) -> None:
             """Serve until told to stop."""
             self.loop = asyncio.get_running_loop()
             await super().serve(sockets)
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            """Open the port."""
+            await super().startup(sockets)
+            for each in sockets or []:  # Of which uvicorn says nothing.
+                host, taken = each.getsockname()[:2]
+                address = f"[{host}]:{taken}" if ":" in host else f"{host}:{taken}"
+                logging.getLogger("uvicorn.error").info("Uvicorn running on http://%s (Press CTRL+C to quit)", address)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Take no more connections; whoever has one only now may still say what it wants."""
+            for each in self.servers:
+                each.close()
+            await asyncio.sleep(LINGER_S)
+            await super().shutdown(sockets)
 
         def handle_exit(self, sig: int, frame: "FrameType | None") -> None:
             is_first = not pipeline.draining
@@ -150,7 +190,7 @@ def serve(
         )
     )
     with suppress(KeyboardInterrupt):  # Ctrl-C is a normal end; uvicorn has drained by then.
-        server.run()
+        server.run(None if listening is None else [listening])
     if not server.started:
         raise typer.Exit(1)
 

@@ -23,9 +23,11 @@ spec = importlib.util.spec_from_file_location("serve", sys.argv[1])
 serve = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(serve)
 fake = [sys.executable, "-S", "-c", {fake!r}, sys.argv[3]]
-attempt = [sys.executable, "-S", "-c", "import sys; sys.exit(b'broken' in open(sys.argv[1], 'rb').read())"]
-sys.exit(serve.Keeper(Path(sys.argv[2]), serve=fake, attempt=attempt, watch_s=0.05).run())
+attempt = [sys.executable, "-S", "-c", {attempt!r}]
+quick = dict(watch_s=0.05, retry_s=0.1, try_s=5, end_s=0.5)
+sys.exit(serve.Keeper(Path(sys.argv[2]), serve=fake, attempt=attempt, **quick).run())
 """
+ATTEMPT = "import sys; sys.exit(3 if b'broken' in open(sys.argv[1], 'rb').read() else 0)"
 WAITING = """
 import os, signal, sys
 with open(sys.argv[1], "a") as log: log.write(os.environ.get("PHOTOCHROM_MODEL", "shipped") + chr(10))
@@ -52,11 +54,14 @@ def until(holds: Callable[[], bool]) -> None:
 class Kept:
     """A keeper in a process of its own, over a service that only writes down which model it was given."""
 
-    def __init__(self, folder: Path, fake: str = WAITING) -> None:
+    def __init__(self, folder: Path, fake: str = WAITING, attempt: str = ATTEMPT) -> None:
         self.model, self.log, self.said = folder / "model.onnx", folder / "log", folder / "said"
         with self.said.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", KEEP.format(fake=fake), ROOT / "docker" / "serve.py", self.model, self.log],
+                [
+                    *(sys.executable, "-c", KEEP.format(fake=fake, attempt=attempt)),
+                    *(ROOT / "docker" / "serve.py", self.model, self.log),
+                ],
                 stderr=stream,
             )
 
@@ -69,6 +74,10 @@ class Kept:
     def served(self) -> list[str]:
         return self.log.read_text().splitlines() if self.log.exists() else []
 
+    def end(self) -> int:
+        self.process.terminate()
+        return self.process.wait(PATIENCE_S)
+
     def says(self, text: str) -> bool:
         return text in self.said.read_text()
 
@@ -77,8 +86,7 @@ class Kept:
 def kept(tmp_path: Path) -> Iterator[Kept]:
     made = Kept(tmp_path)
     yield made
-    made.process.terminate()
-    made.process.wait(PATIENCE_S)
+    made.end()
 
 
 def test_a_new_model_is_served_and_a_broken_one_is_not(kept: Kept) -> None:
@@ -92,10 +100,44 @@ def test_a_new_model_is_served_and_a_broken_one_is_not(kept: Kept) -> None:
     assert kept.process.poll() is None
 
 
+def test_a_trial_that_was_killed_says_nothing_of_the_model(tmp_path: Path) -> None:
+    """As for want of memory: it is tried again."""
+    killed_once = (
+        "import os, pathlib, signal, sys\n"
+        f"mark = pathlib.Path({str(tmp_path / 'tried')!r})\n"
+        "if not mark.exists(): mark.touch(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    kept = Kept(tmp_path, attempt=killed_once)
+    until(lambda: kept.served() == ["shipped"])
+    kept.put(b"a model")
+    until(lambda: kept.served() == ["shipped", str(kept.model)])
+    assert kept.says("ended with -9: it is tried again")
+    assert not kept.says("does not work")
+    kept.end()
+
+
+def test_a_trial_that_never_ends_holds_nothing_up(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, attempt="import signal; signal.pause()")
+    until(lambda: kept.served() == ["shipped"])
+    kept.put(b"a model")
+    until(lambda: kept.says("ended with -9: it is tried again"))
+    assert kept.served() == ["shipped"]
+    assert kept.end() == 0
+
+
+def test_a_service_that_does_not_end_is_killed(tmp_path: Path) -> None:
+    deaf = "import os, signal\nif 'PHOTOCHROM_MODEL' not in os.environ: signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    kept = Kept(tmp_path, deaf + WAITING)
+    until(lambda: kept.served() == ["shipped"])
+    kept.put(b"a model")
+    until(lambda: kept.served() == ["shipped", str(kept.model)])
+    assert kept.says("it hangs, and is killed")
+    kept.end()
+
+
 def test_a_stopped_service_has_ended_well(kept: Kept) -> None:
     until(lambda: kept.served() == ["shipped"])
-    kept.process.send_signal(signal.SIGTERM)
-    assert kept.process.wait(PATIENCE_S) == 0
+    assert kept.end() == 0
 
 
 @pytest.mark.parametrize(("data", "served"), [(b"a model", "model.onnx"), (b"a broken one", "shipped")])
@@ -103,8 +145,7 @@ def test_the_model_that_is_there_at_the_start_is_served_if_it_works(tmp_path: Pa
     (tmp_path / "model.onnx").write_bytes(data)
     kept = Kept(tmp_path)
     until(lambda: bool(kept.served()))
-    kept.process.terminate()
-    kept.process.wait(PATIENCE_S)
+    kept.end()
     assert Path(kept.served()[0]).name == served
 
 
@@ -118,7 +159,7 @@ def test_the_real_attempt_refuses_what_is_no_model(tmp_path: Path) -> None:
     result = subprocess.run(
         [*load("serve").TRY, tmp_path / "model.onnx"], capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert result.returncode == 1
+    assert result.returncode == load("serve").BROKEN
     assert "model.onnx is not an ONNX model" in result.stderr
     assert "Traceback" not in result.stderr
 

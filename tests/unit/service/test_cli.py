@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,17 @@ def test_an_endless_setting_is_misuse(monkeypatch: pytest.MonkeyPatch, name: str
     result = run("doctor")
     assert result.exit_code == 2
     assert f"{ENV_PREFIX}{name}: Input should be a finite number" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["nothing", "a file", "an idle socket"])
+def test_what_is_no_listening_socket_is_misuse(tmp_path: Path, kind: str) -> None:
+    with (tmp_path / "file").open("w") as file, socket.socket() as idle:
+        place = {"nothing": 10**6, "a file": file.fileno(), "an idle socket": idle.fileno()}[kind]
+        result = run("serve", "--fd", str(place))
+        assert idle.fileno() >= 0
+        assert idle.getsockname()
+    assert result.exit_code == 2
+    assert f"--fd {place}" in result.stderr
 
 
 def test_opencv_takes_what_the_setting_allows(monkeypatch: pytest.MonkeyPatch) -> None:
