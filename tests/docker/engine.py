@@ -51,7 +51,7 @@ class Project:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PHOTOCHROM_", "COMPOSE_"))}
         # How a build reaches the packages is the machine's business.
         network = os.environ.get("PHOTOCHROM_BUILD_NETWORK", "default")
-        own |= {"PHOTOCHROM_TAG": TAG, "PHOTOCHROM_PUBLISH": "127.0.0.1:", "PHOTOCHROM_BUILD_NETWORK": network}
+        own |= {"PHOTOCHROM_TAG": TAG, "PHOTOCHROM_PORT": "0", "PHOTOCHROM_BUILD_NETWORK": network}
         self.environment = own | {f"PHOTOCHROM_{name.upper()}": str(value) for name, value in variables.items()}
         self.extra: list[str] = []
 

@@ -33,6 +33,13 @@ def test_the_rules_are_valid() -> None:
     assert sum(map(int, re.findall(r"(\d+) rules found", told))) == len(monitoring.rules())
 
 
+def test_the_rules_for_kubernetes_are_valid(tmp_path: Path) -> None:
+    manifest = monitoring.load(ROOT / "docker" / "kubernetes" / "monitoring" / "rules.yaml")
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(manifest["spec"]))
+    told = promtool("check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.yml")
+    assert f"{len(monitoring.rules())} rules found" in told
+
+
 def test_every_alert_fires_when_provoked_and_is_silent_otherwise() -> None:
     assert "SUCCESS" in promtool("test", "rules", RULE_TESTS)
 

@@ -55,8 +55,8 @@ class Prometheus:
         config["rule_files"] = [str(PROMETHEUS / name) for name in config["rule_files"]]
         (scrape,) = config["scrape_configs"]
         kept = {name: value for name, value in scrape.items() if name != "dns_sd_configs"}
-        # What the look-up of the name `cpu` would have found.
-        found = {"targets": [f"127.0.0.1:{service}"], "labels": {"__meta_dns_name": "cpu"}}
+        # What the look-up of the name `cpu.` would have found.
+        found = {"targets": [f"127.0.0.1:{service}"], "labels": {"__meta_dns_name": "cpu."}}
         config["scrape_configs"] = [kept | {"static_configs": [found]}]
         file, self.log = folder / "prometheus.yml", folder / "log"
         file.write_text(yaml.safe_dump(config))

@@ -1,6 +1,7 @@
 """The manifests for Kubernetes: valid by its own strict schemas, and true to the image, the settings and the routes."""
 
 import copy
+import importlib.util
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,13 +16,14 @@ from pydantic import ValidationError
 from service import open_inference, routes
 from service.settings import ENV_PREFIX, Settings
 from service.telemetry import Metrics
+from tests import monitoring
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "docker" / "kubernetes"
 BASE = FOLDER / "base"
 VERSIONS = ("1.35", "1.36", "1.37")
 """Of Kubernetes; a field that one of them does not know is an error."""
-NOT_OF_KUBERNETES = ("Kustomization", "ServiceMonitor", "InferenceService")
+NOT_OF_KUBERNETES = ("Kustomization", "ServiceMonitor", "PrometheusRule", "InferenceService")
 NAME = "app.kubernetes.io/name"
 
 Manifest = dict[str, Any]
@@ -333,6 +335,46 @@ def test_the_autoscaler_watches_a_metric_that_exists() -> None:
     assert "<<.Series>>{<<.LabelMatchers>>}" in rule["metricsQuery"]
     # Where there is no adapter the processors decide.
     assert [metric["resource"]["name"] for metric in metrics if metric["type"] == "Resource"] == ["cpu"]
+
+
+def test_the_rules_are_those_of_prometheus_with_the_limits_of_the_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = FOLDER / "monitoring" / "rules.yaml"
+    spec = importlib.util.spec_from_file_location("make_rules", FOLDER / "make_rules.py")
+    assert spec
+    assert spec.loader
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    assert file.read_text() == maker.render(), "python docker/kubernetes/make_rules.py"
+    made = [rule for group in read(file)["spec"]["groups"] for rule in group["rules"]]
+    alerts = {rule["alert"]: rule for rule in made if "alert" in rule}
+    assert {name: rule["expr"] for name, rule in alerts.items()} == {
+        name: rule["expr"].strip() for name, rule in monitoring.alerts().items()
+    }
+    limits = {
+        (rule["record"].split(":")[1], rule.get("labels", {}).get("device")): float(rule["expr"][7:-1])
+        for rule in made
+        if rule.get("record", "").endswith(":limit")
+    }
+    settings = settings_of(pods()["base"]["containers"][0], monkeypatch)
+    assert limits == {
+        ("waiting_requests", None): settings.max_queue,
+        ("inflight_megapixels", None): settings.max_inflight_megapixels,
+        ("held_bytes", None): settings.max_held_bytes,
+        ("kept_bytes", None): settings.kept_bytes,
+        ("request_seconds", None): settings.deadline_s,
+        ("memory_bytes", "cpu"): in_bytes(pods()["base"]["containers"][0]["resources"]["limits"]["memory"]),
+        ("memory_bytes", "gpu"): in_bytes(pods()["gpu"]["containers"][0]["resources"]["limits"]["memory"]),
+    }
+
+
+def test_a_target_says_which_device_is_meant() -> None:
+    """As the alerts need it: the operator copies the label of the pod."""
+    meant = {
+        kind: made()["Deployment"]["spec"]["template"]["metadata"]["labels"]
+        for kind, made in (("cpu", base), ("gpu", gpu))
+    }
+    assert {kind: labels["device"] for kind, labels in meant.items()} == {"cpu": "cpu", "gpu": "gpu"}
+    assert read(FOLDER / "monitoring" / "service-monitor.yaml")["spec"]["podTargetLabels"] == ["device"]
 
 
 def test_there_is_always_a_replica() -> None:

@@ -23,6 +23,8 @@ SEVERITIES = {"critical", "warning", "info"}
 OF_PROMETHEUS = {"up": set[str](), "ALERTS": {"alertname", "alertstate"}}
 """Series that Prometheus makes itself, and their labels beside those of the target."""
 SCRAPE = load(PROMETHEUS / "prometheus.yml")["scrape_configs"][0]
+DEVICES = [name.rstrip(".") for name in SCRAPE["dns_sd_configs"][0]["names"]]
+"""Services of docker-compose.yml that are scraped."""
 TARGET_LABELS = {"job", "instance"} | {config["target_label"] for config in SCRAPE["relabel_configs"]}
 """What Prometheus adds to every series of a target."""
 VARIABLES = {"instance": ".*", "__rate_interval": "1m"}
@@ -93,7 +95,7 @@ def values_of(label: str, served: Series) -> set[str]:
         "reason": {problem.name for problem in PROBLEMS} | set(get_args(EvictionReason)),
         "code": {str(problem.status) for problem in PROBLEMS} | {"200", "201", "204", "304", "499"},
         "job": {SCRAPE["job_name"]},
-        "device": set(SCRAPE["dns_sd_configs"][0]["names"]),
+        "device": set(DEVICES),
         "instance": {"10.0.0.1:8000"},
         "alertname": set(ALERTS),
         "alertstate": {"pending", "firing"},
@@ -129,7 +131,6 @@ def test_what_counts_as_a_request_for_a_picture_is_what_the_routes_say(app_clien
 
 def test_the_limits_are_those_of_the_settings_and_of_compose() -> None:
     services = load(ROOT / "docker-compose.yml")["services"]
-    names = SCRAPE["dns_sd_configs"][0]["names"]
     limits = {}
     for rule in monitoring.rules():
         if rule.get("record", "").endswith(":limit"):
@@ -144,7 +145,9 @@ def test_the_limits_are_those_of_the_settings_and_of_compose() -> None:
         ("held_bytes", None): settings["max_held_bytes"],
         ("kept_bytes", None): settings["kept_bytes"],
         ("request_seconds", None): settings["deadline_s"],
-    } | {("memory_bytes", name): _bytes_of(services[name]["deploy"]["resources"]["limits"]["memory"]) for name in names}
+    } | {
+        ("memory_bytes", name): _bytes_of(services[name]["deploy"]["resources"]["limits"]["memory"]) for name in DEVICES
+    }
 
 
 def _bytes_of(text: str) -> int:
@@ -284,5 +287,8 @@ def test_prometheus_and_grafana_find_their_files() -> None:
             "providers"
         ][0]["options"]["path"],
     }
-    assert set(SCRAPE["dns_sd_configs"][0]["names"]) <= set(services)
+    assert DEVICES == ["cpu", "gpu"]
+    assert set(DEVICES) <= set(services)
+    # Without the dot the search domains of the host's network would be asked, too.
+    assert all(name.endswith(".") for name in SCRAPE["dns_sd_configs"][0]["names"])
     assert {path.name for path in monitoring.RULE_FILES} == set(load(PROMETHEUS / "prometheus.yml")["rule_files"])
