@@ -7,7 +7,6 @@ version of the package. Ray is imported by `connect` alone.
 
 import asyncio
 import logging
-import math
 import re
 import signal
 import socket
@@ -26,7 +25,7 @@ from service.batch import Colored, Here, Outcome, Stopped, Work, color_there
 from service.errors import InternalError, ModelError, StartupError
 from service.schemas import ColorizeQuery
 from service.session import Session
-from service.settings import Device
+from service.settings import Device, pixels_of
 
 MAX_TRIES: Final = 3
 """A picture whose worker is lost so often in a row is what ends them."""
@@ -231,7 +230,7 @@ def color_on_cluster(
             raise ClusterError(f"the cluster at {address} has no {kind}: add a node that has one")
         variables = {
             # As the command line sets them for itself; libraries read them when they are imported.
-            "OPENCV_IO_MAX_IMAGE_PIXELS": str(math.ceil(order.max_megapixels * 1e6)),
+            "OPENCV_IO_MAX_IMAGE_PIXELS": str(pixels_of(order.max_megapixels)),
             "OPENBLAS_NUM_THREADS": "1",
         }
         painter = ray.remote(Painter).options(

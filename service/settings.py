@@ -4,6 +4,7 @@ Nothing else in the service reads the environment. ``docs/operating.md`` holds t
 """
 
 import math
+from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
 
@@ -100,8 +101,14 @@ class Settings(BaseSettings):
 
     @property
     def max_pixels(self) -> int:
-        """Pixels of the largest picture; a fraction counts as one more."""
-        return math.ceil(min(self.max_megapixels * 1e6, OPENCV_MOST_PIXELS))
+        """Pixels of the largest picture."""
+        return pixels_of(self.max_megapixels)
+
+
+def pixels_of(megapixels: float) -> int:
+    """Return how many pixels so many millions are, at most `OPENCV_MOST_PIXELS`; a fraction counts as one more."""
+    # In decimals, as it was written: times 1e6, 2.007 would be more than 2007000 and 4.1 less than 4100000.
+    return math.ceil(min(Decimal(str(megapixels)) * 1_000_000, Decimal(OPENCV_MOST_PIXELS)))
 
 
 def settings_table() -> str:

@@ -1,11 +1,12 @@
 """service.settings: the environment in, typed values out, and every setting in the documentation."""
 
+import math
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from service.settings import ENV_PREFIX, Settings, settings_table
+from service.settings import ENV_PREFIX, Settings, pixels_of, settings_table
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "operating.md"
 
@@ -70,8 +71,15 @@ def test_every_number_is_finite(monkeypatch: pytest.MonkeyPatch, name: str, valu
 
 def test_a_fraction_of_a_pixel_is_a_pixel() -> None:
     assert int(4.1 * 1e6) == 4_099_999
+    assert math.ceil(2.007 * 1e6) == 2_007_001
     assert Settings(max_megapixels=4.1).max_pixels == 4_100_000
+    assert Settings(max_megapixels=2.007).max_pixels == 2_007_000
+    assert Settings(max_megapixels=2.0070001).max_pixels == 2_007_001
     assert 2**40 < Settings(max_megapixels=1e308).max_pixels < 2**63
+
+
+def test_thousands_of_pixels_are_no_fraction() -> None:
+    assert [pixels_of(thousands / 1000) for thousands in range(100_001)] == [*range(0, 100_000_001, 1000)]
 
 
 def test_settings_do_not_change() -> None:
