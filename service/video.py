@@ -29,6 +29,7 @@ from service.errors import PictureTooLarge, RequestError, StartupError
 from service.finding import walk_boxes
 from service.images import Picture
 from service.session import Query, Session
+from service.settings import pixels_of
 
 if TYPE_CHECKING:
     import av
@@ -65,6 +66,8 @@ BT709: Final = 1
 """Matrix, primaries and transfer of the answer, by FFmpeg's numbers."""
 LIMITED: Final = 1
 """Range of the answer's levels, 16 to 235."""
+FFMPEG_MOST_PIXELS: Final = 2**31 - 1
+"""The largest `max_pixels` that FFmpeg's codecs take; with a larger one none opens."""
 
 
 class NoFilmSupport(StartupError):
@@ -493,7 +496,7 @@ def _picture_of(film: "InputContainer", max_megapixels: float) -> "VideoStream":
         raise UnsupportedFilm("the picture of the film is of an unknown kind")
     _refuse_large(picture.width or 0, picture.height or 0, max_megapixels)
     # A film may say another size on its way; codecs round sides up, hence the quarter more.
-    context.options = {"max_pixels": str(int(max_megapixels * 1.25e6))}
+    context.options = {"max_pixels": str(min(pixels_of(max_megapixels * 1.25), FFMPEG_MOST_PIXELS))}
     return picture
 
 

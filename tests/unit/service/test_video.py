@@ -261,6 +261,12 @@ def test_large_frames_are_refused(tmp_path: Path, session: Session) -> None:
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.parametrize("max_megapixels", [1717, 1718, 1e12, 1e303, 1.7e308])
+def test_whatever_the_limit_a_small_film_is_within_it(tmp_path: Path, max_megapixels: float) -> None:
+    source = write_film(tmp_path / "a.mp4", scene(count=2))
+    assert inspect(source, max_megapixels=max_megapixels).frames == 2
+
+
 def test_a_film_that_grows_on_its_way_is_not_let(tmp_path: Path, session: Session) -> None:
     small, large = (
         write_film(tmp_path / f"{size[0]}.ts", scene(count=6, size=size), codec="mpeg2video", rate=25)
