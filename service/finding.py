@@ -10,7 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 """What is taken from a folder or a pattern; a file that is named is taken whatever its suffix."""
@@ -107,8 +107,8 @@ def find_pictures(
 ) -> Iterator[tuple[Path, Path]]:
     """Yield each picture, and its path inside what was named; none twice.
 
-    Links to folders are followed, each folder being searched once: a link to one that is searched anyway gives nothing
-    more, and one back to a folder that it lies in is left alone.
+    Links to folders are followed, each folder being searched once: a link to one that is searched anyway, for whichever
+    of the inputs, gives nothing more, and one back to a folder that it lies in is left alone.
 
     Args:
         inputs: files, folders and patterns.
@@ -127,12 +127,25 @@ def find_pictures(
     named = list(inputs)
     folders = {_entry(given) for given in named if os.path.isdir(given)}
     search = _Search(suffixes, _real(out) if out else None, on_unlisted)
-    seen = set()
+    chosen: dict[Path, _Found] = {}
     for given in named:
-        for path, place in search.pictures_of(given, prefixed=len(folders) > 1):
-            if _entry(path) not in seen:
-                seen.add(_entry(path))
-                yield path, place
+        for found in search.pictures_of(given, prefixed=len(folders) > 1):
+            other = chosen.get(found.entry)
+            if other is None or (other.is_behind_link and not found.is_behind_link):
+                chosen.pop(found.entry, None)  # What is chosen later also comes later.
+                chosen[found.entry] = found
+    for found in chosen.values():
+        yield found.path, found.place
+
+
+class _Found(NamedTuple):
+    path: Path
+    place: Path
+    """The path inside what was named."""
+    entry: Path
+    """The same file has the same, whichever way it was found."""
+    is_behind_link: bool
+    """Whether it is not where its path says, but where a link on the way leads."""
 
 
 class _Search:
@@ -144,19 +157,19 @@ class _Search:
         self._on_unlisted = on_unlisted
         self._unlisted: set[Path] = set()
 
-    def pictures_of(self, given: Path, *, prefixed: bool) -> Iterator[tuple[Path, Path]]:
-        """Yield what one file, folder or pattern means, with the path inside it."""
+    def pictures_of(self, given: Path, *, prefixed: bool) -> Iterator[_Found]:
+        """Yield what one file, folder or pattern means."""
         if os.path.isdir(given):
             top = _real(given)
             if self._excluded and self._excluded in (top, *top.parents):
                 raise PlanError(f"{given} lies in the folder of the answers: name another one with --out")
             first = Path(top.name) if prefixed else Path()
             for path in self._pictures_in(given, given, first):
-                yield path, first / path.relative_to(given)
+                yield _found(path, given, first)
         elif not os.path.lexists(given) and glob.has_magic(str(given)):
             yield from self._pictures_like(given)
         else:
-            yield given, Path(given.name)
+            yield _found(given, given.parent, Path())
 
     def _pictures_in(self, folder: Path, top: Path, first: Path) -> list[Path]:
         """Return a folder's pictures, sorted; `first` and the path inside `top` are their place."""
@@ -167,8 +180,8 @@ class _Search:
             if not _is_folder(entry) and self._is_wanted(Path(entry.path))
         )
 
-    def _pictures_like(self, pattern: Path) -> Iterator[tuple[Path, Path]]:
-        """Yield what matches a pattern, with its path behind the part of the pattern that is fixed."""
+    def _pictures_like(self, pattern: Path) -> Iterator[_Found]:
+        """Yield what matches a pattern; its place is the path behind the part of the pattern that is fixed."""
         fixed = Path(*_until_magic(pattern.parts))
         variable = pattern.parts[len(fixed.parts) :]
         if ".." in variable:
@@ -180,12 +193,10 @@ class _Search:
             for path in (self._pictures_in(match, fixed, Path()) if is_folder else [match])
             if self._is_wanted(path)
         ]
-        # What lies where it says comes before what is reached through a link to there, as in a folder.
-        top = _real(fixed)
-        for path in sorted(found, key=lambda path: (_entry(path) != top / path.relative_to(fixed), path)):
-            yield path, path.relative_to(fixed)
+        for path in sorted(found):
+            yield _found(path, fixed, Path())
         if not matches:
-            yield pattern, Path(pattern.name)
+            yield _found(pattern, pattern.parent, Path())
 
     def _matches(self, folder: Path, parts: Sequence[str], top: Path) -> Iterator[tuple[Path, bool]]:
         """Yield what matches the parts of a pattern in a folder, and whether it is one; as `glob`, but never silent."""
@@ -245,6 +256,13 @@ class _Search:
         except OSError:  # One may not look, or it is a broken link, perhaps to a folder of a disk that is not there.
             return suffix in self._suffixes or (not suffix and os.path.islink(path))
         return suffix in self._suffixes and is_file
+
+
+def _found(path: Path, top: Path, first: Path) -> _Found:
+    """Return what was found at a path inside `top`; `first` comes before that path in its place."""
+    inside = path.relative_to(top)
+    entry = _entry(path)
+    return _Found(path, first / inside, entry, entry != _real(top) / inside)
 
 
 def _until_magic(parts: Sequence[str]) -> Iterator[str]:

@@ -172,6 +172,40 @@ def test_links_to_folders_are_followed_and_each_folder_searched_once(tmp_path: P
     assert found == ["a disk/1950/2.png", "b/1.png"]
 
 
+@pytest.mark.parametrize(
+    ("named", "places"),
+    [
+        (("album", "scans"), {"scans/1.png", "album/2.png"}),
+        (("a*", "s*"), {"scans/1.png", "album/2.png"}),
+        (("album/*", "scans"), {"1.png", "2.png"}),
+        (("album/*", "scans/*"), {"1.png", "2.png"}),
+        (("album/**/*.jpg", "scans/1.jpg"), {"1.png", "2.png"}),
+        (("album", "scans/1.jpg"), {"1.png", "2.png"}),
+        (("album", "album/from attic"), {"scans/1.png", "album/2.png"}),
+        (("album",), {"from attic/1.png", "2.png"}),
+    ],
+)
+def test_what_is_named_wins_over_a_link_to_it_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: tuple[str, ...], places: set[str]
+) -> None:
+    put(tmp_path / "scans/1.jpg")
+    put(tmp_path / "album/2.jpg")
+    (tmp_path / "album/from attic").symlink_to("../scans")
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out"
+    for inputs in (named, named[::-1]):
+        plan = plan_outputs([Path(given) for given in inputs], out, suffix=".png")
+        assert len(plan) == 2
+        assert {target.relative_to(out).as_posix() for target in plan.values()} == places
+
+
+def test_pictures_come_in_the_order_of_what_names_them(tmp_path: Path) -> None:
+    first, second = put(tmp_path / "scans/1.jpg"), put(tmp_path / "album/2.jpg")
+    (tmp_path / "album/a link").symlink_to("../scans")
+    assert [path for path, _ in find_pictures([tmp_path / "album", tmp_path / "scans"])] == [second, first]
+    assert [path for path, _ in find_pictures([tmp_path / "scans", tmp_path / "album"])] == [first, second]
+
+
 def test_behind_a_link_the_folder_of_answers_is_left_out_too(tmp_path: Path) -> None:
     source, out = put(tmp_path / "in/a.png"), tmp_path / "out"
     put(out / "a.png")
