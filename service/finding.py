@@ -108,7 +108,7 @@ def find_pictures(
     """Yield each picture, and its path inside what was named; none twice.
 
     Links to folders are followed, each folder being searched once: a link to one that is searched anyway, for whichever
-    of the inputs, gives nothing more, and one back to a folder that it lies in is left alone.
+    of the inputs, gives nothing more, and one back to a folder that it or what was named lies in is left alone.
 
     Args:
         inputs: files, folders and patterns.
@@ -214,7 +214,7 @@ class _Search:
             if not _is_folder(entry):
                 if not parts[1:]:
                     yield path, False
-            elif not _leads_back(path):
+            elif not _leads_back(entry, top):
                 yield from self._matches(path, parts[1:], top)
 
     def _folders(self, folder: Path, top: Path, first: Path) -> Iterator[tuple[Path, list["os.DirEntry[str]"]]]:
@@ -234,7 +234,7 @@ class _Search:
             for entry in filter(_is_folder, entries):
                 if not entry.is_symlink():
                     plain.append(Path(entry.path))
-                elif not _leads_back(Path(entry.path)):
+                elif not _leads_back(entry, top):
                     links.append(Path(entry.path))
 
     def _entries(self, folder: Path, place: Path) -> list["os.DirEntry[str]"]:
@@ -286,10 +286,12 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _leads_back(path: Path) -> bool:
-    """Return whether a path is a link to a folder that it lies in."""
-    folder = _real(path.parent)
-    return os.path.islink(path) and _real(path) in (folder, *folder.parents)
+def _leads_back(entry: "os.DirEntry[str]", top: Path) -> bool:
+    """Return whether an entry is a link to a folder that it or `top`, from where one came, lies in."""
+    if not entry.is_symlink():
+        return False
+    target = _real(Path(entry.path))
+    return any(target in (folder, *folder.parents) for folder in (_real(Path(entry.path).parent), _real(top)))
 
 
 def _real(path: Path) -> Path:

@@ -206,6 +206,17 @@ def test_pictures_come_in_the_order_of_what_names_them(tmp_path: Path) -> None:
     assert [path for path, _ in find_pictures([tmp_path / "scans", tmp_path / "album"])] == [first, second]
 
 
+@pytest.mark.parametrize("named", ["data/in", "data/in/*", "data/in/**/*.png", "data/in/*/*/*"])
+def test_a_link_behind_a_link_cannot_lead_above_what_was_named(tmp_path: Path, named: str) -> None:
+    put(tmp_path / "data/in/a/b/1.png")
+    put(tmp_path / "data/private/c/2.png")
+    put(tmp_path / "other/foo/c/3.png")
+    for link, target in (("data/in/out", "other/foo"), ("other/foo/up", "data"), ("other/foo/back", "data/in")):
+        (tmp_path / link).symlink_to(tmp_path / target)
+    found = sorted(place.as_posix() for _, place in find_pictures([tmp_path / named]))
+    assert found == ["a/b/1.png", "out/c/3.png"]
+
+
 def test_behind_a_link_the_folder_of_answers_is_left_out_too(tmp_path: Path) -> None:
     source, out = put(tmp_path / "in/a.png"), tmp_path / "out"
     put(out / "a.png")
