@@ -6,7 +6,6 @@ Nothing here reads a pixel. Whatever would overwrite a source, or one answer wit
 import fnmatch
 import glob
 import os
-import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -177,7 +176,7 @@ class _Search:
             Path(entry.path)
             for inner, entries in self._folders(folder, top, first)
             for entry in entries
-            if not _is_folder(entry) and self._is_wanted(Path(entry.path))
+            if self._is_wanted(entry)
         )
 
     def _pictures_like(self, pattern: Path) -> Iterator[_Found]:
@@ -187,35 +186,35 @@ class _Search:
         if ".." in variable:
             raise PlanError(f"{pattern}: '..' makes no sense behind a wildcard")
         matches = list(self._matches(fixed, variable, fixed)) if os.path.isdir(fixed) else []
-        found = [
-            path
-            for match, is_folder in matches
-            for path in (self._pictures_in(match, fixed, Path()) if is_folder else [match])
-            if self._is_wanted(path)
-        ]
+        found = set[Path]()
+        for match in matches:
+            if isinstance(match, Path):
+                found.update(self._pictures_in(match, fixed, Path()))
+            elif self._is_wanted(match):
+                found.add(Path(match.path))
         for path in sorted(found):
             yield _found(path, fixed, Path())
         if not matches:
             yield _found(pattern, pattern.parent, Path())
 
-    def _matches(self, folder: Path, parts: Sequence[str], top: Path) -> Iterator[tuple[Path, bool]]:
-        """Yield what matches the parts of a pattern in a folder, and whether it is one; as `glob`, but never silent."""
+    def _matches(self, folder: Path, parts: Sequence[str], top: Path) -> Iterator["Path | os.DirEntry[str]"]:
+        """Yield the folders, as paths, and the files that match the parts of a pattern; as `glob`, but never silent."""
         if not parts or parts == ("**",):  # A folder that matches is searched to its last one anyway.
-            yield folder, True
+            yield folder
             return
         if parts[0] == "**":
-            for inner, _ in self._folders(folder, top, Path()):
+            for inner, entries in self._folders(folder, top, Path()):
+                yield from filter(_is_lost, entries)
                 yield from self._matches(inner, parts[1:], top)
             return
         for entry in self._entries(folder, folder.relative_to(top)):
             if not _fits(entry.name, parts[0]):
                 continue
-            path = Path(entry.path)
             if not _is_folder(entry):
-                if not parts[1:]:
-                    yield path, False
+                if not parts[1:] or _is_lost(entry):
+                    yield entry
             elif not _leads_back(entry, top):
-                yield from self._matches(path, parts[1:], top)
+                yield from self._matches(Path(entry.path), parts[1:], top)
 
     def _folders(self, folder: Path, top: Path, first: Path) -> Iterator[tuple[Path, list["os.DirEntry[str]"]]]:
         """Yield a folder and all in it with their entries, without hidden ones; those behind links last."""
@@ -247,15 +246,13 @@ class _Search:
                 self._on_unlisted(folder, place, error)
             return []
 
-    def _is_wanted(self, path: Path) -> bool:
-        suffix = path.suffix.lower()
-        if self._excluded and self._excluded in _real(path).parents:
+    def _is_wanted(self, entry: "os.DirEntry[str]") -> bool:
+        """Return whether an entry is a picture, or something that cannot be looked at and may hold or be one."""
+        path = Path(entry.path)
+        is_picture = path.suffix.lower() in self._suffixes
+        if not (_may_be_file(entry) if is_picture else _is_lost(entry)):
             return False
-        try:
-            is_file = stat.S_ISREG(os.stat(path).st_mode)
-        except OSError:  # One may not look, or it is a broken link, perhaps to a folder of a disk that is not there.
-            return suffix in self._suffixes or (not suffix and os.path.islink(path))
-        return suffix in self._suffixes and is_file
+        return not (self._excluded and self._excluded in _real(path).parents)
 
 
 def _found(path: Path, top: Path, first: Path) -> _Found:
@@ -284,6 +281,28 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def _may_be_file(entry: "os.DirEntry[str]") -> bool:
+    """Return whether an entry is a file, or a broken link, or where one may not look."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    except OSError:
+        return True
+
+
+def _is_lost(entry: "os.DirEntry[str]") -> bool:
+    """Return whether an entry may be a folder that is out of reach, perhaps on a disk that is not there.
+
+    Such is a link without a suffix that leads nowhere, or to where one may not look. Names and kinds are asked before
+    the disk is: a look at each file that is no picture would be a round trip each on a network disk.
+    """
+    if Path(entry.name).suffix:
+        return False
+    try:
+        return entry.is_symlink() and not os.path.exists(entry.path)
+    except OSError:
+        return True
 
 
 def _leads_back(entry: "os.DirEntry[str]", top: Path) -> bool:

@@ -133,20 +133,23 @@ def test_a_folder_that_is_named_and_cannot_be_searched_is_told(tmp_path: Path, m
     assert ([path for path, _ in found], told) == ([tmp_path / "a/1.png"], [Path("b")])
 
 
-def test_a_folder_that_may_be_listed_but_not_entered_hides_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", ["in", "in/*", "in/**", "in/**/*.png", "in/*/*", "in/shut/*"])
+def test_a_folder_that_may_be_listed_but_not_entered_hides_nothing(tmp_path: Path, named: str) -> None:
     put(tmp_path / "in/shut/1.png")
     put(tmp_path / "in/shut/deep/2.png")
+    put(tmp_path / "disk/3.png")
+    (tmp_path / "in/shut/1950").symlink_to("../../disk")
     program = (
         "import os, sys\nfrom pathlib import Path\nfrom service.finding import find_pictures\n"
         "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)\n"
-        "tell = lambda folder, place, error: print('folder', place)\n"
-        "for path, place in find_pictures([Path('in')], on_unlisted=tell): print('file', place)\n"
+        "tell = lambda folder, place, error: print('folder', folder)\n"
+        "for path, place in find_pictures([Path(sys.argv[1])], on_unlisted=tell): print('file', path)\n"
     )
     tmp_path.chmod(0o755)
-    (tmp_path / "in/shut").chmod(0o744)
+    (tmp_path / "in/shut").chmod(0o444)
     try:
         said = subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, "-c", program, named],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
             capture_output=True,
@@ -155,7 +158,7 @@ def test_a_folder_that_may_be_listed_but_not_entered_hides_nothing(tmp_path: Pat
         )
     finally:
         (tmp_path / "in/shut").chmod(0o755)
-    assert sorted(said.stdout.splitlines()) == ["file shut/1.png", "folder shut/deep"]
+    assert sorted(said.stdout.splitlines()) == ["file in/shut/1.png", "file in/shut/1950", "folder in/shut/deep"]
 
 
 @pytest.mark.parametrize("named", ["in", "in/*", "in/**", "in/**/*.png", "in/**/*"])
@@ -243,6 +246,25 @@ def test_a_broken_link_is_kept_for_the_list_of_failures(tmp_path: Path, named: s
         "b.jpg": out / "b.png",
         "c.jpg": out / "c.png",
     }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("in/**/*.jpg", ["1950", "album/a.jpg", "album/disk"]),
+        ("in/*/*.jpg", ["1950", "album/a.jpg"]),
+        ("in/*/**/*.jpg", ["1950", "album/a.jpg", "album/disk"]),
+        ("in/1*/*.jpg", ["1950"]),
+        ("in/*/disk/*.jpg", ["1950", "album/disk"]),
+        ("in/a*/*.jpg", ["album/a.jpg"]),
+        ("in/*.jpg", ["*.jpg"]),  # It does not lead into folders; that nothing matches is told.
+    ],
+)
+def test_a_pattern_tells_of_the_broken_links_it_may_lead_into(tmp_path: Path, pattern: str, told: list[str]) -> None:
+    put(tmp_path / "in/album/a.jpg")
+    for link in ("1950", "album/disk", "album/notes.txt"):
+        (tmp_path / "in" / link).symlink_to("/not/mounted")
+    assert sorted(place.as_posix() for _, place in find_pictures([tmp_path / pattern])) == told
 
 
 def test_a_pattern_cannot_lead_out_of_the_folder_of_answers(tmp_path: Path) -> None:
