@@ -203,11 +203,15 @@ class _Search:
             yield folder
             return
         if parts[0] == "**":
-            for inner, entries in self._folders(folder, top, Path()):
-                yield from filter(_is_lost, entries)
+            for inner, contents in self._folders(folder, top, Path()):
+                yield from filter(_is_lost, contents)
                 yield from self._matches(inner, parts[1:], top)
             return
-        for entry in self._entries(folder, folder.relative_to(top)):
+        entries = self._entries(folder, folder.relative_to(top))
+        if entries is None:  # Told already. As a match, lest it also be told that nothing matches.
+            yield folder
+            return
+        for entry in entries:
             if not _fits(entry.name, parts[0]):
                 continue
             if not _is_folder(entry):
@@ -226,9 +230,8 @@ class _Search:
             if real in walked or (self._excluded and self._excluded in (real, *real.parents)):
                 continue
             walked.add(real)
-            entries = [
-                entry for entry in self._entries(each, first / each.relative_to(top)) if not entry.name.startswith(".")
-            ]
+            entries = self._entries(each, first / each.relative_to(top)) or []
+            entries = [entry for entry in entries if not entry.name.startswith(".")]
             yield each, entries
             for entry in filter(_is_folder, entries):
                 if not entry.is_symlink():
@@ -236,7 +239,8 @@ class _Search:
                 elif not _leads_back(entry, top):
                     links.append(Path(entry.path))
 
-    def _entries(self, folder: Path, place: Path) -> list["os.DirEntry[str]"]:
+    def _entries(self, folder: Path, place: Path) -> list["os.DirEntry[str]"] | None:
+        """Return what is in a folder, sorted; None for one that cannot be searched, which is told, though only once."""
         try:
             with os.scandir(folder) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
@@ -244,7 +248,7 @@ class _Search:
             if _real(folder) not in self._unlisted:
                 self._unlisted.add(_real(folder))
                 self._on_unlisted(folder, place, error)
-            return []
+            return None
 
     def _is_wanted(self, entry: "os.DirEntry[str]") -> bool:
         """Return whether an entry is a picture, or something that cannot be looked at and may hold or be one."""

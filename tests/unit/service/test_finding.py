@@ -124,6 +124,18 @@ def test_a_folder_that_cannot_be_searched_is_told_once(
         list(find_pictures([tmp_path / named]))
 
 
+@pytest.mark.parametrize("pattern", ["in/locked/*.png", "in/*/*.png", "in/**/*.png", "in/*/**/*.png", "in/*/b/*.png"])
+def test_a_locked_folder_that_a_pattern_leads_into_is_told_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    (tmp_path / "in/locked").mkdir(parents=True)
+    locked(monkeypatch, tmp_path / "in/locked")
+    told: list[Path] = []
+    patterns = [tmp_path / pattern, tmp_path / pattern.replace("png", "jpg")]
+    assert list(find_pictures(patterns, on_unlisted=lambda folder, _, __: told.append(folder))) == []
+    assert told == [tmp_path / "in/locked"]
+
+
 def test_a_folder_that_is_named_and_cannot_be_searched_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path / "a/1.png")
     (tmp_path / "b").mkdir()
