@@ -4,6 +4,7 @@ Nothing here reads a pixel. Whatever would overwrite a source, or one answer wit
 """
 
 import fnmatch
+import functools
 import glob
 import os
 from collections import Counter
@@ -124,8 +125,9 @@ def find_pictures(
         OSError: a folder cannot be searched, and there is no `on_unlisted`.
     """
     named = list(inputs)
-    folders = {_entry(given) for given in named if os.path.isdir(given)}
-    search = _Search(suffixes, _real(out) if out else None, on_unlisted)
+    names = _Names()
+    folders = {names.entry(given) for given in named if os.path.isdir(given)}
+    search = _Search(names, suffixes, _real(out) if out else None, on_unlisted)
     chosen: dict[Path, _Found] = {}
     for given in named:
         for found in search.pictures_of(given, prefixed=len(folders) > 1):
@@ -147,10 +149,27 @@ class _Found(NamedTuple):
     """Whether it is not where its path says, but where a link on the way leads."""
 
 
+class _Names:
+    """Knows what paths really name. A folder is resolved only once: on a network disk each part is a round trip."""
+
+    def __init__(self) -> None:
+        self.folder = functools.cache(_real)
+
+    def entry(self, path: Path) -> Path:
+        """Return the one name of a directory entry; a link is an entry of its own."""
+        return _real(path) if path.name in ("", "..") else self.folder(path.parent) / path.name
+
+    def file(self, path: Path) -> Path:
+        """Return the one name of a file, without links."""
+        entry = self.entry(path)
+        return _real(entry) if os.path.islink(entry) else entry
+
+
 class _Search:
     """Goes through folders. `os.path` is asked rather than `Path`, whose questions raise where one may not look."""
 
-    def __init__(self, suffixes: Sequence[str], excluded: Path | None, on_unlisted: OnUnlisted) -> None:
+    def __init__(self, names: _Names, suffixes: Sequence[str], excluded: Path | None, on_unlisted: OnUnlisted) -> None:
+        self._names = names
         self._suffixes = suffixes
         self._excluded = excluded
         self._on_unlisted = on_unlisted
@@ -159,16 +178,16 @@ class _Search:
     def pictures_of(self, given: Path, *, prefixed: bool) -> Iterator[_Found]:
         """Yield what one file, folder or pattern means."""
         if os.path.isdir(given):
-            top = _real(given)
+            top = self._names.folder(given)
             if self._excluded and self._excluded in (top, *top.parents):
                 raise PlanError(f"{given} lies in the folder of the answers: name another one with --out")
             first = Path(top.name) if prefixed else Path()
             for path in self._pictures_in(given, given, first):
-                yield _found(path, given, first)
+                yield self._found(path, given, first)
         elif not os.path.lexists(given) and glob.has_magic(str(given)):
             yield from self._pictures_like(given)
         else:
-            yield _found(given, given.parent, Path())
+            yield self._found(given, given.parent, Path())
 
     def _pictures_in(self, folder: Path, top: Path, first: Path) -> list[Path]:
         """Return a folder's pictures, sorted; `first` and the path inside `top` are their place."""
@@ -193,9 +212,9 @@ class _Search:
             elif self._is_wanted(match):
                 found.add(Path(match.path))
         for path in sorted(found):
-            yield _found(path, fixed, Path())
+            yield self._found(path, fixed, Path())
         if not matches:
-            yield _found(pattern, pattern.parent, Path())
+            yield self._found(pattern, pattern.parent, Path())
 
     def _matches(self, folder: Path, parts: Sequence[str], top: Path) -> Iterator["Path | os.DirEntry[str]"]:
         """Yield the folders, as paths, and the files that match the parts of a pattern; as `glob`, but never silent."""
@@ -217,7 +236,7 @@ class _Search:
             if not _is_folder(entry):
                 if not parts[1:] or _is_lost(entry):
                     yield entry
-            elif not _leads_back(entry, top):
+            elif not self._leads_back(entry, top):
                 yield from self._matches(Path(entry.path), parts[1:], top)
 
     def _folders(self, folder: Path, top: Path, first: Path) -> Iterator[tuple[Path, list["os.DirEntry[str]"]]]:
@@ -226,7 +245,7 @@ class _Search:
         plain, links = [folder], list[Path]()
         while plain or links:
             each = plain.pop() if plain else links.pop(0)
-            real = _real(each)
+            real = self._names.folder(each)
             if real in walked or (self._excluded and self._excluded in (real, *real.parents)):
                 continue
             walked.add(real)
@@ -236,7 +255,7 @@ class _Search:
             for entry in filter(_is_folder, entries):
                 if not entry.is_symlink():
                     plain.append(Path(entry.path))
-                elif not _leads_back(entry, top):
+                elif not self._leads_back(entry, top):
                     links.append(Path(entry.path))
 
     def _entries(self, folder: Path, place: Path) -> list["os.DirEntry[str]"] | None:
@@ -245,8 +264,9 @@ class _Search:
             with os.scandir(folder) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            if _real(folder) not in self._unlisted:
-                self._unlisted.add(_real(folder))
+            real = self._names.folder(folder)
+            if real not in self._unlisted:
+                self._unlisted.add(real)
                 self._on_unlisted(folder, place, error)
             return None
 
@@ -256,14 +276,22 @@ class _Search:
         is_picture = path.suffix.lower() in self._suffixes
         if not (_may_be_file(entry) if is_picture else _is_lost(entry)):
             return False
-        return not (self._excluded and self._excluded in _real(path).parents)
+        real = self._names.file(path) if _is_link(entry) else self._names.entry(path)
+        return not (self._excluded and self._excluded in real.parents)
 
+    def _leads_back(self, entry: "os.DirEntry[str]", top: Path) -> bool:
+        """Return whether an entry is a link to a folder that it or `top`, from where one came, lies in."""
+        if not _is_link(entry):
+            return False
+        path = Path(entry.path)
+        target = self._names.folder(path)
+        return any(target in (above, *above.parents) for above in map(self._names.folder, (path.parent, top)))
 
-def _found(path: Path, top: Path, first: Path) -> _Found:
-    """Return what was found at a path inside `top`; `first` comes before that path in its place."""
-    inside = path.relative_to(top)
-    entry = _entry(path)
-    return _Found(path, first / inside, entry, entry != _real(top) / inside)
+    def _found(self, path: Path, top: Path, first: Path) -> _Found:
+        """Return what was found at a path inside `top`; `first` comes before that path in its place."""
+        inside = path.relative_to(top)
+        entry = self._names.entry(path)
+        return _Found(path, first / inside, entry, entry != self._names.folder(top) / inside)
 
 
 def _until_magic(parts: Sequence[str]) -> Iterator[str]:
@@ -283,6 +311,13 @@ def _fits(name: str, part: str) -> bool:
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_link(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_symlink()
     except OSError:
         return False
 
@@ -309,36 +344,24 @@ def _is_lost(entry: "os.DirEntry[str]") -> bool:
         return True
 
 
-def _leads_back(entry: "os.DirEntry[str]", top: Path) -> bool:
-    """Return whether an entry is a link to a folder that it or `top`, from where one came, lies in."""
-    if not entry.is_symlink():
-        return False
-    target = _real(Path(entry.path))
-    return any(target in (folder, *folder.parents) for folder in (_real(Path(entry.path).parent), _real(top)))
-
-
 def _real(path: Path) -> Path:
     """Return a path without links; unlike `Path.resolve` also of one that leads round in a circle."""
     return Path(os.path.realpath(path))
 
 
-def _entry(path: Path) -> Path:
-    """Return the one name of a directory entry; a link is an entry of its own."""
-    return _real(path) if path.name in ("", "..") else _real(path.parent) / path.name
-
-
 def _refuse_overwriting(plan: dict[Path, Path]) -> None:
-    sources = {_real(source) for source in plan}
+    names = _Names()
+    sources = {names.file(source) for source in plan}
     by_target: dict[Path, Path] = {}
     for source, target in plan.items():
-        if _real(target) in sources:
+        if names.file(target) in sources:
             raise PlanError(f"the answer to {source} would replace the picture {target}: name another --out")
-        if other := by_target.get(_entry(target)):
+        if other := by_target.get(names.entry(target)):
             raise PlanError(
                 f"the answers to {other} and {source} would both be {target}: name the folder that holds both, or "
                 "color them one after the other into two folders"
             )
-        by_target[_entry(target)] = source
+        by_target[names.entry(target)] = source
 
 
 def is_done(source: Path, target: Path) -> bool:

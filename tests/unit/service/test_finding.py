@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,32 @@ def test_a_folder_that_may_be_listed_but_not_entered_hides_nothing(tmp_path: Pat
     finally:
         (tmp_path / "in/shut").chmod(0o755)
     assert sorted(said.stdout.splitlines()) == ["file in/shut/1.png", "file in/shut/1950", "folder in/shut/deep"]
+
+
+@pytest.mark.parametrize("named", ["in", "in/*", "in/**/*"])
+def test_the_disk_is_asked_once_for_a_folder_and_never_for_what_is_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    names = [f"{number}{suffix}" for number in range(20) for suffix in (".jpg", ".xmp", ".NEF", "")]
+    for name in names:
+        put(tmp_path / "in/roll" / name)
+    asked = Counter[str]()
+
+    def count(name: str) -> None:
+        ask = getattr(os, name)
+
+        def counted(path: Any, *args: Any, **options: Any) -> Any:
+            asked[os.path.basename(path)] += 1
+            return ask(path, *args, **options)
+
+        monkeypatch.setattr(os, name, counted)
+
+    count("stat")
+    count("lstat")
+    plan = plan_outputs([tmp_path / named], tmp_path / "out", suffix=".png")
+    assert len(plan) == 20
+    assert asked["roll"] < 10
+    assert not [name for name in names if asked[name] and not name.endswith(".jpg")]
 
 
 @pytest.mark.parametrize("named", ["in", "in/*", "in/**", "in/**/*.png", "in/**/*"])
