@@ -161,9 +161,10 @@ class Keeper:
 
     def start(self) -> "subprocess.Popen[bytes]":
         """Start a service."""
-        if self.listening is None or (place := self.listening.fileno()) < 0:  # It is closed once we are to stop.
-            return subprocess.Popen(self.serve, env=self.environment())
-        return subprocess.Popen([*self.serve, "--fd", str(place)], env=self.environment(), pass_fds=(place,))
+        environment = self.environment()  # Which may take a while: a signal closes the socket.
+        if self.listening is None or (place := self.listening.fileno()) < 0:
+            return subprocess.Popen(self.serve, env=environment)
+        return subprocess.Popen([*self.serve, "--fd", str(place)], env=environment, pass_fds=(place,))
 
     def environment(self) -> dict[str, str]:
         """Return the service's environment, with the watched model in it when there is one that works."""
@@ -172,7 +173,7 @@ class Keeper:
             if self.works(self.watched, mark):
                 environment["PHOTOCHROM_MODEL"] = str(self.watched)
             elif not self.stopped.is_set():
-                say(f"{self.watched} does not work: the model in the package is served instead")
+                say(f"{self.watched} is not served: the model in the package is")
         return environment
 
     def wait(self, child: "subprocess.Popen[bytes]") -> int | None:
