@@ -6,10 +6,10 @@ service) another call takes it up where it was.
 
 import asyncio
 import errno
-import itertools
 import json
 import os
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -34,8 +34,6 @@ FRAMES_TOLD_S: Final = 10.0
 """How often a film's progress is told where there is no terminal, seconds."""
 HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What would happen to every further file as well: no space left, the quota used up, a disk that is read-only."""
-
-_unfinished = itertools.count()
 
 Status = Literal["colored", "skipped", "failed"]
 
@@ -460,8 +458,9 @@ def unfinished(target: Path) -> Iterator[Path]:
         OSError: it cannot be put there.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Two processes that color into one folder must not write into each other's file.
-    path = target.with_name(f".photochrom-{os.getpid()}-{next(_unfinished)}.part")
+    # Whoever else colors into this folder must not write into the same file: ids of processes are the same in two
+    # containers and on two machines.
+    path = target.with_name(f".photochrom-{uuid.uuid4().hex}.part")
     try:
         yield path
         path.replace(target)

@@ -2,10 +2,12 @@
 
 import asyncio
 import errno
+import importlib.util
 import io
 import json
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from rich.console import Console
@@ -153,6 +155,27 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(KeyboardInterrupt):
         write_whole(target, b"three")
     assert target.read_bytes() == b"two"
+    assert leftovers(tmp_path) == []
+
+
+def as_in_another_container() -> ModuleType:
+    """Return `service.batch` as a new process has it, whose id is the same as here."""
+    spec = importlib.util.find_spec("service.batch")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_two_containers_write_into_one_folder(tmp_path: Path) -> None:
+    one, other = as_in_another_container(), as_in_another_container()
+    with one.unfinished(tmp_path / "a.png") as a, other.unfinished(tmp_path / "b.png") as b:
+        assert a.match(".photochrom-*.part"), "docs/cli.md names them"
+        a.write_bytes(b"one")
+        b.write_bytes(b"other")
+    assert (tmp_path / "a.png").read_bytes() == b"one"
+    assert (tmp_path / "b.png").read_bytes() == b"other"
     assert leftovers(tmp_path) == []
 
 
