@@ -33,6 +33,8 @@ CONNECT_S: Final = 5.0
 """How long a machine of the cluster may take to accept a connection, seconds."""
 PATIENCE_S: Final = 20.0
 """How long there may be no worker at all before that is said, and said again, seconds."""
+ANSWER_S: Final = 30.0
+"""How long a worker without work may take to say that it is still there, seconds."""
 AGAIN_S: Final = 1.0
 """Pause after a worker that ended while it started, seconds."""
 ADDRESS: Final = re.compile(r"(?:ray://)?(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[^/:\s\[\]]+)):(?P<port>\d{1,5})")
@@ -43,7 +45,7 @@ class ClusterError(StartupError):
 
 
 class WorkerLost(Exception):
-    """A worker ended in the middle of its work: killed, out of memory, or its machine is gone."""
+    """A worker has ended: killed, out of memory, or its machine is gone."""
 
 
 class Worker(Protocol):
@@ -55,6 +57,13 @@ class Worker(Protocol):
         Raises:
             StartupError: it cannot, and neither could another one.
             WorkerLost: it ended.
+        """
+
+    async def ping(self) -> None:
+        """Say that it is still there.
+
+        Raises:
+            WorkerLost: it is not.
         """
 
     async def color(self, data: bytes) -> Colored:
@@ -108,6 +117,8 @@ class Crew:
     async def __call__(self, data: bytes) -> Colored:
         """Have one file colored by whoever is free; when that one is lost, by another.
 
+        A worker that was gone before it got the file says nothing about the file, and is not counted.
+
         Raises:
             RequestError: it cannot be colored, or worker after worker was lost over it.
             Stopped: nobody can color anything.
@@ -117,9 +128,7 @@ class Crew:
             try:
                 colored = await worker.color(data)
             except WorkerLost as lost:
-                self._ready -= 1
-                self._lose(worker, lost)
-                self._start(self._fill_place())
+                self._replace(worker, str(lost))
             except BaseException:
                 self._free.put_nowait(worker)
                 raise
@@ -129,11 +138,36 @@ class Crew:
         raise InternalError(f"{MAX_TRIES} workers in a row were lost over it")
 
     async def _next(self) -> Worker:
-        found = await self._free.get()
-        if isinstance(found, Exception):
-            self._free.put_nowait(found)  # For whoever else waits.
-            raise Stopped(str(found)) from found
-        return found
+        """Return a worker that lives: when a machine dies, nobody hears of those on it that had nothing to do.
+
+        Raises:
+            Stopped: nobody can color anything, or all die as soon as they have nothing to do.
+        """
+        for _ in range(self._size + MAX_TRIES):
+            was_idle = not self._free.empty()
+            found = await self._free.get()
+            if isinstance(found, Exception):
+                self._free.put_nowait(found)  # For whoever else waits.
+                raise Stopped(str(found)) from found
+            # Who was waited for has answered just now.
+            if not was_idle or await self._is_there(found):
+                return found
+        raise Stopped("the cluster's workers end before they get anything to do: see whether its machines stay up")
+
+    async def _is_there(self, worker: Worker) -> bool:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await worker.ping()
+        except WorkerLost as lost:
+            self._replace(worker, str(lost))
+        except TimeoutError:
+            self._replace(worker, f"no answer within {ANSWER_S:g} s")
+        except BaseException:
+            self._free.put_nowait(worker)
+            raise
+        else:
+            return True
+        return False
 
     async def _fill_place(self) -> None:
         """Hire until one is ready; a place where none gets ready is left empty as long as there are others."""
@@ -142,8 +176,8 @@ class Crew:
             try:
                 await worker.load()
             except WorkerLost as lost:
-                self._lose(worker, lost)
                 reason = str(lost)
+                self._lose(worker, reason)
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:  # What keeps one from starting, an import that fails there, keeps all of them.
                 worker.dismiss()
@@ -157,10 +191,15 @@ class Crew:
         if not self._ready:
             self._free.put_nowait(ClusterError(f"{MAX_TRIES} workers in a row were lost while they started: {reason}"))
 
-    def _lose(self, worker: Worker, lost: WorkerLost) -> None:
+    def _replace(self, worker: Worker, reason: str) -> None:
+        self._ready -= 1
+        self._lose(worker, reason)
+        self._start(self._fill_place())
+
+    def _lose(self, worker: Worker, reason: str) -> None:
         self.lost += 1
         worker.dismiss()
-        self._say(f"a worker was lost ({lost}); others take over")
+        self._say(f"a worker was lost ({reason}); others take over")
 
     async def _watch(self) -> None:
         while True:
@@ -286,6 +325,9 @@ class Painter:
             reference=order.reference,
         )
 
+    def ping(self) -> None:
+        """Say that this process is still there: that it returns says it."""
+
     def color(self, data: bytes) -> Colored:
         """Color one file.
 
@@ -303,6 +345,9 @@ class _RayWorker:
 
     async def load(self) -> None:
         await self._answer(self._actor.load.remote(*self._told))
+
+    async def ping(self) -> None:
+        await self._answer(self._actor.ping.remote())
 
     async def color(self, data: bytes) -> Colored:
         return Colored(*await self._answer(self._actor.color.remote(data)))

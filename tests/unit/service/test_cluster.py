@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import os
+import random
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from service import cluster
 from service.batch import Colored, Outcome, Stopped, Work, color_there
 from service.cli import app
 from service.cluster import MAX_TRIES, ClusterError, Crew, Order, Painter, WorkerLost, knock
-from service.errors import BrokenPicture, ModelError
+from service.errors import BrokenPicture, InternalError, ModelError
 from service.schemas import ColorizeQuery
 from tests.pictures import by_pillow, smooth_gray
 
@@ -33,6 +34,9 @@ class Colleague:
     async def load(self) -> None:
         await asyncio.sleep(0)
         self._load()
+
+    async def ping(self) -> None:
+        await asyncio.sleep(0)
 
     async def color(self, data: bytes) -> Colored:
         assert not self.busy
@@ -141,6 +145,132 @@ def test_a_place_that_cannot_be_filled_does_not_stop_the_others(tmp_path: Path) 
         return hired[-1]
 
     assert len(run(tmp_path, lambda: Crew(hire, 2))) == len(NAMES)
+
+
+class Machine:
+    """A machine of a test, with places for workers."""
+
+    def __init__(self, places: int) -> None:
+        self.places, self.dead = places, False
+
+
+class Tenant(Colleague):
+    """A worker on one of some machines, and on none as long as they are full; gone when its machine is, unheard."""
+
+    def __init__(self, machines: list[Machine], chance: random.Random, deadly: bytes = b"") -> None:
+        super().__init__(well)
+        self._machines, self._chance, self._deadly = machines, chance, deadly
+        self._machine: Machine | None = None
+
+    async def load(self) -> None:
+        while self._machine is None:
+            await asyncio.sleep(0)
+            self._machine = next((m for m in self._machines if m.places and not m.dead), None)
+        self._machine.places -= 1
+
+    async def _work(self, most: int) -> None:
+        assert self._machine is not None
+        for _ in range(self._chance.randint(1, most)):
+            await asyncio.sleep(0)
+            if self._machine.dead or self.ended:
+                raise WorkerLost("its machine is gone")
+
+    async def ping(self) -> None:
+        await self._work(2)
+
+    async def color(self, data: bytes) -> Colored:
+        await self._work(20)
+        if data == self._deadly:
+            raise WorkerLost("out of memory")
+        return Colored(ANSWER, data.decode())
+
+    def dismiss(self) -> None:
+        if not self.ended and self._machine is not None:
+            self._machine.places += 1
+        self.ended = True
+
+
+@pytest.mark.parametrize("files", [12, 40])
+@pytest.mark.parametrize("deadly", [b"", b"7"])
+def test_a_machine_that_dies_costs_no_good_picture(files: int, deadly: bytes) -> None:
+    async def run(seed: int) -> dict[str, str]:
+        chance = random.Random(seed)
+        machines = [Machine(8), Machine(8)]
+        ends_at = chance.randint(files // 2, files - 1)
+        became: dict[str, str] = {}
+        waiting = iter(range(files))
+
+        async def work_off(crew: Crew) -> None:
+            for number in waiting:
+                try:
+                    became[str(number)] = (await crew(str(number).encode())).scene
+                except InternalError as error:
+                    became[str(number)] = error.detail
+                machines[0].dead |= len(became) >= ends_at
+
+        async with Crew(lambda: Tenant(machines, chance, deadly), 16) as crew, asyncio.timeout(10):
+            await asyncio.gather(*(work_off(crew) for _ in range(32)))
+        return became
+
+    right = {str(number): str(number) for number in range(files)}
+    if deadly:
+        right[deadly.decode()] = f"{MAX_TRIES} workers in a row were lost over it"
+    for seed in range(60):
+        assert asyncio.run(run(seed)) == right, f"seed {seed}"
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_workers_that_were_gone_before_do_not_count(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
+    monkeypatch.setattr(cluster, "ANSWER_S", 0.01)
+    hired: list[Colleague] = []
+    tried: list[Colleague] = []
+
+    class Gone(Colleague):
+        async def ping(self) -> None:
+            if self in hired[:5]:
+                if silent:
+                    await asyncio.Event().wait()
+                raise WorkerLost("no machine")
+
+        async def color(self, data: bytes) -> Colored:
+            assert data == b"a"
+            tried.append(self)
+            await self.ping()
+            raise WorkerLost("out of memory")
+
+    def hire() -> Colleague:
+        hired.append(Gone(well))
+        return hired[-1]
+
+    async def color() -> None:
+        async with Crew(hire, 5) as crew:
+            while crew._free.qsize() < 5:  # All have nothing to do, and then go.
+                await asyncio.sleep(0)
+            await crew(b"a")
+
+    with pytest.raises(InternalError, match=f"{MAX_TRIES} workers in a row were lost over it"):
+        asyncio.run(color())
+    assert len(tried) == MAX_TRIES
+    assert not set(tried) & set(hired[:5])
+    assert all(worker.ended for worker in hired[:5])
+
+
+def test_workers_that_always_go_before_they_get_anything_end_the_work() -> None:
+    class Gone(Colleague):
+        async def load(self) -> None:
+            pass
+
+        async def ping(self) -> None:
+            await asyncio.sleep(0)
+            raise WorkerLost("gone")
+
+    async def color() -> None:
+        async with Crew(lambda: Gone(well), 4) as crew:
+            await asyncio.sleep(0)
+            await crew(b"a")
+
+    with pytest.raises(Stopped, match="see whether its machines stay up"):
+        asyncio.run(color())
 
 
 def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) -> None:
