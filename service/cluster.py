@@ -56,6 +56,7 @@ class Worker(Protocol):
 
         Raises:
             StartupError: it cannot, and neither could another one.
+            Stopped: the cluster cannot be reached any more.
             WorkerLost: it ended.
         """
 
@@ -63,6 +64,7 @@ class Worker(Protocol):
         """Say that it is still there.
 
         Raises:
+            Stopped: the cluster cannot be reached any more.
             WorkerLost: it is not.
         """
 
@@ -71,6 +73,7 @@ class Worker(Protocol):
 
         Raises:
             RequestError: it cannot be colored.
+            Stopped: the cluster cannot be reached any more.
             WorkerLost: the worker ended.
         """
 
@@ -172,16 +175,18 @@ class Crew:
     async def _fill_place(self) -> None:
         """Hire until one is ready; a place where none gets ready is left empty as long as there are others."""
         for _ in range(MAX_TRIES):
-            worker = self._hire()
+            worker = None
             try:
+                worker = self._hire()
                 await worker.load()
             except WorkerLost as lost:
                 reason = str(lost)
                 self._lose(worker, reason)
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:  # What keeps one from starting, an import that fails there, keeps all of them.
-                worker.dismiss()
-                known = isinstance(error, StartupError)
+                if worker is not None:
+                    worker.dismiss()
+                known = isinstance(error, StartupError | Stopped)
                 self._free.put_nowait(error if known else ClusterError(f"a worker cannot start: {_first_line(error)}"))
                 return
             else:
@@ -196,9 +201,10 @@ class Crew:
         self._lose(worker, reason)
         self._start(self._fill_place())
 
-    def _lose(self, worker: Worker, reason: str) -> None:
+    def _lose(self, worker: Worker | None, reason: str) -> None:
         self.lost += 1
-        worker.dismiss()
+        if worker is not None:
+            worker.dismiss()
         self._say(f"a worker was lost ({reason}); others take over")
 
     async def _watch(self) -> None:
@@ -210,7 +216,13 @@ class Crew:
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Forget a task; one that failed unforeseen must not leave whoever waits for a worker waiting for ever."""
+        self._tasks.discard(task)
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            self._free.put_nowait(ClusterError(_first_line(error)))
 
 
 @dataclass(frozen=True)
@@ -263,7 +275,11 @@ def color_on_cluster(
         raise ModelError(f"{order.model}: {error.strerror}") from error
     with connect(address) as ray:
         wants_gpu = order.device == "cuda"
-        size = jobs or int(ray.cluster_resources().get("GPU" if wants_gpu else "CPU", 0))
+        try:
+            size = jobs or int(ray.cluster_resources().get("GPU" if wants_gpu else "CPU", 0))
+            told = (ray.put(model), program_version(), order)
+        except ConnectionError as error:
+            raise _cut_off(error) from error
         if not size:
             kind = "GPU" if wants_gpu else "processor for work"
             raise ClusterError(f"the cluster at {address} has no {kind}: add a node that has one")
@@ -279,10 +295,15 @@ def color_on_cluster(
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": variables},
         )
-        told = (ray.put(model), program_version(), order)
+
+        def hire() -> _RayWorker:
+            try:
+                return _RayWorker(ray, painter.remote(), told)
+            except Exception as error:
+                raise _in_our_words(ray.exceptions, error) from error
 
         async def run() -> None:
-            async with Crew(lambda: _RayWorker(ray, painter.remote(), told), size, say=say) as crew:
+            async with Crew(hire, size, say=say) as crew:
                 # Twice as many as there are workers, so that none waits while a file is read or written.
                 await color_there(work, crew, report, jobs=2 * size)
 
@@ -344,28 +365,51 @@ class _RayWorker:
         self._ray, self._actor, self._told = ray, actor, told
 
     async def load(self) -> None:
-        await self._answer(self._actor.load.remote(*self._told))
+        await self._answer(self._actor.load, *self._told)
 
     async def ping(self) -> None:
-        await self._answer(self._actor.ping.remote())
+        await self._answer(self._actor.ping)
 
     async def color(self, data: bytes) -> Colored:
-        return Colored(*await self._answer(self._actor.color.remote(data)))
+        return Colored(*await self._answer(self._actor.color, data))
 
     def dismiss(self) -> None:
         with suppress(Exception):  # It has ended already, or nobody can be reached who would know.
             self._ray.kill(self._actor)
 
-    async def _answer(self, promise: Any) -> Any:
-        errors = self._ray.exceptions
+    async def _answer(self, method: Any, *given: Any) -> Any:
         try:
-            return await promise
-        except errors.RayTaskError as error:  # The worker lives, and its work has failed.
-            if isinstance(error.cause, errors.RayError):
-                raise WorkerLost(_first_line(error.cause)) from error
-            raise error.cause from error
-        except errors.RayError as error:
-            raise WorkerLost(_first_line(error)) from error
+            return await method.remote(*given)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _in_our_words(self._ray.exceptions, error) from error
+
+
+def _in_our_words(errors: Any, error: Exception) -> Exception:
+    """Return what an error that Ray raised means here.
+
+    Args:
+        errors: the module `ray.exceptions`.
+        error: that it raised when something was asked of a worker, or awaited.
+
+    Returns:
+        What the work of a worker failed with, `WorkerLost`, or `Stopped` when the cluster cannot be reached.
+    """
+    if isinstance(error, errors.RayTaskError):  # The worker lives, and its work has failed.
+        cause: Exception = error.cause
+        return WorkerLost(_first_line(cause)) if isinstance(cause, errors.RayError) else cause
+    if isinstance(error, errors.RayError):
+        return WorkerLost(_first_line(error))
+    # Through ray:// a lost connection is a ConnectionError for whoever waits, which would pass for a file's own error,
+    # and a bare Exception for whoever asks afterwards.
+    return _cut_off(error)
+
+
+def _cut_off(error: Exception) -> Stopped:
+    return Stopped(
+        f"the connection to the cluster broke ({_first_line(error)}): see whether its head node runs and can be reached"
+    )
 
 
 @contextmanager
@@ -404,7 +448,8 @@ def connect(address: str) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        ray.shutdown()
+        with suppress(ConnectionError):  # Broken before: why was said already.
+            ray.shutdown()
 
 
 def knock(address: str) -> None:

@@ -134,6 +134,41 @@ def test_workers_that_cannot_start_stop_the_work(tmp_path: Path, error: Exceptio
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Stopped("no way to the cluster"), "no way to the cluster"),
+        (ValueError("odd"), "a worker cannot start: ValueError: odd"),
+        (WorkerLost("no machine"), "3 workers in a row were lost while they started: no machine"),
+    ],
+)
+def test_nobody_waits_for_workers_that_cannot_be_hired(error: Exception, said: str) -> None:
+    def hire() -> Colleague:
+        raise error
+
+    async def color() -> None:
+        async with Crew(hire, 2) as crew, asyncio.timeout(10):
+            await crew(b"a")
+
+    with pytest.raises(Stopped, match=said):
+        asyncio.run(color())
+
+
+def test_nobody_waits_when_what_fills_places_fails_itself() -> None:
+    def load() -> None:
+        raise WorkerLost("killed")
+
+    def say(_: str) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    async def color() -> None:
+        async with Crew(lambda: Colleague(well, load), 1, say=say) as crew, asyncio.timeout(10):
+            await crew(b"a")
+
+    with pytest.raises(Stopped, match="nobody reads"):
+        asyncio.run(color())
+
+
 def test_a_place_that_cannot_be_filled_does_not_stop_the_others(tmp_path: Path) -> None:
     hired: list[Colleague] = []
 

@@ -1,0 +1,177 @@
+"""service.cluster at Ray's side of it, on a Ray that is made up: what it raises comes out as what it means."""
+
+import asyncio
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service import cluster
+from service.batch import Outcome, Stopped, Work
+from service.cluster import Order, color_on_cluster
+from service.schemas import ColorizeQuery
+from tests.fake_ray import FakeRay, RayError, RayTaskError
+from tests.pictures import by_pillow, smooth_gray
+
+ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
+BROKEN = ConnectionError("Failed to reconnect within the reconnection grace period (30s)")
+"""As `ray.util.client.dataclient` raises it: an OSError without a number."""
+FILES = 20
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "AGAIN_S", 0)
+
+
+async def color(_: int, data: bytes) -> tuple[bytes, str]:
+    await asyncio.sleep(0)
+    return ANSWER, data.decode()
+
+
+def run(
+    ray: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, jobs: int | None = None, files: int = FILES
+) -> tuple[list[Outcome], str]:
+    """Color made-up files; return what came of them, and why the run ended early if it did."""
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    names = [f"{number:03}" for number in range(files)]
+    for name in names:
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "model.onnx").write_bytes(b"model")
+    work = Work({tmp_path / name: tmp_path / "out" / f"{name}.png" for name in names}, "png")
+    order = Order(ColorizeQuery(), "cpu", tmp_path / "model.onnx", 50)
+    outcomes: list[Outcome] = []
+    stopped = ""
+    try:
+        color_on_cluster("auto", order, work, outcomes.append, jobs=jobs)
+    except Stopped as stop:
+        stopped = str(stop)
+    assert ray.is_shut_down
+    return outcomes, stopped
+
+
+def test_all_files_are_colored_by_all_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by: set[int] = set()
+
+    async def told(number: int, data: bytes) -> tuple[bytes, str]:
+        by.add(number)
+        return await color(number, data)
+
+    outcomes, _ = run(FakeRay(3, {"color": told}), tmp_path, monkeypatch)
+    assert sorted((outcome.scene, outcome.status) for outcome in outcomes) == [
+        (f"{number:03}", "colored") for number in range(FILES)
+    ]
+    assert by == {1, 2, 3}
+
+
+def failing_when_awaited() -> FakeRay:
+    done: list[bytes] = []
+
+    async def answer(number: int, data: bytes) -> tuple[bytes, str]:
+        done.append(data)
+        if len(done) > 5:
+            raise BROKEN
+        return await color(number, data)
+
+    return FakeRay(2, {"color": answer})
+
+
+def failing_when_asked(method: str, error: Exception, *, after: int) -> FakeRay:
+    asked: list[str] = []
+
+    def at_remote(name: str) -> None:
+        asked.append(name)
+        if asked.count(method) > after:
+            raise error
+
+    return FakeRay(2, {"color": color}, at_remote)
+
+
+def failing_when_a_lost_worker_is_replaced() -> FakeRay:
+    ray = failing_when_asked("hire", BROKEN, after=2)
+
+    async def lost(_: int, __: bytes) -> tuple[bytes, str]:
+        raise RayError("The actor died unexpectedly before finishing this task.")
+
+    ray.answers["color"] = lost
+    return ray
+
+
+def failing_at_the_start(method: str) -> FakeRay:
+    ray = FakeRay(2, {"color": color})
+
+    def fail(*_: object) -> object:
+        raise BROKEN
+
+    setattr(ray, method, fail)
+    return ray
+
+
+@pytest.mark.parametrize(
+    "ray",
+    [
+        pytest.param(failing_when_awaited, id="an answer is awaited"),
+        pytest.param(lambda: failing_when_asked("color", BROKEN, after=5), id="a picture is sent"),
+        pytest.param(
+            lambda: failing_when_asked("color", Exception("Ray Client is not connected."), after=5), id="all is closed"
+        ),
+        pytest.param(lambda: failing_when_asked("load", BROKEN, after=0), id="workers are told"),
+        pytest.param(lambda: failing_when_asked("hire", BROKEN, after=0), id="workers are hired"),
+        pytest.param(failing_when_a_lost_worker_is_replaced, id="a lost worker is replaced"),
+        pytest.param(lambda: failing_at_the_start("cluster_resources"), id="the cluster is looked at"),
+        pytest.param(lambda: failing_at_the_start("put"), id="the model is sent"),
+    ],
+)
+def test_a_lost_head_ends_the_run_and_fails_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray: Callable[[], FakeRay]
+) -> None:
+    outcomes, stopped = run(ray(), tmp_path, monkeypatch)
+    assert re.fullmatch(r"the connection to the cluster broke \(.*\): see whether its head node runs and .*", stopped)
+    assert {outcome.status for outcome in outcomes} <= {"colored"}
+
+
+def test_a_connection_that_cannot_even_be_closed_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = failing_when_awaited()
+
+    def shutdown() -> None:
+        ray.is_shut_down = True
+        raise ConnectionError
+
+    monkeypatch.setattr(ray, "shutdown", shutdown)
+    assert "see whether its head node runs" in run(ray, tmp_path, monkeypatch)[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (RayTaskError(MemoryError()), "no-memory"),
+        (RayTaskError(ValueError("odd")), "internal-error"),
+        (MemoryError(), "no-memory"),
+    ],
+)
+def test_what_fails_over_one_picture_fails_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, problem: str
+) -> None:
+    async def answer(number: int, data: bytes) -> tuple[bytes, str]:
+        if data == b"007":
+            raise error
+        return await color(number, data)
+
+    outcomes, _ = run(FakeRay(2, {"color": answer}), tmp_path, monkeypatch)
+    assert {outcome.source.name: outcome.problem for outcome in outcomes if outcome.problem} == {"007": problem}
+
+
+def test_lost_workers_are_ended_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(number: int, data: bytes) -> tuple[bytes, str]:
+        if number == 1:
+            raise RayError("The actor died")
+        return await color(number, data)
+
+    ray = FakeRay(2, {"color": answer})
+    outcomes, _ = run(ray, tmp_path, monkeypatch)
+    assert {outcome.status for outcome in outcomes} == {"colored"}
+    assert (ray.workers, ray.killed) == (3, [1])
