@@ -35,6 +35,8 @@ PATIENCE_S: Final = 20.0
 """How long there may be no worker at all before that is said, and said again, seconds."""
 ANSWER_S: Final = 30.0
 """How long a worker without work may take to say that it is still there, seconds."""
+OTHERS_S: Final = 120.0
+"""How long the other places may take to get a worker when one was given up and nobody is at work, seconds."""
 AGAIN_S: Final = 1.0
 """Pause after a worker that ended while it started, seconds."""
 ADDRESS: Final = re.compile(r"(?:ray://)?(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>[^/:\s\[\]]+)):(?P<port>\d{1,5})")
@@ -58,6 +60,8 @@ class Worker(Protocol):
             StartupError: it cannot, and neither could another one.
             Stopped: the cluster cannot be reached any more.
             WorkerLost: it ended.
+            OSError: its machine has no room for the model, or whatever else a disk may lack.
+            MemoryError: its machine has too little memory.
         """
 
     async def ping(self) -> None:
@@ -101,6 +105,8 @@ class Crew:
         self._size = size
         self._say = say
         self._ready = 0
+        self._arrived = 0
+        self._places = size
         self._free: asyncio.Queue[Worker | Exception] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -179,8 +185,8 @@ class Crew:
             try:
                 worker = self._hire()
                 await worker.load()
-            except WorkerLost as lost:
-                reason = str(lost)
+            except (WorkerLost, OSError, MemoryError) as lost:  # All of one machine; the next try may be on another.
+                reason = str(lost) if isinstance(lost, WorkerLost) else _first_line(lost)
                 self._lose(worker, reason)
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:  # What keeps one from starting, an import that fails there, keeps all of them.
@@ -191,9 +197,18 @@ class Crew:
                 return
             else:
                 self._ready += 1
+                self._arrived += 1
                 self._free.put_nowait(worker)
                 return
-        if not self._ready:
+        await self._leave_empty(reason)
+
+    async def _leave_empty(self, reason: str) -> None:
+        """Go on with one place less, or tell whoever waits that nobody comes."""
+        self._places -= 1
+        arrived = self._arrived
+        if self._places and not self._ready:
+            await asyncio.sleep(OTHERS_S)  # A machine where nothing works says so sooner than others take to start.
+        if not self._ready and self._arrived == arrived:
             self._free.put_nowait(ClusterError(f"{MAX_TRIES} workers in a row were lost while they started: {reason}"))
 
     def _replace(self, worker: Worker, reason: str) -> None:

@@ -1,6 +1,7 @@
 """service.cluster without Ray: pictures outlive their workers, and what is wrong is said in a line."""
 
 import asyncio
+import errno
 import importlib.util
 import os
 import random
@@ -21,6 +22,7 @@ from tests.pictures import by_pillow, smooth_gray
 
 ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
 NAMES = "abcdefghijkl"
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Colleague:
@@ -123,6 +125,8 @@ def test_a_picture_that_ends_every_worker_is_given_up_and_the_others_are_not(tmp
         (ModelError("no such model"), "no such model"),
         (ModuleNotFoundError("No module named 'cv2'"), "a worker cannot start: ModuleNotFoundError: No module named"),
         (WorkerLost("killed"), "3 workers in a row were lost while they started: killed"),
+        (FULL, r"3 workers in a row were lost while they started: OSError: \[Errno 28\] No space left on device"),
+        (MemoryError(), "3 workers in a row were lost while they started: MemoryError"),
     ],
 )
 def test_workers_that_cannot_start_stop_the_work(tmp_path: Path, error: Exception, said: str) -> None:
@@ -169,17 +173,65 @@ def test_nobody_waits_when_what_fills_places_fails_itself() -> None:
         asyncio.run(color())
 
 
-def test_a_place_that_cannot_be_filled_does_not_stop_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [WorkerLost("no machine"), FULL, MemoryError()])
+def test_a_place_that_cannot_be_filled_does_not_stop_the_others(tmp_path: Path, error: Exception) -> None:
     hired: list[Colleague] = []
 
+    def color(self: Colleague, _: bytes) -> None:
+        if self in hired[1:2]:
+            raise WorkerLost("killed")
+
     def load() -> None:
-        raise WorkerLost("no machine")
+        raise error
 
     def hire() -> Colleague:
-        hired.append(Colleague(well) if not hired else Colleague(well, load))
+        hired.append(Colleague(color) if len(hired) < 2 else Colleague(well, load))
         return hired[-1]
 
-    assert len(run(tmp_path, lambda: Crew(hire, 2))) == len(NAMES)
+    outcomes = run(tmp_path, lambda: Crew(hire, 2))
+    assert [outcome.status for outcome in outcomes] == ["colored"] * len(NAMES)
+    assert len(hired) == 2 + MAX_TRIES
+
+
+class Late(Colleague):
+    """A worker that takes long to start."""
+
+    async def load(self) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+
+def test_a_machine_where_nothing_works_does_not_end_it_before_the_others_are_there(tmp_path: Path) -> None:
+    def load() -> None:
+        raise FULL
+
+    hired: list[Colleague] = []
+
+    def hire() -> Colleague:
+        hired.append(Late(well) if not hired else Colleague(well, load))
+        return hired[-1]
+
+    assert [outcome.status for outcome in run(tmp_path, lambda: Crew(hire, 3))] == ["colored"] * len(NAMES)
+
+
+def test_others_that_never_come_are_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "OTHERS_S", 0.01)
+
+    class Never(Colleague):
+        async def load(self) -> None:
+            await asyncio.Event().wait()
+
+    def load() -> None:
+        raise FULL
+
+    hired: list[Colleague] = []
+
+    def hire() -> Colleague:
+        hired.append(Never(well) if not hired else Colleague(well, load))
+        return hired[-1]
+
+    with pytest.raises(Stopped, match="No space left on device"):
+        run(tmp_path, lambda: Crew(hire, 2))
 
 
 class Machine:
