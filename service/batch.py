@@ -11,7 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -364,7 +364,12 @@ def color_here(
 
 
 async def color_there(
-    work: Work, color: Callable[[bytes], Awaitable[Colored]], report: Callable[[Outcome], None], *, jobs: int
+    work: Work,
+    color: Callable[[bytes], Awaitable[Colored]],
+    report: Callable[[Outcome], None],
+    *,
+    jobs: int,
+    room: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> None:
     """Have several files colored at once.
 
@@ -373,6 +378,7 @@ async def color_there(
         color: what colors one.
         report: told each outcome, in the order in which they end.
         jobs: how many at once; no more files than that are in memory.
+        room: entered before a file is read, left when its answer is written; may let fewer in than `jobs`.
 
     Raises:
         Stopped: what went wrong would go wrong for every further file too.
@@ -380,17 +386,23 @@ async def color_there(
     waiting = iter(work.plan.items())
 
     async def work_off() -> None:
-        for source, target in waiting:
-            started = time.monotonic()
-            try:
-                question = await asyncio.to_thread(source.read_bytes)
-                colored = await color(question)
-                await asyncio.to_thread(work.store, question, colored.data, target)
-            except Exception as error:  # As above.
-                outcome = _failure(error, source, target, started)
-            else:
-                outcome = Outcome(source, target, "colored", time.monotonic() - started, colored.scene)
+        while True:
+            async with room():
+                found = next(waiting, None)
+                if found is None:
+                    return
+                outcome = await color_one(*found)
             report(outcome)
+
+    async def color_one(source: Path, target: Path) -> Outcome:
+        started = time.monotonic()
+        try:
+            question = await asyncio.to_thread(source.read_bytes)
+            colored = await color(question)
+            await asyncio.to_thread(work.store, question, colored.data, target)
+        except Exception as error:  # As above.
+            return _failure(error, source, target, started)
+        return Outcome(source, target, "colored", time.monotonic() - started, colored.scene)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -12,8 +12,8 @@ import signal
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,10 @@ CONNECT_S: Final = 5.0
 """How long a machine of the cluster may take to accept a connection, seconds."""
 PATIENCE_S: Final = 20.0
 """How long there may be no worker at all before that is said, and said again, seconds."""
+FILES_EACH: Final = 2
+"""In memory for each worker: the one that it is at work on, and one on its way to it or from it."""
+FILES_AHEAD: Final = 4
+"""In memory besides, so that whoever gets ready first finds something to do."""
 ANSWER_S: Final = 30.0
 """How long a worker without work may take to say that it is still there, seconds."""
 OTHERS_S: Final = 120.0
@@ -107,6 +111,8 @@ class Crew:
         self._ready = 0
         self._arrived = 0
         self._places = size
+        self._held = 0
+        self._room = asyncio.Condition()
         self._free: asyncio.Queue[Worker | Exception] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -122,6 +128,23 @@ class Crew:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @asynccontextmanager
+    async def room(self) -> AsyncIterator[None]:
+        """Wait until one more file may be in memory; it is as long as this is not left.
+
+        More workers may be asked for than the cluster has room for, and what those would color must not lie here
+        until the others come to it.
+        """
+        async with self._room:
+            await self._room.wait_for(lambda: self._held < FILES_AHEAD + FILES_EACH * self._ready)
+            self._held += 1
+        try:
+            yield
+        finally:
+            async with self._room:
+                self._held -= 1
+                self._room.notify()
 
     async def __call__(self, data: bytes) -> Colored:
         """Have one file colored by whoever is free; when that one is lost, by another.
@@ -199,6 +222,8 @@ class Crew:
                 self._ready += 1
                 self._arrived += 1
                 self._free.put_nowait(worker)
+                async with self._room:
+                    self._room.notify(FILES_EACH)
                 return
         await self._leave_empty(reason)
 
@@ -319,8 +344,7 @@ def color_on_cluster(
 
         async def run() -> None:
             async with Crew(hire, size, say=say) as crew:
-                # Twice as many as there are workers, so that none waits while a file is read or written.
-                await color_there(work, crew, report, jobs=2 * size)
+                await color_there(work, crew, report, jobs=FILES_EACH * size, room=crew.room)
 
         asyncio.run(run())
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from service import cluster
 from service.batch import Colored, Outcome, Stopped, Work, color_there
 from service.cli import app
-from service.cluster import MAX_TRIES, ClusterError, Crew, Order, Painter, WorkerLost, knock
+from service.cluster import FILES_AHEAD, FILES_EACH, MAX_TRIES, ClusterError, Crew, Order, Painter, WorkerLost, knock
 from service.errors import BrokenPicture, InternalError, ModelError
 from service.schemas import ColorizeQuery
 from tests.pictures import by_pillow, smooth_gray
@@ -201,6 +201,13 @@ class Late(Colleague):
             await asyncio.sleep(0)
 
 
+class Never(Colleague):
+    """A worker that there is no room for."""
+
+    async def load(self) -> None:
+        await asyncio.Event().wait()
+
+
 def test_a_machine_where_nothing_works_does_not_end_it_before_the_others_are_there(tmp_path: Path) -> None:
     def load() -> None:
         raise FULL
@@ -216,10 +223,6 @@ def test_a_machine_where_nothing_works_does_not_end_it_before_the_others_are_the
 
 def test_others_that_never_come_are_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "OTHERS_S", 0.01)
-
-    class Never(Colleague):
-        async def load(self) -> None:
-            await asyncio.Event().wait()
 
     def load() -> None:
         raise FULL
@@ -379,6 +382,44 @@ def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) ->
 
     assert asyncio.run(color()).scene == "a"
     assert said[0].startswith("waiting for the cluster")
+
+
+def test_there_is_room_for_the_files_of_those_who_are_ready() -> None:
+    async def get_in(crew: Crew) -> int:
+        """Return how many of many files get in."""
+        inside = 0
+
+        async def enter() -> None:
+            nonlocal inside
+            async with crew.room():
+                inside += 1
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.create_task(enter()) for _ in range(50)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return inside
+
+    def color(self: Colleague, _: bytes) -> None:
+        if self is hired[0]:
+            raise WorkerLost("killed")
+
+    hired: list[Colleague] = []
+
+    def hire() -> Colleague:
+        hired.append(Colleague(color) if len(hired) < 5 else Never(color))
+        return hired[-1]
+
+    async def watch() -> list[int]:
+        async with Crew(hire, 5) as crew:
+            seen = [await get_in(crew)]
+            await crew(b"a")
+            return [*seen, await get_in(crew)]
+
+    assert asyncio.run(watch()) == [FILES_AHEAD + FILES_EACH * 5, FILES_AHEAD + FILES_EACH * 4]
 
 
 def order(model: Path) -> Order:

@@ -10,7 +10,7 @@ import pytest
 
 from service import cluster
 from service.batch import Outcome, Stopped, Work
-from service.cluster import Order, color_on_cluster
+from service.cluster import FILES_AHEAD, FILES_EACH, Order, color_on_cluster
 from service.schemas import ColorizeQuery
 from tests.fake_ray import FakeRay, RayError, RayTaskError
 from tests.pictures import by_pillow, smooth_gray
@@ -175,3 +175,37 @@ def test_lost_workers_are_ended_and_replaced(tmp_path: Path, monkeypatch: pytest
     outcomes, _ = run(ray, tmp_path, monkeypatch)
     assert {outcome.status for outcome in outcomes} == {"colored"}
     assert (ray.workers, ray.killed) == (3, [1])
+
+
+def test_no_more_files_are_read_than_ready_workers_can_take_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work, most_at_work, read, most_held = 0, 0, 0, 0
+    answered: list[bytes] = []
+    really_read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        nonlocal read, most_held
+        if not path.suffix:
+            read += 1
+            most_held = max(most_held, read - len(answered))
+        return really_read(path)
+
+    async def load(number: int, *_: object) -> None:
+        if number > 3:  # There is no room for more.
+            await asyncio.Event().wait()
+
+    async def answer(_: int, data: bytes) -> tuple[bytes, str]:
+        nonlocal at_work, most_at_work
+        at_work += 1
+        most_at_work = max(most_at_work, at_work)
+        await asyncio.sleep(0.002)
+        at_work -= 1
+        answered.append(data)
+        return ANSWER, ""
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    outcomes, _ = run(FakeRay(3, {"load": load, "color": answer}), tmp_path, monkeypatch, jobs=1024, files=60)
+    assert len(outcomes) == 60
+    assert most_at_work == 3
+    assert most_held <= FILES_AHEAD + FILES_EACH * 3
