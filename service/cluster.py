@@ -500,11 +500,14 @@ def knock(address: str) -> None:
     Raises:
         ClusterError: it is no address, or nobody answers there.
     """
+    no_address = ClusterError(f"{address!r} is no address of a Ray cluster: give HOST:PORT, ray://HOST:PORT or auto")
     found = ADDRESS.fullmatch(address)
     if found is None:
-        raise ClusterError(f"{address!r} is no address of a Ray cluster: give HOST:PORT, ray://HOST:PORT or auto")
+        raise no_address
     try:
         socket.create_connection((found["six"] or found["host"], int(found["port"])), timeout=CONNECT_S).close()
+    except UnicodeError as error:  # No name of a host: a part of it is empty, longer than 63, or of odd characters.
+        raise no_address from error
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ClusterError(

@@ -441,7 +441,13 @@ def test_a_painter_of_another_version_does_not_start(model_path: Path) -> None:
         Painter().load(model_path.read_bytes(), "99", order(model_path))
 
 
-@pytest.mark.parametrize("address", ["", "nonsense", "http://here:6379", "ray://here", "here:port", "a b:1", "[zz]:1"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "nonsense", "http://here:6379", "ray://here", "here:port", "a b:1", "[zz]:1"),
+        *("a" * 70 + ".com:1", f"ray://{'a' * 70}:1", "head..example:1", "\udcff:1"),
+    ],
+)
 def test_what_is_no_address_is_said(address: str) -> None:
     with pytest.raises(ClusterError, match=r"is no address of a Ray cluster: give HOST:PORT"):
         knock(address)
