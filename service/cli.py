@@ -382,11 +382,12 @@ def _without_films(plan: dict[Path, Path], named: list[Path], away: str) -> dict
             why = str(error)
     if not why:
         return plan
-    if asked := [source for source in films if source in named]:
+    by_name, left_out = set(named), set(films)  # An archive has very many.
+    if asked := [source for source in films if source in by_name]:
         raise _misuse(f"{shown(asked[0])}: {why}")
     count = "1 film is" if len(films) == 1 else f"{len(films)} films are"
     typer.echo(f"photochrom: {count} left out: {why}", err=True)
-    return {source: target for source, target in plan.items() if source not in films}
+    return {source: target for source, target in plan.items() if source not in left_out}
 
 
 def _film_colorist(

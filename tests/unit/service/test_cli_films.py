@@ -2,14 +2,14 @@
 
 import json
 import signal
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from service import video
-from service.cli import app
+from service.cli import _without_films, app
 from service.finding import is_whole, plan_outputs
 from service.settings import ENV_PREFIX, Settings
 from tests import films
@@ -107,6 +107,25 @@ def test_half_a_film_is_colored_again(tmp_path: Path) -> None:
     assert not is_whole(answer)
     assert "1 colored" in run("colorize", "a.mp4").stdout
     assert is_whole(answer)
+
+
+def test_very_many_films_are_left_out_without_comparing_all_with_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+    equal = PurePath.__eq__
+
+    def counted(one: PurePath, other: object) -> bool:
+        nonlocal compared
+        compared += 1
+        return equal(one, other)
+
+    names = [f"{number:04}{suffix}" for number in range(300) for suffix in (".mp4", ".jpg")]
+    plan = {Path("in", name): Path("out", name) for name in names}
+    named = [Path(f"folder{number}") for number in range(300)]
+    monkeypatch.setattr(PurePath, "__eq__", counted)
+    left = _without_films(plan, named, "--cluster")
+    monkeypatch.undo()
+    assert [source.suffix for source in left] == [".jpg"] * 300
+    assert compared <= len(names)
 
 
 def test_a_service_takes_no_films(tmp_path: Path) -> None:
