@@ -40,6 +40,10 @@ LINGER_S = 0.25
 """How long a connection that was opened just before the end is given for its request, seconds."""
 MOST_JOBS_THERE = 64
 """Pictures at once that a single service is sent; a cluster takes as many as it has processors."""
+PATIENCE_THERE_S = 300.0
+"""How long a service that is busy or restarts is waited for over one picture: the pauses together, seconds."""
+TRIES_THERE = 10_000
+"""More than fit into that time: it alone decides."""
 
 app = typer.Typer(
     name="photochrom",
@@ -453,7 +457,7 @@ async def _color_there(
         # One question first tells whether the service is there and takes the key.
         first = AsyncClient(url, api_key=api_key, retries=2)
         # Nobody waits for one answer of many: be patient with a service that is busy.
-        client = AsyncClient(url, api_key=api_key, retries=8, max_wait_s=300)
+        client = AsyncClient(url, api_key=api_key, retries=TRIES_THERE, max_wait_s=PATIENCE_THERE_S)
     except ValueError as error:
         raise _misuse(error) from error
     async with first, client:
