@@ -34,6 +34,8 @@ FRAMES_TOLD_S: Final = 10.0
 """How often a film's progress is told where there is no terminal, seconds."""
 HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What would happen to every further file as well: no space left, the quota used up, a disk that is read-only."""
+MAX_SENT: Final = 3
+"""A picture over which the connection to the service breaks so often is what ends the service."""
 
 Status = Literal["colored", "skipped", "failed"]
 
@@ -268,7 +270,11 @@ def _decode(data: bytes, max_megapixels: float) -> images.Picture:
 
 
 class There:
-    """Has a service color."""
+    """Has a service color.
+
+    A picture may be what ends the service, and others under way at that moment lose their connection as well. So each
+    of them is sent again when the service is back, with nothing else under way: the innocent ones come through.
+    """
 
     def __init__(
         self, client: AsyncClient, options: Options, output_format: OutputFormat, *, reference: bytes | None = None
@@ -276,7 +282,7 @@ class There:
         """Keep what is the same for all pictures.
 
         Args:
-            client: of the service.
+            client: of the service; does not send a picture again over which the connection broke.
             options: how to color.
             output_format: of the answers.
             reference: the file of a color photograph whose palette is followed.
@@ -285,13 +291,50 @@ class There:
         self._client = client
         self._options: Options = {**options, "format": output_format}
         self._media_type = MEDIA_TYPES[output_format]
+        self._alone = asyncio.Lock()
 
     async def __call__(self, data: bytes) -> Colored:
         """Color one file.
 
         Raises:
-            ClientError: the service did not, or answered with another format.
+            Unreachable: the service is not there.
+            ClientError: the service did not color it, answered with another format, or its connection broke over this
+                picture `MAX_SENT` times.
         """
+        async with self._alone:
+            pass
+        if (colored := await self._send(data)) is not None:
+            return colored
+        async with self._alone:
+            for _ in range(MAX_SENT - 1):
+                await self._await_return()
+                if (colored := await self._send(data)) is not None:
+                    return colored
+            await self._await_return()
+        raise ClientError(
+            f"the connection to the service broke {MAX_SENT} times over this picture; its log may say why",
+            type="connection-lost",
+        )
+
+    async def _await_return(self) -> None:
+        """Ask something small, with all the patience of the client: a service that ended takes a while to come back.
+
+        Raises:
+            Unreachable: it did not come back.
+            ClientError: it is not what it was.
+        """
+        await self._client.model()
+
+    async def _send(self, data: bytes) -> Colored | None:
+        """Send a picture once; return None when the connection broke over it."""
+        try:
+            return await self._color(data)
+        except Unreachable as error:
+            if error.broke:
+                return None
+            raise
+
+    async def _color(self, data: bytes) -> Colored:
         if self._reference is None:
             answer = await self._client.colorize(data, **self._options)
         else:

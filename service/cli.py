@@ -457,7 +457,7 @@ async def _color_there(
         # One question first tells whether the service is there and takes the key.
         first = AsyncClient(url, api_key=api_key, retries=2)
         # Nobody waits for one answer of many: be patient with a service that is busy.
-        client = AsyncClient(url, api_key=api_key, retries=TRIES_THERE, max_wait_s=PATIENCE_THERE_S)
+        client = AsyncClient(url, api_key=api_key, retries=TRIES_THERE, max_wait_s=PATIENCE_THERE_S, resend=False)
     except ValueError as error:
         raise _misuse(error) from error
     async with first, client:

@@ -224,7 +224,13 @@ class TimedOut(ClientError):
 
 
 class Unreachable(ClientError):
-    """No connection to the service, or it broke, at the last try."""
+    """No connection to the service, or it broke, at the last try.
+
+    Attributes:
+        broke: there was a connection, and it broke before the answer was whole.
+    """
+
+    broke: bool = False
 
 
 class ServerError(ClientError):
@@ -254,7 +260,9 @@ _BY_STATUS: Final[Mapping[int, type[ClientError]]] = {
 class _Base:
     """What both clients share: how to ask, when to ask again, what an answer means. No input or output."""
 
-    def __init__(self, url: str, *, api_key: str | None, timeout_s: float, retries: int, max_wait_s: float) -> None:
+    def __init__(
+        self, url: str, *, api_key: str | None, timeout_s: float, retries: int, max_wait_s: float, resend: bool
+    ) -> None:
         if not _is_address(url):
             raise ValueError(f"the address of the service looks like http://127.0.0.1:8000, not like {url!r}")
         if timeout_s <= 0 or retries < 0 or max_wait_s < 0:
@@ -264,6 +272,7 @@ class _Base:
         self._url = url.rstrip("/")
         self._retries = retries
         self._max_wait_s = max_wait_s
+        self._resend = resend
         self._timeout = httpx2.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s))
         self._headers = {"User-Agent": "photochrom-client"}
         if api_key:
@@ -308,6 +317,8 @@ class _Base:
             pause_s = _pause_s(tried, error)
             if not isinstance(error, Overloaded | Unreachable) or tried >= self._retries:
                 raise error
+            if isinstance(error, Unreachable) and error.broke and request.method == "POST" and not self._resend:
+                raise error
             if waited_s + pause_s > self._max_wait_s:
                 raise error
             waited_s += pause_s
@@ -326,6 +337,7 @@ class Client(_Base):
         timeout_s: float = 60,
         retries: int = 4,
         max_wait_s: float = 60,
+        resend: bool = True,
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         """Remember how to call; the first request connects.
@@ -336,6 +348,7 @@ class Client(_Base):
             timeout_s: longest silence of the service within one try, seconds.
             retries: most further tries after one that was turned away (503, 429) or found no connection.
             max_wait_s: longest time spent on the pauses between them, seconds.
+            resend: whether a picture is sent again over which the connection broke; it may be what ended the service.
             transport: how to reach the service, if not over the network; for tests.
 
         Raises:
@@ -347,6 +360,7 @@ class Client(_Base):
             timeout_s=timeout_s,
             retries=retries,
             max_wait_s=max_wait_s,
+            resend=resend,
         )
         self._http = httpx2.Client(transport=transport)
 
@@ -496,6 +510,7 @@ class AsyncClient(_Base):
         timeout_s: float = 60,
         retries: int = 4,
         max_wait_s: float = 60,
+        resend: bool = True,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """Remember how to call; the first request connects.
@@ -506,6 +521,7 @@ class AsyncClient(_Base):
             timeout_s: longest silence of the service within one try, seconds.
             retries: most further tries after one that was turned away (503, 429) or found no connection.
             max_wait_s: longest time spent on the pauses between them, seconds.
+            resend: whether a picture is sent again over which the connection broke; it may be what ended the service.
             transport: how to reach the service, if not over the network; for tests.
 
         Raises:
@@ -517,6 +533,7 @@ class AsyncClient(_Base):
             timeout_s=timeout_s,
             retries=retries,
             max_wait_s=max_wait_s,
+            resend=resend,
         )
         self._http = httpx2.AsyncClient(transport=transport)
 
@@ -792,7 +809,9 @@ def _error_of(outcome: httpx2.Response | httpx2.RequestError | None, request: ht
     # A connection that cannot be made in time is no picture that takes long.
     if isinstance(outcome, httpx2.TimeoutException) and not isinstance(outcome, httpx2.ConnectTimeout):
         return TimedOut(f"{place} did not answer in time")
-    return Unreachable(f"no connection to {place}: {str(outcome) or type(outcome).__name__}")
+    error = Unreachable(f"no connection to {place}: {str(outcome) or type(outcome).__name__}")
+    error.broke = isinstance(outcome, httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError)
+    return error
 
 
 def _refusal_of(response: httpx2.Response, place: str) -> ClientError:

@@ -1,4 +1,4 @@
-"""photochrom colorize --remote on a made-up service: how long it is waited for."""
+"""photochrom colorize --remote on a made-up service: how long it is waited for, and which picture ends it."""
 
 import asyncio
 import json
@@ -11,20 +11,49 @@ import pytest
 from typer.testing import CliRunner
 
 from service import client as client_module
+from service.batch import MAX_SENT
 from service.cli import PATIENCE_THERE_S, app
 from service.client import LONGEST_PAUSE_S
+from tests.pictures import by_pillow, smooth_gray
 
+ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
 really_sleep = asyncio.sleep
 
 
 class Service:
-    """A service that answers every picture with 503."""
+    """A service that some pictures end, and everything under way at that moment with it; others start it again.
+
+    Attributes:
+        sent: how often each picture came.
+        away: how many connections are refused until it is there again.
+        busy: whether it answers every picture with 503.
+    """
+
+    def __init__(self, deadly: set[bytes], away: int = 0, *, busy: bool = False) -> None:
+        self.sent: dict[bytes, int] = {}
+        self.away, self.busy = away, busy
+        self._deadly, self._away_each, self._refused, self._lives = deadly, away, 0, 0
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        """Answer a request."""
-        return (
-            httpx2.Response(200, json={"run_id": "made up"}) if request.url.path == "/model" else httpx2.Response(503)
-        )
+        """Answer a request, or break its connection."""
+        if self._refused:
+            self._refused -= 1
+            raise httpx2.ConnectError("refused")
+        if request.url.path == "/model":
+            return httpx2.Response(200, json={"run_id": "made up"})
+        if self.busy:
+            return httpx2.Response(503)
+        data, life = request.content, self._lives
+        self.sent[data] = self.sent.get(data, 0) + 1
+        for _ in range(3):
+            await really_sleep(0)
+            if self._lives != life:
+                raise httpx2.ReadError("")
+        if data in self._deadly:
+            self._lives += 1
+            self._refused = self._away_each
+            raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
+        return httpx2.Response(200, content=ANSWER, headers={"Content-Type": "image/png"})
 
 
 @pytest.fixture
@@ -56,6 +85,32 @@ def colorize(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_a_busy_service_is_waited_for_as_long_as_documented(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
-    code, lines, _ = colorize(Service(), tmp_path, monkeypatch, "a")
+    code, lines, _ = colorize(Service(set(), busy=True), tmp_path, monkeypatch, "a")
     assert (code, lines["a"]["problem"]) == (1, "no-answer")
     assert PATIENCE_THERE_S - 1.25 * LONGEST_PAUSE_S < sum(pauses) <= PATIENCE_THERE_S == 5 * 60
+
+
+def test_pictures_that_end_the_service_end_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    names = [f"{number:02}" for number in range(24)]
+    deadly = {"02", "04", "05", "06", "07", "19", "23"}
+    service = Service({name.encode() for name in deadly}, away=5)
+    code, lines, summary = colorize(service, tmp_path, monkeypatch, *names)
+    assert (code, summary) == (1, {"colored": 17, "skipped": 0, "failed": 7, "left": 0})
+    assert {name: line["problem"] for name, line in lines.items() if "problem" in line} == dict.fromkeys(
+        deadly, "connection-lost"
+    )
+    assert {name: service.sent[name.encode()] for name in deadly} == dict.fromkeys(deadly, MAX_SENT)
+    assert pauses, "it was away for a while each time"
+
+
+def test_a_service_that_does_not_come_back_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    service = Service({b"b"}, away=1_000_000)
+    code, lines, summary = colorize(service, tmp_path, monkeypatch, "a", "b", "c", "d", "e", "f")
+    assert (code, summary["failed"]) == (1, 0)
+    assert summary["stopped"].startswith("no connection to http://host:1")
+    assert summary["left"] == 6 - len(lines)
+    assert PATIENCE_THERE_S - 1.25 * LONGEST_PAUSE_S < sum(pauses) <= 4 * PATIENCE_THERE_S

@@ -313,6 +313,21 @@ def test_it_tries_again_until_it_works(ask: Ask, pauses: list[float], bad: httpx
     assert len(pauses) == 2
 
 
+@pytest.mark.parametrize("broken", [httpx2.ReadError(""), httpx2.WriteError(""), httpx2.RemoteProtocolError("")])
+def test_a_picture_may_be_what_breaks_the_connection(ask: Ask, pauses: list[float], broken: Exception) -> None:
+    once = {"resend": False}
+    script = Script(httpx2.ConnectError("refused"), problem(503, "overloaded"), broken, PICTURE)
+    with pytest.raises(Unreachable) as caught:
+        ask(script, "colorize", b"gray", settings=once)
+    assert caught.value.broke
+    assert (len(script.requests), len(pauses)) == (3, 2)
+    with pytest.raises(Unreachable) as caught:
+        ask(Script(httpx2.ConnectError("refused")), "colorize", b"gray", settings=once)
+    assert not caught.value.broke
+    script = Script(broken, httpx2.Response(200, json={"run_id": "r"}))
+    assert ask(script, "model", settings=once) == {"run_id": "r"}, "a small question is asked again"
+
+
 def test_pauses_grow_and_are_never_shorter_than_asked(ask: Ask, pauses: list[float]) -> None:
     with pytest.raises(Unreachable):
         ask(Script(httpx2.ConnectError("no")), "colorize", b"gray", settings={"retries": 5})
