@@ -419,10 +419,11 @@ class _RayWorker:
     async def _answer(self, method: Any, *given: Any) -> Any:
         try:
             return await method.remote(*given)
-        except MemoryError:
-            raise
         except Exception as error:
-            raise _in_our_words(self._ray.exceptions, error) from error
+            errors = self._ray.exceptions
+            if isinstance(error, MemoryError) and not isinstance(error, errors.RayError):
+                raise  # Of this machine. That of a worker is both.
+            raise _in_our_words(errors, error) from error
 
 
 def _in_our_words(errors: Any, error: Exception) -> Exception:

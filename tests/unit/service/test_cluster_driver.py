@@ -165,6 +165,22 @@ def test_what_fails_over_one_picture_fails_that_one(
     assert {outcome.source.name: outcome.problem for outcome in outcomes if outcome.problem} == {"007": problem}
 
 
+class TaskAndMemoryError(RayTaskError, MemoryError):
+    """What Ray makes of a worker's MemoryError: its text is the worker's traceback."""
+
+
+def test_too_little_memory_there_is_said_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = TaskAndMemoryError(MemoryError("of 5 GB"))
+
+    async def load(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TaskAndMemoryError, "__str__", lambda _: "ray::Painter.load() (pid=1)\n  File ...")
+    outcomes, stopped = run(FakeRay(2, {"load": load}), tmp_path, monkeypatch)
+    assert outcomes == []
+    assert stopped == "3 workers in a row were lost while they started: MemoryError: of 5 GB"
+
+
 def test_lost_workers_are_ended_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def answer(number: int, data: bytes) -> tuple[bytes, str]:
         if number == 1:
