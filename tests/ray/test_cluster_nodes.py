@@ -109,6 +109,24 @@ def test_a_node_that_dies_takes_nothing_along(
     assert {name: again[name] for name in early} == early, "what was there was written again"
 
 
+def test_workers_that_had_nothing_to_do_when_their_node_died_cost_nothing(
+    nodes: Nodes, model: Path, tmp_path: Path
+) -> None:
+    """Nobody hears of them: a picture that is taken away from one dead worker must not be given to three others."""
+    folder, out, pictures = tmp_path / "few", tmp_path / "out", 30
+    folder.mkdir()
+    for number in range(pictures):
+        cv2.imwrite(str(folder / f"{number}.jpg"), np.roll(smooth_gray(3000, 4000), 19 * number, axis=1))
+    second = nodes.add(cpus=4)
+    run = colorize(folder, out, model, "--cluster", nodes.address, "--quiet", environment=nodes.environment)
+    until(lambda: run.poll() is not None or len(answers_in(out)) >= pictures - 3, "the last pictures")
+    assert len(second.processes(WORKER)) > 3, "as many as may be lost over one picture"
+    second.kill()
+    assert run.poll() is None, "it was done before the node died"
+    told, complaints = run.communicate(timeout=PATIENCE_S)
+    assert f"{pictures} colored, 0 already there, 0 failed" in told, complaints
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_whole_files_and_goes_on(
     nodes: Nodes, model: Path, folder: Path, right: dict[str, bytes], tmp_path: Path, number: int, code: int
