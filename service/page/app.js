@@ -18,7 +18,8 @@ const PRESETS = [
 // ------------------------------------------------------------------------------------------------------------- state
 
 const photos = [];
-const reference = { file: null, id: null, url: "", unkept: false };
+const newReference = (file, url) => ({ file, url, id: null, unkept: false, posting: null, left: new AbortController() });
+let reference = newReference(null, "");
 let current = null;
 let keeps = true; // Whether the service keeps pictures; else each change posts the photograph again.
 // Nor is there always room for a large one: then it is remembered with the size (of inference) that it was refused at.
@@ -296,7 +297,7 @@ function fail(photo, error) {
 async function ask(photo, tail, more, signal) {
   for (let attempt = 0; ; attempt++) {
     if (!photo.id) await renew(photo);
-    if (photo.look.reference && reference.file && !reference.id) await postReference();
+    if (photo.look.reference && reference.file && !reference.id) await postReference(reference);
     if (!isKept(photo)) throw new Problem(413, { type: NO_ROOM });
     try {
       return await (await call(`pictures/${photo.id}${tail}?${more ? queryOf(photo, more) : ""}`, { signal })).blob();
@@ -317,14 +318,27 @@ async function picture(photo, more, signal) {
   return photo.whole.blob;
 }
 
-async function postReference() {
+/** Have a reference kept; whoever asks meanwhile waits for the same post. What comes belongs to it, not to its successor. */
+function postReference(to) {
+  to.posting ??= keepReference(to).finally(() => { to.posting = null; });
+  return to.posting;
+}
+
+async function keepReference(to) {
   try {
-    const answer = await upload("pictures", reference.file, typeOf(reference.file), () => {});
-    reference.id = JSON.parse(await answer.response.text()).id;
+    const answer = await upload("pictures", to.file, typeOf(to.file), () => {});
+    to.id = JSON.parse(await answer.response.text()).id;
+    if (to.left.signal.aborted) forget(to.id);
   } catch (error) { // Without room for it, it goes along with each photograph.
     if (error.kind !== NO_ROOM) throw error;
-    reference.unkept = true;
+    to.unkept = true;
   }
+}
+
+function leaveReference(old) {
+  old.left.abort();
+  if (old.id) forget(old.id);
+  URL.revokeObjectURL(old.url);
 }
 
 const forget = (id) => { call(`pictures/${id}`, { method: "DELETE", keepalive: true }).catch(() => {}); };
@@ -718,13 +732,13 @@ const drawVeil = newestWins(async (signal) => {
 
 // -------------------------------------------------------------------------------------------------------------- knobs
 
-/** Take a change to the current photograph's look, and show it. */
-function change(what) {
-  if (!current) return;
-  Object.assign(current.look, what);
+/** Take a change to a photograph's look, and show it. */
+function change(what, photo = current) {
+  if (!photo) return;
+  Object.assign(photo.look, what);
   drawKnobs();
-  if (!current.facts) return;
   refresh();
+  if (photo !== current && photo.facts) thumbnail(photo);
 }
 
 for (const name of ["vividness", "saturation"]) $(name).oninput = () => change({ [name]: Number($(name).value) });
@@ -873,28 +887,39 @@ $("presets").append(...PRESETS.map(([name, color]) => {
 // ---------------------------------------------------------------------------------------------------------- reference
 
 $("reference-pick").onclick = () => $("reference-file").click();
+let picked = null; // The reference that is on its way; the one before stays until it has come.
 $("reference-file").onchange = async () => {
   const [file] = $("reference-file").files;
+  const photo = current;
   $("reference-file").value = "";
-  if (!file || !current) return;
-  const before = { ...reference };
-  Object.assign(reference, { file, id: null, url: URL.createObjectURL(file), unkept: false });
+  if (!file || !photo) return;
+  if (picked) leaveReference(picked);
+  const next = picked = newReference(file, URL.createObjectURL(file));
   try {
-    if (keeps) await patiently(postReference, (note) => cover(note));
-    if (before.id) forget(before.id);
-    if (before.url) URL.revokeObjectURL(before.url);
-  } catch (error) { // The one before stays.
-    URL.revokeObjectURL(reference.url);
-    Object.assign(reference, before);
+    if (keeps) await patiently(() => postReference(next), (note) => cover(note), next.left.signal);
+  } catch (error) {
+    if (picked !== next) return;
+    picked = null;
+    leaveReference(next);
     say(inWords(error));
     cover(`${file.name}: ${inWords(error)}`);
     if (error.status === 401) askForKey();
     return;
   }
+  if (picked !== next) return;
+  picked = null;
+  if (!photos.includes(photo)) { leaveReference(next); return; }
+  leaveReference(reference);
+  reference = next;
   $("reference-shown").src = reference.url;
-  change({ reference: true });
+  change({ reference: true }, photo);
 };
-$("reference-drop").onclick = () => { change({ reference: false }); $("reference-pick").focus(); };
+$("reference-drop").onclick = () => {
+  if (picked) leaveReference(picked);
+  picked = null;
+  change({ reference: false });
+  $("reference-pick").focus();
+};
 
 // ---------------------------------------------------------------------------------------------------------- downloads
 

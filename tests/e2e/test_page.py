@@ -160,6 +160,40 @@ def hand_over(page: Page, kind: str, *files: Path) -> None:
     )
 
 
+class Held:
+    """Requests of one kind that wait until the test lets them go; in the order in which they came."""
+
+    def __init__(self, page: Page, url: str, method: str = "POST") -> None:
+        self._page, self._method = page, method
+        self.routes: list[Route] = []
+        page.route(url, self._hold)
+
+    def _hold(self, route: Route) -> None:
+        if route.request.method == self._method:
+            self.routes.append(route)
+        else:
+            route.fallback()
+
+    def wait_for(self, count: int) -> Route:
+        """Return the last of so many."""
+        until(self._page, lambda: len(self.routes) >= count)
+        return self.routes[count - 1]
+
+
+def until(page: Page, is_so: Callable[[], bool]) -> None:
+    """Wait for what the page's requests bring about here."""
+    for _ in range(PATIENCE_MS // 10):
+        if is_so():
+            return
+        page.wait_for_timeout(10)  # Playwright hands requests over only while it is asked for something.
+    raise AssertionError("it never came so far")
+
+
+def refuse_to_keep(route: Route) -> None:
+    facts = {"type": "urn:photochrom:problem:too-large-to-keep", "title": "large", "status": 413, "detail": "too large"}
+    route.fulfill(status=413, headers={"Content-Type": "application/problem+json"}, body=json.dumps(facts))
+
+
 def shown_pixels(page: Page) -> np.ndarray:
     """Return the color layer as it is now, RGB."""
     url = page.evaluate(
@@ -474,6 +508,50 @@ def test_a_reference_photograph_is_followed(open_page: Opener) -> None:
     page.click("#reference-drop")
     wait_for_change(page, key)
     expect(page.locator("#reference-shown")).to_be_hidden()
+
+
+@pytest.mark.parametrize("fate", ["kept", "refused"])
+def test_what_becomes_of_a_reference_does_not_befall_its_successor(open_page: Opener, fate: str) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    page.locator("#reference-box summary").click()
+    posts = Held(page, "**/pictures")
+    page.set_input_files("#reference-file", CHELSEA)
+    posts.wait_for(1)
+    blue = np.full((40, 60, 3), (30, 60, 200), np.uint8)
+    page.set_input_files("#reference-file", [as_file("blue.png", by_pillow(blue, "PNG"))])  # type: ignore[arg-type]
+    with page.expect_request(lambda request: "reference=" in request.url) as asked:
+        posts.wait_for(2).continue_()
+    successor = re.search(r"[?&]reference=([^&]+)", asked.value.url).group(1)  # type: ignore[union-attr]
+    wait_for_change(page, key)
+    key = settle(page)
+    if fate == "kept":
+        with page.expect_response(lambda response: response.request.method == "DELETE") as forgotten:
+            posts.wait_for(1).continue_()
+        assert successor not in forgotten.value.url
+    else:
+        refuse_to_keep(posts.wait_for(1))
+    with page.expect_request(lambda request: "vividness=1" in request.url) as asked:
+        fill_range(page, "#vividness", 1)
+    assert f"reference={successor}" in asked.value.url
+    wait_for_change(page, key)
+    expect(page.locator("#cover")).to_be_hidden()
+
+
+def test_a_reference_belongs_to_the_photograph_that_it_was_picked_for(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE, CHELSEA)
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (2)")
+    page.locator("#reference-box summary").click()
+    posts = Held(page, "**/pictures")
+    page.set_input_files("#reference-file", CHELSEA)
+    posts.wait_for(1)
+    page.locator("#strip .shot").nth(1).click()
+    with page.expect_request(lambda request: "reference=" in request.url):
+        posts.routes[0].continue_()
+    expect(page.locator("#reference-shown")).to_be_hidden()
+    page.locator("#strip .shot").nth(0).click()
+    expect(page.locator("#reference-shown")).to_be_visible()
 
 
 def test_a_look_can_be_used_for_all_photographs(open_page: Opener) -> None:
