@@ -219,45 +219,53 @@ function renew(photo) {
   return photo.posting;
 }
 
+/** Whether there is what a photograph's look needs: it is kept at this size, or its answer at full size has come. */
+const isThere = (photo) => (isKept(photo) ? Boolean(photo.id) && photo.idSize === photo.look.size
+  : photo.whole?.key === wholeKey(photo));
+
 async function post(photo) {
   const signal = photo.left.signal;
-  const old = photo.id;
-  photo.id = photo.error = null;
+  photo.error = null;
+  const onProgress = (share) => {
+    photo.progress = share;
+    setState(photo, share < 1 ? "sending" : "working", share < 1 ? `Sending ${Math.round(100 * share)} %` : "Coloring");
+  };
   try {
     await patiently(async () => {
-      photo.progress = 0;
-      setState(photo, "sending", "Sending");
-      const onProgress = (share) => {
-        photo.progress = share;
-        setState(photo, share < 1 ? "sending" : "working", share < 1 ? `Sending ${Math.round(100 * share)} %` : "Coloring");
-      };
-      const size = photo.look.size;
-      const query = size ? `?size=${size}` : "";
-      if (isKept(photo)) {
-        try {
-          const answer = await upload(`pictures${query}`, photo.file, typeOf(photo.file), onProgress, signal);
-          photo.facts = JSON.parse(await answer.response.text());
-          photo.id = photo.facts.id;
-        } catch (error) {
-          if (error.kind === NO_ROOM) photo.unkept = size;
-          else if (error instanceof Problem && [404, 405].includes(error.status)) keeps = false;
-          else throw error;
-        }
+      while (!isThere(photo)) { // Its look may change while a post is on its way.
+        photo.progress = 0;
+        setState(photo, "sending", "Sending");
+        await (isKept(photo) ? keep : colorizeWhole)(photo, onProgress, signal);
       }
-      if (!isKept(photo)) await colorizeWhole(photo, onProgress, signal);
     }, (note) => note && setState(photo, "paused", note), signal);
   } catch (error) {
-    if (error.name === "AbortError") return;
-    fail(photo, error);
+    if (error.name !== "AbortError") fail(photo, error);
     throw error;
   }
-  if (old && keeps) forget(old);
   setState(photo, "ready");
   say(`${photo.name} is in color.`);
   if (photo === current) refresh();
   else thumbnail(photo);
   drawKnobs();
   drawAll();
+}
+
+/** Have a photograph kept at its size, or learn that it cannot be. */
+async function keep(photo, onProgress, signal) {
+  const { size } = photo.look;
+  if (photo.id) forget(photo.id);
+  photo.id = null;
+  try {
+    const answer = await upload(`pictures${size ? `?size=${size}` : ""}`, photo.file, typeOf(photo.file), onProgress, signal);
+    const facts = JSON.parse(await answer.response.text());
+    if (signal.aborted) forget(facts.id);
+    else Object.assign(photo, { facts, id: facts.id, idSize: size });
+  } catch (error) {
+    if (error.kind === NO_ROOM) photo.unkept = size;
+    else if (error instanceof Problem && [404, 405].includes(error.status)) keeps = false;
+    else throw error;
+  }
+  signal.throwIfAborted();
 }
 
 /** Where a picture is not kept: post everything for one answer at full size. */
@@ -283,7 +291,12 @@ async function colorizeWhole(photo, onProgress, signal) {
   size.close();
 }
 
-const wholeKey = (photo) => `${queryOf(photo)}|${photo.look.size}|${photo.look.reference ? reference.url : ""}`;
+/** Name a look. The reference is named by its file, which stays the same when it is posted again. */
+function wholeKey(photo) {
+  const query = queryOf(photo);
+  query.delete("reference");
+  return `${query}|${photo.look.size}|${photo.look.reference ? reference.url : ""}`;
+}
 
 function fail(photo, error) {
   photo.error = error;
@@ -296,15 +309,22 @@ function fail(photo, error) {
 /** Get an answer about a kept picture. One that the service has forgotten is posted again, without a word. */
 async function ask(photo, tail, more, signal) {
   for (let attempt = 0; ; attempt++) {
-    if (!photo.id) await renew(photo);
-    if (photo.look.reference && reference.file && !reference.id) await postReference(reference);
+    if (isKept(photo) && !photo.id) await renew(photo);
+    const follows = photo.look.reference && reference.file;
+    if (isKept(photo) && follows && !reference.id) await postReference(reference);
     if (!isKept(photo)) throw new Problem(413, { type: NO_ROOM });
+    const { id } = photo;
+    const followed = reference.id;
     try {
-      return await (await call(`pictures/${photo.id}${tail}?${more ? queryOf(photo, more) : ""}`, { signal })).blob();
+      const blob = await (await call(`pictures/${id}${tail}?${more ? queryOf(photo, more) : ""}`, { signal })).blob();
+      if (photo.id === id) return blob; // Else it has been posted anew meanwhile, for another size.
     } catch (error) {
       if (error.kind !== "picture-not-kept" || attempt > 1) throw error;
-      // It does not say which of the two is gone.
-      photo.id = reference.id = null;
+      // It does not say which of the two is gone. What has been posted anew meanwhile is not.
+      if (photo.id === id && reference.id === followed) {
+        photo.id = null;
+        if (follows) reference.id = null;
+      }
     }
   }
 }
@@ -773,7 +793,7 @@ $("for-all").onclick = () => {
 
 /** Post a photograph again: for another size, or after an error. */
 function again(photo) {
-  if (photo.posting) { photo.posting.catch(() => {}).then(() => again(photo)); return; }
+  if (photo.posting) { photo.posting.catch(() => {}).then(() => { if (!isThere(photo)) again(photo); }); return; }
   photo.sure = null;
   setState(photo, "waiting", "Waiting");
   pump();
@@ -1185,7 +1205,7 @@ function drawShot(photo) {
 
 $("again").onclick = () => {
   if (current.error instanceof Problem && current.error.status === 401) askForKey();
-  else if (current.id) { setState(current, "ready"); refresh(); } else again(current);
+  else if (isThere(current)) { setState(current, "ready"); refresh(); } else again(current);
 };
 
 // ---------------------------------------------------------------------------------------------------------- API key

@@ -163,7 +163,7 @@ def hand_over(page: Page, kind: str, *files: Path) -> None:
 class Held:
     """Requests of one kind that wait until the test lets them go; in the order in which they came."""
 
-    def __init__(self, page: Page, url: str, method: str = "POST") -> None:
+    def __init__(self, page: Page, url: str | re.Pattern[str], method: str = "POST") -> None:
         self._page, self._method = page, method
         self.routes: list[Route] = []
         page.route(url, self._hold)
@@ -332,6 +332,52 @@ def test_the_size_asks_the_network_again(open_page: Opener, server: Server) -> N
         page.select_option("#size", "128")
     wait_for_change(page, key)
     assert server.metric(INFERENCES) == inferences + 1
+
+
+@pytest.mark.parametrize("fate", ["kept", "refused"])
+def test_a_size_changed_while_another_one_is_posted_is_posted_next(open_page: Opener, fate: str) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    page.locator("#reference-box summary").click()
+    with page.expect_request(lambda request: "reference=" in request.url):
+        page.set_input_files("#reference-file", CHELSEA)
+    wait_for_change(page, key)
+    key = settle(page)
+    wait_for_versions(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.method} {request.url.partition('?')[0]}"))
+    posts = Held(page, "**/pictures?*")
+    page.locator("#finer summary").click()
+    page.select_option("#size", "512")
+    posts.wait_for(1)
+    page.select_option("#size", "128")
+    if fate == "kept":
+        posts.routes[0].continue_()
+    else:
+        refuse_to_keep(posts.routes[0])
+    assert "size=128" in posts.wait_for(2).request.url
+    posts.routes[1].continue_()
+    wait_for_change(page, key)
+    wait_for_versions(page)
+    assert [name.rpartition("/")[2] for name in asked if name.startswith("POST")] == ["pictures", "pictures"]
+    assert not [name for name in asked if "null" in name]
+
+
+def test_a_size_for_all_reaches_those_that_are_being_posted(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE)
+    posts = Held(page, re.compile(r"/pictures(\?|$)"))
+    choose(page, CHELSEA)
+    posts.wait_for(1)
+    page.locator("#finer summary").click()
+    page.select_option("#size", "128")
+    posts.wait_for(2)
+    page.click("#for-all")
+    posts.routes[0].continue_()
+    assert "size=128" in posts.wait_for(3).request.url
+    for route in posts.routes[1:]:
+        route.continue_()
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (2)")
 
 
 def test_a_text_file_is_refused_in_words_and_the_others_go_on(open_page: Opener) -> None:
