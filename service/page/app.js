@@ -268,7 +268,7 @@ async function keep(photo, onProgress, signal) {
   signal.throwIfAborted();
 }
 
-/** Where a picture is not kept: post everything for one answer at full size. */
+/** Where a picture is not kept: post everything for one answer at full size, and return it. */
 async function colorizeWhole(photo, onProgress, signal) {
   const query = queryOf(photo, { format: "png" });
   query.delete("reference");
@@ -284,11 +284,16 @@ async function colorizeWhole(photo, onProgress, signal) {
   }
   const key = wholeKey(photo);
   const answer = await upload(`colorize?${query}`, body, type, onProgress, signal);
-  photo.whole = { key, blob: answer.response };
-  const size = await createImageBitmap(answer.response);
-  const scene = decodeURIComponent(answer.getResponseHeader("X-Photochrom-Scene") || "");
-  photo.facts = { width: size.width, height: size.height, scene: scene ? [{ name: scene }] : [] };
-  size.close();
+  const blob = answer.response;
+  if (!photo.id) { // Of a kept one more is known.
+    const bitmap = await createImageBitmap(blob);
+    const { width, height } = bitmap;
+    bitmap.close();
+    const scene = decodeURIComponent(answer.getResponseHeader("X-Photochrom-Scene") || "");
+    if (!photo.id) photo.facts = { width, height, scene: scene ? [{ name: scene }] : [] };
+  }
+  if (!isKept(photo) && key === wholeKey(photo)) photo.whole = { key, blob };
+  return blob;
 }
 
 /** Name a look. The reference is named by its file, which stays the same when it is posted again. */
@@ -309,7 +314,7 @@ function fail(photo, error) {
 /** Get an answer about a kept picture. One that the service has forgotten is posted again, without a word. */
 async function ask(photo, tail, more, signal) {
   for (let attempt = 0; ; attempt++) {
-    if (isKept(photo) && !photo.id) await renew(photo);
+    if (isKept(photo) && !isThere(photo)) await renew(photo);
     const follows = photo.look.reference && reference.file;
     if (isKept(photo) && follows && !reference.id) await postReference(reference);
     if (!isKept(photo)) throw new Problem(413, { type: NO_ROOM });
@@ -332,10 +337,12 @@ async function ask(photo, tail, more, signal) {
 async function picture(photo, more, signal) {
   if (isKept(photo) && (photo.id || photo.posting || photo.state === "ready")) {
     const blob = await ask(photo, "", more, signal).catch((error) => { if (isKept(photo)) throw error; });
-    if (blob) return blob;
+    if (blob) {
+      photo.whole = null;
+      return blob;
+    }
   }
-  if (photo.whole?.key !== wholeKey(photo)) await colorizeWhole(photo, () => {}, signal);
-  return photo.whole.blob;
+  return photo.whole?.key === wholeKey(photo) ? photo.whole.blob : colorizeWhole(photo, () => {}, signal);
 }
 
 /** Have a reference kept; whoever asks meanwhile waits for the same post. What comes belongs to it, not to its successor. */

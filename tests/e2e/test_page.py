@@ -221,6 +221,12 @@ def as_file(name: str, data: bytes, media_type: str = "image/png") -> dict[str, 
     return {"name": name, "mimeType": media_type, "buffer": data}
 
 
+def too_large_to_keep(name: str, seed: int = 1) -> dict[str, Any]:
+    """A photograph that `small_server` has no room for."""
+    noise = np.random.default_rng(seed).integers(0, 256, (1000, 1000), dtype=np.uint8)
+    return as_file(name, by_pillow(noise, "PNG"))
+
+
 def color_of(page: Page, selector: str, name: str = "backgroundColor") -> tuple[int, ...]:
     text = page.eval_on_selector(selector, "(element, name) => getComputedStyle(element)[name]", name)
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
@@ -683,8 +689,7 @@ def test_without_kept_pictures_and_with_a_key_it_works_too(open_page: Opener, st
 
 
 def test_what_has_no_room_to_be_kept_is_colored_all_the_same(open_page: Opener, small_server: Server) -> None:
-    noise = np.random.default_rng(1).integers(0, 256, (1000, 1000), dtype=np.uint8)
-    large = as_file("large.png", by_pillow(noise, "PNG"))
+    large = too_large_to_keep("large.png")
     page = open_page(to=small_server)
     key = put_in(page, large)
     expect(page.locator("#message")).to_be_hidden()
@@ -706,6 +711,30 @@ def test_what_has_no_room_to_be_kept_is_colored_all_the_same(open_page: Opener, 
     with page.expect_request("**/pictures/*?*"):
         page.click("#reference-drop")
     expect(page.locator("#versions")).to_be_visible()
+
+
+def test_what_is_known_of_a_kept_photograph_outlasts_a_reference_without_room(
+    open_page: Opener, small_server: Server
+) -> None:
+    page = open_page(to=small_server)
+    key = put_in(page, COFFEE)
+    facts = page.locator("#facts").inner_text()
+    page.set_input_files("#reference-file", [too_large_to_keep("large.png")])  # type: ignore[arg-type]
+    wait_for_change(page, key)
+    choose(page, CHELSEA)
+    page.locator("#strip .shot").nth(1).click()
+    page.locator("#strip .shot").nth(0).click()
+    expect(page.locator("#facts")).to_have_text(facts)
+    expect(page.locator("#scenes li")).to_have_count(len(onnx_factory.SCENES))
+    expect(page.locator("#sureness")).to_contain_text("sure of the colors")
+    # What was kept at another size does not stand in for what is wanted now.
+    page.locator("#finer summary").click()
+    with page.expect_request(lambda request: "/colorize?" in request.url and "size=128" in request.url):
+        page.select_option("#size", "128")
+    page.locator("#reference-box summary").click()
+    with page.expect_request(lambda request: request.method == "POST" and "/pictures?size=128" in request.url):
+        page.click("#reference-drop")
+    settle(page)
 
 
 def test_leaving_and_removing_let_the_service_forget(open_page: Opener, server: Server) -> None:
