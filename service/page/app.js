@@ -4,6 +4,7 @@
 const $ = (id) => document.getElementById(id);
 
 const POSTS_AT_ONCE = 2;
+const WHOLE_BYTES = 128e6; // Of answers at full size that the page itself keeps, where the service does not.
 const THUMB = { width: 192, height: 144 };
 const VARIANT_SIDE = 160;
 const PREVIEW_SIDES = [256, 384, 512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384];
@@ -154,6 +155,11 @@ const pause = (seconds, signal) => new Promise((resolve, reject) => {
   signal?.addEventListener("abort", () => { clearTimeout(timer); reject(new DOMException("left", "AbortError")); }, { once: true });
 });
 
+/** Wait for something that goes on without whoever waits, too. */
+const unlessLeft = (work, signal) => Promise.race([work, new Promise((_, reject) => {
+  signal?.addEventListener("abort", () => reject(new DOMException("left", "AbortError")), { once: true });
+})]);
+
 let cameBack = 0;
 window.addEventListener("online", () => { cameBack++; });
 
@@ -203,19 +209,23 @@ function add(files, skipped = 0) {
 function pump() {
   const busy = photos.filter((p) => p.posting).length;
   const waiting = photos.filter((p) => p.state === "waiting" && !p.posting).sort((a, b) => (b === current) - (a === current));
-  for (const photo of waiting.slice(0, POSTS_AT_ONCE - busy)) renew(photo).catch(() => {}).finally(pump);
+  for (const photo of waiting.slice(0, Math.max(0, POSTS_AT_ONCE - busy))) renew(photo).catch(() => {});
 }
 
 function setState(photo, state, note = "") {
   const changed = photo.state !== state || photo.note !== note;
   Object.assign(photo, { state, note });
   drawShot(photo);
-  if (photo === current && changed) drawState();
+  if (changed) (photo === current ? drawState : drawAll)();
 }
 
 /** Post a photograph; whoever asks meanwhile waits for the same post. */
 function renew(photo) {
-  photo.posting ??= post(photo).finally(() => { photo.posting = null; drawShot(photo); });
+  photo.posting ??= post(photo).finally(() => {
+    photo.posting = null;
+    drawShot(photo);
+    pump();
+  });
   return photo.posting;
 }
 
@@ -245,6 +255,7 @@ async function post(photo) {
   setState(photo, "ready");
   say(`${photo.name} is in color.`);
   if (photo === current) refresh();
+  else if (photo.whole) drawThumb(photo, photo.whole.blob).catch(() => {});
   else thumbnail(photo);
   drawKnobs();
   drawAll();
@@ -259,7 +270,7 @@ async function keep(photo, onProgress, signal) {
     const answer = await upload(`pictures${size ? `?size=${size}` : ""}`, photo.file, typeOf(photo.file), onProgress, signal);
     const facts = JSON.parse(await answer.response.text());
     if (signal.aborted) forget(facts.id);
-    else Object.assign(photo, { facts, id: facts.id, idSize: size });
+    else Object.assign(photo, { facts, id: facts.id, idSize: size, whole: null });
   } catch (error) {
     if (error.kind === NO_ROOM) photo.unkept = size;
     else if (error instanceof Problem && [404, 405].includes(error.status)) keeps = false;
@@ -292,8 +303,18 @@ async function colorizeWhole(photo, onProgress, signal) {
     const scene = decodeURIComponent(answer.getResponseHeader("X-Photochrom-Scene") || "");
     if (!photo.id) photo.facts = { width, height, scene: scene ? [{ name: scene }] : [] };
   }
-  if (!isKept(photo) && key === wholeKey(photo)) photo.whole = { key, blob };
+  if (!isKept(photo) && key === wholeKey(photo)) hold(photo, { key, blob, at: performance.now() });
   return blob;
+}
+
+/** Hold an answer at full size; those that came first go when they all take too much memory. */
+function hold(photo, whole) {
+  photo.whole = whole;
+  let room = WHOLE_BYTES;
+  for (const other of photos.filter((p) => p.whole).sort((a, b) => b.whole.at - a.whole.at)) {
+    room -= other.whole.blob.size;
+    if (room < 0 && other !== photo && other !== current) other.whole = null;
+  }
 }
 
 /** Name a look. The reference is named by its file, which stays the same when it is posted again. */
@@ -314,7 +335,7 @@ function fail(photo, error) {
 /** Get an answer about a kept picture. One that the service has forgotten is posted again, without a word. */
 async function ask(photo, tail, more, signal) {
   for (let attempt = 0; ; attempt++) {
-    if (isKept(photo) && !isThere(photo)) await renew(photo);
+    if (isKept(photo) && !isThere(photo)) await unlessLeft(renew(photo), signal);
     const follows = photo.look.reference && reference.file;
     if (isKept(photo) && follows && !reference.id) await postReference(reference);
     if (!isKept(photo)) throw new Problem(413, { type: NO_ROOM });
@@ -342,6 +363,7 @@ async function picture(photo, more, signal) {
       return blob;
     }
   }
+  if (photo.posting) await unlessLeft(photo.posting, signal); // Perhaps for just this.
   return photo.whole?.key === wholeKey(photo) ? photo.whole.blob : colorizeWhole(photo, () => {}, signal);
 }
 
@@ -468,11 +490,16 @@ async function showAfter(blob, key) {
   layOut();
 }
 
-async function thumbnail(photo) {
-  try {
-    const blob = await picture(photo, { format: "jpeg", max_side: THUMB.width }, photo.left.signal);
-    await drawThumb(photo, blob);
-  } catch { /* The strip then shows the gray one; choosing the photograph tells why. */ }
+/** Draw the thumbnail of a kept photograph anew: one after another, so that many do not hold up the picture on the screen. */
+function thumbnail(photo) {
+  const { signal } = photo.left;
+  thumbnail.line = (thumbnail.line ?? Promise.resolve()).then(async () => {
+    const key = wholeKey(photo);
+    const blob = await patiently(() => ask(photo, "", { format: "jpeg", max_side: THUMB.width }, signal), () => {}, signal);
+    if (key === wholeKey(photo)) await drawThumb(photo, blob);
+  }).catch((error) => { // The strip then shows the old one; choosing the photograph tells why.
+    if (error.kind === NO_ROOM) again(photo);
+  });
 }
 
 async function drawThumb(photo, blob) {
@@ -765,7 +792,14 @@ function change(what, photo = current) {
   Object.assign(photo.look, what);
   drawKnobs();
   refresh();
-  if (photo !== current && photo.facts) thumbnail(photo);
+  if (photo !== current) redraw(photo);
+}
+
+/** Bring a photograph that is not on the screen up to its look. What is under way or fails comes to that by itself. */
+function redraw(photo) {
+  if (photo.state !== "ready") return;
+  if (isThere(photo)) thumbnail(photo);
+  else again(photo);
 }
 
 for (const name of ["vividness", "saturation"]) $(name).oninput = () => change({ [name]: Number($(name).value) });
@@ -790,10 +824,9 @@ $("reset").onclick = () => {
 $("for-all").onclick = () => {
   const { mode, vividness, temperature, saturation, size, enlargement, reference: follows, strength } = current.look;
   for (const photo of photos.filter((p) => p !== current)) {
-    const resized = photo.look.size !== size;
+    const before = wholeKey(photo);
     Object.assign(photo.look, { mode, vividness, temperature, saturation, size, enlargement, reference: follows, strength });
-    if (resized && photo.state === "ready") again(photo);
-    else if (photo.state === "ready") thumbnail(photo);
+    if (wholeKey(photo) !== before) redraw(photo);
   }
   say(`The colors of ${current.name} are used for all ${photos.length} photographs.`);
 };

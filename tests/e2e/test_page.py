@@ -189,9 +189,14 @@ def until(page: Page, is_so: Callable[[], bool]) -> None:
     raise AssertionError("it never came so far")
 
 
+def refuse(route: Route, status: int, kind: str, **headers: str) -> None:
+    facts = {"type": f"urn:photochrom:problem:{kind}", "title": kind, "status": status, "detail": kind}
+    headers = {"Content-Type": "application/problem+json", **headers}
+    route.fulfill(status=status, headers=headers, body=json.dumps(facts))
+
+
 def refuse_to_keep(route: Route) -> None:
-    facts = {"type": "urn:photochrom:problem:too-large-to-keep", "title": "large", "status": 413, "detail": "too large"}
-    route.fulfill(status=413, headers={"Content-Type": "application/problem+json"}, body=json.dumps(facts))
+    refuse(route, 413, "too-large-to-keep")
 
 
 def shown_pixels(page: Page) -> np.ndarray:
@@ -620,6 +625,75 @@ def test_a_look_can_be_used_for_all_photographs(open_page: Opener) -> None:
     expect(page.locator("#vividness-shown")).to_have_text("0.80")
 
 
+def test_a_look_for_all_posts_few_at_a_time_and_comes_through(open_page: Opener, small_server: Server) -> None:
+    page = open_page(to=small_server)
+    key = put_in(page, *(too_large_to_keep(f"{number}.png", number) for number in range(5)))
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (5)")
+    fill_range(page, "#saturation", 0)
+    wait_for_change(page, key)
+    posts = Held(page, "**/colorize?*")
+    page.click("#for-all")
+    posts.wait_for(2)
+    page.evaluate("fetch('page/icon.svg').then(() => null)")  # What had been sent before this would have come by now.
+    assert len(posts.routes) == 2
+    refuse(posts.routes[0], 503, "overloaded", **{"Retry-After": "1"})
+    for count in range(2, 6):
+        posts.wait_for(count).continue_()
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (5)")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll("#strip canvas")].every((canvas) => {
+            const { data } = canvas.getContext("2d").getImageData(96, 72, 20, 20);
+            return data.every((value, i) => i % 4 === 3 || Math.abs(value - data[i - (i % 4)]) < 4);
+        })"""
+    )
+
+
+def test_a_photograph_on_its_way_is_waited_for_not_posted_twice(open_page: Opener, small_server: Server) -> None:
+    page = open_page(to=small_server)
+    key = put_in(page, COFFEE, too_large_to_keep("large.png"))
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (2)")
+    fill_range(page, "#saturation", 0)
+    wait_for_change(page, key)
+    key = settle(page)
+    posts = Held(page, "**/colorize?*")
+    page.click("#for-all")
+    posts.wait_for(1)
+    page.locator("#strip .shot").nth(1).click()
+    page.evaluate("fetch('page/icon.svg').then(() => null)")
+    # Nobody has to wait for it who looks at another one.
+    page.locator("#strip .shot").nth(0).click()
+    settle(page)
+    page.locator("#strip .shot").nth(1).click()
+    posts.routes[0].continue_()
+    assert settle(page) != key
+    assert len(posts.routes) == 1
+
+
+def test_answers_at_full_size_are_held_as_far_as_there_is_room(open_page: Opener, small_server: Server) -> None:
+    page = open_page(to=small_server)
+    put_in(page, *(too_large_to_keep(f"{number}.png", number) for number in range(4)))
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (4)")
+    posts: list[str] = []
+    page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+
+    def posted_while_each_is_looked_at() -> int:
+        before = len(posts)
+        for number in range(4):
+            page.locator("#strip .shot").nth(number).click()
+            settle(page)
+        return len(posts) - before
+
+    assert posted_while_each_is_looked_at() == 0
+    # Two of this size may be held besides the one on the screen.
+    key = settle(page)
+    page.evaluate("Object.defineProperty(Blob.prototype, 'size', { get: () => 60e6 })")
+    fill_range(page, "#vividness", 1)
+    wait_for_change(page, key)
+    page.click("#for-all")
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (4)")
+    assert posted_while_each_is_looked_at() > 0
+
+
 # ---------------------------------------------------------------------------------------------- when something is wrong
 
 
@@ -638,13 +712,7 @@ def test_a_picture_that_the_service_has_forgotten_is_posted_again(open_page: Ope
 
 def test_a_busy_service_is_asked_again_after_a_countdown(open_page: Opener) -> None:
     page = open_page()
-    problem = {"type": "urn:photochrom:problem:overloaded", "title": "busy", "status": 503, "detail": "busy"}
-
-    def refuse(route: Route) -> None:
-        headers = {"Retry-After": "2", "Content-Type": "application/problem+json"}
-        route.fulfill(status=503, headers=headers, body=json.dumps(problem))
-
-    page.route("**/pictures", refuse, times=1)
+    page.route("**/pictures", lambda route: refuse(route, 503, "overloaded", **{"Retry-After": "2"}), times=1)
     choose(page, COFFEE)
     expect(page.locator("#message")).to_contain_text(re.compile("too much to do just now. Trying again in [12] s"))
     settle(page)
