@@ -253,11 +253,11 @@ async function post(photo) {
     throw error;
   }
   setState(photo, "ready");
-  say(`${photo.name} is in color.`);
   if (photo === current) refresh();
   else if (photo.whole) drawThumb(photo, photo.whole.blob).catch(() => {});
   else thumbnail(photo);
   drawKnobs();
+  say(`${photo.name} is in color. ${photo === current ? whyPlain(photo) : ""}`.trim());
   drawAll();
 }
 
@@ -329,6 +329,7 @@ function fail(photo, error) {
   setState(photo, "failed", inWords(error));
   say(`${photo.name}: ${photo.note}`);
   if (error instanceof Problem && error.status === 401) askForKey();
+  drawKnobs();
   drawAll();
 }
 
@@ -381,6 +382,7 @@ async function keepReference(to) {
   } catch (error) { // Without room for it, it goes along with each photograph.
     if (error.kind !== NO_ROOM) throw error;
     to.unkept = true;
+    drawKnobs();
   }
 }
 
@@ -757,11 +759,15 @@ $("overlay").onclick = () => {
 const drawVeil = newestWins(async (signal) => {
   const photo = current;
   $("legend").hidden = $("veil").hidden = true;
-  if (!overlay || !photo?.facts || !isKept(photo) || photo.state !== "ready") return;
+  const isWanted = () => overlay && photo === current && photo?.facts && isKept(photo) && photo.state === "ready";
+  if (!isWanted()) return;
   try {
-    photo.sure ??= { id: photo.id, blob: await ask(photo, "/confidence", null, signal) };
-    if (photo !== current) return;
+    if (photo.sure?.id !== photo.id) {
+      const blob = await ask(photo, "/confidence", null, signal);
+      photo.sure = { id: photo.id, blob };
+    }
     const bitmap = await createImageBitmap(photo.sure.blob);
+    if (!isWanted()) return;
     const veil = $("veil");
     veil.width = bitmap.width;
     veil.height = bitmap.height;
@@ -779,6 +785,7 @@ const drawVeil = newestWins(async (signal) => {
     layOut();
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    if (!isWanted()) return;
     say(inWords(error));
     cover(inWords(error));
   }
@@ -834,11 +841,18 @@ $("for-all").onclick = () => {
 /** Post a photograph again: for another size, or after an error. */
 function again(photo) {
   if (photo.posting) { photo.posting.catch(() => {}).then(() => { if (!isThere(photo)) again(photo); }); return; }
-  photo.sure = null;
   setState(photo, "waiting", "Waiting");
   pump();
 }
 
+/** Say why a photograph has neither versions nor an overlay; nothing where it has them. */
+function whyPlain(photo) {
+  if (isKept(photo)) return "";
+  const what = !keeps ? "anything" : photo.unkept === photo.look.size ? photo.name : "the reference";
+  return `The service has no room to keep ${what}: there are no versions, and it cannot be shown where the network is unsure.`;
+}
+
+let drawnKnobs = null; // The photograph whose knobs they were.
 function drawKnobs() {
   if (!current) return;
   const look = current.look;
@@ -854,7 +868,14 @@ function drawKnobs() {
   if (look.temperature !== null) $("temperature").value = look.temperature;
   $("temperature-shown").value = look.temperature === null ? "automatic" : look.temperature.toFixed(2);
   for (const button of $("variants").children) button.setAttribute("aria-pressed", Number(button.value) === look.variant);
-  $("versions").hidden = $("overlay").hidden = !isKept(current);
+  const kept = isKept(current);
+  if ($("overlay").hidden === kept) {
+    $("versions").hidden = $("overlay").hidden = !kept;
+    drawVeil(true);
+    if (!kept) say(whyPlain(current));
+    else if (drawnKnobs === current) say("There are versions again, and it can be shown where the network is unsure.");
+  }
+  drawnKnobs = current;
   const follows = look.reference && reference.file;
   $("reference-shown").hidden = $("reference-drop").hidden = $("strength-knob").hidden = !follows;
   $("reference-count").textContent = follows ? "(1)" : "";

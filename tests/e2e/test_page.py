@@ -503,6 +503,23 @@ def test_the_overlay_shows_where_it_is_unsure(open_page: Opener) -> None:
     expect(page.locator("#veil")).to_be_hidden()
 
 
+def test_the_overlay_is_that_of_the_size_that_is_shown(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    maps = Held(page, "**/confidence*", "GET")
+    page.click("#overlay")
+    first = maps.wait_for(1)
+    answer = first.fetch()
+    page.eval_on_selector("#finer", "box => { box.open = true; }")
+    page.select_option("#size", "128")
+    wait_for_change(page, key)
+    first.fulfill(response=answer)
+    second = maps.wait_for(2)
+    assert second.request.url != first.request.url
+    second.continue_()
+    expect(page.locator("#veil")).to_be_visible()
+
+
 def test_versions_are_shown_and_can_be_chosen(open_page: Opener, server: Server) -> None:
     page = open_page()
     key = put_in(page, COFFEE)
@@ -779,6 +796,26 @@ def test_what_has_no_room_to_be_kept_is_colored_all_the_same(open_page: Opener, 
     with page.expect_request("**/pictures/*?*"):
         page.click("#reference-drop")
     expect(page.locator("#versions")).to_be_visible()
+
+
+def test_the_overlay_goes_and_comes_with_the_room_for_a_reference(open_page: Opener, small_server: Server) -> None:
+    page = open_page(to=small_server)
+    put_in(page, COFFEE)
+    page.click("#overlay")
+    expect(page.locator("#veil")).to_be_visible()
+    page.locator("#reference-box summary").click()
+    page.set_input_files("#reference-file", [too_large_to_keep("large.png")])  # type: ignore[arg-type]
+    expect(page.locator("#overlay")).to_be_hidden()
+    expect(page.locator("#veil")).to_be_hidden()
+    expect(page.locator("#legend")).to_be_hidden()
+    expect(page.locator("#live")).to_contain_text("no room to keep the reference: there are no versions")
+    settle(page)
+    expect(page.locator("#veil")).to_be_hidden()
+    page.click("#reference-drop")
+    expect(page.locator("#overlay")).to_be_visible()
+    expect(page.locator("#veil")).to_be_visible()
+    expect(page.locator("#legend")).to_be_visible()
+    expect(page.locator("#live")).to_contain_text("There are versions again")
 
 
 def test_what_is_known_of_a_kept_photograph_outlasts_a_reference_without_room(
