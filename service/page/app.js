@@ -129,6 +129,7 @@ async function call(path, { method = "GET", headers = {}, ...rest } = {}) {
 /** Upload by XMLHttpRequest, the one way that tells its progress. Returns the request, whose response is a blob. */
 function upload(path, body, type, onProgress, signal) {
   return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
     const request = new XMLHttpRequest();
     request.open("POST", path);
     request.responseType = "blob";
@@ -336,6 +337,7 @@ function fail(photo, error) {
 /** Get an answer about a kept picture. One that the service has forgotten is posted again, without a word. */
 async function ask(photo, tail, more, signal) {
   for (let attempt = 0; ; attempt++) {
+    photo.left.signal.throwIfAborted(); // What was removed is not posted again.
     if (isKept(photo) && !isThere(photo)) await unlessLeft(renew(photo), signal);
     const follows = photo.look.reference && reference.file;
     if (isKept(photo) && follows && !reference.id) await postReference(reference);
@@ -459,7 +461,7 @@ const preview = newestWins(async (signal) => {
   try {
     const blob = await patiently(() => picture(photo, more, signal), (note) => cover(note), signal);
     if (photo !== current) return;
-    await showAfter(blob, key);
+    await showAfter(photo, blob, key);
     photo.error = null;
     photo.shownKey = `${wholeKey(photo)} ${more.max_side}`;
     if (photo.state === "failed") setState(photo, "ready");
@@ -479,15 +481,16 @@ function refresh(fresh = false) {
 }
 
 let lastShown = "";
-async function showAfter(blob, key) {
+async function showAfter(photo, blob, key) {
   const url = URL.createObjectURL(blob);
   const image = $("after");
   image.src = url;
   await image.decode().catch(() => {});
   if (lastShown) URL.revokeObjectURL(lastShown);
   lastShown = url;
+  if (photo !== current) return;
   image.dataset.shown = key;
-  image.alt = `${current.name} in color`;
+  image.alt = `${photo.name} in color`;
   cover("");
   layOut();
 }
@@ -530,8 +533,9 @@ const strip = newestWins(async (signal) => {
     if (photo !== current) return;
     const image = button.firstElementChild;
     const url = URL.createObjectURL(blob);
-    image.onload = () => URL.revokeObjectURL(url);
     image.src = url;
+    await image.decode().catch(() => {});
+    URL.revokeObjectURL(url);
   }
   $("variants").dataset.shown = key;
 });
@@ -1014,13 +1018,14 @@ function hand(blob, name) {
 
 $("save").onclick = async () => {
   const photo = current;
+  const { signal } = photo.left;
   $("save").disabled = true;
   try {
-    hand(await patiently(() => picture(photo, { format: "png" }), (note) => cover(note)), colorName(photo.name));
+    hand(await patiently(() => picture(photo, { format: "png" }, signal), (note) => cover(note), signal), colorName(photo.name));
     say(`${colorName(photo.name)} is saved.`);
     cover("");
   } catch (error) {
-    fail(photo, error);
+    if (photos.includes(photo)) fail(photo, error);
   } finally {
     drawAll();
   }
@@ -1034,15 +1039,17 @@ $("save-all").onclick = async () => {
   saving = true;
   drawAll();
   for (const [number, photo] of ready.entries()) {
+    const { signal } = photo.left;
+    if (signal.aborted) continue; // Removed meanwhile.
     cover(`Collecting ${number + 1} of ${ready.length}: ${photo.name}`);
     try {
-      const blob = await patiently(() => picture(photo, { format: "png" }), (note) => note && cover(note));
+      const blob = await patiently(() => picture(photo, { format: "png" }, signal), (note) => note && cover(note), signal);
       let name = colorName(photo.name);
       for (let copy = 2; taken.has(name.toLowerCase()); copy++) name = colorName(photo.name).replace(/-color\.png$/, `-${copy}-color.png`);
       taken.add(name.toLowerCase());
       files.push({ name, blob });
     } catch (error) {
-      failed.push(photo.name);
+      if (!signal.aborted) failed.push(photo.name);
     }
   }
   let text = `${files.length} photographs are saved.` + (failed.length ? ` Not saved: ${failed.join(", ")}. Try again.` : "");
@@ -1132,7 +1139,10 @@ function choose(photo) {
     if (!photo.facts || !isKept(photo)) return;
     before.onerror = null;
     const blob = await ask(photo, "", { saturation: 0, format: "jpeg", max_side: 2048 }).catch(() => null);
-    if (blob && photo === current) before.src = URL.createObjectURL(blob);
+    if (!blob || !photos.includes(photo)) return;
+    URL.revokeObjectURL(photo.url); // The file's own, which nothing here can show.
+    photo.url = URL.createObjectURL(blob);
+    if (photo === current) before.src = photo.url;
   };
   before.onload = () => {
     // Until the service has answered, the gray one can be shown.

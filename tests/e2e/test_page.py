@@ -189,6 +189,11 @@ def until(page: Page, is_so: Callable[[], bool]) -> None:
     raise AssertionError("it never came so far")
 
 
+def let_requests_come(page: Page) -> None:
+    """Ask for something, and get it: whatever the page had asked for before has been heard of by then."""
+    page.evaluate("fetch('page/icon.svg').then(() => null)")
+
+
 def refuse(route: Route, status: int, kind: str, **headers: str) -> None:
     facts = {"type": f"urn:photochrom:problem:{kind}", "title": kind, "status": status, "detail": kind}
     headers = {"Content-Type": "application/problem+json", **headers}
@@ -651,7 +656,7 @@ def test_a_look_for_all_posts_few_at_a_time_and_comes_through(open_page: Opener,
     posts = Held(page, "**/colorize?*")
     page.click("#for-all")
     posts.wait_for(2)
-    page.evaluate("fetch('page/icon.svg').then(() => null)")  # What had been sent before this would have come by now.
+    let_requests_come(page)
     assert len(posts.routes) == 2
     refuse(posts.routes[0], 503, "overloaded", **{"Retry-After": "1"})
     for count in range(2, 6):
@@ -676,7 +681,7 @@ def test_a_photograph_on_its_way_is_waited_for_not_posted_twice(open_page: Opene
     page.click("#for-all")
     posts.wait_for(1)
     page.locator("#strip .shot").nth(1).click()
-    page.evaluate("fetch('page/icon.svg').then(() => null)")
+    let_requests_come(page)
     # Nobody has to wait for it who looks at another one.
     page.locator("#strip .shot").nth(0).click()
     settle(page)
@@ -725,6 +730,64 @@ def test_a_picture_that_the_service_has_forgotten_is_posted_again(open_page: Ope
     wait_for_change(page, key)
     expect(page.locator("#message")).to_be_hidden()
     assert server.metric(INFERENCES) == inferences + 1
+
+
+def test_what_was_forgotten_and_removed_is_not_posted_again(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    with page.expect_response(lambda response: response.request.method == "POST") as posted:
+        put_in(page, COFFEE)
+    wait_for_versions(page)
+    assert server.client.delete(f"/pictures/{posted.value.json()['id']}").status_code == 204
+    posts = Held(page, "**/pictures")
+    fill_range(page, "#vividness", 0.9)
+    posts.wait_for(1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.get_by_role("button", name="Remove coffee.jpg").click()
+    expect(page.locator("#welcome")).to_be_visible()
+    let_requests_come(page)
+    assert [url for url in asked if "pictures" in url] == []
+
+
+def test_posting_again_what_was_forgotten_leaves_nobody_waiting(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    names: list[str] = []
+    page.on("response", lambda response: names.append(response.json()["id"]) if response.status == 201 else None)
+    put_in(page, COFFEE, CHELSEA)
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (2)")
+    wait_for_versions(page)
+    assert [server.client.delete(f"/pictures/{name}").status_code for name in names] == [204, 204]
+    posts = Held(page, "**/pictures")
+    fill_range(page, "#vividness", 0.9)
+    posts.wait_for(1)
+    page.click("#for-all")
+    posts.wait_for(2)
+    choose(page, as_file("third.png", by_pillow(smooth_gray(40, 60), "PNG")))
+    expect(page.locator("#strip li")).to_have_count(3)
+    for count in (1, 2, 3):
+        posts.wait_for(count).continue_()
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (3)")
+
+
+def test_a_picture_that_comes_late_does_not_speak_for_the_next_one(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE)
+    wait_for_versions(page)
+    posts = Held(page, "**/pictures")
+    choose(page, CHELSEA)
+    posts.wait_for(1)
+    page.evaluate(
+        """() => {
+            document.querySelector("#after").decode = () => new Promise((resolve) => { window.decoded = resolve; });
+        }"""
+    )
+    fill_range(page, "#vividness", 0.9)
+    page.wait_for_function("() => window.decoded")
+    page.locator("#strip .shot").nth(1).click()
+    expect(page.locator("#cover")).to_have_text(re.compile("Sending|Coloring"))
+    page.evaluate("() => new Promise((resolve) => { decoded(); setTimeout(resolve); })")
+    expect(page.locator("#cover")).to_be_visible()
+    assert page.get_attribute("#after", "data-shown") is None
 
 
 def test_a_busy_service_is_asked_again_after_a_countdown(open_page: Opener) -> None:
@@ -988,3 +1051,28 @@ def test_a_tiff_is_shown_although_browsers_cannot(open_page: Opener) -> None:
     put_in(page, as_file("scan.tif", by_opencv(gray, ".tiff"), "image/tiff"))
     page.wait_for_function('() => document.querySelector("#before").naturalWidth > 0')
     expect(page.locator("#before")).to_be_visible()
+
+
+def test_addresses_of_what_was_shown_are_given_back(open_page: Opener) -> None:
+    page = open_page()
+    page.evaluate(
+        """() => {
+            window.live = new Set();
+            const { createObjectURL, revokeObjectURL } = URL;
+            URL.createObjectURL = (blob) => { const url = createObjectURL(blob); live.add(url); return url; };
+            URL.revokeObjectURL = (url) => { live.delete(url); revokeObjectURL(url); };
+        }"""
+    )
+    gray = cv2.resize(cv2.imread(str(COFFEE), cv2.IMREAD_GRAYSCALE), (90, 60))
+    put_in(page, as_file("scan.tif", by_opencv(gray, ".tiff"), "image/tiff"), CHELSEA)
+    for number in (1, 0, 1, 0):
+        page.locator("#strip .shot").nth(number).click()
+        settle(page)
+        page.wait_for_function('() => document.querySelector("#before").naturalWidth > 0')
+    for count in range(2):
+        key = settle(page)
+        page.set_input_files("#reference-file", (CHELSEA, COFFEE)[count])
+        wait_for_change(page, key)
+    wait_for_versions(page)
+    # Both photographs as they came, the one on the screen in color, and the reference.
+    page.wait_for_function("() => live.size === 4")
