@@ -348,9 +348,13 @@ async function ask(photo, tail, more, signal) {
       const blob = await (await call(`pictures/${id}${tail}?${more ? queryOf(photo, more) : ""}`, { signal })).blob();
       if (photo.id === id) return blob; // Else it has been posted anew meanwhile, for another size.
     } catch (error) {
-      if (error.kind !== "picture-not-kept" || attempt > 1) throw error;
-      // It does not say which of the two is gone. What has been posted anew meanwhile is not.
-      if (photo.id === id && reference.id === followed) {
+      if (error.kind !== "picture-not-kept") throw error;
+      if (attempt > 1) { // One pushes the other out, or others do.
+        if (follows) reference.unkept = true;
+        else photo.unkept = photo.look.size;
+        drawKnobs();
+      } else if (photo.id === id && reference.id === followed) {
+        // It does not say which of the two is gone. What has been posted anew meanwhile is not.
         photo.id = null;
         if (follows) reference.id = null;
       }

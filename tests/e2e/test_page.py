@@ -231,9 +231,9 @@ def as_file(name: str, data: bytes, media_type: str = "image/png") -> dict[str, 
     return {"name": name, "mimeType": media_type, "buffer": data}
 
 
-def too_large_to_keep(name: str, seed: int = 1) -> dict[str, Any]:
-    """A photograph that `small_server` has no room for."""
-    noise = np.random.default_rng(seed).integers(0, 256, (1000, 1000), dtype=np.uint8)
+def noisy(name: str, seed: int = 1, *, side: int = 1000) -> dict[str, Any]:
+    """A photograph that `small_server` has no room to keep; of those with a side of 600 px it can keep one."""
+    noise = np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)
     return as_file(name, by_pillow(noise, "PNG"))
 
 
@@ -649,7 +649,7 @@ def test_a_look_can_be_used_for_all_photographs(open_page: Opener) -> None:
 
 def test_a_look_for_all_posts_few_at_a_time_and_comes_through(open_page: Opener, small_server: Server) -> None:
     page = open_page(to=small_server)
-    key = put_in(page, *(too_large_to_keep(f"{number}.png", number) for number in range(5)))
+    key = put_in(page, *(noisy(f"{number}.png", number) for number in range(5)))
     expect(page.locator("#save-all")).to_have_text("All as ZIP (5)")
     fill_range(page, "#saturation", 0)
     wait_for_change(page, key)
@@ -672,7 +672,7 @@ def test_a_look_for_all_posts_few_at_a_time_and_comes_through(open_page: Opener,
 
 def test_a_photograph_on_its_way_is_waited_for_not_posted_twice(open_page: Opener, small_server: Server) -> None:
     page = open_page(to=small_server)
-    key = put_in(page, COFFEE, too_large_to_keep("large.png"))
+    key = put_in(page, COFFEE, noisy("large.png"))
     expect(page.locator("#save-all")).to_have_text("All as ZIP (2)")
     fill_range(page, "#saturation", 0)
     wait_for_change(page, key)
@@ -693,7 +693,7 @@ def test_a_photograph_on_its_way_is_waited_for_not_posted_twice(open_page: Opene
 
 def test_answers_at_full_size_are_held_as_far_as_there_is_room(open_page: Opener, small_server: Server) -> None:
     page = open_page(to=small_server)
-    put_in(page, *(too_large_to_keep(f"{number}.png", number) for number in range(4)))
+    put_in(page, *(noisy(f"{number}.png", number) for number in range(4)))
     expect(page.locator("#save-all")).to_have_text("All as ZIP (4)")
     posts: list[str] = []
     page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
@@ -837,7 +837,7 @@ def test_without_kept_pictures_and_with_a_key_it_works_too(open_page: Opener, st
 
 
 def test_what_has_no_room_to_be_kept_is_colored_all_the_same(open_page: Opener, small_server: Server) -> None:
-    large = too_large_to_keep("large.png")
+    large = noisy("large.png")
     page = open_page(to=small_server)
     key = put_in(page, large)
     expect(page.locator("#message")).to_be_hidden()
@@ -867,7 +867,7 @@ def test_the_overlay_goes_and_comes_with_the_room_for_a_reference(open_page: Ope
     page.click("#overlay")
     expect(page.locator("#veil")).to_be_visible()
     page.locator("#reference-box summary").click()
-    page.set_input_files("#reference-file", [too_large_to_keep("large.png")])  # type: ignore[arg-type]
+    page.set_input_files("#reference-file", [noisy("large.png")])  # type: ignore[arg-type]
     expect(page.locator("#overlay")).to_be_hidden()
     expect(page.locator("#veil")).to_be_hidden()
     expect(page.locator("#legend")).to_be_hidden()
@@ -887,7 +887,7 @@ def test_what_is_known_of_a_kept_photograph_outlasts_a_reference_without_room(
     page = open_page(to=small_server)
     key = put_in(page, COFFEE)
     facts = page.locator("#facts").inner_text()
-    page.set_input_files("#reference-file", [too_large_to_keep("large.png")])  # type: ignore[arg-type]
+    page.set_input_files("#reference-file", [noisy("large.png")])  # type: ignore[arg-type]
     wait_for_change(page, key)
     choose(page, CHELSEA)
     page.locator("#strip .shot").nth(1).click()
@@ -903,6 +903,18 @@ def test_what_is_known_of_a_kept_photograph_outlasts_a_reference_without_room(
     with page.expect_request(lambda request: request.method == "POST" and "/pictures?size=128" in request.url):
         page.click("#reference-drop")
     settle(page)
+
+
+def test_a_reference_that_pushes_its_photograph_out_goes_along_instead(open_page: Opener, small_server: Server) -> None:
+    page = open_page(to=small_server)
+    key = put_in(page, noisy("photograph.png", 1, side=600))
+    expect(page.locator("#versions")).to_be_visible()
+    reference = noisy("reference.png", 2, side=600)
+    with page.expect_request(lambda request: "/colorize?" in request.url and "reference_strength=0.5" in request.url):
+        page.set_input_files("#reference-file", [reference])  # type: ignore[arg-type]
+    wait_for_change(page, key)
+    expect(page.locator("#message")).to_be_hidden()
+    expect(page.locator("#versions")).to_be_hidden()
 
 
 def test_leaving_and_removing_let_the_service_forget(open_page: Opener, server: Server) -> None:
