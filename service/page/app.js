@@ -143,7 +143,9 @@ function upload(path, body, type, onProgress, signal) {
       if (request.status < 300) resolve(request);
       else reject(problemOf(request.status, request.getResponseHeader("Retry-After"), await request.response.text()));
     };
-    signal?.addEventListener("abort", () => request.abort(), { once: true });
+    const leave = () => request.abort();
+    signal?.addEventListener("abort", leave);
+    request.onloadend = () => signal?.removeEventListener("abort", leave); // Else a photograph's signal holds every answer.
     request.send(body);
   });
 }
@@ -158,7 +160,9 @@ const pause = (seconds, signal) => new Promise((resolve, reject) => {
 
 /** Wait for something that goes on without whoever waits, too. */
 const unlessLeft = (work, signal) => Promise.race([work, new Promise((_, reject) => {
-  signal?.addEventListener("abort", () => reject(new DOMException("left", "AbortError")), { once: true });
+  const leave = () => reject(new DOMException("left", "AbortError"));
+  if (signal?.aborted) leave();
+  else signal?.addEventListener("abort", leave, { once: true });
 })]);
 
 let cameBack = 0;
