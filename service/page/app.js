@@ -278,8 +278,7 @@ async function keep(photo, onProgress, signal) {
     else Object.assign(photo, { facts, id: facts.id, idSize: size, whole: null });
   } catch (error) {
     if (error.kind === NO_ROOM) photo.unkept = size;
-    else if (error instanceof Problem && [404, 405].includes(error.status)) keeps = false;
-    else throw error;
+    else keepsNothing(error);
   }
   signal.throwIfAborted();
 }
@@ -378,6 +377,12 @@ async function picture(photo, more, signal) {
   return photo.whole?.key === wholeKey(photo) ? photo.whole.blob : colorizeWhole(photo, () => {}, signal);
 }
 
+/** Learn from a refusal that the service keeps no pictures at all. Whatever else it says is thrown on. */
+function keepsNothing(error) {
+  if (!(error instanceof Problem && [404, 405].includes(error.status))) throw error;
+  keeps = false;
+}
+
 /** Have a reference kept; whoever asks meanwhile waits for the same post. What comes belongs to it, not to its successor. */
 function postReference(to) {
   to.posting ??= keepReference(to).finally(() => { to.posting = null; });
@@ -390,8 +395,8 @@ async function keepReference(to) {
     to.id = JSON.parse(await answer.response.text()).id;
     if (to.left.signal.aborted) forget(to.id);
   } catch (error) { // Without room for it, it goes along with each photograph.
-    if (error.kind !== NO_ROOM) throw error;
-    to.unkept = true;
+    if (error.kind === NO_ROOM) to.unkept = true;
+    else keepsNothing(error);
     drawKnobs();
   }
 }

@@ -836,6 +836,22 @@ def test_without_kept_pictures_and_with_a_key_it_works_too(open_page: Opener, st
         assert image.size == (512, 341)
 
 
+def test_a_reference_is_taken_before_the_page_knows_that_none_is_kept(open_page: Opener, strict_server: Server) -> None:
+    page = open_page(to=strict_server)
+    page.evaluate("key => sessionStorage.setItem('photochrom-key', key)", KEY)
+    posts = Held(page, "**/pictures")
+    choose(page, COFFEE)
+    posts.wait_for(1)
+    page.locator("#reference-box summary").click()
+    page.set_input_files("#reference-file", CHELSEA)
+    posts.wait_for(2).continue_()
+    expect(page.locator("#reference-shown")).to_be_visible()
+    with page.expect_request(lambda request: "/colorize?" in request.url and "reference_strength=0.5" in request.url):
+        posts.routes[0].continue_()
+    settle(page)
+    expect(page.locator("#message")).to_be_hidden()
+
+
 def test_what_has_no_room_to_be_kept_is_colored_all_the_same(open_page: Opener, small_server: Server) -> None:
     large = noisy("large.png")
     page = open_page(to=small_server)
