@@ -24,8 +24,8 @@ let reference = newReference(null, "");
 let current = null;
 let keeps = true; // Whether the service keeps pictures; else each change posts the photograph again.
 // Nor is there always room for a large one: then it is remembered with the size (of inference) that it was refused at.
-const isKept = (photo) => keeps && photo.unkept !== photo.look.size
-  && !(reference.unkept && photo.look.reference && reference.file);
+const isKept = (photo) => keeps && photo.unkept !== photo.look.size && !(reference.unkept && isFollowing(photo));
+const isFollowing = (photo) => photo.look.reference && reference.file;
 const NO_ROOM = "too-large-to-keep";
 let serial = 0;
 
@@ -46,7 +46,7 @@ function queryOf(photo, more = {}) {
   if (look.hints.length) {
     query.set("hints", look.hints.map((h) => `${h.x.toFixed(4)},${h.y.toFixed(4)},${h.color.slice(1)}`).join(";"));
   }
-  if (look.reference && reference.file) {
+  if (isFollowing(photo)) {
     if (reference.id) query.set("reference", reference.id);
     query.set("reference_strength", look.strength);
   }
@@ -291,7 +291,7 @@ async function colorizeWhole(photo, onProgress, signal) {
   if (photo.look.size) query.set("size", photo.look.size);
   let body = photo.file;
   let type = typeOf(photo.file);
-  if (photo.look.reference && reference.file) {
+  if (isFollowing(photo)) {
     body = new FormData();
     body.append("image", photo.file);
     body.append("reference", reference.file);
@@ -341,25 +341,25 @@ function fail(photo, error) {
 async function ask(photo, tail, more, signal) {
   for (let attempt = 0; ; attempt++) {
     photo.left.signal.throwIfAborted(); // What was removed is not posted again.
-    if (isKept(photo) && !isThere(photo)) await unlessLeft(renew(photo), signal);
-    const follows = photo.look.reference && reference.file;
-    if (isKept(photo) && follows && !reference.id) await postReference(reference);
+    while (isKept(photo) && !(isThere(photo) && (reference.id || !isFollowing(photo)))) {
+      await unlessLeft(isThere(photo) ? postReference(reference) : renew(photo), signal);
+    }
     if (!isKept(photo)) throw new Problem(413, { type: NO_ROOM });
-    const { id } = photo;
-    const followed = reference.id;
+    const { id, look: { size } } = photo;
+    const followed = isFollowing(photo) ? { reference, id: reference.id } : null;
     try {
       const blob = await (await call(`pictures/${id}${tail}?${more ? queryOf(photo, more) : ""}`, { signal })).blob();
       if (photo.id === id) return blob; // Else it has been posted anew meanwhile, for another size.
     } catch (error) {
       if (error.kind !== "picture-not-kept") throw error;
       if (attempt > 1) { // One pushes the other out, or others do.
-        if (follows) reference.unkept = true;
-        else photo.unkept = photo.look.size;
+        if (followed) followed.reference.unkept = true;
+        else photo.unkept = size;
         drawKnobs();
-      } else if (photo.id === id && reference.id === followed) {
+      } else if (photo.id === id && (!followed || followed.reference.id === followed.id)) {
         // It does not say which of the two is gone. What has been posted anew meanwhile is not.
         photo.id = null;
-        if (follows) reference.id = null;
+        if (followed) followed.reference.id = null;
       }
     }
   }
@@ -383,7 +383,7 @@ function keepsNothing(error) {
   keeps = false;
 }
 
-/** Have a reference kept; whoever asks meanwhile waits for the same post. What comes belongs to it, not to its successor. */
+/** Have a reference kept; whoever asks meanwhile waits for the same post. What comes is of it, not of its successor. */
 function postReference(to) {
   to.posting ??= keepReference(to).finally(() => { to.posting = null; });
   return to.posting;
@@ -508,7 +508,7 @@ async function showAfter(photo, blob, key) {
   layOut();
 }
 
-/** Draw the thumbnail of a kept photograph anew: one after another, so that many do not hold up the picture on the screen. */
+/** Draw the thumbnail of a kept photograph anew: one after another, so that many do not hold up the screen. */
 function thumbnail(photo) {
   const { signal } = photo.left;
   thumbnail.line = (thumbnail.line ?? Promise.resolve()).then(async () => {
@@ -893,7 +893,7 @@ function drawKnobs() {
     else if (drawnKnobs === current) say("There are versions again, and it can be shown where the network is unsure.");
   }
   drawnKnobs = current;
-  const follows = look.reference && reference.file;
+  const follows = isFollowing(current);
   $("reference-shown").hidden = $("reference-drop").hidden = $("strength-knob").hidden = !follows;
   $("reference-count").textContent = follows ? "(1)" : "";
 }
