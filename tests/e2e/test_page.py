@@ -1103,4 +1103,5 @@ def test_addresses_of_what_was_shown_are_given_back(open_page: Opener) -> None:
         wait_for_change(page, key)
     wait_for_versions(page)
     # Both photographs as they came, the one on the screen in color, and the reference.
-    page.wait_for_function("() => live.size === 4")
+    until(page, lambda: page.evaluate("live.size") == 4)
+    assert page.evaluate("live.has(document.querySelector('#after').src)")
