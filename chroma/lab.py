@@ -64,7 +64,8 @@ def _linear_of_u8() -> Float[np.ndarray, "256"]:
     return decode_srgb(np.arange(256, dtype=np.float32) / 255)
 
 
-def _decode_u8(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
+def decode_srgb_u8(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
+    """Return linear light in [0, 1] for 8-bit sRGB (..., 3), float32; as `decode_srgb`, faster."""
     return _look_up(rgb_u8, _linear_of_u8())
 
 
@@ -113,7 +114,8 @@ def _linear_to_lab(linear: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "
     return lab.reshape(linear.shape)
 
 
-def _luminance_to_lightness(luminance: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def luminance_to_lightness(luminance: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return CIE L in [0, 100] of luminance in [0, 1], relative to white; float32, same shape."""
     return 116 * _f(luminance) - 16
 
 
@@ -134,17 +136,17 @@ def rgb_to_lab(rgb: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 
 
 def rgb_u8_to_lab(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
     """Convert 8-bit sRGB (..., 3) to Lab, float32 (..., 3); the same values as `rgb_to_lab`, faster."""
-    return _linear_to_lab(_decode_u8(rgb_u8))
+    return _linear_to_lab(decode_srgb_u8(rgb_u8))
 
 
 def rgb_to_lightness(rgb: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 1"]:
     """Return CIE L in [0, 100], float32 (..., 1), of sRGB in [0, 1], float (..., 3). Never luma."""
-    return _luminance_to_lightness(decode_srgb(rgb) @ _TO_F_INPUT[1, :, None])
+    return luminance_to_lightness(decode_srgb(rgb) @ _TO_F_INPUT[1, :, None])
 
 
 def rgb_u8_to_lightness(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 1"]:
     """Return CIE L in [0, 100], float32 (..., 1), of 8-bit sRGB (..., 3)."""
-    return _luminance_to_lightness(_decode_u8(rgb_u8) @ _TO_F_INPUT[1, :, None])
+    return luminance_to_lightness(decode_srgb_u8(rgb_u8) @ _TO_F_INPUT[1, :, None])
 
 
 def gray_to_lightness(gray: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 1"]:
@@ -166,12 +168,12 @@ def gray_to_lightness(gray: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*sh
         return _lightness_of_codes(65536)[gray]
     if not np.issubdtype(gray.dtype, np.floating):
         raise TypeError(f"gray must be uint8, uint16 or float, is {gray.dtype}")
-    return _luminance_to_lightness(decode_srgb(gray))
+    return luminance_to_lightness(decode_srgb(gray))
 
 
 @cache
 def _lightness_of_codes(count: int) -> Float[np.ndarray, "count"]:
-    return _luminance_to_lightness(decode_srgb(np.arange(count, dtype=np.float32) / np.float32(count - 1)))
+    return luminance_to_lightness(decode_srgb(np.arange(count, dtype=np.float32) / np.float32(count - 1)))
 
 
 def lab_to_linear_rgb(lab: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 3"]:
