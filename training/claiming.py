@@ -13,6 +13,7 @@ from chroma.bins import load_centers
 from training import CheckpointError, DataError, RecipeError, RunFolderError, run
 from training.config import Recipe
 from training.data import count_prior
+from training.layouts import SPLITS
 from training.photographs import PhotographSet
 from training.whole_files import whole_file, write_whole
 
@@ -58,12 +59,13 @@ def note_photographs(folder: Path, photographs: PhotographSet) -> None:
     write_whole(path, json.dumps(facts, indent=2) + "\n")
 
 
-def note_start(folder: Path, weights: Path | None) -> None:
+def note_start(folder: Path, name: str, weights: Path | None) -> None:
     """Write down which weights the run starts from.
 
     Args:
         folder: of the run.
-        weights: of another run; None for a start from the recipe's own.
+        name: of the run that they come from.
+        weights: their file; None for a start from the recipe's own.
 
     Raises:
         CheckpointError: there are no such weights.
@@ -71,7 +73,7 @@ def note_start(folder: Path, weights: Path | None) -> None:
         RunFolderError: the note is broken.
     """
     try:
-        facts = None if weights is None else {"run": weights.parent.name, "sha256": _sha256(weights)}
+        facts = None if weights is None else {"run": name, "sha256": _sha256(weights)}
     except OSError as error:
         raise CheckpointError(f"{weights} cannot be read: {error.strerror}") from error
     path = folder / run.START
@@ -136,7 +138,9 @@ def _sha256(path: Path) -> str:
 
 
 def _facts(photographs: PhotographSet) -> dict[str, Any]:
-    splits = {split: sum(photo.split == split for photo in photographs.photographs) for split in ("train", "val")}
+    splits: dict[str, int] = {split: sum(photo.split == split for photo in photographs.photographs) for split in SPLITS}
+    if not splits["origin_val"]:
+        del splits["origin_val"]
     return {
         "scenes": list(photographs.scenes),
         **splits,

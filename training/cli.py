@@ -55,7 +55,7 @@ def run(
         list[str] | None, typer.Option("--set", help="Change one option, as loss.rebalance=true; may be repeated.")
     ] = None,
     start_from: Annotated[
-        Path | None, typer.Option("--from", help="Run folder whose best weights to start with: fine-tuning.")
+        Path | None, typer.Option("--from", help="Run folder, or exported ONNX file, whose weights to start with.")
     ] = None,
     tensorboard: Annotated[bool, typer.Option(help="Write events for TensorBoard into the run folder.")] = True,
     distribute: Annotated[bool, typer.Option("--distribute", help="Train on all devices; needs JAX.")] = False,
@@ -80,6 +80,18 @@ def run(
     with display.bar:
         made = train(chosen, options, watch=display.step, report=display.scores)
     console.print(f"done: {made}")
+
+
+@app.command()
+def unpack(
+    model: Annotated[Path, typer.Argument(help="ONNX file made by photochrom-export.")],
+    folder: Annotated[Path, typer.Option("--run", help="Run folder to make.")],
+) -> None:
+    """Make a run folder of an ONNX file: to calibrate, evaluate or export its network again."""
+    from training.starting import unpack as unpack_model
+
+    unpack_model(model, folder)
+    console.print(f"done: {folder}")
 
 
 @app.command()

@@ -40,6 +40,8 @@ class DataConfig:
         blur_px: largest sigma of a Gaussian blur on L, px (a quarter of the samples get some).
         hue_jitter: the target colors are turned by up to this much, degrees (the original's augmentation; it teaches
             purple grass).
+        plates: this share of the training samples show L as an old photograph has it, see `training.plates`, [0, 1].
+        plates_rise: the share rises over so many steps, from a fifth of it; 0 for the same from the start.
         ab_sampling: how ab comes to a quarter of the size: mean over the area, or one pixel of it (the original's).
         gray_chroma: a picture whose |a| and |b| never exceed this is gray, Lab units.
         mask_gray: gray pictures carry no color loss and do not count in the prior (the original kept them).
@@ -60,6 +62,8 @@ class DataConfig:
     noise: float = 0.0
     blur_px: float = 0.0
     hue_jitter: float = 0.0
+    plates: float = 0.0
+    plates_rise: int = 0
     ab_sampling: Literal["area", "nearest"] = "area"
     gray_chroma: float = 5.0
     mask_gray: bool = True
@@ -86,6 +90,8 @@ class DataConfig:
         lowest = min(self.offset, self.noise, self.blur_px, self.gray_chroma, self.hue_jitter)
         _require(lowest >= 0, "offset, noise, blur_px, gray_chroma and hue_jitter must not be negative")
         _require(self.hue_jitter <= 180, f"hue_jitter must be at most 180 degrees, is {self.hue_jitter}")
+        _require(0 <= self.plates <= 1, f"plates must be in [0, 1], is {self.plates}")
+        _require(self.plates_rise >= 0, f"plates_rise must not be negative, is {self.plates_rise}")
         _among("ab_sampling", self.ab_sampling, AB_SAMPLINGS)
         _among("scenes", self.scenes, SCENE_COLUMNS)
         _require(self.scene_top_k >= 1, f"scene_top_k must be at least 1, is {self.scene_top_k}")

@@ -21,7 +21,7 @@ from chroma import signature
 from chroma.framing import resize_lightness
 from chroma.lab import rgb_u8_to_lab
 from chroma.prior import count_bins
-from training import DataError, sample_workers
+from training import DataError, plates, sample_workers
 from training.config import DataConfig
 from training.photographs import Photograph, PhotographSet
 from training.pictures import MIN_SIDE_PX, decode_photograph
@@ -140,7 +140,8 @@ def render(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut one sample out of a photograph.
 
-    Colors are left alone unless `config.hue_jitter` asks otherwise; geometry and L are augmented.
+    Colors are left alone unless `config.hue_jitter` asks otherwise; geometry and L are augmented, and some L are what
+    an old plate would have seen.
 
     Args:
         rgb_u8: the photograph, uint8, (H, W, 3).
@@ -152,8 +153,12 @@ def render(
         (lightness, ab): float32, (S, S, 1) in [0, 100], and (S/4, S/4, 3): a, b and weight (0 for a gray picture).
     """
     cut = cut or choose_cut(*rgb_u8.shape[:2], config, rng)
-    lab = rgb_u8_to_lab(cut.take(rgb_u8))
-    lightness = resize_lightness(np.ascontiguousarray(lab[..., :1]), (config.crop_px, config.crop_px))
+    square = cut.take(rgb_u8)
+    lab = rgb_u8_to_lab(square)
+    # Nothing is drawn where a recipe has no plates, so that its chances stay what they were.
+    is_plate = rng is not None and config.plates > 0 and rng.random() < config.plates
+    full = plates.expose(square, rng) if is_plate else np.ascontiguousarray(lab[..., :1])
+    lightness = resize_lightness(full, (config.crop_px, config.crop_px))
     small = config.crop_px // signature.HEAD_STRIDE
     filter_ = cv2.INTER_AREA if cut.side >= small else cv2.INTER_LINEAR
     if config.ab_sampling == "nearest":
@@ -162,6 +167,8 @@ def render(
     counts = not config.mask_gray or np.abs(ab).max() > config.gray_chroma
     weight = np.full((small, small, 1), float(counts), np.float32)
     if rng is not None:
+        if is_plate:
+            lightness = plates.age(lightness, rng)
         lightness = augment_lightness(lightness, config, rng)
         # Drawn last and only when asked for, so that without it a run's chances stay what they were.
         if config.hue_jitter:
@@ -348,11 +355,15 @@ class BatchMaker:
         return Batch(samples.lightness, samples.ab, scene, tuple(photo.key for photo in chosen), samples.segmentation)
 
     def _config_of(self, step: int) -> DataConfig:
-        sides = self._config.crop_sides
-        if self._seed is None or not sides:
+        if self._seed is None:
             return self._config
+        config, sides = self._config, self._config.crop_sides
+        if config.plates_rise:
+            config = replace(config, plates=plates.share_at(step, config.plates, config.plates_rise))
+        if not sides:
+            return config
         chance = np.random.default_rng((self._seed, SIDES_KEY, step))
-        return replace(self._config, crop_px=sides[int(chance.integers(len(sides)))])
+        return replace(config, crop_px=sides[int(chance.integers(len(sides)))])
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._seed is None:

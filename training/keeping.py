@@ -27,7 +27,14 @@ class Keeper:
     """
 
     def __init__(
-        self, folder: Path, model: keras.Model, judged: Judged, validator: Validator, journal: Journal, best_kl: float
+        self,
+        folder: Path,
+        model: keras.Model,
+        judged: Judged,
+        validator: Validator,
+        journal: Journal,
+        best_kl: float,
+        origin: Validator | None = None,
     ) -> None:
         """Prepare to keep.
 
@@ -38,10 +45,12 @@ class Keeper:
             validator: scores it.
             journal: of the run.
             best_kl: lowest validation KL so far, nats.
+            origin: scores it on photographs of other origin; the best weights are then those of the lowest KL there:
+                validation on one's own sources goes on improving while others get worse.
         """
         self.journal = journal
         self._folder, self._model, self._judged = folder, model, judged
-        self._validator, self._best_kl = validator, best_kl
+        self._validator, self._origin, self._best_kl = validator, origin, best_kl
 
     def evaluate(self, row: Row) -> Row:
         """Score the averaged weights and keep them.
@@ -61,14 +70,17 @@ class Keeper:
             raise NonFiniteLossError(f"{broken} is not finite at step {row['step']}: the last checkpoint is whole")
         with self._judged() as model:
             scores = self._validator.scores(model)
+            if self._origin is not None:
+                scores |= {f"origin_{name}": value for name, value in self._origin.scores(model).items()}
             preview = self._validator.preview(model)
             save_weights(model, self._folder / run.LAST)
-            better = scores["kl"] < self._best_kl
+            judged_kl = scores.get("origin_kl", scores["kl"])
+            better = judged_kl < self._best_kl
             # A run without color in validation, where KL is NaN, still ends with weights.
             if better or not (self._folder / run.BEST).exists():
                 save_weights(model, self._folder / run.BEST)
         if better:
-            self._best_kl = scores["kl"]
+            self._best_kl = judged_kl
         known = {name: round(value, 5) if math.isfinite(value) else None for name, value in scores.items()}
         row = row | {"evaluation_s": round(time.monotonic() - started, 1)} | known
         self.journal.evaluated(row, preview)

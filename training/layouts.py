@@ -1,6 +1,7 @@
 """What lies in a data folder: which photographs, of which split, with which scene and label map. No picture is opened.
 
-Zip shards: ``labels.csv`` beside ``*.zip`` (members ``KEY.jpg``, best stored, not deflated), see `SHARD_COLUMNS`.
+Zip shards: ``labels.csv`` beside ``*.zip`` (members ``KEY.jpg`` or as the column ``member`` says, best stored, not
+    deflated), see `SHARD_COLUMNS`.
 Split folders: ``train2017`` and ``val2017`` of COCO, ``DIV2K_train_HR`` and ``DIV2K_valid_HR`` of DIV2K; also below
     ``images``. Label maps of COCO-Stuff (``NAME.png``, 8 bits: class, 255 = unlabeled) are looked for in
     ``stuffthingmaps``, ``annotations``, and beside the pictures.
@@ -18,12 +19,14 @@ from typing import Final, Literal
 from training import DataError
 from training.shards import SUFFIX as SHARD_SUFFIX
 
-Split = Literal["train", "val"]
+Split = Literal["train", "val", "origin_val"]
 SceneColumn = Literal["scene", "scene_coarse"]
 
 LABELS: Final = "labels.csv"
 SHARD_COLUMNS: Final = ("key", "shard", "split")
-"""What labels.csv must have; it may have scene, scene_coarse, dataset, and label_map (a member's name)."""
+"""What labels.csv must have; it may have scene, scene_coarse, dataset, label_map and member (names in the shard)."""
+SPLITS: Final[dict[str, Split]] = {"train": "train", "val": "val", "origin_val": "origin_val"}
+"""`origin_val` validates on collections that `train` and `val` have nothing of; only labels.csv can name it."""
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 SPLIT_FOLDERS: Final[tuple[dict[str, Split], ...]] = (
     {"train2017": "train", "val2017": "val"},
@@ -49,7 +52,7 @@ class Photograph:
         key: its name, unique in the data set.
         container: the zip shard, or the folder it lies in, or the picture file itself.
         member: its name in the shard or folder; empty for a file.
-        split: train or val.
+        split: train, val or origin_val.
         scene: name of the scene; empty where unknown.
         dataset: which collection it comes from; empty where unknown.
         label_map: name of its label map in the container; empty where there is none.
@@ -104,21 +107,21 @@ def _from_shards(folder: Path, scenes: str) -> Iterator[Photograph]:
     shards: dict[str, Path] = {}
     # Words that return in every row are kept once.
     words: dict[str, str] = {}
-    for number, row in _labels(folder / LABELS, (*SHARD_COLUMNS, scenes, "dataset", "label_map")):
-        key, shard, split, scene, dataset, label_map = row
+    for number, row in _labels(folder / LABELS, (*SHARD_COLUMNS, scenes, "dataset", "label_map", "member")):
+        key, shard, split, scene, dataset, label_map, member = row
         if not key or not shard or not split:
             raise DataError(f"{LABELS}, row {number}: {', '.join(SHARD_COLUMNS)} must not be empty")
         if shard not in shards:
             shards[shard] = folder / shard
             if shards[shard].suffix != SHARD_SUFFIX or not shards[shard].is_file():
                 raise DataError(f"{LABELS} names a shard that is not there: {shard}")
-        if split not in ("train", "val"):
-            raise DataError(f"{LABELS}: split of {key} is {split!r}, not train or val")
+        if split not in SPLITS:
+            raise DataError(f"{LABELS}: split of {key} is {split!r}, not {' or '.join(SPLITS)}")
         yield Photograph(
             key,
             shards[shard],
-            f"{key}.jpg",
-            "train" if split == "train" else "val",
+            member or f"{key}.jpg",
+            SPLITS[split],
             words.setdefault(scene, scene),
             words.setdefault(dataset, dataset),
             label_map,

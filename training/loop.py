@@ -40,7 +40,8 @@ class Options:
         epochs: overrides the recipe's.
         checkpoint_every_steps: also save a checkpoint after so many steps (besides every two minutes).
         tensorboard: write events for TensorBoard into the run folder.
-        start_from: folder of another run, whose best weights this one starts with; None for the recipe's own start.
+        start_from: folder of another run, whose best weights this one starts with, or an ONNX file; None for the
+            recipe's own start.
         cluster: train on all devices of several processes; None for one device.
     """
 

@@ -59,6 +59,10 @@ class PhotographSet:
         self._scene_index = {name: index for index, name in enumerate(self.scenes)}
         self._shards = ShardPool()
 
+    def has(self, split: Split) -> bool:
+        """Whether there is a photograph in a split."""
+        return any(photo.split == split for photo in self.photographs)
+
     def split(self, split: Split, *, repeat: Mapping[str, int] | None = None) -> tuple[Photograph, ...]:
         """Return one split, each data set's photographs as often as `repeat` says (once by default).
 

@@ -37,7 +37,7 @@ import numpy as np
 
 from chroma.bins import Q
 from training import DataError, PrepareError
-from training.layouts import LABELS, SUFFIXES, UNFINISHED
+from training.layouts import LABELS, SPLITS, SUFFIXES, UNFINISHED
 from training.photographs import PhotographSet, open_photographs
 from training.prepare_part import (
     PARTS,
@@ -146,7 +146,7 @@ class _Plan:
             both = open_photographs(photographs.folder, scenes="scene_coarse").photographs
             self._coarse = {photo.key: photo.scene for photo in both if photo.scene}
         self._places: dict[str, list[int]] = {}
-        for split in ("train", "val"):
+        for split in SPLITS:
             chosen = [place for place, photo in enumerate(listed) if photo.split == split]
             count = min(MOST_A_SHARD, max(FEWEST_A_SHARD, -(-len(chosen) // LEAST_SHARDS)))
             for start in range(0, len(chosen), count):

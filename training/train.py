@@ -28,6 +28,7 @@ from training.losses import compile_model
 from training.model import build_model
 from training.optimization import build_optimizer
 from training.photographs import PhotographSet, open_photographs
+from training.starting import Start, open_start
 from training.status import read_status
 from training.validation import Validator, evenly
 from training.whole_files import remove_partial
@@ -69,40 +70,45 @@ def train(
     # Before there is a run folder: a mistyped path leaves nothing behind.
     photographs = open_photographs(options.data, scenes=recipe.data.scenes)
     chosen = photographs.split("train", repeat=dict(recipe.data.repeat))
-    start = options.start_from and _open_start(options.start_from, recipe, photographs.scenes)
+    start = options.start_from and open_start(options.start_from, recipe, photographs.scenes)
     validation = evenly(photographs.split("val"), recipe.data.validation_pictures)
+    has_origin = photographs.has("origin_val")
+    origin = evenly(photographs.split("origin_val"), recipe.data.validation_pictures) if has_origin else ()
 
     writes = team is None or team.index == 0
+    share = (0, 1) if team is None else (team.index, team.processes)
+    classes = recipe.model.segmentation_classes
     with only_process(options.folder) if writes else nullcontext():
-        digest, prior = _begin(recipe, options, photographs, team)
-        model = _build(recipe, len(photographs.scenes), start)
-        compile_model(model, build_optimizer(recipe.optimizer), recipe.loss, prior)
-        model.optimizer.build(model.trainable_variables)
-        state = _resume(options.folder, model, digest, team)
-
-        share = (0, 1) if team is None else (team.index, team.processes)
-        classes = recipe.model.segmentation_classes
+        digest, prior = _begin(recipe, options, photographs, team, start)
         size, seed = recipe.batch_size, recipe.seed
         maker = BatchMaker(
             photographs, chosen, recipe.data, batch_size=size, seed=seed, segmentation_classes=classes, share=share
         )
+        model = _build(recipe, len(photographs.scenes), start, maker)
+        compile_model(model, build_optimizer(recipe.optimizer), recipe.loss, prior)
+        model.optimizer.build(model.trainable_variables)
+        state = _resume(options.folder, model, digest, team)
+
         if is_done(recipe, options, maker, state) and (not writes or read_status(options.folder).state == "finished"):
             return options.folder
         watch, report = watch or (lambda _: None), report or (lambda _: None)
         if not writes:
             Loop(recipe, options, model, maker, state, None).run(watch, report)
             return options.folder
-        validator = BatchMaker(
-            photographs, validation, recipe.data, batch_size=size, seed=None, segmentation_classes=classes
-        )
-        scorer = Validator(recipe, validator, prior, workers=options.workers)
+        makers = [
+            BatchMaker(photographs, split, recipe.data, batch_size=size, seed=None, segmentation_classes=classes)
+            for split in (validation, origin)
+            if split
+        ]
+        scorer, *origin_scorer = (Validator(recipe, each, prior, workers=options.workers) for each in makers)
         judge = _Judge(recipe, model, len(photographs.scenes), team)
         with _journal(options, state, team) as journal:
-            keeper = Keeper(options.folder, model, judge.averaged, scorer, journal, state.best_kl)
+            keeper = Keeper(options.folder, model, judge.averaged, scorer, journal, state.best_kl, *origin_scorer)
             try:
                 Loop(recipe, options, model, maker, state, keeper).run(watch, report)
             finally:
-                note_refused(options.folder, maker.refused | validator.refused)
+                refused = [each.refused for each in (maker, *makers)]
+                note_refused(options.folder, {key: reason for part in refused for key, reason in part.items()})
         log.info("weights %s", weights_digest(model))
     return options.folder
 
@@ -123,7 +129,9 @@ def seed_everything(recipe: Recipe) -> None:
         torch.use_deterministic_algorithms(True)
 
 
-def _begin(recipe: Recipe, options: Options, photographs: PhotographSet, team: Team | None) -> tuple[str, np.ndarray]:
+def _begin(
+    recipe: Recipe, options: Options, photographs: PhotographSet, team: Team | None, start: Start | None
+) -> tuple[str, np.ndarray]:
     """Claim the run folder; return the recipe's hash there, and the raw prior, (Q,)."""
     listed = hashlib.sha256(repr([(photo.key, photo.split) for photo in photographs.photographs]).encode())
     asked = np.frombuffer(recipe.to_json().encode() + listed.digest(), np.uint8)
@@ -133,7 +141,7 @@ def _begin(recipe: Recipe, options: Options, photographs: PhotographSet, team: T
         nonlocal digest
         remove_partial(options.folder)
         digest = claim(options.folder, recipe)
-        note_start(options.folder, options.start_from and options.start_from / run.BEST)
+        note_start(options.folder, start.name if start else "", start.path if start else None)
         note_photographs(options.folder, photographs)
         return {
             "prior": load_or_count_prior(options.folder, photographs, recipe, workers=options.workers),
@@ -146,21 +154,9 @@ def _begin(recipe: Recipe, options: Options, photographs: PhotographSet, team: T
     return digest, begun["prior"]
 
 
-def _open_start(folder: Path, recipe: Recipe, scenes: tuple[str, ...]) -> run.Run:
-    """Open the run whose weights are to be the start of this one; raises unless it has the same network."""
-    source = run.open_run(folder)
-    # How the source itself started does not matter.
-    networks = [replace(each.model, pretrained=False, frozen_stages=0) for each in (source.recipe, recipe)]
-    if networks[0] != networks[1]:
-        raise RecipeError(f"{folder} has another network: its weights do not fit recipe {recipe.name!r}")
-    if source.scenes != scenes:
-        raise RecipeError(f"{folder} knows other scenes: its weights do not fit these photographs")
-    return source
-
-
-def _build(recipe: Recipe, scenes: int, start: run.Run | None) -> keras.Model:
+def _build(recipe: Recipe, scenes: int, start: Start | None, maker: BatchMaker) -> keras.Model:
     """Build the network, with the weights it starts from."""
-    weights = start.load_model().get_weights() if start else None
+    weights = start.load_weights(maker) if start else None
     keras.config.set_dtype_policy("mixed_bfloat16" if recipe.mixed_precision else "float32")
     model = build_model(recipe.model, scenes=scenes, pretrained=False if start else None)
     if weights is not None:

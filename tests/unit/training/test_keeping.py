@@ -30,10 +30,13 @@ SCORES = {"kl": 1.5, "kl_prior": 1.9, "top1": float("nan")}
 
 
 class Validator:
-    """Scores a network without any photographs."""
+    """Scores a network without any photographs; by given KL, where there are some."""
+
+    def __init__(self, *kl: float) -> None:
+        self.kl = list(kl)
 
     def scores(self, _: keras.Model) -> dict[str, float]:
-        return SCORES
+        return SCORES | ({"kl": self.kl.pop(0)} if self.kl else {})
 
     def preview(self, _: keras.Model) -> np.ndarray:
         return np.zeros((8, 8, 3), np.uint8)
@@ -46,7 +49,8 @@ def progress(number: int) -> Progress:
 class Kept:
     """A run of a tiny network that has got to step 3, with everything written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *validators: Any) -> None:
+        self.validators = validators or (Validator(),)
         (folder / run.RECIPE).write_text(Recipe(name="tiny").to_json())
         self.folder, self.model = folder, built()
         self.model.run_eagerly = True  # nothing to trace, much quicker
@@ -57,8 +61,10 @@ class Kept:
     def make_keeper(self, start: int) -> Keeper:
         journal = Journal(self.folder, start=start)
         self.journals.append(journal)
-        validator: Any = Validator()
-        return Keeper(self.folder, self.model, lambda: averaged_weights(self.model), validator, journal, np.inf)
+        validator, *origin = self.validators
+        return Keeper(
+            self.folder, self.model, lambda: averaged_weights(self.model), validator, journal, np.inf, *origin
+        )
 
     def go_to(self, number: int) -> None:
         step(self.model, number)
@@ -160,6 +166,23 @@ def test_best_weights_are_those_of_the_lowest_kl_and_unknown_scores_are_null(kep
     state = load_checkpoint(kept.folder, kept.model, "abc")
     assert state is not None
     assert state.best_kl == 1.5
+
+
+def test_photographs_of_other_origin_decide_where_there_are_some(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, Validator(1.5, 1.4, 1.3), Validator(1.8, 1.9, 1.7))
+    try:
+        first = (kept.folder / run.BEST).read_bytes()
+        kept.go_to(6)  # better at home alone
+        assert (kept.folder / run.BEST).read_bytes() == first
+        kept.go_to(9)
+        assert (kept.folder / run.BEST).read_bytes() == (kept.folder / run.LAST).read_bytes() != first
+        rows = read_rows(kept.folder / run.METRICS)
+        assert [(row["kl"], row["origin_kl"]) for row in rows] == [(1.5, 1.8), (1.4, 1.9), (1.3, 1.7)]
+        state = load_checkpoint(kept.folder, kept.model, "abc")
+        assert state is not None
+        assert state.best_kl == 1.7
+    finally:
+        kept.journals[0].end("stopped")
 
 
 def test_the_journal_says_how_it_ended_and_writes_the_last_steps(kept: Kept) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.training.pictures import COLUMNS, encode, landscape, write_folder, write_shards
 from training import DataError
 from training.photographs import VALIDATION_SHARE, Photograph, PhotographSet, open_photographs
+from training.pictures import decode_photograph
 
 
 def test_zip_shards_are_listed_with_split_scene_and_data_set(tmp_path: Path) -> None:
@@ -166,3 +167,22 @@ def test_many_threads_read_the_right_bytes(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         got = list(pool.map(fresh.read, wanted))
     assert all(data == expected[photo.key] for photo, data in zip(wanted, got, strict=True))
+
+
+def test_a_column_names_the_members_and_a_third_split_is_of_other_origin(tmp_path: Path) -> None:
+    rows = ["key,shard,split,member", "a,s.zip,train,a.webp", "b,s.zip,val,", "c,s.zip,origin_val,odd/name.png"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    pictures = {"a.webp": encode(landscape(1), ".webp"), "b.jpg": encode(landscape(2))}
+    pictures["odd/name.png"] = encode(landscape(3), ".png")
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as shard:
+        for name, data in pictures.items():
+            shard.writestr(name, data)
+    found = open_photographs(tmp_path)
+    assert found.has("origin_val")
+    read = {split: found.read(found.split(split)[0]) for split in ("train", "val", "origin_val")}
+    assert read == dict(zip(("train", "val", "origin_val"), pictures.values(), strict=True))
+    assert decode_photograph(read["train"]).shape == (72, 96, 3)
+
+
+def test_folders_have_no_photographs_of_other_origin(tmp_path: Path) -> None:
+    assert not open_photographs(write_folder(tmp_path, 4)).has("origin_val")
