@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 
 def check_pair(predicted: np.ndarray, truth: np.ndarray, *, channels: int = 3) -> None:
@@ -44,6 +44,12 @@ def chroma_of(lab: Float[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any"]:
 def hue_of(ab: Float[np.ndarray, "*any 2"]) -> Float[np.ndarray, "*any"]:
     """Return the hue of ab, shape (..., 2), in degrees, [0, 360), shape (...); 0 where both are zero."""
     return np.asarray(np.degrees(np.arctan2(ab[..., 1], ab[..., 0])) % 360)
+
+
+def hue_in(hue: Float[np.ndarray, "*any"], hues: tuple[float, float]) -> Bool[np.ndarray, "*any"]:
+    """Return which hues, in degrees, shape (...), lie in [first, second), across 0 where the first is larger."""
+    start, end = hues
+    return np.asarray((hue >= start) & (hue < end) if start < end else (hue >= start) | (hue < end))
 
 
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float]) -> float:

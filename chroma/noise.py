@@ -1,19 +1,20 @@
 """What an eye objects to in a colored picture: wrong hues, color that wanders, isolated spots.
 
-Wrong hues are `false_hue_fraction` and its special cases `false_red_fraction` and `dark_false_red_fraction`; color that
-wanders where the light does not is `smooth_variation`, as a ratio `tvr` and `tvq`; isolated spots are `speckle`.
+Wrong hues are `false_hue_fraction` and its special cases `false_red_fraction`, `false_deep_red_fraction` and
+`dark_false_red_fraction`; color that wanders where the light does not is `smooth_variation`, as a ratio `tvr` and
+`tvq`; isolated spots are `speckle`.
 A fraction is a share of pixels in [0, 1], not a percentage.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from chroma.comparison import check_pair, check_picture, chroma_of, hue_of, ratio_of_sums
+from chroma.comparison import check_pair, check_picture, chroma_of, hue_in, hue_of, ratio_of_sums
 from chroma.decoding import RED_BIN_HUES_DEGREES
 from chroma.signature import HEAD_STRIDE
 
@@ -34,6 +35,8 @@ HUE_SECTORS = MappingProxyType(
 Red is the range of the false-red fraction; the others are cut so that each holds the sRGB primary it is named after.
 """
 
+DEEP_RED_HUES = (340.0, 35.0)
+"""Hue of the reds that skin hardly has, degrees, as above."""
 STRONG_CHROMA = 25.0
 """A predicted color counts as a statement above this chroma (Lab units)."""
 TRUE_CHROMA = 15.0
@@ -121,6 +124,30 @@ def false_red_fraction(predicted: Lab, truth: Lab) -> float:
     return false_hue_fraction(predicted, truth, "red")
 
 
+def false_deep_red_fraction(predicted: Lab, truth: Lab) -> float:
+    """Share of pixels that are deep red by mistake: as `false_red_fraction`, with hues in [340, 35) degrees throughout.
+
+    Lively skin reaches a hue of 50, so that the false-red fraction rises with every face that is right but for a few
+    degrees; this one does not.
+
+    Args:
+        predicted: CIE Lab, shape (H, W, 3).
+        truth: the same shape.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: the shapes differ or a picture is empty.
+
+    Example:
+        >>> gray, skin = np.full((4, 4, 3), [60.0, 0.0, 0.0]), np.full((4, 4, 3), [60.0, 20.0, 20.0])
+        >>> false_red_fraction(skin, gray), false_deep_red_fraction(skin, gray)
+        (1.0, 0.0)
+    """
+    return float(_false_hues(predicted, truth, {"deep_red": DEEP_RED_HUES})["deep_red"].mean())
+
+
 def dark_false_red_fraction(predicted: Lab, truth: Lab) -> float:
     """Share of the dark pixels (true L below 25) that are red by mistake, as in `false_red_fraction`.
 
@@ -173,14 +200,7 @@ def false_hues(predicted: Lab, truth: Lab, sectors: Sequence[str] = tuple(HUE_SE
     Raises:
         ValueError: the shapes differ or a picture is empty.
     """
-    check_pair(predicted, truth)
-    strong, true = chroma_of(predicted) > STRONG_CHROMA, chroma_of(truth) > TRUE_CHROMA
-    predicted_hue, true_hue = hue_of(predicted[..., 1:]), hue_of(truth[..., 1:])
-    masks = {}
-    for sector in sectors:
-        claimed = strong & _in_sector(predicted_hue, sector)
-        masks[sector] = claimed & ~_near(true & _in_sector(true_hue, sector)) if claimed.any() else claimed
-    return masks
+    return _false_hues(predicted, truth, {sector: HUE_SECTORS[sector] for sector in sectors})
 
 
 def smooth_variation(lab: Lab) -> float:
@@ -314,9 +334,16 @@ def speckle(predicted: Lab, truth: Lab) -> float:
     return float(area[is_speckle].sum()) / labels.size
 
 
-def _in_sector(hue: Float[np.ndarray, "H W"], sector: str) -> Mask:
-    start, end = HUE_SECTORS[sector]
-    return (hue >= start) & (hue < end) if start < end else (hue >= start) | (hue < end)
+def _false_hues(predicted: Lab, truth: Lab, sectors: Mapping[str, tuple[float, float]]) -> dict[str, Mask]:
+    """Where a strong color has no support in the truth, by name of the range of hues."""
+    check_pair(predicted, truth)
+    strong, true = chroma_of(predicted) > STRONG_CHROMA, chroma_of(truth) > TRUE_CHROMA
+    predicted_hue, true_hue = hue_of(predicted[..., 1:]), hue_of(truth[..., 1:])
+    masks = {}
+    for name, hues in sectors.items():
+        claimed = strong & hue_in(predicted_hue, hues)
+        masks[name] = claimed & ~_near(true & hue_in(true_hue, hues)) if claimed.any() else claimed
+    return masks
 
 
 def _near(mask: Mask) -> Mask:

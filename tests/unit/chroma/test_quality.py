@@ -19,6 +19,7 @@ from chroma.quality import (
     colorfulness_ratio,
     dark_false_red_fraction,
     delta_e_2000,
+    false_deep_red_fraction,
     false_hue_fraction,
     false_hue_fractions,
     false_hues,
@@ -198,6 +199,14 @@ class TestFalseHue:
         truth = flat(10, 10)
         truth[0, 0, 1:] = RED
         assert false_red_fraction(flat(10, 10, ab=RED), truth) == pytest.approx(1 - 9 / 100)
+
+    def test_deep_red_leaves_the_hues_of_skin_out(self) -> None:
+        hues = np.radians([339.9, 340.1, 34.9, 35.1])
+        predicted = np.stack((np.full(4, 50.0), 40 * np.cos(hues), 40 * np.sin(hues)), axis=-1)[None]
+        gray = predicted * [1, 0, 0]
+        assert [false_deep_red_fraction(predicted[:, [i]], gray[:, [i]]) for i in range(4)] == [0, 1, 1, 0]
+        assert false_deep_red_fraction(predicted[:, [2]], predicted[:, [1]]) == 0
+        assert false_deep_red_fraction(predicted[:, [2]], predicted[:, [3]]) == 1  # its truth is deep red, too
 
     def test_only_red_counts_as_false_red(self) -> None:
         truth = flat(6, 6)
