@@ -91,8 +91,12 @@ def test_kept_needs_the_sector_and_equal_sets() -> None:
         chroma_kept([sky], [sky, sky], [red_mask(sky)] * 2)
     with pytest.raises(ValueError, match="shapes differ"):
         chroma_kept([sky], [np.concatenate((sky, sky))], [red_mask(sky)])
+
+
+@pytest.mark.usefixtures("as_in_production")
+def test_boxes_of_another_picture_are_refused() -> None:
     with pytest.raises(ValueError, match="shapes differ"):
-        skin_mask(sky, np.ones((2, 2), bool))
+        skin_mask(pixels((50, 30, 50)), np.ones((2, 2), bool))
 
 
 @pytest.mark.parametrize("judge", [foliage_mask, red_mask, mean_chroma, fullest_sector_share])
