@@ -35,7 +35,7 @@ from training.prediction import predict_heads
 from training.preview import write_png
 from training.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples
 from training.run import BEST, EVALUATION, Run, open_run
-from training.scorecard import table_markdown
+from training.scorecard import FALSE_COLORS, table_markdown
 from training.validation import evenly
 from training.ways import (
     ARGMAX,
@@ -72,7 +72,7 @@ SCHEMA: Final = 2
 PAGE: Final = "evaluation.html"
 TILES: Final = {"gray": DO_NOTHING, "regression": REGRESSION, "argmax": ARGMAX, "default": DEFAULT, "vivid": VIVID}
 """What the page shows of a photograph, besides the truth."""
-PICTURE_SCORES: Final = ("psnr", "colorfulness", "false_red")
+PICTURE_SCORES: Final = ("psnr", "colorfulness", *FALSE_COLORS)
 """What the report holds of each picture."""
 GAIN_EDGES: Final = np.arange(-10, 11, 1)
 """Of the histogram of gains over gray, dB; what is beyond counts in the outermost bars."""
@@ -373,7 +373,7 @@ def _by_scene(bench: Bench, labels: Mapping[str, Label]) -> dict[str, dict[str, 
     return {
         scene: {
             "pictures": len(places),
-            **mean_rows([default[place] for place in places], ("psnr", "colorfulness", "false_red")),
+            **mean_rows([default[place] for place in places], PICTURE_SCORES),
             "psnr_gray": mean_rows([gray[place] for place in places], ("psnr",))["psnr"],
             "true_colorfulness": round(float(np.mean([bench.truths.colorfulness[place] for place in places])), 4),
         }

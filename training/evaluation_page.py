@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from training.evaluation_plots import draw_plots
-from training.scorecard import SCORES
+from training.scorecard import FALSE_COLORS, SCORES
 from training.ways import CEILING, DEFAULT, DO_NOTHING, MAJORITY
 
 POSTERIOR_COLUMNS = {
@@ -28,13 +28,12 @@ POSTERIOR_COLUMNS = {
 CONFIDENCE_COLUMNS = {"temperature": "g", "ece": ".3f", "confidence": ".3f", "right": ".3f"}
 """Form of each figure of the confidence."""
 DECODER_COLUMNS = (
-    *("psnr", "ab_error", "auc", "auc_rebalanced", "colorfulness_ratio", "false_red", "worst_false_red"),
+    *("psnr", "ab_error", "auc", "auc_rebalanced", "colorfulness_ratio", *FALSE_COLORS, "worst_false_red"),
     *("dark_false_red", "speckle", "tvq"),
 )
-VIVIDNESS_COLUMNS = ("psnr", "colorfulness_ratio", "false_red", "dark_false_red", "tvq")
+VIVIDNESS_COLUMNS = ("psnr", "colorfulness_ratio", *FALSE_COLORS, "dark_false_red", "tvq")
 FIDELITY_COLUMNS = ("colorfulness", "colorfulness_ratio", "delta_colorfulness_of_means", "mean_delta_colorfulness")
-HUE_COLUMNS = ("false_red", "false_yellow", "false_green", "false_blue", "false_magenta")
-NOISE_COLUMNS = (*HUE_COLUMNS, "dark_false_red", "speckle", "tvr", "tvq")
+NOISE_COLUMNS = (*FALSE_COLORS, "false_magenta", "dark_false_red", "speckle", "tvr", "tvq")
 TILE_TITLES = {
     "gray": "gray",
     "regression": "regression",
@@ -69,6 +68,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         number=_numbers(report),
         plots={name: Html(svg) for name, svg in draw_plots(report).items()},
         scores=SCORES,
+        false_colors=FALSE_COLORS,
         references=(DO_NOTHING, MAJORITY, CEILING),
         default=DEFAULT,
         others=[place for place in shown if place not in extreme],

@@ -104,12 +104,15 @@ def _predictions(
 def _score(rgb_u8: np.ndarray, lab: np.ndarray, heads: dict[str, np.ndarray], way: Way) -> dict[str, float]:
     L = np.ascontiguousarray(lab[..., :1])
     answer, gray = compose_u8(L, way.ab(heads)[0]), compose_u8(L, np.zeros((1, 1, 2), np.float32))
+    answer_lab = rgb_u8_to_lab(answer)
+    false_hues = quality.false_hue_fractions(answer_lab, lab)
     return {
         "psnr": quality.psnr(answer, rgb_u8),
         "psnr_gray": quality.psnr(gray, rgb_u8),
         "colorfulness": quality.colorfulness(answer),
         "true_colorfulness": quality.colorfulness(rgb_u8),
-        "false_red": 100 * quality.false_red_fraction(rgb_u8_to_lab(answer), lab),
+        **{f"false_{sector}": 100 * share for sector, share in false_hues.items()},
+        "false_deep_red": 100 * quality.false_deep_red_fraction(answer_lab, lab),
     }
 
 

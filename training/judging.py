@@ -106,6 +106,7 @@ class Tally:
             "ab_error": quality.ab_error(lab[..., 1:], truth.lab[..., 1:]),
             "auc": 100 * float(right.mean()),
             **{f"false_{sector}": 100 * float(mask.mean()) for sector, mask in false_hues.items()},
+            "false_deep_red": 100 * quality.false_deep_red_fraction(lab, truth.lab),
             "dark_false_red": 100 * quality.dark_share(false_hues["red"], truth.lab),
             "speckle": 100 * quality.speckle(lab, truth.lab),
             "lightness_error": float(lightness_error.mean()),

@@ -29,7 +29,7 @@ from training.gallery import QUALITY
 from training.group_scores import EVERYTHING, KINDS
 from training.history import read_rows
 from training.run import EVALUATION, METRICS, PHOTOGRAPHS, Run, write_whole
-from training.scorecard import table_markdown
+from training.scorecard import FALSE_COLORS, SCORES, table_markdown
 from training.status import read_status
 
 MARKS: Final = tuple(
@@ -47,6 +47,7 @@ PALE_CHROMA: Final = 15.0
 """...below this pale..."""
 STRONG_CHROMA: Final = 35.0
 """...and above this strong. Lab units."""
+FALSE_HEADINGS: Final = tuple(SCORES[name].heading for name in FALSE_COLORS)
 COARSE: Final = (("network", "network"), ("majority", "majority"), ("do nothing", "do nothing (gray)"))
 POSTERIOR: Final = {
     "kl": ("KL, nats", ".3f"),
@@ -224,12 +225,12 @@ def _kinds_section(report: Mapping[str, Any]) -> str:
     groups = report["details"].get("groups")
     if not groups:
         return UNMEASURED
-    headings = ("", "photographs", "PSNR dB", "gray, dB", "CFr", "FRF %", "KL, nats", "prior's KL")
-    forms = {"psnr": ".2f", "psnr_gray": ".2f", "colorfulness_ratio": ".2f", "false_red": ".2f"}
+    headings = ("", "photographs", "PSNR dB", "gray, dB", "CFr", *FALSE_HEADINGS, "KL, nats", "prior's KL")
+    forms = dict.fromkeys(("psnr", "psnr_gray", "colorfulness_ratio", *FALSE_COLORS), ".2f")
     forms |= {"kl": ".3f", "kl_prior": ".3f"}
 
     def line(name: str, row: Mapping[str, Any]) -> list[str]:
-        return [name, str(row["pictures"]), *(_form(row[score], form) for score, form in forms.items())]
+        return [name, str(row["pictures"]), *(_form(row.get(score), form) for score, form in forms.items())]
 
     parts = [
         f"{groups['pictures']} photographs of the validation split, squashed as above, default setting. "
@@ -254,7 +255,7 @@ def _failures_section(report: Mapping[str, Any], shots: Shots | None, beside: Pa
                 f"{worst['gain_db']:+.1f}",
                 _form(scores["gray"]["psnr"], ".1f"),
                 _form(scores["default"]["psnr"], ".1f"),
-                _form(scores["default"]["false_red"], ".1f"),
+                *(_form(scores["default"].get(name), ".1f") for name in FALSE_COLORS),
                 *(name_color(colors[what]) if what in colors else "" for what in ("truth", "default")),
             ]
         )
@@ -262,7 +263,7 @@ def _failures_section(report: Mapping[str, Any], shots: Shots | None, beside: Pa
             path = _write_shot(picture, shots)
             link = Path(os.path.relpath(path, beside)).as_posix()
             shown.append(f"![{Path(worst['name']).stem}: gray, default, truth]({link})")
-    headings = ("", "gain dB", "gray, dB", "default, dB", "FRF %", "true color, mean", "answer, mean")
+    headings = ("", "gain dB", "gray, dB", "default, dB", *FALSE_HEADINGS, "true color, mean", "answer, mean")
     parts = [
         f"The {len(rows)} photographs on which the default setting loses most to doing nothing.",
         _table(headings, rows),

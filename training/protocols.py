@@ -19,6 +19,7 @@ from training import DataError
 from training.data import is_gray
 from training.photographs import SUFFIXES
 from training.pictures import decode_photograph
+from training.scorecard import FALSE_COLORS
 from training.ways import ANNEALED, ARGMAX, CALM, DEFAULT, REGRESSION, VIVID
 
 SIDE_PX: Final = 256
@@ -26,7 +27,7 @@ SIDE_PX: Final = 256
 
 PHOTOGRAPH_COLUMNS: Final = (
     *("psnr", "ssim", "delta_e", "auc", "auc_rebalanced", "colorfulness_ratio"),
-    *("false_red", "dark_false_red", "speckle", "tvq"),
+    *(*FALSE_COLORS, "dark_false_red", "speckle", "tvq"),
 )
 
 
@@ -63,7 +64,7 @@ PROTOCOLS: Final = MappingProxyType(
             "eccv16",
             "ECCV16 terms",
             ways=(CALM, DEFAULT, VIVID, REGRESSION, ARGMAX, ANNEALED, "original decode: rebalanced, T=0.38"),
-            columns=("auc", "auc_rebalanced", "psnr", "colorfulness_ratio", "false_red"),
+            columns=("auc", "auc_rebalanced", "psnr", "colorfulness_ratio", *FALSE_COLORS),
         ),
         "div2k": Protocol(
             "div2k",
@@ -71,7 +72,7 @@ PROTOCOLS: Final = MappingProxyType(
             side_px=None,
             most_pixels=16_000_000,
             ways=(REGRESSION, ANNEALED, ARGMAX, DEFAULT),
-            columns=("psnr", "ssim", "delta_e", "auc", "colorfulness_ratio", "false_red"),
+            columns=("psnr", "ssim", "delta_e", "auc", "colorfulness_ratio", *FALSE_COLORS),
         ),
     }
 )

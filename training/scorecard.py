@@ -42,6 +42,7 @@ SCORES: Final = MappingProxyType(
         ),
         "false_red": Score("FRF %", ".2f", "low", "Share of pixels that are red where the truth has no red near."),
         "worst_false_red": Score("worst FRF %", ".1f", "low", "The same in the worst photograph."),
+        "false_deep_red": Score("FRF 340-35 %", ".2f", "low", "As FRF, for the deeper reds, which skin hardly has."),
         "false_yellow": Score("false yellow %", ".2f", "low", "As FRF, for yellow hues."),
         "false_green": Score("false green %", ".2f", "low", "As FRF, for green hues."),
         "false_blue": Score("false blue %", ".2f", "low", "As FRF, for blue hues."),
@@ -57,9 +58,11 @@ SCORES: Final = MappingProxyType(
     }
 )
 """Scores by name; shares are in percent."""
+FALSE_COLORS: Final = ("false_red", "false_deep_red", "false_green", "false_yellow", "false_blue")
+"""Stand together wherever false red is shown."""
 CARD_COLUMNS: Final = (
-    *("psnr", "ab_error", "delta_e", "auc", "colorfulness_ratio", "false_red", "worst_false_red"),
-    *("dark_false_red", "speckle", "tvq", "lightness_error", "lightness_error_p99"),
+    *("psnr", "ab_error", "delta_e", "colorfulness_ratio", *FALSE_COLORS, "worst_false_red"),
+    *("dark_false_red", "speckle", "tvq", "lightness_error_p99"),
 )
 
 
@@ -73,6 +76,6 @@ def table_markdown(report: dict[str, Any]) -> str:
         "| --- |" + " ---: |" * len(columns),
     ]
     for way, row in report["rows"].items():
-        cells = " | ".join(format(row[name], score.form) for name, score in columns.items())
-        lines.append(f"| {way} | {cells} |")
+        cells = [format(row[name], score.form) if name in row else "" for name, score in columns.items()]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

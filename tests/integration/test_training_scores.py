@@ -37,7 +37,7 @@ from training.photographs import open_photographs
 from training.prediction import predict_heads, predict_picture
 from training.protocols import PROTOCOLS
 from training.recipes import load_recipe
-from training.scorecard import SCORES, table_markdown
+from training.scorecard import FALSE_COLORS, SCORES, table_markdown
 from training.ways import ways_to_decode
 
 pytestmark = pytest.mark.training
@@ -325,6 +325,8 @@ def test_the_table_has_a_row_a_way(evaluated: Evaluated) -> None:
     assert len({line.count("|") for line in table}) == 1
     assert [line.split("|")[1].strip() for line in table[2:]] == ROWS
     assert f"{report['rows']['fused']['psnr']:.2f}" in table[2 + ROWS.index("fused")]
+    for name in FALSE_COLORS:
+        assert f" {SCORES[name].heading} |" in table[0]
 
 
 def test_a_card_gets_the_table_between_its_marks(evaluated: Evaluated, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.unit.training.pictures import encode, landscape, write_shards
 from training import DataError, group_scores
 from training.group_scores import score_groups
 from training.run import open_run
+from training.scorecard import FALSE_COLORS
 
 pytestmark = pytest.mark.training
 
@@ -49,7 +50,7 @@ def test_each_photograph_counts_in_its_scene_its_data_set_and_in_all(run_folder:
     assert {name: row["pictures"] for name, row in found["scene"].items()} == {"nature": 13}
     assert {name: row["pictures"] for name, row in found["dataset"].items()} == {"day": 10, "night": 9}
     day, night = found["dataset"]["day"], found["dataset"]["night"]
-    for name in ("psnr", "psnr_gray", "false_red", "kl", "kl_prior"):
+    for name in ("psnr", "psnr_gray", *FALSE_COLORS, "kl", "kl_prior"):
         assert found["all"][name] == pytest.approx((10 * day[name] + 9 * night[name]) / 19, abs=2e-3)
 
 
@@ -62,12 +63,14 @@ def test_gray_is_as_good_as_gray_and_red_is_false(
     gray = score_groups(network, run, data, size=SIZE)["all"]
     assert gray["psnr"] == pytest.approx(gray["psnr_gray"], abs=0.2)
     assert gray["colorfulness_ratio"] < 0.1
-    assert gray["false_red"] == 0
+    assert {gray[name] for name in FALSE_COLORS} == {0}
     assert gray["kl"] > gray["kl_prior"]  # sure, and wrong
     monkeypatch.setattr(group_scores, "predict_heads", sure_of((70.0, 20.0)))
     red = score_groups(network, run, data, size=SIZE)["all"]
     assert red["psnr"] < red["psnr_gray"] == gray["psnr_gray"]
     assert red["colorfulness"] > gray["colorfulness"]
+    assert min(red["false_red"], red["false_deep_red"]) > 50
+    assert red["false_green"] == 0
 
 
 def test_without_color_there_is_nothing_to_score(run_folder: Path, tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_means_are_over_pictures(judged: tuple[list[np.ndarray], list[np.ndarray
     for sector in quality.HUE_SECTORS:
         expected = 100 * np.mean([quality.false_hue_fraction(*pair, sector) for pair in labs])
         assert row[f"false_{sector}"] == pytest.approx(expected, abs=1e-3)
+    deep = 100 * np.mean([quality.false_deep_red_fraction(*pair) for pair in labs])
+    assert row["false_deep_red"] == pytest.approx(deep, abs=1e-3)
     dark = 100 * np.mean([quality.dark_false_red_fraction(*pair) for pair in labs])
     assert row["dark_false_red"] == pytest.approx(dark, abs=1e-3)
 

@@ -18,7 +18,8 @@ from training.scorecard import CARD_COLUMNS
 pytestmark = pytest.mark.training
 
 POSTERIOR = {"kl": 1.4, "top1": 0.34, "within20": 0.83, "rmse_mean": 16.0, "ece_labels": 0.009}
-ROW = {"pictures": 2, "psnr": 23.456, "psnr_gray": 21.0, "colorfulness_ratio": 0.7, "false_red": 0.1, "kl": 1.5}
+FALSE = {"false_red": 0.1, "false_deep_red": 0.05, "false_green": 1.25, "false_yellow": 2.0, "false_blue": 3.0}
+ROW = {"pictures": 2, "psnr": 23.456, "psnr_gray": 21.0, "colorfulness_ratio": 0.7, "kl": 1.5, **FALSE}
 REPORT: dict[str, Any] = {
     "run": "made_up",
     "recipe": "tiny",
@@ -58,7 +59,7 @@ REPORT: dict[str, Any] = {
         "per_picture": [
             {
                 "name": name,
-                "scores": {"gray": {"psnr": 20.0}, "default": {"psnr": 16.8, "false_red": 4.0}},
+                "scores": {"gray": {"psnr": 20.0}, "default": {"psnr": 16.8, **FALSE, "false_red": 4.0}},
                 "mean_ab": {"truth": [40.0, 10.0], "default": [-2.0, -12.0]},
                 "tiles": {what: f"evaluation/{what}.jpg" for what in ("gray", "default", "truth")},
             }
@@ -122,7 +123,9 @@ def test_kinds_have_a_row_each_and_one_for_all(tmp_path: Path) -> None:
     card = write_card(tmp_path)
     update_card(card, REPORT)
     rows = tables(section(card, "kinds"))
-    assert rows[2] == ["desert rock", "2", "23.46", "21.00", "0.70", "0.10", "1.500", "1.800"]
+    shown = ["0.10", "0.05", "1.25", "2.00", "3.00"]
+    assert rows[2] == ["desert rock", "2", "23.46", "21.00", "0.70", *shown, "1.500", "1.800"]
+    assert rows[0][5:10] == ["FRF %", "FRF 340-35 %", "false green %", "false yellow %", "false blue %"]
     assert [row[0] for row in rows] == ["coarse scene", "---", "desert rock", "all"]  # no table of unknown data sets
 
 
@@ -133,7 +136,8 @@ def test_failures_are_described_and_only_the_free_ones_shown(tmp_path: Path) -> 
     card = write_card(tmp_path)
     update_card(card, REPORT, Shots(tmp_path, "free_*", tmp_path / "docs" / "shots"))
     text = section(card, "failures")
-    assert tables(text)[2] == ["`free_1`", "-3.2", "20.0", "16.8", "4.0", "strong red", "pale blue"]
+    shown = ["4.0", "0.1", "1.2", "2.0", "3.0"]
+    assert tables(text)[2] == ["`free_1`", "-3.2", "20.0", "16.8", *shown, "strong red", "pale blue"]
     assert text.count("![") == 1
     assert "(docs/shots/free_1.jpg)" in text
     shot = cv2.imread(str(tmp_path / "docs" / "shots" / "free_1.jpg"))
@@ -176,6 +180,17 @@ def test_scores_alone_name_the_worst_themselves(tmp_path: Path) -> None:
     card = write_card(tmp_path)
     update_card(card, REPORT)
     assert "free_1.jpg" not in section(card, "scores")
+
+
+def test_a_report_from_before_a_score_was_known_leaves_its_cell_empty(tmp_path: Path) -> None:
+    report = copy.deepcopy(REPORT)
+    for row in (*report["rows"].values(), report["details"]["groups"]["all"]):
+        del row["false_green"]
+    card = write_card(tmp_path)
+    update_card(card, report)
+    for name in ("scores", "kinds"):
+        header, *_, last = tables(section(card, name))
+        assert dict(zip(header, last, strict=True))["false green %"] == ""
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in MARKS])
