@@ -1,4 +1,8 @@
-"""Pictures -> scores: each goes through the network once, and every decoder takes its turn on what it said."""
+"""Pictures -> scores: each goes through the network once, and every decoder takes its turn on what it said.
+
+Once more for each old plate that the ways ask for: the network sees what that plate saw, and the answer is composed on
+the true L, so that only its color is judged.
+"""
 
 import logging
 import os
@@ -14,6 +18,7 @@ import numpy as np
 from chroma import signature
 from chroma.bins import load_centers
 from chroma.compose import compose_u8
+from chroma.emulsions import PAN
 from chroma.prior import smooth_prior
 from chroma.soft_encoding import build_table
 from training import DataError
@@ -84,9 +89,13 @@ class Bench:
 
     def add(self, sample: Sample) -> dict[str, np.ndarray]:
         """Score a photograph; return every way's answer, sRGB, uint8, (H, W, 3)."""
-        truth = Truth.of(sample.rgb_u8, self._rarity)
+        truth = Truth.of(sample.rgb_u8, self._rarity, sample.boxes)
         L = np.ascontiguousarray(truth.lab[..., :1])
         heads = predict_picture(self.model, L, self.size)
+        seen = {
+            plate: heads if plate == PAN else predict_picture(self.model, sample.through(plate), self.size)
+            for plate in {way.plate for way in self.ways.values()}
+        }
         true_ab = _on_grid(truth.lab, heads[signature.AB_LOGITS].shape[1:3])
         target = np.concatenate([true_ab, np.ones_like(true_ab[..., :1])], axis=-1)
         self.posterior.add(heads, target[None], np.zeros((1, heads[signature.SCENE_LOGITS].shape[1]), np.float32))
@@ -95,7 +104,8 @@ class Bench:
         known = {DO_NOTHING: np.zeros((1, 1, 2), np.float32), MAJORITY: self._majority, CEILING: true_ab}
 
         def answer(name: str) -> np.ndarray:
-            rgb_u8 = compose_u8(L, known[name] if name in known else self.ways[name].ab(heads)[0])
+            way = self.ways.get(name)
+            rgb_u8 = compose_u8(L, known[name] if way is None else way.ab(seen[way.plate])[0])
             self.tallies[name].add(rgb_u8, truth)
             return rgb_u8
 

@@ -123,7 +123,7 @@ def calibrate(
 def evaluate(
     run_folder: Annotated[Path, typer.Argument(help="Run folder.")],
     pictures: Annotated[Path, typer.Option("--pictures", help="Folder of color photographs to score on.")],
-    protocol: Annotated[str, typer.Option(help="photographs, eccv16 or div2k: at which size, in which ways.")] = (
+    protocol: Annotated[str, typer.Option(help="photographs, plates, eccv16, div2k: at which size, in which ways.")] = (
         "photographs"
     ),
     data: Annotated[

@@ -31,6 +31,7 @@ from training.judging import CHROMA_EDGES, HUE_EDGES, LEAST_SHARE, mean_rows
 from training.metrics import ColorScores, posterior_table
 from training.model_card import CARD_END, CARD_START, Shots, run_facts, update_card
 from training.photographs import open_photographs
+from training.plate_scenes import SEEN
 from training.prediction import predict_heads
 from training.preview import write_png
 from training.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples
@@ -46,7 +47,10 @@ from training.ways import (
     VIVID,
     Way,
     more_ways,
+    plate_name,
     vividness_ways,
+    ways_beside_plates,
+    ways_through_plates,
     ways_to_decode,
 )
 from training.whole_files import write_whole
@@ -70,8 +74,10 @@ log = logging.getLogger(__name__)
 SCHEMA: Final = 2
 """Version of the report's form."""
 PAGE: Final = "evaluation.html"
-TILES: Final = {"gray": DO_NOTHING, "regression": REGRESSION, "argmax": ARGMAX, "default": DEFAULT, "vivid": VIVID}
-"""What the page shows of a photograph, besides the truth."""
+TILES: Final = {"gray": DO_NOTHING, "regression": REGRESSION, "argmax": ARGMAX, "default": DEFAULT, "vivid": VIVID} | {
+    plate: plate_name(DEFAULT, plate) for plate in SEEN
+}
+"""What is scored picture by picture, and shown on the page, besides the truth; plates only where they are the topic."""
 PICTURE_SCORES: Final = ("psnr", "colorfulness", *FALSE_COLORS)
 """What the report holds of each picture."""
 GAIN_EDGES: Final = np.arange(-10, 11, 1)
@@ -120,15 +126,17 @@ def evaluate_run(
     """
     terms = _protocol(protocol)
     run = open_run(folder)
-    paths = picture_paths(pictures)
+    paths = terms.paths(pictures)
     known_labels = read_labels(labels) if labels else {}
     rebalance = _read_prior(prior) if prior else None
     judges = NetworkScores(networks or Networks())
     exports = _Exports(out, paths)
     model = run.load_model(weights)
 
-    everything = {way.name: way for way in (*ways_to_decode(run), *more_ways(run))}
-    first = tuple(way.name for way in ways_to_decode(run)) if terms.ways is None else terms.ways
+    listed = ways_beside_plates(run)
+    plates = ways_through_plates(run) if terms.has_plates else ()
+    everything = {way.name: way for way in (*listed, *plates, *more_ways(run))}
+    first = tuple(way.name for way in listed) if terms.ways is None else terms.ways
     curve = vividness_ways(run) if terms.ways is None else ()
     others = [way for name, way in everything.items() if name not in first] if terms.ways is None else []
     bench = Bench(
@@ -146,7 +154,8 @@ def evaluate_run(
         judges.add_truth(sample.rgb_u8, label)
         for name in (*REFERENCES, *first):
             judges.add(name, answers[name], sample.rgb_u8, label)
-        tiles = {what: answers[name] for what, name in TILES.items() if name in answers}
+        shown = {what: name for what, name in TILES.items() if terms.has_plates or what not in SEEN}
+        tiles = {what: answers[name] for what, name in shown.items() if name in answers}
         gallery.add(len(bench.names) - 1, bench.gain(-1), tiles | {"truth": sample.rgb_u8})
         colors.append({"truth": _mean_ab(sample.rgb_u8), "default": _mean_ab(answers[DEFAULT])})
         exports.write(sample, answers)

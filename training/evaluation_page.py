@@ -32,13 +32,18 @@ DECODER_COLUMNS = (
     *("dark_false_red", "speckle", "tvq"),
 )
 VIVIDNESS_COLUMNS = ("psnr", "colorfulness_ratio", *FALSE_COLORS, "dark_false_red", "tvq")
-FIDELITY_COLUMNS = ("colorfulness", "colorfulness_ratio", "delta_colorfulness_of_means", "mean_delta_colorfulness")
+FIDELITY_COLUMNS = (
+    *("colorfulness", "colorfulness_ratio", "delta_colorfulness_of_means", "mean_delta_colorfulness"),
+    *("kept_skin", "kept_foliage", "kept_reds"),
+)
 NOISE_COLUMNS = (*FALSE_COLORS, "false_magenta", "dark_false_red", "speckle", "tvr", "tvq")
 TILE_TITLES = {
     "gray": "gray",
     "regression": "regression",
     "argmax": "argmax",
     "default": "default",
+    "ortho": "ortho plate",
+    "blue": "blue plate",
     "vivid": "vivid",
     "truth": "truth",
 }
@@ -76,7 +81,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         confidence_columns=CONFIDENCE_COLUMNS,
         decoder_columns=DECODER_COLUMNS,
         vividness_columns=VIVIDNESS_COLUMNS,
-        fidelity_columns=FIDELITY_COLUMNS,
+        fidelity_columns=[name for name in FIDELITY_COLUMNS if any(name in row for row in report["rows"].values())],
         noise_columns=NOISE_COLUMNS,
         tile_titles=TILE_TITLES,
     )

@@ -20,11 +20,11 @@ from chroma.lab import rgb_u8_to_lab
 from training import DataError
 from training.bench import color_scores
 from training.data import is_gray
+from training.judging import SIDE_PX, squash
 from training.metrics import ColorScores
 from training.photographs import Photograph, PhotographSet, open_photographs
 from training.pictures import decode_photograph
 from training.prediction import predict_heads
-from training.protocols import SIDE_PX, squash
 from training.run import Run
 from training.validation import evenly
 from training.ways import DEFAULT, Way, ways_to_decode

@@ -1,13 +1,15 @@
 """One way's answers against the truth, picture by picture, and their means.
 
-PSNR, SSIM and errors are means over pictures; CFr, TVr and TVq are ratios of means; the rebalanced AuC is a mean over
-the pixels of all pictures. docs/evaluation.md defines every score.
+PSNR, SSIM and errors are means over pictures; CFr, TVr and TVq are ratios of means; the rebalanced AuC and the chroma
+kept in a sector are over the pixels of all pictures. docs/evaluation.md defines every score.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import cv2
 import numpy as np
 
 from chroma import quality
@@ -15,8 +17,11 @@ from chroma.bins import load_centers
 from chroma.comparison import chroma_of, hue_of, ratio_of_sums
 from chroma.lab import rgb_u8_to_lab
 from chroma.prior import smooth_prior
+from chroma.sectors import Box, chroma_sum, foliage_mask, inside_boxes, red_mask, skin_mask
 from chroma.soft_encoding import ab_to_row, integer_ab, nearest_bins
 
+SIDE_PX: Final = 256
+"""Pictures are judged at this side, px."""
 LEAST_SHARE: Final = 1e-5
 """A bin counts as this frequent at least in the rebalanced AuC, lest a few pixels of a color that hardly ever occurs
 decide it."""
@@ -27,6 +32,14 @@ HIGHEST_PSNR: Final = 100.0
 """Equal pictures count as this near, dB: a mean with an infinity in it says nothing."""
 CHROMA_EDGES: Final = np.arange(0, 104, 4)
 HUE_EDGES: Final = np.arange(0, 375, 15)
+
+
+def squash(rgb_u8: np.ndarray, side_px: int | None = SIDE_PX) -> np.ndarray:
+    """Resize RGB, uint8, (H, W, 3), to a square, whatever its proportions; None leaves it as it is."""
+    picture = np.ascontiguousarray(rgb_u8)
+    if side_px is None:
+        return picture
+    return cv2.resize(picture, (side_px, side_px), interpolation=cv2.INTER_AREA)
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class Truth:
         colorfulness: see `chroma.quality`.
         variation: `smooth_variation` at full size, Lab units.
         quarter_variation: the same of ab at a quarter of the size.
+        sectors: where skin, foliage and reds are, (H, W), by name; no skin where nobody drew boxes round it.
     """
 
     rgb_u8: np.ndarray
@@ -48,11 +62,15 @@ class Truth:
     colorfulness: float
     variation: float
     quarter_variation: float
+    sectors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rgb_u8: np.ndarray, rarity: np.ndarray) -> "Truth":
-        """Look at a photograph, (H, W, 3), uint8; `rarity` is from `rarity_table`."""
+    def of(cls, rgb_u8: np.ndarray, rarity: np.ndarray, boxes: Sequence[Box] = ()) -> "Truth":
+        """Look at a photograph, (H, W, 3), uint8; `rarity` is from `rarity_table`, `boxes` are drawn round skin."""
         lab = rgb_u8_to_lab(rgb_u8)
+        sectors = {"foliage": foliage_mask(lab), "reds": red_mask(lab)}
+        if boxes:
+            sectors["skin"] = skin_mask(lab, inside_boxes(lab.shape[:2], boxes))
         return cls(
             rgb_u8,
             lab,
@@ -60,6 +78,7 @@ class Truth:
             quality.colorfulness(rgb_u8),
             quality.smooth_variation(lab),
             quality.smooth_variation(quality.quarter_lab(lab)),
+            sectors,
         )
 
 
@@ -94,6 +113,7 @@ class Tally:
     chroma_counts: np.ndarray = field(default_factory=lambda: np.zeros(len(CHROMA_EDGES) - 1))
     hue_counts: np.ndarray = field(default_factory=lambda: np.zeros(len(HUE_EDGES) - 1))
     _rebalanced: list[tuple[float, float]] = field(default_factory=list)
+    _chroma: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, rgb_u8: np.ndarray, truth: Truth) -> None:
         """Score a picture, sRGB, uint8, (H, W, 3), against its truth."""
@@ -119,6 +139,8 @@ class Tally:
             score["delta_e"] = mean_delta_e(lab, truth.lab)
         self.scores.append(score)
         self._rebalanced.append((float((truth.weights * right).sum()), float(truth.weights.sum())))
+        for sector, mask in truth.sectors.items():
+            self._chroma[sector] += chroma_sum(lab, mask)
         self.count_colors(lab)
 
     def count_colors(self, lab: np.ndarray) -> None:
@@ -128,7 +150,10 @@ class Tally:
         self.hue_counts += np.histogram(hue_of(lab[..., 1:])[chroma > 15], HUE_EDGES)[0]
 
     def result(self, truths: "TruthSums") -> dict[str, float]:
-        """Return the row: means, ratios of means, and the worst picture's false red; shares and AuC in percent."""
+        """Return the row: means, ratios of means, and the worst picture's false red; shares and AuC in percent.
+
+        Chroma kept is there for those sectors that the truths have.
+        """
         of = {name: [score[name] for score in self.scores] for name in self.scores[0]}
         row = {name: float(np.mean(values)) for name, values in of.items() if name != "variation"}
         row["worst_false_red"] = max(of["false_red"])
@@ -139,6 +164,7 @@ class Tally:
         )
         row["tvr"] = _ratio(of["variation"], truths.variation)
         row["tvq"] = _ratio(of["variation"], truths.quarter_variation)
+        row |= {f"kept_{sector}": self._chroma[sector] / true for sector, true in truths.chroma.items() if true}
         return {name: round(value, 4) for name, value in row.items()}
 
 
@@ -150,17 +176,21 @@ class TruthSums:
         colorfulness: of each photograph.
         variation: `smooth_variation` of each.
         quarter_variation: the same of ab at a quarter of the size.
+        chroma: summed over each sector of all of them.
     """
 
     colorfulness: list[float] = field(default_factory=list)
     variation: list[float] = field(default_factory=list)
     quarter_variation: list[float] = field(default_factory=list)
+    chroma: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, truth: Truth) -> None:
         """Add a photograph."""
         self.colorfulness.append(truth.colorfulness)
         self.variation.append(truth.variation)
         self.quarter_variation.append(truth.quarter_variation)
+        for sector, mask in truth.sectors.items():
+            self.chroma[sector] += chroma_sum(truth.lab, mask)
 
 
 def mean_delta_e(predicted: np.ndarray, truth: np.ndarray) -> float:

@@ -1,29 +1,31 @@
 """What an evaluation looks at: which pictures, at which size, decoded in which ways. docs/evaluation.md has the terms.
 
-photographs  any color photographs, squashed to 256 x 256; every decoder
+photographs  any color photographs, squashed to 256 x 256; every decoder; the default through old plates, too
+plates       scenes with what plates saw of them (`training.plate_scenes`), squashed to 256 x 256; what each plate costs
 eccv16       the terms of "Colorful Image Colorization": squashed to 256 x 256, AuC raw and rebalanced; VGG row optional
 div2k        full-size pictures, composed at full size; PSNR and SSIM of the regression and the soft head
 """
 
 import csv
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import cv2
 import numpy as np
 
+from chroma.emulsions import EMULSIONS, plate_lightness
+from chroma.lab import rgb_u8_to_lightness
+from chroma.sectors import Box
 from training import DataError
 from training.data import is_gray
+from training.judging import SIDE_PX, squash
 from training.photographs import SUFFIXES
 from training.pictures import decode_photograph
-from training.scorecard import FALSE_COLORS
-from training.ways import ANNEALED, ARGMAX, CALM, DEFAULT, REGRESSION, VIVID
-
-SIDE_PX: Final = 256
-"""Pictures are judged at this side, px."""
+from training.plate_scenes import TRUTH, read_boxes, read_plates
+from training.scorecard import FALSE_COLORS, PLATE_COLUMNS
+from training.ways import ANNEALED, ARGMAX, CALM, DEFAULT, PLATE_WAYS, REGRESSION, VIVID
 
 PHOTOGRAPH_COLUMNS: Final = (
     *("psnr", "ssim", "delta_e", "auc", "auc_rebalanced", "colorfulness_ratio"),
@@ -42,6 +44,7 @@ class Protocol:
         most_pixels: ...and leaves out those that are larger: judging a pixel takes half a kilobyte.
         ways: names of the ways to decode; None for all of them, and the vividness curve.
         columns: scores of the first table, see `training.scorecard.SCORES`.
+        has_plates: the folder is one of `training.plate_scenes`.
     """
 
     name: str
@@ -50,11 +53,21 @@ class Protocol:
     most_pixels: int | None = None
     ways: tuple[str, ...] | None = None
     columns: tuple[str, ...] = PHOTOGRAPH_COLUMNS
+    has_plates: bool = False
 
     def describe(self, pictures: int, size: int) -> str:
         """Return the terms in one line, for a number of pictures and an inference size, px."""
         shape = f"squashed to {self.side_px}x{self.side_px}" if self.side_px else "at full size"
-        return f"{pictures} photographs {shape}, true L, network input {size} px"
+        seen = "seen through three plates, the true L put back" if self.has_plates else "true L"
+        return f"{pictures} photographs {shape}, {seen}, network input {size} px"
+
+    def paths(self, folder: Path) -> list[Path]:
+        """Return the color photographs of a folder, by name.
+
+        Raises:
+            DataError: no such folder.
+        """
+        return picture_paths(folder / TRUTH if self.has_plates else folder)
 
 
 PROTOCOLS: Final = MappingProxyType(
@@ -74,6 +87,9 @@ PROTOCOLS: Final = MappingProxyType(
             ways=(REGRESSION, ANNEALED, ARGMAX, DEFAULT),
             columns=("psnr", "ssim", "delta_e", "auc", "colorfulness_ratio", *FALSE_COLORS),
         ),
+        "plates": Protocol(
+            "plates", "Scenes seen through plates", ways=PLATE_WAYS, columns=PLATE_COLUMNS, has_plates=True
+        ),
     }
 )
 
@@ -85,10 +101,20 @@ class Sample:
     Attributes:
         name: of its file.
         rgb_u8: sRGB, uint8, (H, W, 3), as the protocol wants it.
+        plates: L of what plates really saw, in [0, 100], float32, (H, W, 1), by plate.
+        boxes: drawn round skin.
     """
 
     name: str
     rgb_u8: np.ndarray
+    plates: Mapping[str, np.ndarray] = field(default_factory=dict)
+    boxes: tuple[Box, ...] = ()
+
+    def through(self, plate: str) -> np.ndarray:
+        """Return the L of what a plate saw, float32, (H, W, 1): the real one, or else one of the mean mix."""
+        if plate in self.plates:
+            return self.plates[plate]
+        return plate_lightness(self.rgb_u8, EMULSIONS[plate].mix())
 
 
 @dataclass(frozen=True)
@@ -128,37 +154,36 @@ def picture_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def samples(paths: Iterable[Path], protocol: Protocol) -> Iterator[Sample | LeftOut]:
+def samples(paths: Sequence[Path], protocol: Protocol) -> Iterator[Sample | LeftOut]:
     """Decode pictures one at a time; what cannot be scored comes with the reason.
 
     Args:
-        paths: from `picture_paths`.
+        paths: from `Protocol.paths`.
         protocol: at which size they are wanted.
 
     Yields:
         One item a path, in order.
+
+    Raises:
+        DataError: the boxes beside plates cannot be read.
     """
+    boxes = read_boxes(paths[0].parent.parent) if protocol.has_plates and paths else {}
     for path in paths:
         try:
-            rgb_u8 = decode_photograph(path.read_bytes())
+            pictures = read_plates(path) if protocol.has_plates else {TRUTH: decode_photograph(path.read_bytes())}
         except (DataError, OSError) as error:
             yield LeftOut(path.name, str(error))
             continue
+        rgb_u8 = pictures.pop(TRUTH)
         height, width = rgb_u8.shape[:2]
         if protocol.most_pixels is not None and height * width > protocol.most_pixels:
             yield LeftOut(path.name, f"{width} x {height} px: more than {protocol.most_pixels / 1e6:g} megapixels")
         elif is_gray(rgb_u8):
             yield LeftOut(path.name, "it has no color to score against")
         else:
-            yield Sample(path.name, squash(rgb_u8, protocol.side_px))
-
-
-def squash(rgb_u8: np.ndarray, side_px: int | None) -> np.ndarray:
-    """Resize RGB, uint8, (H, W, 3), to a square, whatever its proportions; None leaves it as it is."""
-    picture = np.ascontiguousarray(rgb_u8)
-    if side_px is None:
-        return picture
-    return cv2.resize(picture, (side_px, side_px), interpolation=cv2.INTER_AREA)
+            side_px = protocol.side_px
+            seen = {plate: rgb_u8_to_lightness(squash(picture, side_px)) for plate, picture in pictures.items()}
+            yield Sample(path.name, squash(rgb_u8, side_px), seen, boxes.get(path.stem, ()))
 
 
 def read_labels(path: Path) -> dict[str, Label]:

@@ -34,6 +34,9 @@ SCORES: Final = MappingProxyType(
         ),
         "colorfulness": Score("CF", ".1f", "", "Mean colorfulness of the answers."),
         "colorfulness_ratio": Score("CFr", ".2f", "", "Mean colorfulness over that of the truth: 1 is as colorful."),
+        "kept_skin": Score("skin kept", ".2f", "", "Chroma of the answers over the truth's where the truth is skin."),
+        "kept_foliage": Score("foliage kept", ".2f", "", "The same where the truth is green as plants are."),
+        "kept_reds": Score("reds kept", ".2f", "", "The same where the truth is plainly red."),
         "delta_colorfulness_of_means": Score(
             "dCF of means", ".1f", "low", "Difference of the mean colorfulnesses; too pale and too vivid cancel."
         ),
@@ -64,11 +67,14 @@ CARD_COLUMNS: Final = (
     *("psnr", "ab_error", "delta_e", "colorfulness_ratio", *FALSE_COLORS, "worst_false_red"),
     *("dark_false_red", "speckle", "tvq", "lightness_error_p99"),
 )
+PLATE_COLUMNS: Final = ("ab_error", "psnr", "colorfulness_ratio", "kept_skin", "kept_foliage", "kept_reds")
+TABLES: Final = MappingProxyType({"plates": PLATE_COLUMNS})
+"""Columns of the table by protocol; the others have `CARD_COLUMNS`."""
 
 
 def table_markdown(report: dict[str, Any]) -> str:
     """Return a report as a Markdown table."""
-    columns = {name: SCORES[name] for name in CARD_COLUMNS}
+    columns = {name: SCORES[name] for name in TABLES.get(report.get("terms", ""), CARD_COLUMNS)}
     lines = [
         f"{report['protocol']}; {report['date']}.",
         "",

@@ -7,7 +7,9 @@ import numpy as np
 
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
+from chroma.emulsions import PAN
 from chroma.modes import Mode
+from training.plate_scenes import PLATES, SEEN
 from training.prediction import Decoder
 from training.run import Run
 
@@ -42,12 +44,14 @@ class Way:
         mode: which decoder.
         knobs: what it takes.
         decoder: centers and prior weights.
+        plate: what the network sees the photograph through, see `chroma.emulsions`.
     """
 
     name: str
     mode: Mode
     knobs: Knobs
     decoder: Decoder
+    plate: str = PAN
 
     def ab(self, heads: dict[str, np.ndarray]) -> np.ndarray:
         """Decode heads of N pictures; ab in Lab units, float32, (N, h, w, 2)."""
@@ -55,7 +59,31 @@ class Way:
 
     def settings(self) -> dict[str, Any]:
         """Return what it does, for JSON."""
-        return {"mode": self.mode, **asdict(self.knobs), "guard": self.decoder.guard}
+        return {"mode": self.mode, **asdict(self.knobs), "guard": self.decoder.guard, "plate": self.plate}
+
+    def through(self, plate: str) -> "Way":
+        """Return the same way where the network sees what a plate saw."""
+        return replace(self, name=plate_name(self.name, plate), plate=plate)
+
+
+def plate_name(way: str, plate: str) -> str:
+    """Return the row of a way through a plate; a panchromatic one sees what the way sees anyhow."""
+    return way if plate == PAN else f"{way.partition(' (')[0]}, {plate} plate"
+
+
+PLATE_WAYS: Final = tuple(plate_name(way, plate) for way in (CALM, DEFAULT, VIVID) for plate in PLATES)
+"""Rows of the protocol `plates`."""
+
+
+def ways_beside_plates(run: Run) -> tuple[Way, ...]:
+    """Return `ways_to_decode`, the default followed by itself through old plates."""
+    ways = ways_to_decode(run)
+    return tuple(seen for way in ways for seen in (way, *(way.through(plate) for plate in SEEN if way.name == DEFAULT)))
+
+
+def ways_through_plates(run: Run) -> tuple[Way, ...]:
+    """Return the ways of `PLATE_WAYS`."""
+    return tuple(way.through(plate) for way in ways_to_decode(run)[:3] for plate in PLATES)
 
 
 def ways_to_decode(run: Run) -> tuple[Way, ...]:

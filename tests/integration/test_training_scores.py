@@ -24,7 +24,7 @@ from chroma.bins import load_centers, squared_distances
 from chroma.compose import compose_u8
 from chroma.decoding import Knobs
 from chroma.lab import rgb_u8_to_lab
-from tests.unit.training.pictures import encode, landscape, write_shards
+from tests.unit.training.pictures import encode, landscape, write_plates, write_shards
 from tests.unit.training.test_feature_networks import mean_levels
 from training import CheckpointError, DataError, RunFolderError, bench, calibrate, cli, evaluate, evaluation_page, run
 from training.calibrate import CALM_GAINS, calibrate_run
@@ -37,7 +37,7 @@ from training.photographs import open_photographs
 from training.prediction import predict_heads, predict_picture
 from training.protocols import PROTOCOLS
 from training.recipes import load_recipe
-from training.scorecard import FALSE_COLORS, SCORES, table_markdown
+from training.scorecard import FALSE_COLORS, PLATE_COLUMNS, SCORES, table_markdown
 from training.ways import ways_to_decode
 
 pytestmark = pytest.mark.training
@@ -51,6 +51,8 @@ ROWS = [
     "ceiling: true color on the network's grid",
     "calm (vividness 0)",
     "default (vividness 0.5)",
+    "default, ortho plate",
+    "default, blue plate",
     "vivid (vividness 1)",
     "fused",
     "regression",
@@ -238,7 +240,7 @@ def test_a_run_is_scored_in_every_way_beside_doing_nothing(evaluated: Evaluated)
     assert (report["schema"], report["pictures"], report["run"]) == (2, 5, "untrained")
     assert report["protocol"] == "5 photographs squashed to 256x256, true L, network input 64 px"
     for row in report["rows"].values():
-        assert set(row) == set(SCORES)
+        assert set(row) == set(SCORES) - {"kept_skin"}  # nobody drew boxes
         assert all(math.isfinite(value) for value in row.values())
         assert row["lightness_error"] < 0.3  # composition keeps L, whatever the colors
     # What goes into the model's stamp is without the page's details.
@@ -407,6 +409,7 @@ def test_every_decoder_and_the_vividness_curve_are_scored(evaluated: Evaluated) 
         "cap": 1e6,
         "gain": 1.0,
         "guard": False,
+        "plate": "pan",
     }
     assert [step["vividness"] for step in details["vividness"]] == pytest.approx(np.linspace(0, 1, 11))
     named = {step["vividness"]: step for step in details["vividness"]}
@@ -488,6 +491,33 @@ def test_the_terms_of_the_div2k_table(folder: Path, tmp_path: Path, monkeypatch:
     assert report["rows"]["regression"]["psnr"] == pytest.approx(np.mean(expected), abs=1e-3)
     assert 0 < report["rows"]["annealed T=0.38"]["ssim"] <= report["rows"]["regression"]["ssim"] <= 1
     assert cv2.imread(str(tmp_path / "out" / "0801.png")).shape[0] == 110
+
+
+def test_the_terms_of_plates(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three plates in three ways; the network sees the plate, the truth's L is put back."""
+    pictures = write_plates(tmp_path / "plates", 2)
+    seen: list[np.ndarray] = []
+    real = bench.predict_picture
+    monkeypatch.setattr(bench, "predict_picture", lambda m, L, size: seen.append(L) or real(m, L, size))
+    report = evaluate_run(folder, pictures, size=64, protocol="plates")
+    assert list(report["rows"])[:3] == ROWS[:3]
+    assert tuple(report["rows"])[3:] == PROTOCOLS["plates"].ways
+    assert len(seen) == 2 * 3  # each plate once a scene, for all ways
+    table = [line for line in table_markdown(report).splitlines() if line.startswith("|")]
+    assert table[0] == "| | " + " | ".join(SCORES[name].heading for name in PLATE_COLUMNS) + " |"
+    for row in report["rows"].values():
+        assert set(PLATE_COLUMNS) < set(row)
+        assert row["lightness_error"] < 0.3
+    assert report["rows"]["default, blue plate"]["ab_error"] != report["rows"]["default (vividness 0.5)"]["ab_error"]
+    assert {"ortho", "blue"} < set(report["details"]["per_picture"][0]["tiles"])
+    page = read_page(folder / "evaluation-plates.html")
+    assert "/rows/default, blue plate/kept_skin" in {number["data-json"] for number in page.numbers}
+
+
+def test_the_rows_of_plates_see_the_mean_mix(evaluated: Evaluated) -> None:
+    rows = evaluated.report["rows"]
+    assert len({rows[name]["ab_error"] for name in ROWS[4:7]}) == 3
+    assert not [one for one in evaluated.report["details"]["per_picture"] if "ortho" in one["tiles"]]
 
 
 def test_networks_are_asked_about_every_first_row(evaluated: Evaluated) -> None:

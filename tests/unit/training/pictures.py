@@ -26,6 +26,13 @@ def landscape(seed: int, height: int = 72, width: int = 96) -> np.ndarray:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
+def scene(seed: int, height: int = 72, width: int = 96) -> np.ndarray:
+    """A landscape with a red and a skin-colored patch; RGB, uint8, (height, width, 3)."""
+    picture = landscape(seed, height, width)
+    picture[:12, :12], picture[12:24, :12] = (200, 40, 40), (205, 160, 130)
+    return picture
+
+
 def encode(rgb_u8: np.ndarray, suffix: str = ".jpg") -> bytes:
     """RGB, uint8 -> an encoded picture."""
     done, data = cv2.imencode(suffix, np.ascontiguousarray(rgb_u8[..., ::-1]))
@@ -38,6 +45,22 @@ def write_folder(folder: Path, count: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for seed in range(count):
         (folder / f"{seed:03}.jpg").write_bytes(encode(landscape(seed)))
+    return folder
+
+
+def write_plates(folder: Path, count: int) -> Path:
+    """Write scenes as `training.plate_scenes` reads them: what each plate saw is what a channel holds; boxes round all."""
+    names = [f"scene{seed}" for seed in range(count)]
+    for kind in ("truth", "ortho", "blue"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(names):
+        truth = scene(seed)
+        gray = {"ortho": truth[..., 1], "blue": truth[..., 2]}
+        (folder / "truth" / f"{name}.png").write_bytes(encode(truth, ".png"))
+        for plate, channel in gray.items():
+            (folder / plate / f"{name}.png").write_bytes(encode(np.repeat(channel[..., None], 3, axis=-1), ".png"))
+    rows = ["name,sector,x0,y0,x1,y1", *(f"{name},skin,0,0,1,.9" for name in names), f"{names[0]},wood,0,.9,1,1"]
+    (folder / "boxes.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
 

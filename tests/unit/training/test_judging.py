@@ -7,8 +7,9 @@ from chroma import quality
 from chroma.bins import load_centers, nearest_bin
 from chroma.lab import rgb_u8_to_lab
 from chroma.prior import smooth_prior
+from chroma.sectors import Box, chroma_kept, foliage_mask, inside_boxes, red_mask, skin_mask
 from chroma.soft_encoding import ab_to_row
-from tests.unit.training.pictures import landscape
+from tests.unit.training.pictures import landscape, scene
 from training import judging
 from training.judging import (
     HIGHEST_PSNR,
@@ -72,6 +73,29 @@ def test_ratios_are_of_means(judged: tuple[list[np.ndarray], list[np.ndarray], d
     before, after = ([quality.colorfulness(picture) for picture in some] for some in (answers, truths))
     assert row["delta_colorfulness_of_means"] == pytest.approx(abs(np.mean(before) - np.mean(after)), abs=1e-3)
     assert row["mean_delta_colorfulness"] == pytest.approx(np.mean(np.abs(np.subtract(before, after))), abs=1e-3)
+
+
+def test_chroma_is_kept_by_sector_over_all_pictures() -> None:
+    """Skin counts where somebody drew a box alone; a sector that no truth has is not in the row."""
+    truths, box = [scene(seed, 64, 64) for seed in (1, 2)], Box(0, 0, 1, 1)
+    answers = [paler(truths[0], 0.8), paler(truths[1], 0.2)]
+    tally, sums = Tally(full=False), TruthSums()
+    for answer, rgb_u8, boxes in zip(answers, truths, ((box,), ()), strict=True):
+        truth = Truth.of(rgb_u8, RARITY, boxes)
+        tally.add(answer, truth)
+        sums.add(truth)
+    row = tally.result(sums)
+    labs = [rgb_u8_to_lab(answer) for answer in answers], [rgb_u8_to_lab(truth) for truth in truths]
+    for name, of in (("foliage", foliage_mask), ("reds", red_mask)):
+        masks = [of(lab) for lab in labs[1]]
+        assert row[f"kept_{name}"] == pytest.approx(chroma_kept(*labs, masks), abs=1e-3)
+    skin = [skin_mask(labs[1][0], inside_boxes((64, 64), [box]))]
+    assert row["kept_skin"] == pytest.approx(chroma_kept(labs[0][:1], labs[1][:1], skin), abs=1e-3)
+    gray = Truth.of(np.full((8, 8, 3), 90, np.uint8), RARITY)
+    tally, sums = Tally(full=False), TruthSums()
+    tally.add(gray.rgb_u8, gray)
+    sums.add(gray)
+    assert not [name for name in tally.result(sums) if name.startswith("kept")]
 
 
 def test_the_rebalanced_auc_counts_classes_alike() -> None:

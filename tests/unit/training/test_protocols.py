@@ -7,7 +7,8 @@ import pytest
 
 from tests.unit.training.pictures import encode, landscape
 from training import DataError
-from training.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples, squash
+from training.judging import squash
+from training.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples
 
 pytestmark = pytest.mark.training
 
@@ -61,6 +62,8 @@ def test_there_must_be_a_folder(tmp_path: Path) -> None:
 def test_protocols_say_what_they_are() -> None:
     assert PROTOCOLS["photographs"].describe(3, 64) == "3 photographs squashed to 256x256, true L, network input 64 px"
     assert PROTOCOLS["div2k"].describe(100, 192) == "100 photographs at full size, true L, network input 192 px"
+    seen = "seen through three plates, the true L put back"
+    assert PROTOCOLS["plates"].describe(9, 224) == f"9 photographs squashed to 256x256, {seen}, network input 224 px"
     assert all(name == protocol.name for name, protocol in PROTOCOLS.items())
 
 
