@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from PIL import BmpImagePlugin, Image, ImageCms, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from service import png
+from service import planes, png
 from service.errors import BrokenPicture, EmptyUpload, PictureTooLarge, SeveralFrames, UnfitFormat, UnsupportedPicture
 
 READABLE: Final = {
@@ -158,6 +158,8 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
         raise EmptyUpload("The body is empty: send the bytes of a picture.")
     if data.startswith(READABLE["PNG"]):
         _check_png_lengths(data)
+    if data.startswith(READABLE["TIFF"]) and (reason := planes.why_unread(data)):
+        raise UnsupportedPicture(reason)
     try:
         with Image.open(io.BytesIO(_front(data)), formats=tuple(READABLE)) as image:
             header = _header(image)
@@ -324,6 +326,8 @@ def _color_key_alpha(data: bytes, gray: Shaped[np.ndarray, "H W"]) -> Alpha:
 
 def _decode_with_pillow(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
     with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _join_single_plane(image)
         if image.mode.startswith("I;16"):
             levels = np.asarray(image).astype(np.uint16)
             return (~levels if header.inverted else levels), None
@@ -335,6 +339,16 @@ def _decode_with_pillow(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
             rgba = np.asarray(image.convert("RGBA"))
             return rgba[..., :3], rgba[..., 3]
         return np.asarray(image.convert("RGB")), None
+
+
+def _join_single_plane(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Call the only channel of a TIFF interleaved, which comes to the same.
+
+    Where it is said to lie apart, Pillow takes its layout for the first letter alone: `L` for `L;I`, a negative.
+    """
+    if image.tag_v2.get(planes.PLANAR_CONFIGURATION) == planes.APART and image.tag_v2.get(planes.SAMPLES, 1) == 1:
+        image.tag_v2[planes.PLANAR_CONFIGURATION] = 1
+        image._setup()
 
 
 def _is_gray(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:

@@ -33,6 +33,7 @@ from PIL import Image
 from service import images
 from service.errors import RequestError
 from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, smooth_gray, with_orientation
+from tests.tiffs import tiff
 
 MAX_MEGAPIXELS: Final = 1.0
 MAX_SECONDS: Final = 1.0
@@ -81,6 +82,7 @@ def seeds() -> list[bytes]:
     made += [by_pillow(image, "PNG", icc_profile=icc_profile(kind)) for kind in ("gamma1", "gray1")]
     made += [by_pillow(image, "WEBP", save_all=True, append_images=[image.rotate(90)]), by_pillow(image, "GIF")]
     made += [by_pillow(image, "TIFF", save_all=True, append_images=[image]), bomb_png(4000)]
+    made += [tiff(color), tiff(deep, rows=5), tiff(levels(9, 8, 3, dtype=np.uint16), order=">", compression="lzw")]
     return made
 
 

@@ -1,7 +1,8 @@
 """Bytes -> RGB: a photograph's header is judged before its pixels are decoded.
 
 Upright by EXIF, 16 bits rounded to 8, CMYK turned to RGB, palettes looked up, alpha laid over white. Refused: what has
-more pixels than `MOST_PX` (a small file may claim gigabytes), several frames, or pixels that are no 8- or 16-bit color.
+more pixels than `MOST_PX` (a small file may claim gigabytes), several frames, pixels that are no 8- or 16-bit color,
+and most TIFFs whose channels lie in planes apart, except 8-bit color.
 """
 
 import io
@@ -12,6 +13,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from training import DataError
 
@@ -27,6 +29,17 @@ MODES: Final = frozenset({"1", "L", "LA", "I;16", "I;16B", "P", "PA", "RGB", "RG
 """Pixel layouts that are read, by Pillow's names."""
 ORIENTATION: Final = 0x0112
 """EXIF tag (CIPA DC-008)."""
+TIFF_STARTS: Final = {b"II*\0": 8, b"MM\0*": 8, b"II+\0": 16}
+"""First bytes of a TIFF or BigTIFF, and the length of its header."""
+BITS: Final = 258
+COMPRESSION: Final = 259
+PHOTOMETRIC: Final = 262
+SAMPLES: Final = 277
+PLANAR_CONFIGURATION: Final = 284
+EXTRA_SAMPLES: Final = 338
+"""TIFF tags (TIFF 6.0, sections 8 and 18)."""
+COLORS: Final = {2: 3, 5: 4, 6: 3}
+"""By PhotometricInterpretation (RGB, CMYK, YCbCr): how many channels are color; of others one."""
 REDUCTIONS: Final = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
@@ -57,10 +70,11 @@ def probe(data: bytes) -> Header:
     """Read and judge a picture's header; no pixel is decoded.
 
     Raises:
-        DataError: not a picture, too small or too large, several frames, or pixels of a strange kind.
+        DataError: not a picture, too small or too large, several frames, or pixels of a strange kind or layout.
     """
     if not data:
         raise DataError("empty file")
+    _check_planes(data)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             header = Header(
@@ -84,6 +98,34 @@ def probe(data: bytes) -> Header:
     if header.mode not in MODES:
         raise DataError(f"{header.mode} pixels are not read")
     return header
+
+
+def _check_planes(data: bytes) -> None:
+    """Refuse a TIFF whose channels lie in planes apart, with 16 bits or in a layout of 8 that is not read right.
+
+    Of 16 bits Pillow takes the low ones; opacity that does not belong to RGB it puts into a wrong channel.
+    """
+    length = TIFF_STARTS.get(data[:4])
+    if length is None:
+        return
+    try:
+        tags = ImageFileDirectory_v2(data[:length])
+        file = io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        channels = tags.get(SAMPLES, 1)
+        if tags.get(PLANAR_CONFIGURATION, 1) != 2 or channels == 1:
+            return
+        bits, photometric, extra = max(tags.get(BITS, (1,))), tags.get(PHOTOMETRIC), tags.get(EXTRA_SAMPLES, ())
+        is_compressed = tags.get(COMPRESSION, 1) != 1
+    except Exception as error:  # The same as in probe.
+        raise DataError("not a picture") from error
+    if bits > 8:
+        raise DataError(f"{bits}-bit channels in planes apart are not read: save them interleaved, or as PNG")
+    is_known = not extra or (is_compressed and not any(extra))
+    is_opacity = photometric == 2 and (extra == (2,) or (is_compressed and len(extra) == 1))
+    if channels != COLORS.get(photometric, 1) + len(extra) or not (is_known or is_opacity):
+        raise DataError("channels in planes apart are not read in this layout: save them interleaved, or as PNG")
 
 
 def _check_size(width: int, height: int) -> None:

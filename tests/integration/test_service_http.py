@@ -26,6 +26,7 @@ from service.settings import Settings
 from service.telemetry import STAGES
 from tests import onnx_factory
 from tests.pictures import bomb_png, by_opencv, by_pillow, levels, smooth_gray, with_orientation
+from tests.tiffs import tiff
 
 GRAY = by_pillow(smooth_gray(48, 64), "PNG")
 DATA = Path(__file__).parents[1] / "data"
@@ -249,6 +250,7 @@ JPEG = (DATA / "coffee.jpg").read_bytes()
         (b"", 422, "empty-upload"),
         (b"hello, I am not a picture", 415, "unsupported-picture"),
         (by_pillow(levels(9, 9), "GIF"), 415, "unsupported-picture"),
+        (tiff(levels(9, 9, 3, dtype=np.uint16)), 415, "unsupported-picture"),
         (JPEG[: len(JPEG) // 2], 422, "broken-picture"),
         (JPEG[:100], 422, "broken-picture"),
         (by_pillow(levels(99, 99), "PNG")[:-30], 422, "broken-picture"),
@@ -261,7 +263,7 @@ JPEG = (DATA / "coffee.jpg").read_bytes()
             "several-frames",
         ),
     ],
-    ids=["empty", "text", "gif", "half-jpeg", "head-of-jpeg", "cut-png", "bomb", "two-pages"],
+    ids=["empty", "text", "gif", "deep-planes", "half-jpeg", "head-of-jpeg", "cut-png", "bomb", "two-pages"],
 )
 def test_bad_pictures_are_the_callers_problem(client: TestClient, data: bytes, status: int, name: str) -> None:
     check_problem(post(client, data), status, name)

@@ -19,6 +19,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests import onnx_factory
 from tests.pictures import by_opencv, by_pillow, levels, smooth_gray, with_orientation
+from tests.tiffs import tiff
 
 GRAY = by_pillow(smooth_gray(48, 64), "PNG")
 COLOR = by_pillow(levels(40, 56, 3), "PNG")
@@ -422,7 +423,11 @@ def test_a_reference_is_followed(client: TestClient) -> None:
 
 
 def test_a_bad_reference_is_named(client: TestClient) -> None:
-    for bad, status, name in ((b"hello", 415, "unsupported-picture"), (GRAY[:-40], 422, "broken-picture")):
+    for bad, status, name in (
+        (b"hello", 415, "unsupported-picture"),
+        (tiff(levels(9, 9, 3, dtype=np.uint16)), 415, "unsupported-picture"),
+        (GRAY[:-40], 422, "broken-picture"),
+    ):
         files = {"image": ("p.png", GRAY), "reference": ("r.png", bad)}
         problem = check_problem(client.post("/colorize", files=files), status, name)
         assert problem["detail"].startswith("The reference photograph: ")

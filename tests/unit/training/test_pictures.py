@@ -3,6 +3,7 @@
 import io
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image, ImageCms
 
+from tests.tiffs import tiff
 from tests.unit.training.pictures import encode, landscape
 from training import DataError
 from training.pictures import decode_photograph, jpeg_size, read_small
@@ -226,6 +228,66 @@ REFUSED = {
     ),
     "32-bit tiff": (saved(Image.fromarray(RGB[..., 1].astype(np.float32)), "TIFF"), "F pixels are not read"),
 }
+
+
+LAYOUTS: list[dict[str, Any]] = [
+    parts | packed | kind
+    for parts in ({}, {"rows": 16}, {"tile": 32})
+    for packed in ({}, {"compression": "lzw"}, {"compression": "deflate", "predictor": True})
+    for kind in ({}, {"order": ">"}, {"big": True})
+]
+LEVEL = RGB[..., 1]
+RGBA = np.dstack([RGB, np.full_like(LEVEL, 255)])
+APART = {
+    "gray": (LEVEL, None),
+    "16-bit gray": (LEVEL.astype(np.uint16) * 257, None),
+    "color": (RGB, None),
+    "opaque": (RGBA, None),
+    "gray with alpha": (RGBA[..., 2:], "in planes apart are not read in this layout"),
+    "16-bit gray with alpha": (DEEP[..., :2], "16-bit channels in planes apart are not read"),
+    "16-bit color": (DEEP, "16-bit channels in planes apart are not read"),
+    "16-bit opaque": (RGBA.astype(np.uint16) * 257, "16-bit channels in planes apart are not read"),
+}
+"""Channels in planes apart, and why they are refused."""
+
+
+@pytest.mark.parametrize("name", APART)
+def test_channels_in_planes_apart_are_read_right_or_refused_with_the_reason(name: str) -> None:
+    stored, reason = APART[name]
+    for data in (tiff(stored, **layout) for layout in LAYOUTS):
+        if reason is None:
+            for decoded in both_ways(data) + both_ways(data):
+                assert_array_equal(decoded, RGB if stored.ndim == 3 else np.repeat(LEVEL[..., None], 3, axis=-1))
+        else:
+            for read in (decode_photograph, lambda data: read_small(data, short_side=64)):
+                with pytest.raises(DataError, match=reason):
+                    read(data)
+
+
+@pytest.mark.parametrize(
+    ("channels", "extra", "uncompressed", "compressed"),
+    [(4, [0], False, True), (4, [1], False, True), (2, [0], False, True), (4, None, False, False)],
+    ids=["unspecified channel", "associated alpha", "unspecified beside gray", "fourth channel unsaid"],
+)
+def test_further_channels_in_planes_apart(
+    channels: int, extra: list[int] | None, uncompressed: bool, compressed: bool
+) -> None:
+    stored = np.dstack([RGB, LEVEL])[..., -channels:]
+    for is_read, packed in ((uncompressed, {}), (compressed, {"compression": "deflate"})):
+        data = tiff(stored, tags={338: extra}, **packed)
+        if is_read:
+            expected = both_ways(tiff(stored, planes=False, tags={338: extra}, **packed))
+            assert_array_equal(both_ways(data), expected)
+        else:
+            with pytest.raises(DataError, match="in planes apart are not read in this layout"):
+                decode_photograph(data)
+
+
+def test_a_tiff_cut_inside_its_header_is_no_picture() -> None:
+    data = tiff(DEEP, planes=False)
+    for length in range(4, 100):
+        with pytest.raises(DataError, match="not a picture"):
+            decode_photograph(data[:length])
 
 
 @pytest.mark.parametrize("name", REFUSED)
