@@ -95,6 +95,21 @@ def unpack(
 
 
 @app.command()
+def average(
+    run_folder: Annotated[Path, typer.Argument(help="Run folder whose last weights to take.")],
+    other: Annotated[Path, typer.Argument(help="Run folder or exported ONNX file to average them with.")],
+    data: DataFolder,
+    folder: Annotated[Path, typer.Option("--run", help="Run folder to make.")],
+    share: Annotated[float, typer.Option(help="Of the first run's weights, between 0 and 1.")] = 0.5,
+) -> None:
+    """Average the weights of two runs of one network, and measure their normalization again."""
+    from training.soup import average as average_runs
+
+    average_runs(run_folder, other, share, data, folder)
+    console.print(f"done: {folder}")
+
+
+@app.command()
 def page(run_folder: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     """Draw the plots and the page of a run again; a run does that itself while it trains."""
     from training.plots import draw_history
