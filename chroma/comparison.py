@@ -1,4 +1,4 @@
-"""What the judges of pictures share: checks of shapes, chroma and hue, ratios of sums."""
+"""What the judges of pictures share: checks of shapes, chroma, ratios of sums."""
 
 from collections.abc import Sequence
 
@@ -39,17 +39,6 @@ def check_picture(picture: np.ndarray, *, channels: int = 3) -> None:
 def chroma_of(lab: Float[np.ndarray, "*any 3"]) -> Float[np.ndarray, "*any"]:
     """Return sqrt(a^2 + b^2) of CIE Lab, shape (..., 3); Lab units, shape (...)."""
     return np.asarray(np.hypot(lab[..., 1], lab[..., 2]))
-
-
-def hue_of(ab: Float[np.ndarray, "*any 2"]) -> Float[np.ndarray, "*any"]:
-    """Return the hue of ab, shape (..., 2), in degrees, [0, 360), shape (...); 0 where both are zero."""
-    return np.asarray(np.degrees(np.arctan2(ab[..., 1], ab[..., 0])) % 360)
-
-
-def hue_in(hue: Float[np.ndarray, "*any"], hues: tuple[float, float]) -> Bool[np.ndarray, "*any"]:
-    """Return which hues, in degrees, shape (...), lie in [first, second), across 0 where the first is larger."""
-    start, end = hues
-    return np.asarray((hue >= start) & (hue < end) if start < end else (hue >= start) | (hue < end))
 
 
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float]) -> float:

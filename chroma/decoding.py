@@ -1,12 +1,12 @@
-"""Heads -> ab: argmax, annealed mean, prior correction with a cap, red guard, regression, fusion.
+"""Heads -> ab: argmax, annealed mean, prior correction with a cap, hue guard, regression, fusion.
 
 All functions take logits over the bins, channels last, any leading shape, float32; knobs are scalars or one value a
 picture (N,). This is the one truth of the formulas: the exported graph holds the same decode, and tests tie the two
 together.
 
 Why the cap: uncapped, the prior correction makes a red bin count up to 47 times a gray one, so that red wins wherever
-its true probability passes 2 %; that is the "red noise". Why the guard: where the decoded hue is red but the network's
-own posterior does not back it, chroma is compressed.
+its true probability passes 2 %; that is the "red noise". Why the guard: where the network's own posterior does not
+back a decoded hue, chroma is compressed; `chroma.zones` has the hues.
 
 References:
     Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, section 2.3 (annealed mean).
@@ -19,34 +19,17 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
+
+from chroma.zones import ZONES, Zone, zone_bins, zone_columns
 
 MIN_TEMPERATURE: Final = 1e-3
 """Lowest temperature; below it the softmax of logits / T overflows."""
 
-RED_CENTER_DEGREES: Final = 15.0
-"""Middle of the red hues, degrees in the ab plane."""
-RED_FULL_DEGREES: Final = 40.0
-"""The guard fully watches decoded hues up to this far from the middle..."""
-RED_NONE_DEGREES: Final = 50.0
-"""...and no longer watches those this far: it fades out around 330 and 60 degrees, without an edge in the picture."""
-RED_BIN_HUES_DEGREES: Final = (340.0, 50.0)
-"""A bin is red when its hue lies between these."""
-RED_BIN_CHROMA: Final = 15.0
-"""...and its chroma is above this, Lab units."""
-GUARD_NONE_MASS: Final = 0.4
-"""Posterior mass on red bins up to which a red pixel is not backed at all..."""
-GUARD_FULL_MASS: Final = 0.9
-"""...and from which it is fully backed."""
-GUARD_DARK_MASS: Final = 0.4
-"""Mass that both limits gain in full shadow. There a red claims more than the network knows: of validation's pixels
-with 0.6 to 0.8 of their mass on red, 81 % are red, but only 69 % of those darker than L = 25."""
 GUARD_DARK_L: Final = 20.0
 """L up to which a pixel is in full shadow..."""
 GUARD_LIGHT_L: Final = 35.0
 """...and from which it is in none."""
-GUARD_CHROMA: Final = 18.0
-"""Chroma up to this passes the guard untouched, Lab units; what is above needs backing."""
 FUSE_SPREAD: Final = 25.0
 """Posterior spread at which fusion trusts the classification by exp(-1/2), Lab units."""
 
@@ -191,44 +174,37 @@ def capped_log_weights(log_weights: Float[np.ndarray, "Q"], cap: Scalars) -> Flo
     return np.minimum(log_weights, highest[..., None])
 
 
-def red_bins(centers: Float[np.ndarray, "Q 2"]) -> Bool[np.ndarray, "Q"]:
-    """Return which bins are red: hue from 340 to 50 degrees and chroma above 15; shape (Q,)."""
-    hue = np.degrees(np.arctan2(centers[:, 1], centers[:, 0])) % 360
-    start, end = RED_BIN_HUES_DEGREES
-    return ((hue >= start) | (hue < end)) & (np.hypot(centers[:, 0], centers[:, 1]) > RED_BIN_CHROMA)
-
-
-def red_guard(
+def hue_guard(
     ab: Float[np.ndarray, "*shape 2"],
-    red_mass: Float[np.ndarray, "*shape 1"],
+    backing: Float[np.ndarray, "*shape Z"],
     lightness: Float[np.ndarray, "*#shape 1"],
+    zones: Sequence[Zone] = ZONES,
 ) -> Float[np.ndarray, "*shape 2"]:
-    """Compress the chroma of red pixels that the posterior does not back.
+    """Compress the chroma of colors that the posterior does not back.
 
-    Where the hue is red, the chroma above 18 is kept fully when the posterior's mass on red bins is 0.9 or more, not at
-    all when it is 0.4 or less, and in proportion between. In shadow both limits rise, by 0.4 at L = 20 and below: no
-    red is fully backed there. The limits of hue and of shadow are soft, so that a smooth picture stays smooth.
+    Each zone watches a range of hues. There the chroma above what it passes is kept fully when the posterior's mass on
+    the zone's bins is `backed_mass` or more, not at all when it is `unbacked_mass` or less, and in proportion between;
+    in shadow both limits rise. Where several zones watch, the strictest decides. The limits of hue, mass and shadow are
+    soft, so that a smooth picture stays smooth.
 
     Args:
         ab: decoded ab in Lab units, shape (..., 2).
-        red_mass: the uncorrected posterior's mass on `red_bins`, [0, 1], shape (..., 1).
+        backing: from `zone_masses`, [0, 1], shape (..., Z).
         lightness: CIE L of the same pixels, [0, 100], shape (..., 1); (1,) for one L everywhere.
+        zones: what is watched, Z of them.
 
     Returns:
         ab in Lab units, same hue, chroma never larger, shape (..., 2).
     """
-    middle = np.radians(RED_CENTER_DEGREES)
-    toward_red = (ab @ np.array([np.cos(middle), np.sin(middle)], dtype=ab.dtype))[..., None]
+    dtype = ab.dtype
+    directions, full, none, unbacked, backed, dark, passes = (column.astype(dtype) for column in zone_columns(zones))
     chroma = np.sqrt(np.square(ab).sum(axis=-1, keepdims=True))
-    divisor = np.maximum(chroma, ab.dtype.type(1e-6))
-    full, none = np.cos(np.radians([RED_FULL_DEGREES, RED_NONE_DEGREES])).astype(ab.dtype)
-    redness = np.clip((toward_red / divisor - none) / (full - none), 0, 1)
-    shadow = np.clip((GUARD_LIGHT_L - lightness.astype(ab.dtype)) / (GUARD_LIGHT_L - GUARD_DARK_L), 0, 1)
-    needed = GUARD_FULL_MASS + GUARD_DARK_MASS * shadow
-    doubt = np.clip((needed - red_mass) / (GUARD_FULL_MASS - GUARD_NONE_MASS), 0, 1)
-    excess = np.maximum(chroma - ab.dtype.type(GUARD_CHROMA), 0)
-    factor = 1 - excess / divisor * redness * doubt
-    return ab * factor
+    divisor = np.maximum(chroma, dtype.type(1e-6))
+    watched = np.clip(((ab / divisor) @ directions - none) / (full - none), 0, 1)
+    shadow = np.clip((GUARD_LIGHT_L - lightness.astype(dtype)) / (GUARD_LIGHT_L - GUARD_DARK_L), 0, 1)
+    doubt = np.clip((backed + dark * shadow - backing) / (backed - unbacked), 0, 1)
+    lost = (np.maximum(chroma - passes, 0) * watched * doubt).max(axis=-1, keepdims=True)
+    return np.asarray(ab * (1 - lost / divisor))
 
 
 def decode(
@@ -242,9 +218,9 @@ def decode(
     cap: Scalars,
     gain: Scalars,
 ) -> Float[np.ndarray, "*shape 2"]:
-    """Decode a posterior as Photochrom does by default: capped prior correction, annealed mean, gain, red guard.
+    """Decode a posterior as Photochrom does by default: capped prior correction, annealed mean, gain, hue guard.
 
-    q = softmax((log p + tau log min(w, cap min w)) / T);  ab = red_guard(gain * sum q c).
+    q = softmax((log p + tau log min(w, cap min w)) / T);  ab = hue_guard(gain * sum q c).
 
     Args:
         logits: shape (..., Q), or (N, ..., Q) with one value of each knob a picture.
@@ -263,7 +239,7 @@ def decode(
         Zhang et al. 2016, equation 5; Menon et al. 2021, section 4.
     """
     ab = corrected_mean(logits, centers, log_weights, temperature=temperature, tau=tau, cap=cap, gain=gain)
-    return red_guard(ab, red_mass(logits, centers), lightness)
+    return hue_guard(ab, zone_masses(logits, centers), lightness)
 
 
 def corrected_mean(
@@ -276,7 +252,7 @@ def corrected_mean(
     cap: Scalars,
     gain: Scalars,
 ) -> Float[np.ndarray, "*shape 2"]:
-    """Decode as `decode` does, without the red guard: the original knew none.
+    """Decode as `decode` does, without the hue guard: the original knew none.
 
     Args:
         logits: shape (..., Q), or (N, ..., Q) with one value of each knob a picture.
@@ -297,9 +273,11 @@ def corrected_mean(
     return annealed_mean(corrected, centers, temperature) * _per_picture(gain, logits)
 
 
-def red_mass(logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"]) -> Float[np.ndarray, "*shape 1"]:
-    """Return the uncorrected posterior's mass on `red_bins`, [0, 1], shape (..., 1)."""
-    return (softmax(logits) @ red_bins(centers).astype(logits.dtype))[..., None]
+def zone_masses(
+    logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"], zones: Sequence[Zone] = ZONES
+) -> Float[np.ndarray, "*shape Z"]:
+    """Return the uncorrected posterior's mass on each zone's bins: what backs its hues; [0, 1], shape (..., Z)."""
+    return np.asarray(softmax(logits) @ zone_bins(centers, zones).astype(logits.dtype))
 
 
 def posterior_spread(

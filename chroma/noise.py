@@ -8,35 +8,20 @@ A fraction is a share of pixels in [0, 1], not a percentage.
 
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from chroma.comparison import check_pair, check_picture, chroma_of, hue_in, hue_of, ratio_of_sums
-from chroma.decoding import RED_BIN_HUES_DEGREES
+from chroma.comparison import check_pair, check_picture, chroma_of, ratio_of_sums
+from chroma.hues import HUE_SECTORS, hue_of, in_sector
 from chroma.signature import HEAD_STRIDE
 
 Lab = Float[np.ndarray, "H W 3"]
 Mask = Bool[np.ndarray, "H W"]
 
-HUE_SECTORS = MappingProxyType(
-    {
-        "red": RED_BIN_HUES_DEGREES,
-        "yellow": (50.0, 115.0),
-        "green": (115.0, 190.0),
-        "blue": (190.0, 315.0),
-        "magenta": (315.0, 340.0),
-    }
-)
-"""CIE Lab hue in degrees, from (included) to (excluded); together they are the whole circle.
-
-Red is the range of the false-red fraction; the others are cut so that each holds the sRGB primary it is named after.
-"""
-
 DEEP_RED_HUES = (340.0, 35.0)
-"""Hue of the reds that skin hardly has, degrees, as above."""
+"""Hue of the reds that skin hardly has, degrees, as those of `chroma.hues.HUE_SECTORS`."""
 STRONG_CHROMA = 25.0
 """A predicted color counts as a statement above this chroma (Lab units)."""
 TRUE_CHROMA = 15.0
@@ -341,8 +326,8 @@ def _false_hues(predicted: Lab, truth: Lab, sectors: Mapping[str, tuple[float, f
     predicted_hue, true_hue = hue_of(predicted[..., 1:]), hue_of(truth[..., 1:])
     masks = {}
     for name, hues in sectors.items():
-        claimed = strong & hue_in(predicted_hue, hues)
-        masks[name] = claimed & ~_near(true & hue_in(true_hue, hues)) if claimed.any() else claimed
+        claimed = strong & in_sector(predicted_hue, hues)
+        masks[name] = claimed & ~_near(true & in_sector(true_hue, hues)) if claimed.any() else claimed
     return masks
 
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from chroma.comparison import check_pair, check_picture, hue_of, ratio_of_sums
+from chroma.comparison import check_pair, check_picture, ratio_of_sums
+from chroma.hues import HUE_SECTORS, hue_of
 from chroma.noise import (
-    HUE_SECTORS,
     dark_false_red_fraction,
     dark_share,
     false_deep_red_fraction,

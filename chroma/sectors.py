@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from chroma.comparison import check_pair, check_picture, chroma_of, hue_in, hue_of, ratio_of_sums
+from chroma.comparison import check_pair, check_picture, chroma_of, ratio_of_sums
+from chroma.hues import hue_of, in_sector
 
 Lab = Float[np.ndarray, "H W 3"]
 Mask = Bool[np.ndarray, "H W"]
@@ -181,4 +182,4 @@ def fullest_sector_share(lab: Lab) -> float:
 
 
 def _has_hue(lab: Lab, hues: tuple[float, float]) -> Mask:
-    return hue_in(hue_of(lab[..., 1:]), hues)
+    return in_sector(hue_of(lab[..., 1:]), hues)

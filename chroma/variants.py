@@ -12,7 +12,7 @@ of which the network is sure, stays green.
    before, so that version k is the same however many are asked for.
 4. **Strength.** lambda is the one, found by bisection, at which the picture changes by `GOAL_AB` on average, within a
    limit.
-5. **Red.** The mass of the posterior on red bins grows nowhere but by interpolation, so the red guard of the decode
+5. **Red.** The mass of the posterior on red bins grows nowhere but by interpolation, so the hue guard of the decode
    judges as it did.
 
 References:
@@ -25,7 +25,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32
 
-from chroma.decoding import red_bins, softmax
+from chroma.decoding import softmax
+from chroma.zones import RED
 
 MOST_VARIANTS: Final = 8
 """How many versions a picture has, the first included."""
@@ -69,7 +70,7 @@ def variant_logits(
         count: how many versions there are, at most 8.
 
     Returns:
-        Logits, same shape and dtype. The posterior mass on `chroma.decoding.red_bins` is about nowhere larger than
+        Logits, same shape and dtype. The posterior mass on the bins of `chroma.zones.RED` is about nowhere larger than
         before.
 
     Raises:
@@ -90,7 +91,7 @@ class Versions:
             logits: over the bins, shape (h, w, Q).
             centers: bin centers in Lab units, shape (Q, 2).
         """
-        self._logits, self._centers, self._red = logits, centers, red_bins(centers)
+        self._logits, self._centers, self._red = logits, centers, RED.bins(centers)
         thin = logits[::STRIDE, ::STRIDE].astype(np.float32)
         self._shape = thin.shape[0], thin.shape[1]
         self._odds = softmax(thin.reshape(-1, logits.shape[-1]))

@@ -33,13 +33,14 @@ from chroma.decoding import (  # noqa: E402
     argmax_ab,
     corrected_mean,
     log_softmax,
-    red_mass,
     softmax,
+    zone_masses,
 )
 from chroma.framing import network_size, resize_lightness  # noqa: E402
 from chroma.lab import lab_to_rgb, rgb_to_lab, rgb_u8_to_lightness  # noqa: E402
 from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d  # noqa: E402
 from chroma.signature import AB_DECODED, AB_LOGITS, SPREAD  # noqa: E402
+from chroma.zones import RED  # noqa: E402
 from service import images  # noqa: E402
 from service.errors import ServiceError  # noqa: E402
 from service.session import Query, Session, shipped_model  # noqa: E402
@@ -227,7 +228,7 @@ def guard(session: Session) -> Figure:
     panel(axes[0], study.colored(uncapped), "the original's weights")
     panel(axes[1], study.colored(unguarded), "ours without the guard")
     panel(axes[2], study.colored(study.ours(1.0)), "ours, vividness 1")
-    backing = red_mass(study.logits, centers)[..., 0]
+    backing = zone_masses(study.logits, centers, (RED,))[..., 0]
     height, width = study.rgb_u8.shape[:2]
     axes[3].imshow(backing, cmap="Reds", vmin=0, vmax=1, interpolation="nearest", extent=(0, width, height, 0))
     axes[3].set_title("what backs red: 0 to 1", color=INK, fontsize=9, loc="left", pad=4)

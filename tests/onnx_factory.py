@@ -2,7 +2,7 @@
 
 Its "network" is a straight line: the logits of the bins follow the lightness of each 4 x 4 block, so dark blocks get
 one color and light ones another. Everything else is real: names, shapes, dynamic sizes, the decode inside the graph
-with its prior correction and red guard, and the stamp.
+with its prior correction and hue guard, and the stamp.
 """
 
 from dataclasses import replace
@@ -17,6 +17,7 @@ from chroma.bins import load_centers
 from chroma.decoding import Knobs, VividnessCurve
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.signature import INPUT_NAMES, LIGHTNESS, OUTPUT_NAMES, STAMP_KEY, Stamp
+from chroma.zones import ZONES, zone_bins, zone_columns
 from tests.synthetic_run import make_prior
 
 SCENES = ("indoor", "outdoor", "café")
@@ -88,27 +89,21 @@ def _decode(g: _Graph, logits: str, L: str, prior: np.ndarray) -> None:
     ab = g.op("Mul", g.op("MatMul", annealed, centers_name), gain)
 
     posterior = g.op("Softmax", logits, axis=-1)
-    red_mass = g.op("MatMul", posterior, g.constant(decoding.red_bins(centers)[:, None]))
-    middle = np.radians(decoding.RED_CENTER_DEGREES)
-    toward_red = g.op("MatMul", ab, g.constant([[np.cos(middle)], [np.sin(middle)]]))
-    last = g.constant([-1], np.int64)
+    backing = g.op("MatMul", posterior, g.constant(zone_bins(centers, ZONES)))
+    directions, full, none, unbacked, backed, dark, passes = (g.constant(column) for column in zone_columns(ZONES))
+    zero, one, last = g.constant(0.0), g.constant(1.0), g.constant([-1], np.int64)
     chroma = g.op("Sqrt", g.op("ReduceSum", g.op("Mul", ab, ab), last, keepdims=1))
     divisor = g.op("Max", chroma, g.constant(1e-6))
-    full, none = np.cos(np.radians([decoding.RED_FULL_DEGREES, decoding.RED_NONE_DEGREES]))
-    redness = g.op("Sub", g.op("Div", toward_red, divisor), g.constant(none))
-    redness = g.op("Clip", g.op("Div", redness, g.constant(full - none)), g.constant(0.0), g.constant(1.0))
-    light, dark = decoding.GUARD_LIGHT_L, decoding.GUARD_DARK_L
-    shadow = g.op("Div", g.op("Sub", g.constant(light), L), g.constant(light - dark))
-    shadow = g.op("Clip", shadow, g.constant(0.0), g.constant(1.0))
-    needed = g.op("Mul", shadow, g.constant(decoding.GUARD_DARK_MASS))
-    needed = g.op("Add", needed, g.constant(decoding.GUARD_FULL_MASS))
-    spread = g.constant(decoding.GUARD_FULL_MASS - decoding.GUARD_NONE_MASS)
-    doubt = g.op("Div", g.op("Sub", needed, red_mass), spread)
-    doubt = g.op("Clip", doubt, g.constant(0.0), g.constant(1.0))
-    excess = g.op("Max", g.op("Sub", chroma, g.constant(decoding.GUARD_CHROMA)), g.constant(0.0))
-    lost = g.op("Mul", g.op("Mul", g.op("Div", excess, divisor), redness), doubt)
-    factor = g.op("Sub", g.constant(1.0), lost)
-    g.op("Mul", ab, factor, output="ab_decoded")
+    watched = g.op("Sub", g.op("MatMul", g.op("Div", ab, divisor), directions), none)
+    watched = g.op("Clip", g.op("Div", watched, g.op("Sub", full, none)), zero, one)
+    light = g.constant(decoding.GUARD_LIGHT_L)
+    shadow = g.op("Div", g.op("Sub", light, L), g.op("Sub", light, g.constant(decoding.GUARD_DARK_L)))
+    shadow = g.op("Clip", shadow, zero, one)
+    doubt = g.op("Sub", g.op("Add", backed, g.op("Mul", dark, shadow)), backing)
+    doubt = g.op("Clip", g.op("Div", doubt, g.op("Sub", backed, unbacked)), zero, one)
+    excess = g.op("Max", g.op("Sub", chroma, passes), zero)
+    lost = g.op("ReduceMax", g.op("Mul", g.op("Mul", excess, watched), doubt), axes=[-1], keepdims=1)
+    g.op("Mul", ab, g.op("Sub", one, g.op("Div", lost, divisor)), output="ab_decoded")
 
     mean = g.op("MatMul", posterior, centers_name)
     second = g.op("MatMul", posterior, g.constant(np.square(centers).sum(axis=1, keepdims=True)))

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from keras import ops
 
-from chroma import decoding
+from chroma import decoding, zones
 from chroma.signature import HEAD_STRIDE
 from chroma.soft_encoding import AB_CODES, AB_LOW, SoftEncodingTable
 
@@ -76,8 +76,8 @@ def decode(
     highest = float(log_w.min()) + ops.log(ops.maximum(_per_picture(cap), 1.0))
     corrected = logits + _per_picture(tau) * ops.minimum(log_w, highest)
     ab = annealed_mean(corrected, centers, temperature) * _per_picture(gain)
-    is_red = decoding.red_bins(centers).astype(np.float32)[:, None]
-    return red_guard(ab, ops.matmul(ops.softmax(logits, axis=-1), is_red), lightness)
+    bins = zones.zone_bins(centers, zones.ZONES).astype(np.float32)
+    return hue_guard(ab, ops.matmul(ops.softmax(logits, axis=-1), bins), lightness)
 
 
 def head_lightness(lightness: Any) -> Any:
@@ -85,31 +85,27 @@ def head_lightness(lightness: Any) -> Any:
     return ops.average_pool(lightness, HEAD_STRIDE, HEAD_STRIDE)
 
 
-def red_guard(ab: Any, red_mass: Any, lightness: Any) -> Any:
-    """Compress unbacked reds; twin of `chroma.decoding.red_guard`.
+def hue_guard(ab: Any, backing: Any, lightness: Any) -> Any:
+    """Compress colors that the posterior does not back; twin of `chroma.decoding.hue_guard` with its own zones.
 
     Args:
         ab: Lab units, (N, h, w, 2).
-        red_mass: [0, 1], (N, h, w, 1).
+        backing: mass on the bins of each zone, [0, 1], (N, h, w, Z).
         lightness: L, [0, 100], (N, h, w, 1).
 
     Returns:
         ab in Lab units, (N, h, w, 2).
     """
-    middle = np.radians(decoding.RED_CENTER_DEGREES)
-    direction = np.array([[np.cos(middle)], [np.sin(middle)]], dtype=np.float32)
-    toward_red = ops.matmul(ab, direction)
+    columns = (column.astype(np.float32) for column in zones.zone_columns(zones.ZONES))
+    directions, full, none, unbacked, backed, dark, passes = columns
     chroma = ops.sqrt(ops.sum(ops.square(ab), axis=-1, keepdims=True))
     divisor = ops.maximum(chroma, _TINY)
-    full, none = (float(np.cos(np.radians(d))) for d in (decoding.RED_FULL_DEGREES, decoding.RED_NONE_DEGREES))
-    redness = ops.clip((toward_red / divisor - none) / (full - none), 0.0, 1.0)
-    light, dark = decoding.GUARD_LIGHT_L, decoding.GUARD_DARK_L
-    shadow = ops.clip((light - lightness) / (light - dark), 0.0, 1.0)
-    needed = decoding.GUARD_FULL_MASS + decoding.GUARD_DARK_MASS * shadow
-    doubt = ops.clip((needed - red_mass) / (decoding.GUARD_FULL_MASS - decoding.GUARD_NONE_MASS), 0.0, 1.0)
-    excess = ops.maximum(chroma - decoding.GUARD_CHROMA, 0.0)
-    factor = 1 - excess / divisor * redness * doubt
-    return ab * factor
+    watched = ops.clip((ops.matmul(ab / divisor, directions) - none) / (full - none), 0.0, 1.0)
+    shadow_range = decoding.GUARD_LIGHT_L - decoding.GUARD_DARK_L
+    shadow = ops.clip((decoding.GUARD_LIGHT_L - lightness) / shadow_range, 0.0, 1.0)
+    doubt = ops.clip((backed + dark * shadow - backing) / (backed - unbacked), 0.0, 1.0)
+    lost = ops.max(ops.maximum(chroma - passes, 0.0) * watched * doubt, axis=-1, keepdims=True)
+    return ab * (1 - lost / divisor)
 
 
 def posterior_spread(logits: Any, centers: np.ndarray) -> Any:

@@ -275,10 +275,8 @@ def _rows(sample: Sample, decoder: Decoder, sharpness: Sharpness, gains: Sequenc
     mean = decoding.corrected_mean(
         logits, decoder.centers, decoder.log_weights, temperature=temperature, tau=tau, cap=cap, gain=1.0
     )
-    red_mass = decoding.red_mass(logits, decoder.centers)
-    return [
-        _row(sample, decoding.red_guard(mean * np.float32(gain), red_mass, sample.head_lightness)) for gain in gains
-    ]
+    backing = decoding.zone_masses(logits, decoder.centers)
+    return [_row(sample, decoding.hue_guard(mean * np.float32(gain), backing, sample.head_lightness)) for gain in gains]
 
 
 def _row(sample: Sample, ab: np.ndarray) -> list[float]:

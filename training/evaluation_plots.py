@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from chroma.noise import HUE_SECTORS
+from chroma.hues import HUE_SECTORS
 from training.ways import ARGMAX, CALM, CEILING, DEFAULT, DO_NOTHING, MAJORITY, REGRESSION, VIVID
 
 SIZE_IN: Final = (4.4, 3.1)

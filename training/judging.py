@@ -14,7 +14,8 @@ import numpy as np
 
 from chroma import quality
 from chroma.bins import load_centers
-from chroma.comparison import chroma_of, hue_of, ratio_of_sums
+from chroma.comparison import chroma_of, ratio_of_sums
+from chroma.hues import hue_of
 from chroma.lab import rgb_u8_to_lab
 from chroma.prior import smooth_prior
 from chroma.sectors import Box, chroma_sum, foliage_mask, inside_boxes, red_mask, skin_mask

@@ -22,8 +22,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from chroma.comparison import hue_of
-from chroma.noise import HUE_SECTORS
+from chroma.hues import HUE_SECTORS, hue_of
 from training import DataError
 from training.gallery import QUALITY
 from training.group_scores import EVERYTHING, KINDS
@@ -289,7 +288,7 @@ def _write_shot(picture: Mapping[str, Any], shots: Shots) -> Path:
 
 
 def name_color(ab: Sequence[float]) -> str:
-    """Return an ab value, Lab units, in words: how strong, and which of the hue sectors of `chroma.noise`."""
+    """Return an ab value, Lab units, in words: how strong, and which of the sectors of `chroma.hues`."""
     chroma, hue = math.hypot(*ab), float(hue_of(np.asarray(ab, np.float64)))
     if chroma < GRAY_CHROMA:
         return "gray"

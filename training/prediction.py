@@ -45,7 +45,7 @@ class Decoder:
     Attributes:
         centers: bin centers in Lab units, (Q, 2).
         log_weights: log of the rebalancing weights of the run's smoothed prior, float32, (Q,).
-        guard: compress red that the posterior does not back; the original had no such thing.
+        guard: compress colors that the posterior does not back; the original had no such thing.
     """
 
     centers: np.ndarray
@@ -80,7 +80,8 @@ class Decoder:
         if signature.AB_DECODED in MODE_OUTPUTS[mode]:
             ab = decoding.corrected_mean(logits, self.centers, self.log_weights, **asdict(knobs))
             if self.guard:
-                ab = decoding.red_guard(ab, decoding.red_mass(logits, self.centers), heads[signature.LIGHTNESS])
+                backing = decoding.zone_masses(logits, self.centers)
+                ab = decoding.hue_guard(ab, backing, heads[signature.LIGHTNESS])
             outputs[signature.AB_DECODED] = ab
         if signature.SPREAD in MODE_OUTPUTS[mode]:
             outputs[signature.SPREAD] = decoding.posterior_spread(logits, self.centers)

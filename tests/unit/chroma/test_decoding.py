@@ -9,9 +9,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from chroma.bins import Q, load_centers, nearest_bin
 from chroma.decoding import (
-    GUARD_CHROMA,
-    GUARD_FULL_MASS,
-    GUARD_NONE_MASS,
     MIN_TEMPERATURE,
     Knobs,
     VividnessCurve,
@@ -20,16 +17,16 @@ from chroma.decoding import (
     capped_log_weights,
     decode,
     fuse,
+    hue_guard,
     log_softmax,
     posterior_spread,
-    red_bins,
-    red_guard,
-    red_mass,
     softmax,
+    zone_masses,
 )
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.quality import false_red_fraction
 from chroma.soft_encoding import densify, soft_encode
+from chroma.zones import BLUE, GREEN, RED, SKIN, YELLOW, ZONES, Zone
 
 CALM = Knobs(temperature=1.0, tau=0.0, cap=1.0, gain=1.0)
 DEFAULT = Knobs(temperature=0.38, tau=1.0, cap=5.0, gain=1.2)
@@ -153,8 +150,8 @@ class TestCap:
 
 
 class TestDecode:
-    def test_without_correction_gain_or_red_it_is_the_annealed_mean(self) -> None:
-        green = posterior_logits((0.7, (-40.0, 35.0)), (0.3, (0.0, 0.0))) + random_logits(4, 4) * np.float32(0.1)
+    def test_without_correction_gain_or_doubt_it_is_the_annealed_mean(self) -> None:
+        green = posterior_logits((0.8, (-40.0, 35.0)), (0.2, (0.0, 0.0))) + random_logits(4, 4) * np.float32(0.1)
         for T in (0.1, 0.38, 1.0):
             plain = decoded(green, Knobs(T, 0.0, 5.0, 1.0))
             assert_array_equal(plain, annealed_mean(green, load_centers(), T))
@@ -185,18 +182,18 @@ class TestDecode:
         assert_array_equal(decoded(green, Knobs(1.0, 0.0, 1.0, 0.0)), 0)
 
     def test_prior_correction_makes_rare_colors_likelier(self) -> None:
-        unsure = posterior_logits((0.7, (0.0, 0.0)), (0.3, (-40.0, 40.0)))
-        chroma = [np.hypot(*decoded(unsure, Knobs(0.38, tau, 5.0, 1.0))) for tau in (0.0, 0.25, 0.5, 1.0)]
+        unsure = posterior_logits((0.8, (0.0, 0.0)), (0.2, (-40.0, 40.0)))
+        chroma = [np.hypot(*decoded(unsure, Knobs(0.8, tau, 3.0, 1.0))) for tau in (0.0, 0.25, 0.5, 1.0)]
         assert all(more > less for less, more in itertools.pairwise(chroma))
 
     def test_prior_correction_is_p_times_w_to_the_tau(self) -> None:
-        logits = random_logits(5) - 20 * red_bins(load_centers()).astype(np.float32)
+        logits = random_logits(5) - 20 * RED.bins(load_centers()).astype(np.float32)
         capped = np.exp(capped_log_weights(photographic_log_weights(), 4.0))
         corrected = softmax(logits.astype(np.float64)) * capped**0.6
         expected = corrected / corrected.sum(axis=-1, keepdims=True) @ load_centers()
         raw = annealed_mean(np.log(corrected).astype(np.float32), load_centers(), 1.0)
         assert_allclose(raw, expected, atol=1e-3)
-        guarded = red_guard(raw, red_mass(logits, load_centers()), LIGHT)
+        guarded = hue_guard(raw, zone_masses(logits, load_centers()), LIGHT)
         assert_allclose(decoded(logits, Knobs(1.0, 0.6, 4.0, 1.0)), guarded, atol=2e-3)
 
     def test_the_scale_of_the_weights_does_not_matter(self) -> None:
@@ -206,78 +203,105 @@ class TestDecode:
         assert_allclose(same, once, atol=2e-3)
 
 
-class TestRedGuard:
-    def test_red_bins_are_those_of_the_false_red_fraction(self) -> None:
-        centers = load_centers()
-        named = {(50.0, 40.0): True, (40.0, -10.0): True, (20.0, 0.0): True}
-        named |= {(10.0, 0.0): False, (30.0, 50.0): False, (0.0, 50.0): False, (40.0, -20.0): False}
-        for ab, expected in named.items():
-            assert red_bins(centers)[nearest_bin(np.array(ab), centers)] == expected
+def strong(degrees: float, chroma: float = 50.0) -> np.ndarray:
+    """Return one color of a hue, (1, 2)."""
+    return chroma * np.array([[np.cos(np.radians(degrees)), np.sin(np.radians(degrees))]], np.float32)
 
+
+def backed(zone: Zone, mass: float) -> np.ndarray:
+    """Return the backing of one pixel that has a mass on one zone's bins and all of it on the others', (1, Z)."""
+    return np.array([[mass if other is zone else 1.0 for other in ZONES]], np.float32)
+
+
+def chroma_shown(zone: Zone, mass: float, L: float = 50.0) -> float:
+    """Return what the guard leaves of a chroma of 50 in the middle of a zone."""
+    guarded = hue_guard(strong(zone.center_degrees), backed(zone, mass), np.full(1, L, np.float32))
+    return float(np.hypot(*guarded[0]))
+
+
+class TestHueGuard:
     def test_confident_red_is_left_alone(self) -> None:
         logits = posterior_logits((0.95, (60.0, 30.0)), (0.05, (0.0, 0.0)))
-        assert red_mass(logits, load_centers())[0] > GUARD_FULL_MASS
+        assert zone_masses(logits, load_centers(), (RED,))[0] > RED.backed
         assert_array_equal(decoded(logits, Knobs(0.38, 0.0, 1.0, 1.0)), annealed_mean(logits, load_centers(), 0.38))
         assert np.hypot(*decoded(logits, Knobs(0.38, 0.0, 1.0, 1.0))) > 60
 
-    def test_red_without_backing_keeps_nothing_of_its_excess(self) -> None:
-        ab = np.array([[50.0, 0.0], [50.0, 0.0]], np.float32)
-        guarded = red_guard(ab, np.array([[0.0], [GUARD_NONE_MASS]], np.float32), LIGHT)
-        assert_allclose(guarded, [[GUARD_CHROMA, 0.0]] * 2, rtol=1e-5)
+    @pytest.mark.parametrize("ab", [(-30.0, 40.0), (0.0, 60.0), (-50.0, 10.0), (10.0, -50.0)])
+    def test_other_confident_colors_are_left_alone(self, ab: tuple[float, float]) -> None:
+        logits = posterior_logits((0.95, ab), (0.05, (0.0, 0.0)))
+        assert_array_equal(decoded(logits, Knobs(0.38, 0.0, 1.0, 1.0)), annealed_mean(logits, load_centers(), 0.38))
+
+    @pytest.mark.parametrize("zone", ZONES, ids=lambda zone: zone.name)
+    def test_color_without_backing_keeps_nothing_of_its_excess(self, zone: Zone) -> None:
+        assert chroma_shown(zone, 0.0) == pytest.approx(zone.passes, rel=1e-5)
+        assert chroma_shown(zone, zone.unbacked) == pytest.approx(zone.passes, rel=1e-5)
+        assert chroma_shown(zone, zone.backed) == pytest.approx(50, rel=1e-5)
 
     def test_backing_is_that_of_the_posterior_before_the_correction(self) -> None:
         """Or the correction would vouch for the red that it makes itself."""
-        logits = posterior_logits((0.5, (0.0, 0.0)), (0.5, (50.0, 40.0)))
-        strong = Knobs(0.38, 1.0, 1e6, 1.0)
+        logits = posterior_logits((0.5, (0.0, 0.0)), (0.5, (50.0, 10.0)))
+        knobs = Knobs(0.38, 1.0, 1e6, 1.0)
         corrected = logits + photographic_log_weights().astype(np.float32)
-        assert red_mass(corrected, load_centers())[0] > GUARD_FULL_MASS
-        unguarded = annealed_mean(corrected, load_centers(), strong.temperature)
-        doubt = (GUARD_FULL_MASS - red_mass(logits, load_centers())[0]) / (GUARD_FULL_MASS - GUARD_NONE_MASS)
+        assert zone_masses(corrected, load_centers(), (RED,))[0] > RED.backed
+        unguarded = annealed_mean(corrected, load_centers(), knobs.temperature)
+        doubt = (RED.backed - zone_masses(logits, load_centers(), (RED,))[0]) / (RED.backed - RED.unbacked)
         chroma = np.hypot(*unguarded)
-        expected = chroma - (chroma - GUARD_CHROMA) * doubt
         assert doubt > 0.5
-        assert np.hypot(*decoded(logits, strong)) == pytest.approx(expected, rel=1e-3)
+        assert np.hypot(*decoded(logits, knobs)) == pytest.approx(chroma - (chroma - RED.passes) * doubt, rel=1e-3)
 
-    def test_backing_counts_in_proportion(self) -> None:
-        ab = np.repeat(np.array([[50.0, 0.0]], np.float32), 5, axis=0)
-        mass = np.linspace(GUARD_NONE_MASS, GUARD_FULL_MASS, 5, dtype=np.float32)[:, None]
-        chroma = red_guard(ab, mass, LIGHT)[:, 0]
-        assert_allclose(np.diff(chroma), np.diff(chroma)[0], rtol=1e-4)
-        assert chroma[-1] == pytest.approx(50, rel=1e-5)
+    @pytest.mark.parametrize("zone", ZONES, ids=lambda zone: zone.name)
+    def test_backing_counts_in_proportion(self, zone: Zone) -> None:
+        chroma = [chroma_shown(zone, mass) for mass in np.linspace(zone.unbacked, zone.backed, 5)]
+        assert_allclose(np.diff(chroma), (50 - zone.passes) / 4, rtol=1e-3)
 
     def test_shadow_asks_for_more_backing(self) -> None:
         """0.7 of the mass keeps 0.6 of the excess in the light, nothing in full shadow, and less the darker between."""
-        ab, mass = np.array([[50.0, 0.0]], np.float32), np.full((1, 1), 0.7, np.float32)
-        kept = [red_guard(ab, mass, np.full(1, L, np.float32))[0, 0] for L in (90, 35, 32, 27.5, 24, 20, 0)]
-        assert kept[0] == kept[1] == pytest.approx(GUARD_CHROMA + 0.6 * (50 - GUARD_CHROMA), rel=1e-5)
+        kept = [chroma_shown(RED, 0.7, L) for L in (90, 35, 32, 27.5, 24, 20, 0)]
+        assert kept[0] == kept[1] == pytest.approx(RED.passes + 0.6 * (50 - RED.passes), rel=1e-5)
         assert all(darker < lighter for lighter, darker in itertools.pairwise(kept[1:5]))
-        assert kept[-1] == kept[-2] == pytest.approx(GUARD_CHROMA, rel=1e-5)
+        assert kept[-1] == kept[-2] == pytest.approx(RED.passes, rel=1e-5)
 
     def test_even_a_sure_red_is_held_back_in_full_shadow(self) -> None:
-        ab, mass = np.array([[50.0, 0.0]], np.float32), np.ones((1, 1), np.float32)
-        kept = red_guard(ab, mass, np.full(1, 10, np.float32))[0, 0]
-        assert kept == pytest.approx(50 - (50 - GUARD_CHROMA) * 0.6, rel=1e-5)
+        assert chroma_shown(RED, 1.0, 10) == pytest.approx(50 - (50 - RED.passes) * 0.6, rel=1e-5)
 
-    def test_each_pixel_has_its_own_shadow(self) -> None:
-        ab, mass = np.full((2, 3, 2), (50.0, 0.0), np.float32), np.full((2, 3, 1), 0.7, np.float32)
-        L = np.array([[[10.0], [50.0], [28.0]], [[50.0], [10.0], [50.0]]], np.float32)
-        whole = red_guard(ab, mass, L)
-        for place in np.ndindex(2, 3):
-            assert_array_equal(whole[place], red_guard(ab[place], mass[place], L[place]))
+    @pytest.mark.parametrize("zone", [YELLOW, GREEN, BLUE], ids=lambda zone: zone.name)
+    def test_shadow_asks_nothing_more_of_other_hues(self, zone: Zone) -> None:
+        assert chroma_shown(zone, 0.6, 5) == chroma_shown(zone, 0.6, 90)
 
-    def test_pale_and_other_hues_are_left_alone(self) -> None:
-        degrees = np.radians(np.arange(65.0, 326.0, 5.0))
-        others = 80 * np.stack([np.cos(degrees), np.sin(degrees)], axis=-1).astype(np.float32)
-        assert_array_equal(red_guard(others, np.zeros((len(others), 1), np.float32), LIGHT), others)
-        pale = np.array([[17.9, 0.0], [0.0, 0.0], [10.0, 10.0]], np.float32)
-        assert_allclose(red_guard(pale, np.zeros((3, 1), np.float32), LIGHT), pale, rtol=1e-6)
+    def test_each_pixel_has_its_own_shadow_and_backing(self) -> None:
+        rng = np.random.default_rng(3)
+        ab = rng.uniform(-80, 80, (4, 5, 2)).astype(np.float32)
+        backing, L = rng.random((4, 5, len(ZONES)), np.float32), 100 * rng.random((4, 5, 1), np.float32)
+        whole = hue_guard(ab, backing, L)
+        for place in np.ndindex(4, 5):
+            assert_allclose(whole[place], hue_guard(ab[place], backing[place], L[place]), rtol=1e-5)
 
-    def test_all_red_hues_are_guarded_and_keep_their_hue(self) -> None:
-        degrees = np.radians(np.arange(-25.0, 56.0, 5.0))
-        reds = 80 * np.stack([np.cos(degrees), np.sin(degrees)], axis=-1).astype(np.float32)
-        guarded = red_guard(reds, np.zeros((len(reds), 1), np.float32), LIGHT)
-        assert_allclose(np.arctan2(guarded[:, 1], guarded[:, 0]), degrees, atol=1e-5)
-        assert (np.hypot(*guarded.T) < 40).all()
+    def test_the_strictest_of_two_zones_decides(self) -> None:
+        """At 34 degrees skin is fully watched, and red still a little."""
+        color, none = strong(34.0), np.zeros((1, len(ZONES)), np.float32)
+        both = hue_guard(color, none, LIGHT)
+        alone = [hue_guard(color, none[:, :1], LIGHT, (zone,)) for zone in (RED, SKIN)]
+        assert np.hypot(*both[0]) == min(np.hypot(*one[0]) for one in alone)
+        assert all(np.hypot(*one[0]) < 40 for one in alone)
+
+    def test_pale_colors_are_left_alone(self) -> None:
+        none = np.zeros((1, len(ZONES)), np.float32)
+        for degrees in range(0, 360, 5):
+            pale = strong(degrees, 17.9)
+            assert_allclose(hue_guard(pale, none, LIGHT), pale, rtol=1e-5)
+        gray = np.zeros((1, 2), np.float32)
+        assert_array_equal(hue_guard(gray, none, LIGHT), gray)
+
+    def test_all_hues_are_guarded_and_kept(self) -> None:
+        """Magenta, which is never shown by mistake, by what reaches into it from red and blue."""
+        degrees = np.arange(0.0, 360.0, 5.0)
+        colors = np.concatenate([strong(at, 80.0) for at in degrees])
+        guarded = hue_guard(colors, np.zeros((len(colors), len(ZONES)), np.float32), LIGHT)
+        turned = np.degrees(np.arctan2(guarded[:, 1], guarded[:, 0])) - degrees
+        assert_allclose((turned + 180) % 360 - 180, 0, atol=1e-3)
+        chroma = np.hypot(*guarded.T)
+        assert (chroma < 70).all()
+        assert (chroma[(degrees < 315) | (degrees > 330)] < 30).all()
 
 
 class TestRedNoise:

@@ -7,8 +7,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from chroma.bins import Q, load_centers
-from chroma.decoding import annealed_mean, red_mass
+from chroma.decoding import annealed_mean, zone_masses
 from chroma.variants import GOAL_AB, MOST_VARIANTS, variant_logits
+from chroma.zones import RED
 
 CENTERS = load_centers()
 
@@ -77,10 +78,10 @@ def test_a_region_changes_as_a_whole() -> None:
 def test_no_version_is_redder() -> None:
     logits = scene() * 0 + REDDISH
     logits += np.random.default_rng(2).normal(0, 0.3, (24, 32, 1)).astype(np.float32)
-    before = red_mass(logits, CENTERS)
+    before = zone_masses(logits, CENTERS, (RED,))
     assert before.mean() > 0.2
     for variant in range(2, MOST_VARIANTS + 1):
-        assert (red_mass(variant_logits(logits, CENTERS, variant=variant), CENTERS) <= before + 0.02).all()
+        assert (zone_masses(variant_logits(logits, CENTERS, variant=variant), CENTERS, (RED,)) <= before + 0.02).all()
 
 
 def test_a_version_is_the_same_whatever_the_count_and_every_time() -> None:
