@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 
 def check_pair(predicted: np.ndarray, truth: np.ndarray, *, channels: int = 3) -> None:

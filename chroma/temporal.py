@@ -1,7 +1,7 @@
 """What the network says of one frame after the other, averaged over time: color that does not flicker.
 
 The mean of several posteriors is a posterior again, so the average is decoded as that of a photograph is: vividness,
-red guard and all. The average moves with the film (optical flow), and each of its points knows how much it has seen:
+hue guard and all. The average moves with the film (optical flow), and each of its points knows how much it has seen:
 
     memory m <- min(m, M) * trust;  average <- average + (now - average) / (m + 1);  m <- m + 1
 

@@ -289,7 +289,7 @@ def table(report: dict[str, Any]) -> str:
     for place, row in enumerate(report["rows"]):
         lines.append(f"| {place} | {row['change']} | {_validation(row)} | {_pictures(row, 'v0')} |")
     last = report["rows"][-1]
-    for name, words in (("v1", "annealed mean, T = 0.38"), ("default", "capped prior correction and red guard")):
+    for name, words in (("v1", "annealed mean, T = 0.38"), ("default", "capped prior correction and hue guard")):
         place += 1
         lines.append(f"| {place} | decoded by: {words} | {_validation(last)} | {_pictures(last, name)} |")
     words = "network of the row before, decoded as the original was trained: weights by index, argmax"

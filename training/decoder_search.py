@@ -26,6 +26,8 @@ SIDE_PX: Final = 96
 NEAR_DB: Final = 0.1
 """PSNR differences below this are not worth following, dB: half of it is the standard error of the mean of paired
 differences, the other half is lost again on photographs unlike those of validation, see docs/decoder.md."""
+FALSE_HUES: Final = ("yellow", "green", "blue")
+"""Sectors whose false color is limited besides red, in the order of `Scores`."""
 _MOST_LOGIT: Final = 60.0  # below the largest: what is left out weighs 1e-26
 
 
@@ -84,19 +86,23 @@ class Sample:
 
 
 class Scores(NamedTuple):
-    """Means over photographs; PSNR in dB, ratios of means, false red in percent."""
+    """Means over photographs; PSNR in dB, ratios of means, false color in percent."""
 
     psnr: float
     colorfulness_ratio: float
     false_red: float
     dark_false_red: float
+    false_yellow: float
+    false_green: float
+    false_blue: float
     tvq: float
 
     def line(self) -> str:
         """Return them in words."""
         return (
             f"PSNR {self.psnr:.2f} CFr {self.colorfulness_ratio:.2f} FRF {self.false_red:.2f} % "
-            f"DFR {self.dark_false_red:.2f} % TVq {self.tvq:.2f}"
+            f"DFR {self.dark_false_red:.2f} % false yellow {self.false_yellow:.2f} green {self.false_green:.2f} "
+            f"blue {self.false_blue:.2f} % TVq {self.tvq:.2f}"
         )
 
 
@@ -108,12 +114,14 @@ class Limits:
         psnr: at least, dB.
         false_red: at most, percent.
         dark_false_red: at most, percent.
+        false_hue: yellow, green and blue by mistake, at most so much of each, percent.
         tvq: at most.
     """
 
     psnr: float
     false_red: float
     dark_false_red: float
+    false_hue: float
     tvq: float
 
     def allow(self, scores: Scores) -> bool:
@@ -122,6 +130,7 @@ class Limits:
             scores.psnr >= self.psnr
             and scores.false_red <= self.false_red
             and scores.dark_false_red <= self.dark_false_red
+            and max(scores.false_yellow, scores.false_green, scores.false_blue) <= self.false_hue
             and scores.tvq <= self.tvq
         )
 
@@ -129,7 +138,7 @@ class Limits:
         """Return them in words."""
         return (
             f"PSNR >= {self.psnr:.2f}, FRF <= {self.false_red:g} %, DFR <= {self.dark_false_red:g} %, "
-            f"TVq <= {self.tvq:g}"
+            f"false yellow, green and blue <= {self.false_hue:g} %, TVq <= {self.tvq:g}"
         )
 
 
@@ -282,20 +291,21 @@ def _rows(sample: Sample, decoder: Decoder, sharpness: Sharpness, gains: Sequenc
 def _row(sample: Sample, ab: np.ndarray) -> list[float]:
     answer = compose_u8(sample.L, ab)
     lab = rgb_u8_to_lab(answer)
-    red = quality.false_hues(lab, sample.truth_lab, ("red",))["red"]
+    false = quality.false_hues(lab, sample.truth_lab, ("red", *FALSE_HUES))
     return [
         quality.psnr(answer, sample.truth_u8),
         quality.colorfulness(answer),
-        100 * float(red.mean()),
-        100 * quality.dark_share(red, sample.truth_lab),
+        100 * float(false["red"].mean()),
+        100 * quality.dark_share(false["red"], sample.truth_lab),
+        *(100 * float(false[hue].mean()) for hue in FALSE_HUES),
         quality.smooth_variation(lab),
     ]
 
 
 def _mean(samples: Sequence[Sample], rows: np.ndarray) -> Scores:
-    psnr, color, red, dark_red, variation = (float(value) for value in rows.mean(axis=0))
+    psnr, color, *false, variation = (float(value) for value in rows.mean(axis=0))
     true_color = float(np.mean([sample.colorfulness for sample in samples]))
     true_variation = float(np.mean([sample.variation for sample in samples]))
     # A set without any variation has nothing to compare with.
     tvq = variation / true_variation if true_variation else 0.0
-    return Scores(psnr, color / true_color, red, dark_red, tvq)
+    return Scores(psnr, color / true_color, *false, tvq)

@@ -2,7 +2,7 @@
 
 `tests.two_modes` says what the world is. Both recipes go through the real pipeline: shards on disk, the run's own
 prior, real training, the run's own decoder. Ours has to reach every bar; without any one of these cures it misses one:
-weights kept out of the loss, cap and red guard of the decoder, black-and-white pictures masked, hues left alone, colors
+weights kept out of the loss, cap and hue guard of the decoder, black-and-white pictures masked, hues left alone, colors
 averaged over the area, cross-entropy of logits, averaged weights with a falling learning rate.
 
 What two modes cannot tell apart is proven elsewhere. The neighbors of a soft label, 5 or 10, and the choice among ties

@@ -37,11 +37,11 @@ pytestmark = pytest.mark.training
 
 CENTERS = load_centers()
 PLAIN = Sharpness(1.0, 0.0, 1.0)
-NO_LIMITS = Limits(psnr=-np.inf, false_red=100, dark_false_red=100, tvq=np.inf)
+NO_LIMITS = Limits(psnr=-np.inf, false_red=100, dark_false_red=100, false_hue=100, tvq=np.inf)
 
 
 def scores(psnr: float = 20.0, color: float = 0.5, red: float = 0.0, dark: float = 0.0, tvq: float = 1.0) -> Scores:
-    return Scores(psnr, color, red, dark, tvq)
+    return Scores(psnr, color, red, dark, 0.0, 0.0, 0.0, tvq)
 
 
 def make_samples(count: int = 4) -> list[Sample]:
@@ -100,10 +100,12 @@ def test_a_survey_scores_what_the_decoder_would_show(samples: list[Sample], deco
     truths = [sample.truth_u8 for sample in samples]
     labs = [rgb_u8_to_lab(answer) for answer in answers]
     true_labs = [sample.truth_lab for sample in samples]
-    red = np.mean([quality.false_red_fraction(a, b) for a, b in zip(labs, true_labs, strict=True)])
+    false = [quality.false_hue_fractions(a, b) for a, b in zip(labs, true_labs, strict=True)]
     assert found.psnr == pytest.approx(np.mean([quality.psnr(a, b) for a, b in zip(answers, truths, strict=True)]))
     assert found.colorfulness_ratio == pytest.approx(quality.colorfulness_ratio(answers, truths))
-    assert found.false_red == pytest.approx(100 * red)
+    for hue in ("red", "yellow", "green", "blue"):
+        measured = getattr(found, f"false_{hue}")
+        assert measured == pytest.approx(100 * np.mean([shares[hue] for shares in false])), hue
     assert found.tvq == pytest.approx(quality.tvq(labs, true_labs))
 
 
@@ -140,10 +142,10 @@ def test_the_highest_psnr_within_the_limits_wins() -> None:
     assert found is not None
     assert found.knobs == Knobs(0.4, 0.0, 1.0, 1.5)
     assert found.scores.colorfulness_ratio == pytest.approx(0.7)
-    limited = best(tried, 0.7, Limits(psnr=0, false_red=0.5, dark_false_red=1, tvq=2))
+    limited = best(tried, 0.7, Limits(psnr=0, false_red=0.5, dark_false_red=1, false_hue=1, tvq=2))
     assert limited is not None
     assert limited.knobs.temperature == 0.6
-    assert best(tried, 0.7, Limits(psnr=24, false_red=1, dark_false_red=1, tvq=2)) is None
+    assert best(tried, 0.7, Limits(psnr=24, false_red=1, dark_false_red=1, false_hue=1, tvq=2)) is None
     assert best(tried, 1.2, NO_LIMITS) is None
     assert leaders(tried, 0.7, 2) == [Sharpness(0.4, 0.0, 1.0), Sharpness(0.6, 0.0, 1.0)]
 
@@ -178,10 +180,19 @@ def test_among_equals_the_least_sharpened_wins() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limited", "value"), [("psnr", 19.9), ("false_red", 0.3), ("dark_false_red", 0.2), ("tvq", 1.2)]
+    ("limited", "value"),
+    [
+        ("psnr", 19.9),
+        ("false_red", 0.3),
+        ("dark_false_red", 0.2),
+        ("false_yellow", 0.6),
+        ("false_green", 0.6),
+        ("false_blue", 0.6),
+        ("tvq", 1.2),
+    ],
 )
 def test_each_limit_limits(limited: str, value: float) -> None:
-    limits = Limits(psnr=20.0, false_red=0.2, dark_false_red=0.1, tvq=1.1)
-    kept = Scores(20.0, 0.5, 0.2, 0.1, 1.1)
+    limits = Limits(psnr=20.0, false_red=0.2, dark_false_red=0.1, false_hue=0.5, tvq=1.1)
+    kept = Scores(20.0, 0.5, 0.2, 0.1, 0.5, 0.5, 0.5, 1.1)
     assert limits.allow(kept)
     assert not limits.allow(kept._replace(**{limited: value}))
