@@ -150,6 +150,12 @@ class Tally:
         self.chroma_counts += np.histogram(np.minimum(chroma, CHROMA_EDGES[-1]), CHROMA_EDGES)[0]
         self.hue_counts += np.histogram(hue_of(lab[..., 1:])[chroma > 15], HUE_EDGES)[0]
 
+    def part(self, places: Sequence[int]) -> "Tally":
+        """Return the tally of the pictures at these places alone, without histograms."""
+        chosen = Tally(self.full, [self.scores[place] for place in places])
+        chosen._rebalanced = [self._rebalanced[place] for place in places]
+        return chosen
+
     def result(self, truths: "TruthSums") -> dict[str, float]:
         """Return the row: means, ratios of means, and the worst picture's false red; shares and AuC in percent.
 
@@ -192,6 +198,11 @@ class TruthSums:
         self.quarter_variation.append(truth.quarter_variation)
         for sector, mask in truth.sectors.items():
             self.chroma[sector] += chroma_sum(truth.lab, mask)
+
+    def part(self, places: Sequence[int]) -> "TruthSums":
+        """Return those of the photographs at these places alone."""
+        of = (self.colorfulness, self.variation, self.quarter_variation)
+        return TruthSums(*([values[place] for place in places] for values in of))
 
 
 def mean_delta_e(predicted: np.ndarray, truth: np.ndarray) -> float:

@@ -46,6 +46,18 @@ def judged() -> tuple[list[np.ndarray], list[np.ndarray], dict[str, float]]:
     return truths, answers, tally.result(sums)
 
 
+def test_a_part_is_the_tally_of_those_pictures_alone() -> None:
+    whole, sums, alone, own = Tally(full=False), TruthSums(), Tally(full=False), TruthSums()
+    for seed in range(3):
+        truth, answer = Truth.of(landscape(seed, 32, 32), RARITY), paler(landscape(seed, 32, 32), 0.3 * seed)
+        whole.add(answer, truth)
+        sums.add(truth)
+        if seed != 1:
+            alone.add(answer, truth)
+            own.add(truth)
+    assert whole.part([0, 2]).result(sums.part([0, 2])) == alone.result(own)
+
+
 def test_means_are_over_pictures(judged: tuple[list[np.ndarray], list[np.ndarray], dict[str, float]]) -> None:
     truths, answers, row = judged
     labs = [(rgb_u8_to_lab(answer), rgb_u8_to_lab(truth)) for answer, truth in zip(answers, truths, strict=True)]
