@@ -10,7 +10,7 @@ and `mode=regression` takes the gain of vividness 0.5.
 
 Every set may be measured alone:
 
---pictures    color photographs; those named `kodak_*` also by themselves.
+--pictures    color photographs; those named `kodak_*` also by themselves, in their own size.
 --origin      a data folder (`labels.csv` and zip shards): its split `origin_val`, also by data set.
 --plates      scenes of known color (`truth/`), and what an orthochromatic (`ortho/`) and a blue-sensitive plate
               (`blue/`) saw of them; the truth's own L is `pan`. The truth's L is put back: ab of the 8-bit answer is
@@ -45,7 +45,7 @@ from benchmarks.quality.bars import BARS, LEAST_PICTURES, Verdict, judge  # noqa
 from benchmarks.quality.measuring import QUERIES, Tables  # noqa: E402
 from benchmarks.quality.report import report  # noqa: E402
 from benchmarks.quality.scores import DEFAULT, GRAY  # noqa: E402
-from benchmarks.quality.sets import SIDE_PX, origin_photographs, photographs  # noqa: E402
+from benchmarks.quality.sets import SIDE_PX, origin_photographs  # noqa: E402
 
 SETS: Final = ("pictures", "origin", "plates", "historical", "mounts")
 
@@ -64,7 +64,7 @@ def measure(folders: Mapping[str, Path], models: Sequence[Asked], trained_on: st
         RuntimeError: a set without pictures or with broken ones, or an answer that is no picture of the same size.
     """
     ways: dict[str, Callable[[Path], list[Tables]]] = {
-        "pictures": lambda folder: measuring.measure_photographs("pictures", photographs(folder), models),
+        "pictures": lambda folder: measuring.measure_pictures(folder, models),
         "origin": lambda folder: measuring.measure_photographs(
             "origin", origin_photographs(folder, every), models, (DEFAULT,)
         ),

@@ -18,7 +18,16 @@ from benchmarks.quality.scores import (
     Scores,
     at_equal_colorfulness,
 )
-from benchmarks.quality.sets import PLATES, Photo, photographs, pictures, plates, to_gray
+from benchmarks.quality.sets import (
+    KODAK,
+    PLATES,
+    Photo,
+    kodak_photographs,
+    photographs,
+    pictures,
+    plates,
+    to_gray,
+)
 from chroma.compose import compose_u8
 from chroma.lab import rgb_u8_to_lab, rgb_u8_to_lightness
 from chroma.sectors import fullest_sector_share, mean_chroma
@@ -32,6 +41,20 @@ CURVE: Final = tuple(f"vividness={vividness}" for vividness in (0, 0.25, 0.5, 0.
 """The points between which two models are compared at equal colorfulness; the middle one is the default."""
 ONE_TINT: Final = 0.9
 """A picture with more of its chroma than this within 60 degrees of hue is of one tint."""
+
+
+def measure_pictures(folder: Path, models: Sequence[Asked]) -> list[Tables]:
+    """Score a folder of color photographs, and those of Kodak's that are in it in their own size.
+
+    Raises:
+        OSError: no answer.
+        RuntimeError: no photographs, or an answer that is no picture of the same size.
+    """
+    tables = measure_photographs("pictures", photographs(folder), models)
+    if any(folder.glob(KODAK)):
+        alone = measure_photographs("kodak", kodak_photographs(folder), models, tuple(VIVIDNESS))
+        tables = [all_of_them | kodak for all_of_them, kodak in zip(tables, alone, strict=True)]
+    return tables
 
 
 def measure_photographs(

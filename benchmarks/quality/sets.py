@@ -26,6 +26,7 @@ ORIGIN_SPLIT: Final = "origin_val"
 PLATES: Final = ("pan", "ortho", "blue")
 """What a plate is sensitive to: all light (the truth's L), blue and green, blue alone."""
 BOXES: Final = "boxes.csv"
+KODAK: Final = "kodak_*"
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class Photo:
     Attributes:
         name: of the file.
         group: what it is scored with beside the whole set; may be empty.
-        rgb_u8: sRGB, uint8, (256, 256, 3).
-        inside: where people are, (256, 256); None where nobody has drawn it.
+        rgb_u8: sRGB, uint8, (H, W, 3); 256 x 256 px but for Kodak's.
+        inside: where people are, (H, W); None where nobody has drawn it.
     """
 
     name: str
@@ -56,17 +57,23 @@ def to_gray(rgb_u8: np.ndarray) -> np.ndarray:
 
 
 def photographs(folder: Path) -> Iterator[Photo]:
-    """Yield every color photograph of a folder, by name; `kodak_*` are a group of their own."""
+    """Yield every color photograph of a folder, by name."""
     for name, rgb_u8 in pictures(folder):
         if is_gray(rgb_u8):
             sys.stderr.write(f"{name} is left out: it has no color to score against\n")
         else:
-            yield Photo(name, "kodak" if name.startswith("kodak_") else "", squash(rgb_u8))
+            yield Photo(name, "", squash(rgb_u8))
 
 
-def pictures(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield name and RGB, uint8, of every picture of a folder, by name."""
-    for path in sorted(folder.iterdir()):
+def kodak_photographs(folder: Path) -> Iterator[Photo]:
+    """Yield those photographs of a folder that are named `kodak_*`, by name, in their own size."""
+    for name, rgb_u8 in pictures(folder, KODAK):
+        yield Photo(name, "", rgb_u8)
+
+
+def pictures(folder: Path, pattern: str = "*") -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and RGB, uint8, of every picture of a folder whose name fits a pattern, by name."""
+    for path in sorted(folder.glob(pattern)):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue
         try:

@@ -22,7 +22,7 @@ from benchmarks.quality.measuring import CURVE, QUERIES, with_lightness
 from benchmarks.quality.mounts import PAPERS, mounts
 from benchmarks.quality.report import report
 from benchmarks.quality.scores import CALM, DEFAULT, GRAY, VIVID, at_equal_colorfulness
-from benchmarks.quality.sets import PLATES, SIDE_PX, origin_photographs, plates, squash, to_gray
+from benchmarks.quality.sets import PLATES, SIDE_PX, kodak_photographs, origin_photographs, plates, squash, to_gray
 from benchmarks.served_quality import above_gray, main, measure
 from chroma.lab import gray_to_lightness, rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape
@@ -149,11 +149,12 @@ def test_an_echo_is_as_good_as_gray_and_red_is_noise(echo: str, folder: Path) ->
     assert rows[DEFAULT]["worst_gain_db"] < 0
 
 
-def test_kodaks_pictures_have_a_table_of_their_own(echo: str, folder: Path) -> None:
+def test_kodaks_pictures_have_a_table_of_their_own_in_their_own_size(echo: str, folder: Path) -> None:
     (folder / "0.png").rename(folder / "kodak_0.png")
     tables = measure({"pictures": folder}, [Asked(echo)], "cpu")["tables"]
-    assert {name: table["pictures"] for name, table in tables.items()} == {"pictures": 3, "pictures/kodak": 1}
-    alone = tables["pictures/kodak"]["rows"][DEFAULT]
+    assert {name: table["pictures"] for name, table in tables.items()} == {"pictures": 3, "kodak": 1}
+    assert [photo.rgb_u8.shape for photo in kodak_photographs(folder)] == [(72, 96, 3)]
+    alone = tables["kodak"]["rows"][DEFAULT]
     assert alone["worst"] == "kodak_0.png"
     assert alone["worst_gain_db"] == pytest.approx(alone["over_gray_db"], abs=0.01)
 
