@@ -27,7 +27,7 @@ from training import DataError
 from training.gallery import QUALITY
 from training.group_scores import EVERYTHING, KINDS
 from training.history import read_rows
-from training.run import EVALUATION, METRICS, PHOTOGRAPHS, Run, write_whole
+from training.run import EVALUATION, METRICS, PHOTOGRAPHS, START, Run, write_whole
 from training.scorecard import FALSE_COLORS, SCORES, table_markdown
 from training.status import read_status
 
@@ -99,8 +99,19 @@ def run_facts(run: Run, parameters: int) -> dict[str, Any]:
         "crop_px": sorted(set(recipe.data.crop_sides or (recipe.data.crop_px,))),
         "photographs": {name: count for name, count in photographs.items() if name in ("train", "val")},
         "machine": status.machine,
+        "start": read_start(run.folder),
         "evaluations": [{name: row.get(name) for name in names} for row in rows],
     }
+
+
+def read_start(folder: Path) -> dict[str, Any]:
+    """Return whose weights a run started from, or of which it is the average; empty for a start of its own.
+
+    Args:
+        folder: of the run.
+    """
+    path = folder / START
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
 def read_report(run_folder: Path) -> dict[str, Any]:
@@ -187,9 +198,14 @@ def _run_section(report: Mapping[str, Any]) -> str:
             f"{last['step']:,} steps of {facts['batch_size']}, {last['images']:,} samples{each}, "
             f"{last['minutes']:.0f} minutes"
         )
-        rows["weights"] = (
-            f"moving average of epoch {best['epoch']}, the lowest KL on validation: {_form(best['kl'], '.3f')}"
-        )
+        start = facts.get("start") or {}
+        if "share" in start:
+            share = start["share"]
+            rows["weights"] = f"{share:g} of the last of `{start['run']}`, {1 - share:g} of those of `{start['other']}`"
+        else:
+            rows["weights"] = (
+                f"moving average of epoch {best['epoch']}, the lowest KL on validation: {_form(best['kl'], '.3f')}"
+            )
         rows["KL by epoch"] = ", ".join(_form(row["kl"], ".3f") for row in evaluations)
     if facts["machine"]:
         machine = facts["machine"]

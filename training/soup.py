@@ -64,7 +64,7 @@ def average(folder: Path, other: Path, share: float, data: Path, out: Path) -> N
     measure_normalization(model, (maker.batch(step).lightness for step in range(STATISTICS_BATCHES)))
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in (run.PHOTOGRAPHS, run.PRIOR, run.METRICS):
+        for name in (run.PHOTOGRAPHS, run.PRIOR, run.METRICS, run.STATUS):
             if (folder / name).exists():
                 shutil.copyfile(folder / name, out / name)
     except OSError as error:
