@@ -25,6 +25,8 @@ DARK_AB = np.array([-10.0, -35.0], np.float32)
 """Most probable color of black, Lab units."""
 LIGHT_AB = np.array([30.0, 45.0], np.float32)
 """Most probable color of white, Lab units."""
+DECODE_PREFIX = "decode/"
+"""As `export.precision.DECODE_PREFIX`, which needs the training stack."""
 SHARPNESS = 12.0
 """Width of the posterior, Lab units."""
 CURVE = VividnessCurve(
@@ -63,9 +65,10 @@ class _Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
+        self.prefix = ""
 
     def constant(self, value: object, dtype: type = np.float32) -> str:
-        name = f"constant_{len(self.constants)}"
+        name = f"{self.prefix}constant_{len(self.constants)}"
         self.constants[name] = numpy_helper.from_array(np.asarray(value, dtype), name)
         return name
 
@@ -76,7 +79,8 @@ class _Graph:
 
 
 def _decode(g: _Graph, logits: str, L: str, prior: np.ndarray) -> None:
-    """Append `chroma.decoding.decode` and `posterior_spread`."""
+    """Append `chroma.decoding.decode` and `posterior_spread`; their constants are the decode's, as in an export."""
+    g.prefix = DECODE_PREFIX
     centers = load_centers()
     log_weights = np.log(rebalancing_weights(smooth_prior(prior, centers))).astype(np.float32)
     knob_shape = g.constant([-1, 1, 1, 1], np.int64)

@@ -103,7 +103,9 @@ def hue_guard(ab: Any, backing: Any, lightness: Any) -> Any:
     watched = ops.clip((ops.matmul(ab / divisor, directions) - none) / (full - none), 0.0, 1.0)
     shadow_range = decoding.GUARD_LIGHT_L - decoding.GUARD_DARK_L
     shadow = ops.clip((decoding.GUARD_LIGHT_L - lightness) / shadow_range, 0.0, 1.0)
-    doubt = ops.clip((backed + dark * shadow - backing) / (backed - unbacked), 0.0, 1.0)
+    # A matrix product: around a plain one tf2onnx would transpose what all the zones share.
+    needed = backed + ops.matmul(shadow, dark[None])
+    doubt = ops.clip((needed - backing) / (backed - unbacked), 0.0, 1.0)
     lost = ops.max(ops.maximum(chroma - passes, 0.0) * watched * doubt, axis=-1, keepdims=True)
     return ab * (1 - lost / divisor)
 
