@@ -114,7 +114,7 @@ class Tally:
     chroma_counts: np.ndarray = field(default_factory=lambda: np.zeros(len(CHROMA_EDGES) - 1))
     hue_counts: np.ndarray = field(default_factory=lambda: np.zeros(len(HUE_EDGES) - 1))
     _rebalanced: list[tuple[float, float]] = field(default_factory=list)
-    _chroma: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    _chroma: list[dict[str, float]] = field(default_factory=list)
 
     def add(self, rgb_u8: np.ndarray, truth: Truth) -> None:
         """Score a picture, sRGB, uint8, (H, W, 3), against its truth."""
@@ -140,8 +140,7 @@ class Tally:
             score["delta_e"] = mean_delta_e(lab, truth.lab)
         self.scores.append(score)
         self._rebalanced.append((float((truth.weights * right).sum()), float(truth.weights.sum())))
-        for sector, mask in truth.sectors.items():
-            self._chroma[sector] += chroma_sum(lab, mask)
+        self._chroma.append({sector: chroma_sum(lab, mask) for sector, mask in truth.sectors.items()})
         self.count_colors(lab)
 
     def count_colors(self, lab: np.ndarray) -> None:
@@ -154,6 +153,7 @@ class Tally:
         """Return the tally of the pictures at these places alone, without histograms."""
         chosen = Tally(self.full, [self.scores[place] for place in places])
         chosen._rebalanced = [self._rebalanced[place] for place in places]
+        chosen._chroma = [self._chroma[place] for place in places]
         return chosen
 
     def result(self, truths: "TruthSums") -> dict[str, float]:
@@ -171,7 +171,8 @@ class Tally:
         )
         row["tvr"] = _ratio(of["variation"], truths.variation)
         row["tvq"] = _ratio(of["variation"], truths.quarter_variation)
-        row |= {f"kept_{sector}": self._chroma[sector] / true for sector, true in truths.chroma.items() if true}
+        ours, true = _summed(self._chroma), _summed(truths.chroma)
+        row |= {f"kept_{sector}": ours[sector] / total for sector, total in true.items() if total}
         return {name: round(value, 4) for name, value in row.items()}
 
 
@@ -183,26 +184,34 @@ class TruthSums:
         colorfulness: of each photograph.
         variation: `smooth_variation` of each.
         quarter_variation: the same of ab at a quarter of the size.
-        chroma: summed over each sector of all of them.
+        chroma: summed over each of its sectors.
     """
 
     colorfulness: list[float] = field(default_factory=list)
     variation: list[float] = field(default_factory=list)
     quarter_variation: list[float] = field(default_factory=list)
-    chroma: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    chroma: list[dict[str, float]] = field(default_factory=list)
 
     def add(self, truth: Truth) -> None:
         """Add a photograph."""
         self.colorfulness.append(truth.colorfulness)
         self.variation.append(truth.variation)
         self.quarter_variation.append(truth.quarter_variation)
-        for sector, mask in truth.sectors.items():
-            self.chroma[sector] += chroma_sum(truth.lab, mask)
+        self.chroma.append({sector: chroma_sum(truth.lab, mask) for sector, mask in truth.sectors.items()})
 
     def part(self, places: Sequence[int]) -> "TruthSums":
         """Return those of the photographs at these places alone."""
-        of = (self.colorfulness, self.variation, self.quarter_variation)
+        of = (self.colorfulness, self.variation, self.quarter_variation, self.chroma)
         return TruthSums(*([values[place] for place in places] for values in of))
+
+
+def _summed(pictures: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Return sums by sector."""
+    sums: dict[str, float] = defaultdict(float)
+    for picture in pictures:
+        for sector, chroma in picture.items():
+            sums[sector] += chroma
+    return sums
 
 
 def mean_delta_e(predicted: np.ndarray, truth: np.ndarray) -> float:
