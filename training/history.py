@@ -14,6 +14,19 @@ from training.whole_files import cannot_write, write_whole
 
 Row = dict[str, Any]
 
+
+def judged_kl(row: Row) -> float | None:
+    """Return the KL, nats, by which an evaluation is the best one; None where nothing was counted.
+
+    That of photographs of other origin where there are some: validation on one's own sources goes on improving while
+    others get worse.
+
+    Args:
+        row: scores of an evaluation.
+    """
+    return row.get("origin_kl", row.get("kl"))
+
+
 STEPS_A_ROW: Final = 10
 """How many steps a row of the steps' file sums up."""
 

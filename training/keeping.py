@@ -11,7 +11,7 @@ import keras
 
 from training import NonFiniteLossError, run
 from training.checkpoint import RunState, not_finite, save_checkpoint
-from training.history import Row
+from training.history import Row, judged_kl
 from training.journal import Journal
 from training.validation import Validator
 from training.whole_files import write_whole
@@ -45,8 +45,7 @@ class Keeper:
             validator: scores it.
             journal: of the run.
             best_kl: lowest validation KL so far, nats.
-            origin: scores it on photographs of other origin; the best weights are then those of the lowest KL there:
-                validation on one's own sources goes on improving while others get worse.
+            origin: scores it on photographs of other origin, where there are some.
         """
         self.journal = journal
         self._folder, self._model, self._judged = folder, model, judged
@@ -74,13 +73,13 @@ class Keeper:
                 scores |= {f"origin_{name}": value for name, value in self._origin.scores(model).items()}
             preview = self._validator.preview(model)
             save_weights(model, self._folder / run.LAST)
-            judged_kl = scores.get("origin_kl", scores["kl"])
-            better = judged_kl < self._best_kl
+            kl = judged_kl(scores)
+            better = kl is not None and kl < self._best_kl
             # A run without color in validation, where KL is NaN, still ends with weights.
             if better or not (self._folder / run.BEST).exists():
                 save_weights(model, self._folder / run.BEST)
         if better:
-            self._best_kl = judged_kl
+            self._best_kl = kl
         known = {name: round(value, 5) if math.isfinite(value) else None for name, value in scores.items()}
         row = row | {"evaluation_s": round(time.monotonic() - started, 1)} | known
         self.journal.evaluated(row, preview)

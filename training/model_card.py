@@ -26,7 +26,7 @@ from chroma.hues import HUE_SECTORS, hue_of
 from training import DataError
 from training.gallery import QUALITY
 from training.group_scores import EVERYTHING, KINDS
-from training.history import read_rows
+from training.history import judged_kl, read_rows
 from training.run import EVALUATION, METRICS, PHOTOGRAPHS, START, Run, write_whole
 from training.scorecard import FALSE_COLORS, SCORES, table_markdown
 from training.status import read_status
@@ -90,7 +90,18 @@ def run_facts(run: Run, parameters: int) -> dict[str, Any]:
     status, recipe = read_status(run.folder), run.recipe
     photographs = json.loads((run.folder / PHOTOGRAPHS).read_text(encoding="utf-8"))
     rows = read_rows(run.folder / METRICS)
-    names = ("epoch", "step", "images", "minutes", "kl", "kl_prior", "within20", "within20_gray", "scene_top1")
+    names = (
+        "epoch",
+        "step",
+        "images",
+        "minutes",
+        "kl",
+        "origin_kl",
+        "kl_prior",
+        "within20",
+        "within20_gray",
+        "scene_top1",
+    )
     return {
         "encoder": recipe.model.encoder,
         "decoder_channels": list(recipe.model.decoder_channels),
@@ -192,7 +203,7 @@ def _run_section(report: Mapping[str, Any]) -> str:
     }
     if evaluations:
         last = evaluations[-1]
-        best = min(evaluations, key=lambda row: math.inf if row["kl"] is None else row["kl"])
+        best = _best(evaluations)
         each = f" ({last['images'] / photographs['train']:.1f} for each)" if photographs.get("train") else ""
         rows["training"] = (
             f"{last['step']:,} steps of {facts['batch_size']}, {last['images']:,} samples{each}, "
@@ -204,7 +215,7 @@ def _run_section(report: Mapping[str, Any]) -> str:
             rows["weights"] = f"{share:g} of the last of `{start['run']}`, {1 - share:g} of those of `{start['other']}`"
         else:
             rows["weights"] = (
-                f"moving average of epoch {best['epoch']}, the lowest KL on validation: {_form(best['kl'], '.3f')}"
+                f"moving average of epoch {best['epoch']}, the lowest KL on validation: {_form(judged_kl(best), '.3f')}"
             )
         rows["KL by epoch"] = ", ".join(_form(row["kl"], ".3f") for row in evaluations)
     if facts["machine"]:
@@ -221,13 +232,21 @@ def _scores_section(report: Mapping[str, Any], *, listed: bool) -> str:
     return f"{table_markdown(dict(report))}\n{below}{named}"
 
 
+def _best(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the evaluation whose weights are the best ones."""
+    known = [dict(row) for row in evaluations]
+    return min(known, key=lambda row: math.inf if judged_kl(row) is None else judged_kl(row))
+
+
 def _validation_section(report: Mapping[str, Any]) -> str:
     validation = report["details"]["posterior"]["validation"]
     if not validation:
         return UNMEASURED
     rows = dict(validation["rows"])
-    evaluations = (report["details"].get("run") or {}).get("evaluations") or [{}]
-    best = min(evaluations, key=lambda row: math.inf if row.get("kl") is None else row["kl"])
+    facts = report["details"].get("run") or {}
+    # The evaluations of an averaged run are those of one of its parts.
+    is_average = "share" in (facts.get("start") or {})
+    best = {} if is_average else _best(facts.get("evaluations") or [{}])
     rows["network"] = rows["network"] | {"scene_top1": best.get("scene_top1")}
     cells = [
         [title, *(_form(rows[who].get(name), form) for name, (_, form) in POSTERIOR.items())] for who, title in COARSE

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from training import RunFolderError, run
 from training.config import Recipe
-from training.history import Row, read_rows
+from training.history import Row, judged_kl, read_rows
 from training.plots import PLOTS
 from training.status import read_status
 from training.whole_files import write_whole
@@ -78,7 +78,7 @@ def duration(seconds: float) -> str:
 def _content(folder: Path) -> dict[str, Any]:
     rows = read_rows(folder / run.METRICS)
     refused = _read_json(folder / run.REFUSED)
-    best = min((row for row in rows if row.get("kl") is not None), key=lambda row: row["kl"], default=None)
+    best = min((row for row in rows if judged_kl(row) is not None), key=judged_kl, default=None)
     return {
         "name": folder.resolve().name,
         "status": read_status(folder),
@@ -87,6 +87,7 @@ def _content(folder: Path) -> dict[str, Any]:
         "evaluations": len(rows),
         "last": rows[-1] if rows else None,
         "best": best,
+        "best_kl": None if best is None else judged_kl(best),
         "scores": _scores(rows[-1], best) if rows else [],
         "plots": [
             (f"{run.PLOTS}/{plot.file}", plot.caption) for plot in PLOTS if (folder / run.PLOTS / plot.file).exists()

@@ -21,7 +21,7 @@ from training import RecipeError, RunFolderError, run
 from training.data import BatchMaker
 from training.keeping import save_weights
 from training.photographs import open_photographs
-from training.starting import open_start
+from training.starting import open_start, require_new
 from training.whole_files import write_whole
 
 STATISTICS_BATCHES: Final = 64
@@ -45,8 +45,7 @@ def average(folder: Path, other: Path, share: float, data: Path, out: Path) -> N
     """
     if not 0 < share < 1:
         raise RecipeError(f"the share must lie between 0 and 1, is {share}")
-    if out.exists() and any(out.iterdir()):
-        raise RunFolderError(f"{out} is not empty: name another one")
+    require_new(out)
     source = run.open_run(folder)
     photographs = open_photographs(data, scenes=source.recipe.data.scenes)
     start = open_start(other, source.recipe, source.scenes)

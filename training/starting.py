@@ -90,14 +90,13 @@ def unpack(path: Path, folder: Path) -> None:
         RecipeError: its recipe is not among ours.
         RunFolderError: there is something in the folder, or it cannot be written.
     """
+    require_new(folder)
     exported = read_exported(path)
     stamp = exported.stamp
     recipe = replace(load_recipe(stamp.recipe), size=stamp.size)
     model = _network(exported, recipe)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise RunFolderError(f"{folder} is not empty: name another one")
         np.save(folder / run.PRIOR, np.array(stamp.prior))
     except OSError as error:
         raise RunFolderError(f"cannot write {folder}: {error.strerror}") from error
@@ -106,6 +105,19 @@ def unpack(path: Path, folder: Path) -> None:
     write_whole(folder / run.CURVE_FILE, json.dumps({"points": stamp.vividness_curve.to_rows()}, indent=2) + "\n")
     save_weights(model, folder / run.BEST)
     write_whole(folder / run.RECIPE, recipe.to_json())
+
+
+def require_new(folder: Path) -> None:
+    """Refuse a folder that holds something, before the work is done.
+
+    Raises:
+        RunFolderError: it does, or cannot be looked at.
+    """
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise RunFolderError(f"{folder} is not empty: name another one")
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _require_scenes(path: Path, known: tuple[str, ...], wanted: tuple[str, ...]) -> None:

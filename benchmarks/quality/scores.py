@@ -6,10 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.quality.sets import Photo
-from chroma.comparison import ratio_of_sums
-from chroma.lab import rgb_u8_to_lab
 from chroma.quality import colorfulness, psnr
-from chroma.sectors import chroma_sum, foliage_mask, red_mask, skin_mask
 from training.judging import HIGHEST_PSNR, Tally, Truth, TruthSums
 
 GRAY: Final = "do nothing (gray)"
@@ -64,16 +61,14 @@ class Scores:
         self.groups: list[str] = []
         self._tallies = {row: Tally(full=False) for row in (GRAY, *rows)}
         self._truths = TruthSums()
-        self._sectors: list[dict[str, dict[str, float]]] = []
         self._alike = np.ones(1 << 16)  # no rebalancing: that score is for training
 
     def add(self, photo: Photo, answers: Mapping[str, np.ndarray]) -> None:
         """Score the answers to a photograph, sRGB, uint8, (H, W, 3), by row; gray's is among them."""
-        truth = Truth.of(photo.rgb_u8, self._alike)
+        truth = Truth.of(photo.rgb_u8, self._alike, photo.boxes)
         for row, answer in answers.items():
             self._tallies[row].add(answer, truth)
         self._truths.add(truth)
-        self._sectors.append(_sector_sums(truth.lab, photo.inside, answers))
         self.names.append(photo.name)
         self.groups.append(photo.group)
 
@@ -95,36 +90,12 @@ class Scores:
             scores = {name: value for name, value in tally.result(truths).items() if name in COLUMNS}
             table[row] = {
                 **scores,
-                **self._kept(row, places),
                 OVER_GRAY: round(float(gains.mean()), 3),
                 BELOW_GRAY: round(100 * float(np.mean(gains < 0)), 2),
                 "worst_gain_db": round(float(gains.min()), 2),
                 "worst": self.names[places[int(gains.argmin())]],
             }
         return table
-
-    def _kept(self, row: str, places: Sequence[int]) -> dict[str, float]:
-        """Return the chroma kept of each sector that occurs."""
-        kept = {}
-        for sector in ("reds", "skin", "foliage"):
-            true = [self._sectors[place]["truth"][sector] for place in places]
-            if sum(true):
-                kept[f"kept_{sector}"] = ratio_of_sums([self._sectors[place][row][sector] for place in places], true)
-        return {name: round(value, 4) for name, value in kept.items()}
-
-
-def _sector_sums(
-    truth: np.ndarray, inside: np.ndarray | None, answers: Mapping[str, np.ndarray]
-) -> dict[str, dict[str, float]]:
-    """Return the chroma in each sector of the truth, CIE Lab, (H, W, 3): the truth's own, and each answer's."""
-    nowhere = np.zeros(truth.shape[:2], bool)
-    masks = {
-        "reds": red_mask(truth),
-        "skin": nowhere if inside is None else skin_mask(truth, inside),
-        "foliage": foliage_mask(truth),
-    }
-    labs = {"truth": truth} | {row: rgb_u8_to_lab(answer) for row, answer in answers.items()}
-    return {row: {name: chroma_sum(lab, mask) for name, mask in masks.items()} for row, lab in labs.items()}
 
 
 class Curve:

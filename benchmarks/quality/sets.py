@@ -1,31 +1,24 @@
 """The sets of pictures: a folder of photographs, a data folder's `origin_val`, plates with a truth, old photographs."""
 
-import csv
 import sys
-import zipfile
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from chroma.compose import compose_u8
+from chroma.emulsions import PAN
 from chroma.lab import rgb_u8_to_lightness
-from chroma.sectors import Box, inside_boxes
+from chroma.sectors import Box
 from training import DataError
 from training.data import is_gray
-from training.photographs import SUFFIXES
+from training.judging import squash
+from training.photographs import SUFFIXES, open_photographs
 from training.pictures import decode_photograph
+from training.plate_scenes import PLATES, TRUTH, read_boxes, read_plates
 
-SIDE_PX: Final = 256
-"""As `training.protocols.SIDE_PX`, whose module needs the network's libraries."""
-ORIGIN_SPLIT: Final = "origin_val"
-PLATES: Final = ("pan", "ortho", "blue")
-"""What a plate is sensitive to: all light (the truth's L), blue and green, blue alone."""
-BOXES: Final = "boxes.csv"
 KODAK: Final = "kodak_*"
 
 
@@ -37,18 +30,13 @@ class Photo:
         name: of the file.
         group: what it is scored with beside the whole set; may be empty.
         rgb_u8: sRGB, uint8, (H, W, 3); 256 x 256 px but for Kodak's.
-        inside: where people are, (H, W); None where nobody has drawn it.
+        boxes: drawn round skin; empty where nobody has drawn them.
     """
 
     name: str
     group: str
     rgb_u8: np.ndarray
-    inside: np.ndarray | None = None
-
-
-def squash(rgb_u8: np.ndarray) -> np.ndarray:
-    """Resize RGB, uint8, (H, W, 3), to the square that is judged."""
-    return cv2.resize(np.ascontiguousarray(rgb_u8), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    boxes: tuple[Box, ...] = ()
 
 
 def to_gray(rgb_u8: np.ndarray) -> np.ndarray:
@@ -86,24 +74,18 @@ def origin_photographs(folder: Path, every: int = 1) -> Iterator[Photo]:
     """Yield the photographs of the split `origin_val` of a data folder, in groups by data set.
 
     Args:
-        folder: `labels.csv` (columns key, shard, split, dataset, and member where it is not `<key>.jpg`) and the zip
-            shards that it names.
+        folder: in any layout of `training.layouts` that names this split.
         every: take each so manieth only.
 
     Raises:
-        OSError: a file is missing.
-        RuntimeError: a column or a member is missing, or a member is no picture.
+        RuntimeError: no such photographs, or one of them cannot be read.
     """
     try:
-        with (folder / "labels.csv").open(newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["split"] == ORIGIN_SPLIT][::every]
-        for shard in sorted({row["shard"] for row in rows}):
-            with zipfile.ZipFile(folder / shard) as archive:
-                for row in rows:
-                    if row["shard"] == shard:
-                        rgb_u8 = decode_photograph(archive.read(row.get("member") or f"{row['key']}.jpg"))
-                        yield Photo(row["key"], row["dataset"], squash(rgb_u8))
-    except (KeyError, DataError, zipfile.BadZipFile) as error:
+        found = open_photographs(folder)
+        # Shard by shard: the archives are read from front to back.
+        for photo in sorted(found.split("origin_val")[::every], key=lambda photo: photo.container):
+            yield Photo(photo.key, photo.dataset, squash(decode_photograph(found.read(photo))))
+    except DataError as error:
         raise RuntimeError(f"{folder}: {error}") from error
 
 
@@ -111,32 +93,17 @@ def plates(folder: Path) -> Iterator[tuple[Photo, dict[str, np.ndarray]]]:
     """Yield scenes of known color with what each plate saw of them: uint8, (256, 256), by plate.
 
     Args:
-        folder: `truth/`, `ortho/` and `blue/` with pictures of the same names, and `boxes.csv` (name without suffix,
-            sector, and x0, y0, x1, y1 as shares of width and height) with boxes round what is skin.
+        folder: as `training.plate_scenes` describes it.
 
     Raises:
-        OSError: a file is missing.
-        RuntimeError: a box or a picture is broken.
+        OSError: there is no such folder.
+        RuntimeError: a box or a picture is missing or broken.
     """
     try:
-        boxes = skin_boxes(folder / BOXES)
-        for path in sorted((folder / "truth").iterdir()):
-            rgb_u8 = squash(decode_photograph(path.read_bytes()))
-            seen = {
-                plate: to_gray(squash(decode_photograph((folder / plate / path.name).read_bytes())))
-                for plate in PLATES[1:]
-            }
-            inside = inside_boxes((SIDE_PX, SIDE_PX), boxes[path.stem])
-            yield Photo(path.name, "", rgb_u8, inside), {PLATES[0]: to_gray(rgb_u8)} | seen
-    except (KeyError, ValueError, DataError) as error:
+        boxes = read_boxes(folder)
+        for path in sorted((folder / TRUTH).iterdir()):
+            scene = {name: squash(rgb_u8) for name, rgb_u8 in read_plates(path).items()}
+            seen = {plate: to_gray(scene[TRUTH if plate == PAN else plate]) for plate in PLATES}
+            yield Photo(path.name, "", scene[TRUTH], boxes.get(path.stem, ())), seen
+    except DataError as error:
         raise RuntimeError(f"{folder}: {error}") from error
-
-
-def skin_boxes(path: Path) -> dict[str, list[Box]]:
-    """Read the boxes of skin, by name of the picture; names that have none give an empty list."""
-    boxes: dict[str, list[Box]] = defaultdict(list)
-    with path.open(newline="") as stream:
-        for row in csv.DictReader(stream):
-            if row["sector"] == "skin":
-                boxes[row["name"]].append(Box(*(float(row[edge]) for edge in Box._fields)))
-    return boxes

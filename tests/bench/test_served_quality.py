@@ -22,10 +22,13 @@ from benchmarks.quality.measuring import CURVE, QUERIES, with_lightness
 from benchmarks.quality.mounts import PAPERS, mounts
 from benchmarks.quality.report import report
 from benchmarks.quality.scores import CALM, DEFAULT, GRAY, VIVID, at_equal_colorfulness
-from benchmarks.quality.sets import PLATES, SIDE_PX, kodak_photographs, origin_photographs, plates, squash, to_gray
+from benchmarks.quality.sets import kodak_photographs, origin_photographs, plates, to_gray
 from benchmarks.served_quality import above_gray, main, measure
 from chroma.lab import gray_to_lightness, rgb_u8_to_lab
+from chroma.sectors import inside_boxes
 from tests.unit.training.pictures import encode, landscape
+from training.judging import SIDE_PX, squash
+from training.plate_scenes import PLATES
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -225,11 +228,10 @@ def test_plates_are_scored_with_the_lightness_of_the_truth(echo: str, scenes: Pa
 
 def test_boxes_of_skin_are_those_of_the_scene(scenes: Path) -> None:
     (x, seen), (y, _) = plates(scenes)
-    assert x.inside is not None
-    assert y.inside is not None
-    assert x.inside.sum() == SIDE_PX**2 / 4
-    assert x.inside[128:, 64:192].all()
-    assert not y.inside.any()
+    inside = inside_boxes((SIDE_PX, SIDE_PX), x.boxes)
+    assert inside.sum() == SIDE_PX**2 / 4
+    assert inside[128:, 64:192].all()
+    assert not y.boxes
     assert (list(seen), int(seen["ortho"].max())) == (list(PLATES), 20)
     assert abs(int(seen["pan"][0, 0]) - int(to_gray(x.rgb_u8)[0, 0])) == 0
 
@@ -339,11 +341,3 @@ def test_the_command_asks_a_running_service(
     assert json.loads(said.out) == json.loads(output.read_text())
     assert "| historical, 4 pictures | median chroma | one tint % |" in said.err
     assert "not judged  historical, default: median_chroma >= 11" in said.err
-
-
-@pytest.mark.training
-def test_pictures_are_squashed_as_an_evaluation_squashes_them() -> None:
-    from training import protocols
-
-    assert protocols.SIDE_PX == SIDE_PX
-    assert (squash(landscape(2)) == protocols.squash(landscape(2), protocols.SIDE_PX)).all()

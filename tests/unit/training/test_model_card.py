@@ -237,3 +237,28 @@ def test_a_run_tells_its_facts(tmp_path: Path) -> None:
 )
 def test_colors_have_names(ab: tuple[float, float], words: str) -> None:
     assert name_color(ab) == words
+
+
+def with_run(**facts: Any) -> dict[str, Any]:
+    details = REPORT["details"]
+    return REPORT | {"details": details | {"run": details["run"] | facts}}
+
+
+def test_photographs_of_other_origin_say_which_weights_are_the_best(tmp_path: Path) -> None:
+    evaluations = [
+        row | {"kl": 1.4 - 0.1 * place, "origin_kl": 1.5 + 0.1 * place}
+        for place, row in enumerate(REPORT["details"]["run"]["evaluations"])
+    ]
+    card = write_card(tmp_path)
+    update_card(card, with_run(evaluations=evaluations))
+    said = {row[0]: row[1] for row in tables(section(card, "run"))[2:]}
+    assert said["weights"].endswith("epoch 1, the lowest KL on validation: 1.500")
+
+
+def test_an_averaged_run_says_of_what_and_claims_no_score_of_a_part(tmp_path: Path) -> None:
+    card = write_card(tmp_path)
+    update_card(card, with_run(start={"run": "a", "share": 0.25, "other": "b"}))
+    said = {row[0]: row[1] for row in tables(section(card, "run"))[2:]}
+    assert said["weights"] == "0.25 of the last of `a`, 0.75 of those of `b`"
+    heading, _, network, *_ = tables(section(card, "validation"))
+    assert network[heading.index("scene")] == ""
