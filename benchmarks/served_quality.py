@@ -1,8 +1,7 @@
 """Pictures of the running service: how good they are, how noisy, and which promises they keep.
 
 Each color photograph is squashed to 256 x 256, reduced to an 8-bit gray PNG of the same L, and posted to the service;
-the answers are scored as `photochrom-train evaluate` scores a run. What differs: the gray has 8 bits, as a user's has,
-and `mode=regression` takes the gain of vividness 0.5.
+the answers are scored as `photochrom-train evaluate` scores a run, but that the gray has 8 bits, as a user's has.
 
     python benchmarks/served_quality.py --pictures TEST
     python benchmarks/served_quality.py --pictures TEST --mounts TEST --origin DATA --plates PLATES \

@@ -102,6 +102,20 @@ class VividnessCurve:
         values = [float(np.interp(vividness, rows[:, 0], rows[:, column])) for column in range(1, 5)]
         return Knobs(*values)
 
+    def relative_gain(self, gain: float) -> float:
+        """Return a gain relative to the default's: what a head that the guard does not touch is to be multiplied by.
+
+        The decode's own gain also makes up for what the guard takes; on the bare regression it would be false color.
+
+        Args:
+            gain: of the decode, >= 0.
+
+        Returns:
+            1 at vividness 0.5; the gain itself where the default has none.
+        """
+        default = self.at(0.5).gain
+        return gain / default if default > 0 else gain
+
     def to_rows(self) -> list[list[float]]:
         """Return [vividness, temperature, tau, cap, gain] a point, for JSON."""
         return [[vividness, *astuple(knobs)] for vividness, knobs in self.points]

@@ -32,7 +32,7 @@ def outputs_to_ab(
         mode: `annealed` takes the decoded posterior, `regression` the regression head, `fused` mixes the two by the
             posterior's spread, `argmax` takes the most probable bin.
         centers: bin centers in Lab units, shape (Q, 2).
-        gain: factor on chroma, >= 0.
+        gain: factor on the chroma of the other heads, >= 0, see `chroma.decoding.VividnessCurve.relative_gain`.
 
     Returns:
         ab in Lab units, float32, shape (..., 2).

@@ -203,10 +203,11 @@ def _small_ab(
 ) -> Float[np.ndarray, "h w 2"]:
     """Return ab at the network's own grid."""
     options, knobs, centers = prepared.options, prepared.query.knobs, load_centers()
+    head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
     is_moved = variant != 1 or (reference is not None and options.reference_strength > 0)
     needed = MODE_OUTPUTS[options.mode]
     if not is_moved and all(name in heads for name in needed):
-        return outputs_to_ab(heads, options.mode, centers=centers, gain=knobs.gain)
+        return outputs_to_ab(heads, options.mode, centers=centers, gain=head_gain)
     logits, L = heads[AB_LOGITS], head_lightness(prepared.query.lightness)
     moved = logits
     if variant != 1:
@@ -218,12 +219,12 @@ def _small_ab(
         outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp)
     if SPREAD in needed:
         outputs[SPREAD] = decoding.posterior_spread(moved, centers)
-    gain = np.float32(knobs.gain)  # A small one may be 0 in 32 bits.
+    gain = np.float32(head_gain)  # A small one may be 0 in 32 bits.
     if is_moved and AB in needed and gain > 0:
         # The regression head knows one color only: it moves by as much as the posterior's color does.
         before = heads[AB_DECODED] if AB_DECODED in heads else decode_logits(logits, L, knobs, stamp)
         outputs[AB] = heads[AB] + (outputs[AB_DECODED] - before) / gain
-    return outputs_to_ab(outputs, options.mode, centers=centers, gain=knobs.gain)
+    return outputs_to_ab(outputs, options.mode, centers=centers, gain=head_gain)
 
 
 def decode_logits(

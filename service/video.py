@@ -332,12 +332,13 @@ class FilmColorist:
         """Decode what was averaged, L as well: light that pumps must not switch the guard of shadows."""
         logits = np.log(np.maximum(average[..., :-2], np.float32(1e-12)))
         outputs = {AB_LOGITS: logits, AB: average[..., -2:]}
-        knobs = self._knobs
+        knobs, stamp = self._knobs, self._session.stamp
         if self._mode in ("annealed", "fused"):
-            outputs[AB_DECODED] = decode_logits(logits, L, knobs, self._session.stamp)
+            outputs[AB_DECODED] = decode_logits(logits, L, knobs, stamp)
         if self._mode == "fused":
             outputs[SPREAD] = posterior_spread(logits, self._centers)
-        return outputs_to_ab(outputs, self._mode, centers=self._centers, gain=knobs.gain)
+        head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
+        return outputs_to_ab(outputs, self._mode, centers=self._centers, gain=head_gain)
 
 
 class _Reader:

@@ -64,13 +64,14 @@ class Decoder:
         weights = rebalancing_weights(smooth_prior_1d(prior))
         return cls(centers, np.log(weights).astype(np.float32), guard=False)
 
-    def ab(self, heads: dict[str, np.ndarray], mode: Mode, knobs: Knobs) -> np.ndarray:
+    def ab(self, heads: dict[str, np.ndarray], mode: Mode, knobs: Knobs, head_gain: float = 1.0) -> np.ndarray:
         """Decode.
 
         Args:
             heads: from `predict_heads`: ab_logits (N, h, w, Q), ab (N, h, w, 2), lightness (N, h, w, 1).
             mode: see `chroma.modes`.
-            knobs: temperature, tau, cap, gain; argmax and regression take the gain alone.
+            knobs: of the annealed mean, which `annealed` and `fused` take.
+            head_gain: factor on the chroma of the other heads, see `VividnessCurve.relative_gain`.
 
         Returns:
             ab in Lab units, float32, (N, h, w, 2).
@@ -85,7 +86,7 @@ class Decoder:
             outputs[signature.AB_DECODED] = ab
         if signature.SPREAD in MODE_OUTPUTS[mode]:
             outputs[signature.SPREAD] = decoding.posterior_spread(logits, self.centers)
-        return outputs_to_ab(outputs, mode, centers=self.centers, gain=knobs.gain)
+        return outputs_to_ab(outputs, mode, centers=self.centers, gain=head_gain)
 
 
 def predict_heads(model: keras.Model, lightness: np.ndarray) -> dict[str, np.ndarray]:

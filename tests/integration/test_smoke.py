@@ -96,7 +96,8 @@ def test_the_service_gives_what_training_would_show(
 ) -> None:
     """Keras and the exported graph, decode in NumPy and decode in the graph: one picture."""
     run = open_run(run_folder)
-    ab = run.decoder().ab(heads, mode, run.curve.at(vividness))[0]
+    knobs = run.curve.at(vividness)
+    ab = run.decoder().ab(heads, mode, knobs, run.curve.relative_gain(knobs.gain))[0]
     served = answer_to(client, gray, mode=mode, vividness=vividness)
     assert np.abs(served.astype(int) - compose_u8(gray_to_lightness(gray), ab)).max() <= 1
 

@@ -427,6 +427,13 @@ class TestVividnessCurve:
     def test_rows_there_and_back(self) -> None:
         assert VividnessCurve.from_rows(self.CURVE.to_rows()) == self.CURVE
 
+    def test_a_relative_gain_is_one_at_the_default_and_the_gain_itself_without_one(self) -> None:
+        curve = VividnessCurve(((0.0, Knobs(1.0, 0.0, 1.0, 0.8)), (1.0, Knobs(1.0, 0.0, 1.0, 2.4))))
+        assert curve.relative_gain(curve.at(0.5).gain) == pytest.approx(1.0)
+        assert curve.relative_gain(2.4) == pytest.approx(1.5)
+        gray = VividnessCurve(((0.0, Knobs(1.0, 0.0, 1.0, 0.0)), (1.0, Knobs(1.0, 0.0, 1.0, 0.0))))
+        assert gray.relative_gain(0.7) == 0.7
+
     @pytest.mark.parametrize("at", [[], [0.0], [0.0, 0.5], [0.1, 1.0], [0.0, 0.6, 0.6, 1.0], [0.0, 0.7, 0.3, 1.0]])
     def test_a_curve_that_does_not_rise_from_0_to_1_is_refused(self, at: list[float]) -> None:
         with pytest.raises(ValueError, match="rises from 0 to 1"):

@@ -48,16 +48,16 @@ def test_each_mode_is_its_formula(decoder: Decoder) -> None:
     given = heads()
     knobs = {"temperature": 0.4, "tau": 0.8, "cap": 4.0, "gain": 1.3}
     annealed = decoding.decode(given["ab_logits"], CENTERS, decoder.log_weights, lightness=given["lightness"], **knobs)
-    regressed = given["ab"] * np.float32(1.3)
+    regressed = given["ab"] * np.float32(0.7)
     expected = {
         "annealed": annealed,
         "regression": regressed,
         "fused": decoding.fuse(annealed, regressed, decoding.posterior_spread(given["ab_logits"], CENTERS)),
-        "argmax": CENTERS[given["ab_logits"].argmax(axis=-1)] * np.float32(1.3),
+        "argmax": CENTERS[given["ab_logits"].argmax(axis=-1)] * np.float32(0.7),
     }
     assert set(MODES) == set(expected)
     for mode in MODES:
-        got = decoder.ab(given, mode, KNOBS)
+        got = decoder.ab(given, mode, KNOBS, 0.7)
         assert got.dtype == np.float32
         assert_array_equal(got, expected[mode], err_msg=mode)
 
