@@ -42,6 +42,7 @@ class DataConfig:
             purple grass).
         plates: this share of the training samples show L as an old photograph has it, see `training.plates`, [0, 1].
         plates_rise: the share rises over so many steps, from a fifth of it; 0 for the same from the start.
+        mounts: this share of the training samples show the photograph on a mount, see `training.mounts`, [0, 1].
         ab_sampling: how ab comes to a quarter of the size: mean over the area, or one pixel of it (the original's).
         gray_chroma: a picture whose |a| and |b| never exceed this is gray, Lab units.
         mask_gray: gray pictures carry no color loss and do not count in the prior (the original kept them).
@@ -64,6 +65,7 @@ class DataConfig:
     hue_jitter: float = 0.0
     plates: float = 0.0
     plates_rise: int = 0
+    mounts: float = 0.0
     ab_sampling: Literal["area", "nearest"] = "area"
     gray_chroma: float = 5.0
     mask_gray: bool = True
@@ -92,6 +94,7 @@ class DataConfig:
         _require(self.hue_jitter <= 180, f"hue_jitter must be at most 180 degrees, is {self.hue_jitter}")
         _require(0 <= self.plates <= 1, f"plates must be in [0, 1], is {self.plates}")
         _require(self.plates_rise >= 0, f"plates_rise must not be negative, is {self.plates_rise}")
+        _require(0 <= self.mounts <= 1, f"mounts must be in [0, 1], is {self.mounts}")
         _among("ab_sampling", self.ab_sampling, AB_SAMPLINGS)
         _among("scenes", self.scenes, SCENE_COLUMNS)
         _require(self.scene_top_k >= 1, f"scene_top_k must be at least 1, is {self.scene_top_k}")
@@ -349,6 +352,9 @@ class Recipe:
         _require(self.steps is None or self.steps > 0, "steps must be at least 1")
         _require(self.evaluate_every is None or self.evaluate_every > 0, "evaluate_every must be at least 1 step")
         _require(self.size > 0 and self.size % 32 == 0, f"size must be a multiple of 32, is {self.size}")
+        # A label map would have to go onto the paper too.
+        mounted = self.data.mounts > 0 and self.model.segmentation_classes > 0
+        _require(not mounted, "mounts and segmentation_classes do not go together: a label map has no paper")
 
     def to_json(self) -> str:
         """Return the recipe as indented JSON."""

@@ -21,7 +21,7 @@ from chroma import signature
 from chroma.framing import resize_lightness
 from chroma.lab import rgb_u8_to_lab
 from chroma.prior import count_bins
-from training import DataError, plates, sample_workers
+from training import DataError, mounts, plates, sample_workers
 from training.config import DataConfig
 from training.photographs import Photograph, PhotographSet
 from training.pictures import MIN_SIDE_PX, decode_photograph
@@ -140,8 +140,8 @@ def render(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut one sample out of a photograph.
 
-    Colors are left alone unless `config.hue_jitter` asks otherwise; geometry and L are augmented, and some L are what
-    an old plate would have seen.
+    Colors are left alone unless `config.hue_jitter` asks otherwise; geometry and L are augmented, some photographs lie
+    on a mount, and some L are what an old plate would have seen.
 
     Args:
         rgb_u8: the photograph, uint8, (H, W, 3).
@@ -154,8 +154,10 @@ def render(
     """
     cut = cut or choose_cut(*rgb_u8.shape[:2], config, rng)
     square = cut.take(rgb_u8)
+    # Nothing is drawn where a recipe has no mounts or plates, so that its chances stay what they were.
+    if rng is not None and config.mounts > 0 and rng.random() < config.mounts:
+        square = mounts.mount(square, rng)
     lab = rgb_u8_to_lab(square)
-    # Nothing is drawn where a recipe has no plates, so that its chances stay what they were.
     is_plate = rng is not None and config.plates > 0 and rng.random() < config.plates
     full = plates.expose(square, rng) if is_plate else np.ascontiguousarray(lab[..., :1])
     lightness = resize_lightness(full, (config.crop_px, config.crop_px))
