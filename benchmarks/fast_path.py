@@ -30,9 +30,13 @@ sys.path.insert(0, str(ROOT))
 
 from chroma.framing import network_size, resize_lightness  # noqa: E402 - the project need not be installed
 from chroma.signature import AB_DECODED  # noqa: E402
-from service import images, png  # noqa: E402
-from service.colorizer import Options, finish, knobs_of, prepare  # noqa: E402
-from service.session import Query, Session, shipped_model  # noqa: E402
+from service.engine.colorizer import finish, knobs_of, prepare  # noqa: E402
+from service.engine.options import Options  # noqa: E402
+from service.engine.session import Query, Session, shipped_model  # noqa: E402
+from service.pictures import png  # noqa: E402
+from service.pictures.decode import decode  # noqa: E402
+from service.pictures.encode import encode  # noqa: E402
+from service.pictures.probe import probe  # noqa: E402
 
 PHOTOGRAPH = ROOT / "tests" / "data" / "coffee.jpg"
 JPEG_QUALITY: Final = 92
@@ -69,7 +73,7 @@ def straightforward(data: bytes, session: Session) -> bytes:
 def ours(data: bytes, session: Session) -> tuple[bytes, np.ndarray, list[float]]:
     """Color a JPEG as the service does; return the PNG, its pixels, and the seconds of each stage."""
     marks = [time.perf_counter()]
-    picture = images.decode(data, images.probe(data, max_megapixels=float("inf")))
+    picture = decode(data, probe(data, max_megapixels=float("inf")))
     marks.append(time.perf_counter())
     prepared = prepare(picture, Options(), session.stamp, workers=session.threads)
     marks.append(time.perf_counter())
@@ -77,7 +81,7 @@ def ours(data: bytes, session: Session) -> tuple[bytes, np.ndarray, list[float]]
     marks.append(time.perf_counter())
     rgb = finish(prepared, heads, session.stamp, workers=session.threads).rgb
     marks.append(time.perf_counter())
-    encoded = images.encode(rgb, None, "png", workers=session.threads)
+    encoded = encode(rgb, None, "png", workers=session.threads)
     marks.append(time.perf_counter())
     return encoded, rgb, [1000 * (end - start) for start, end in pairwise(marks)]
 

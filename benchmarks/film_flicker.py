@@ -28,9 +28,10 @@ sys.path.insert(0, str(ROOT))
 
 from chroma.flicker import flicker  # noqa: E402 - the project need not be installed
 from chroma.lab import rgb_u8_to_lab  # noqa: E402
-from service.colorizer import Options  # noqa: E402
-from service.session import Session, shipped_model  # noqa: E402
-from service.video import FilmOptions, color_film  # noqa: E402
+from service.archive.film import color_film  # noqa: E402
+from service.archive.film_file import FilmOptions  # noqa: E402
+from service.engine.options import Options  # noqa: E402
+from service.engine.session import Session, shipped_model  # noqa: E402
 from tests import films  # noqa: E402
 
 MOST_FLICKER: Final = 0.5

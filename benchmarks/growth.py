@@ -42,9 +42,13 @@ from chroma.bins import load_centers  # noqa: E402
 from chroma.framing import head_lightness  # noqa: E402
 from chroma.signature import AB_DECODED, AB_LOGITS  # noqa: E402
 from chroma.soft_encoding import SoftEncodingTable, build_table  # noqa: E402
-from service import images  # noqa: E402
-from service.colorizer import Options, decode_logits, finish, prepare  # noqa: E402
-from service.session import Heads, Query, Session, shipped_model, usable_cores  # noqa: E402
+from service.engine.colorizer import decode_logits, finish, prepare  # noqa: E402
+from service.engine.options import Options  # noqa: E402
+from service.engine.session import Heads, Query, Session, shipped_model  # noqa: E402
+from service.machine import usable_cores  # noqa: E402
+from service.pictures.decode import decode  # noqa: E402
+from service.pictures.encode import encode  # noqa: E402
+from service.pictures.probe import probe  # noqa: E402
 
 MEGAPIXELS: Final = (0.25, 1.0, 4.0, 12.0, 50.0)
 FROM_MEGAPIXELS: Final = 4.0
@@ -127,7 +131,7 @@ def color(path: Path, session: Session, stages: dict[str, float]) -> bytes:
 
     def begin() -> Any:
         # The decoded picture ends with this call, as it does in the service.
-        picture = images.decode(data, images.probe(data, max_megapixels=float("inf")))
+        picture = decode(data, probe(data, max_megapixels=float("inf")))
         lap()
         return prepare(picture, Options(), session.stamp, workers=session.threads)
 
@@ -138,7 +142,7 @@ def color(path: Path, session: Session, stages: dict[str, float]) -> bytes:
     lap()
     rgb = finish(prepared, heads, session.stamp, workers=session.threads).rgb
     lap()
-    encoded = images.encode(rgb, None, "png", workers=session.threads)
+    encoded = encode(rgb, None, "png", workers=session.threads)
     lap()
     stages |= {name: end - start for name, (start, end) in zip(STAGES, pairwise(marks), strict=True)}
     return encoded
@@ -185,7 +189,7 @@ class Child:
         session, workers = self.session, self.session.threads
         data = self.path.read_bytes()
         with meter.stage("decode JPEG"):
-            picture = images.decode(data, images.probe(data, max_megapixels=float("inf")))
+            picture = decode(data, probe(data, max_megapixels=float("inf")))
         megapixels = picture.width * picture.height / 1e6
         with meter.stage("L and network input"):
             prepared = prepare(picture, Options(), session.stamp, workers=workers)
@@ -197,9 +201,9 @@ class Child:
         with meter.stage("compose"):
             rgb = finish(prepared, heads, session.stamp, workers=workers).rgb
         del prepared
-        for name, encode in _encoders(rgb, workers, megapixels).items():
+        for name, encoder in _encoders(rgb, workers, megapixels).items():
             with meter.stage(name):
-                encoded = encode()
+                encoded = encoder()
             meter.note(name, bytes=len(encoded))
         ab = cv2.resize(heads[AB_DECODED], rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         del rgb
@@ -223,13 +227,13 @@ def _encoders(rgb: np.ndarray, workers: int, megapixels: float) -> dict[str, Cal
 
     levels = (1, 6) if megapixels <= 1.01 * SLOW_UP_TO else (1,)
     found: dict[str, Callable[[], bytes]] = {
-        "PNG, ours": lambda: images.encode(rgb, None, "png", workers=workers),
-        "PNG, ours, one thread": lambda: images.encode(rgb, None, "png"),
+        "PNG, ours": lambda: encode(rgb, None, "png", workers=workers),
+        "PNG, ours, one thread": lambda: encode(rgb, None, "png"),
         "PNG, OpenCV default": opencv,
     }
     for level in levels:
         found[f"PNG, OpenCV level {level}"] = lambda level=level: opencv(cv2.IMWRITE_PNG_COMPRESSION, level)
-    return found | {"JPEG": lambda: images.encode(rgb, None, "jpeg")}
+    return found | {"JPEG": lambda: encode(rgb, None, "jpeg")}
 
 
 def measure_limits(threads: int) -> dict[str, float]:
@@ -355,7 +359,7 @@ def take_turns(megapixels: Sequence[float], rounds: int, folder: Path) -> tuple[
         for size in megapixels:
             path = folder / f"{size:g}.jpg"
             path.write_bytes(photograph(size, gray=False))
-            header = images.probe(path.read_bytes(), max_megapixels=float("inf"))
+            header = probe(path.read_bytes(), max_megapixels=float("inf"))
             about.append({"jpeg_bytes": path.stat().st_size, "pixels": [header.width, header.height]})
             command = [sys.executable, __file__, "--child", str(path)]
             child = stack.enter_context(

@@ -45,8 +45,8 @@ from export.precision import to_float16, to_float32  # noqa: E402
 from export.quantization import to_int8  # noqa: E402
 from export.stamp import write_stamp  # noqa: E402
 from export.tolerances import PICTURE_TOLERANCE, Precision, tolerances_for  # noqa: E402
+from service.engine.session import Query, Session, shipped_model  # noqa: E402
 from service.errors import ModelError  # noqa: E402
-from service.session import Query, Session, shipped_model  # noqa: E402
 from training import TrainingError  # noqa: E402
 from training.data import is_gray  # noqa: E402
 from training.photographs import SUFFIXES  # noqa: E402

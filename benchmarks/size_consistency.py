@@ -24,9 +24,11 @@ sys.path.insert(0, str(ROOT))
 
 from chroma.lab import rgb_u8_to_lab  # noqa: E402 - the project need not be installed
 from chroma.quality import delta_e_2000  # noqa: E402
-from service import images  # noqa: E402
-from service.colorizer import Options, colorize  # noqa: E402
-from service.session import Session, shipped_model  # noqa: E402
+from service.engine.colorizer import colorize  # noqa: E402
+from service.engine.options import Options  # noqa: E402
+from service.engine.session import Session, shipped_model  # noqa: E402
+from service.pictures.decode import decode, prepare_codecs  # noqa: E402
+from service.pictures.probe import probe  # noqa: E402
 
 LONG_SIDES_PX: Final = (200, 500, 1000, 4000)
 MOST_DELTA_E: Final = 3.0
@@ -44,7 +46,7 @@ def sized(bgr: np.ndarray, long_side: int) -> bytes:
 
 def colors(data: bytes, session: Session, shape: tuple[int, int] | None) -> np.ndarray:
     """Return the service's answer to a file in CIE Lab, reduced to a shape (H, W) by area mean."""
-    picture = images.decode(data, images.probe(data, max_megapixels=MOST_MEGAPIXELS))
+    picture = decode(data, probe(data, max_megapixels=MOST_MEGAPIXELS))
     rgb = colorize(picture, Options(), session, deep=False, workers=session.threads).rgb
     if shape is not None:
         rgb = cv2.resize(rgb, shape[::-1], interpolation=cv2.INTER_AREA)
@@ -75,7 +77,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write the result to this file, too")
     options = parser.parse_args()
 
-    images.prepare_codecs()
+    prepare_codecs()
     session = Session(options.model or shipped_model(), device="cpu")
     read = {path.name: cv2.imread(str(path)) for path in sorted(options.pictures.iterdir()) if path.is_file()}
     names = [name for name, bgr in read.items() if bgr is not None]

@@ -113,7 +113,7 @@ def main() -> int:
     arguments = parser.parse_args()
     commands: dict[str, Callable[[], float]] = {
         "Python alone": lambda: run(sys.executable, "-c", "pass"),
-        "import service.app": lambda: run(sys.executable, "-c", "import service.app"),
+        "import service.http.app": lambda: run(sys.executable, "-c", "import service.http.app"),
         "photochrom --help": lambda: run(sys.executable, "-m", "service", "--help"),
     }
     seconds: dict[str, list[float]] = {name: [] for name in (*commands, "ready", "first picture")}

@@ -36,10 +36,11 @@ from chroma.hints import Hint, apply_hints  # noqa: E402
 from chroma.lab import rgb_u8_to_lab  # noqa: E402
 from chroma.quality import delta_e_2000, false_red_fraction  # noqa: E402
 from chroma.variants import MOST_VARIANTS  # noqa: E402
-from service.colorizer import Options, as_kept, decode_logits, finish, prepare  # noqa: E402
-from service.colorizer import versions_of as make_versions  # noqa: E402
-from service.images import Picture  # noqa: E402
-from service.session import Session, shipped_model  # noqa: E402
+from service.engine.colorizer import as_kept, decode_logits, finish, prepare  # noqa: E402
+from service.engine.colorizer import versions_of as make_versions  # noqa: E402
+from service.engine.options import Options  # noqa: E402
+from service.engine.session import Session, shipped_model  # noqa: E402
+from service.pictures.decode import Picture  # noqa: E402
 
 FEW: Final = 4
 """Versions that are compared pair by pair, and whose cost is measured."""

@@ -30,7 +30,7 @@ TRY: Final = (
 import sys
 from pathlib import Path
 from service.errors import ModelError
-from service.session import Session
+from service.engine.session import Session
 from service.settings import Settings
 settings = Settings()
 try:

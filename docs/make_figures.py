@@ -41,9 +41,10 @@ from chroma.lab import lab_to_rgb, rgb_to_lab, rgb_u8_to_lightness  # noqa: E402
 from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d  # noqa: E402
 from chroma.signature import AB_DECODED, AB_LOGITS, SPREAD  # noqa: E402
 from chroma.zones import RED  # noqa: E402
-from service import images  # noqa: E402
+from service.engine.session import Query, Session, shipped_model  # noqa: E402
 from service.errors import ServiceError  # noqa: E402
-from service.session import Query, Session, shipped_model  # noqa: E402
+from service.pictures.decode import decode, prepare_codecs  # noqa: E402
+from service.pictures.probe import probe  # noqa: E402
 
 GALLERY: Final = ROOT / "docs" / "images" / "gallery"
 OUT: Final = ROOT / "docs" / "images" / "how"
@@ -99,7 +100,7 @@ class Study:
 def read_study(session: Session, name: str) -> Study:
     """Read a picture of the gallery, such as `color/china.jpg`."""
     data = (GALLERY / name).read_bytes()
-    pixels = images.decode(data, images.probe(data, max_megapixels=50)).pixels
+    pixels = decode(data, probe(data, max_megapixels=50)).pixels
     return Study(session, np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels)
 
 
@@ -296,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="figures to draw: " + ", ".join(draw.__name__ for draw in FIGURES))
     options = parser.parse_args(arguments)
     try:
-        images.prepare_codecs()
+        prepare_codecs()
         made = make_figures(Session(options.model or shipped_model(), device="cpu"), options.out, options.names)
     except (OSError, ServiceError) as error:
         sys.stderr.write(f"{getattr(error, 'detail', error)}\n")

@@ -27,11 +27,12 @@ sys.path.insert(0, str(ROOT))
 from chroma.compose import compose_u8  # noqa: E402 - the project need not be installed
 from chroma.lab import rgb_u8_to_lightness  # noqa: E402
 from chroma.quality import colorfulness, psnr  # noqa: E402
-from service import images  # noqa: E402
-from service.colorizer import Options, colorize  # noqa: E402
+from service.engine.colorizer import colorize  # noqa: E402
+from service.engine.options import Options  # noqa: E402
+from service.engine.session import Session, shipped_model  # noqa: E402
 from service.errors import ServiceError  # noqa: E402
-from service.images import Picture  # noqa: E402
-from service.session import Session, shipped_model  # noqa: E402
+from service.pictures.decode import Picture, decode, prepare_codecs  # noqa: E402
+from service.pictures.probe import probe  # noqa: E402
 
 GALLERY: Final = ROOT / "docs" / "images" / "gallery"
 PAGE: Final = ROOT / "docs" / "gallery.md"
@@ -96,7 +97,7 @@ def read_sources(folder: Path) -> list[Source]:
 def read_picture(path: Path) -> np.ndarray:
     """Read a picture as the service does; sRGB, uint8, (H, W, 3)."""
     data = path.read_bytes()
-    pixels = images.decode(data, images.probe(data, max_megapixels=MOST_MEGAPIXELS)).pixels
+    pixels = decode(data, probe(data, max_megapixels=MOST_MEGAPIXELS)).pixels
     if pixels.dtype != np.uint8:
         pixels = np.rint(pixels / 257).astype(np.uint8)
     return np.ascontiguousarray(np.repeat(pixels[..., None], 3, axis=-1) if pixels.ndim == 2 else pixels)
@@ -249,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--vividness", type=float, default=0.5, help="of the sheets")
     options = parser.parse_args(arguments)
     try:
-        images.prepare_codecs()
+        prepare_codecs()
         session = Session(options.model or shipped_model(), device="cpu")
         if options.sheets is None:
             sys.stdout.write(make_gallery(session, options.gallery, options.page) + "\n")

@@ -24,10 +24,11 @@ sys.path.insert(0, str(ROOT))
 from chroma.compose import compose_u8  # noqa: E402 - the project need not be installed
 from chroma.emulsions import PAN  # noqa: E402
 from chroma.lab import rgb_u8_to_lightness  # noqa: E402
-from service.colorizer import Options, finish, prepare  # noqa: E402
+from service.engine.colorizer import finish, prepare  # noqa: E402
+from service.engine.options import Options  # noqa: E402
+from service.engine.session import Session, shipped_model  # noqa: E402
 from service.errors import ServiceError  # noqa: E402
-from service.images import Picture  # noqa: E402
-from service.session import Session, shipped_model  # noqa: E402
+from service.pictures.decode import Picture  # noqa: E402
 from training import DataError  # noqa: E402
 from training.judging import Tally, Truth, TruthSums, squash  # noqa: E402
 from training.photographs import SUFFIXES  # noqa: E402

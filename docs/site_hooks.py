@@ -20,7 +20,7 @@ from mkdocs.structure.pages import Page
 ROOT: Final = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from service.app import create_app  # noqa: E402 - the project need not be installed
+from service.http.app import create_app  # noqa: E402 - the project need not be installed
 from service.settings import Settings  # noqa: E402
 
 REFERENCE: Final = "http-reference.md"

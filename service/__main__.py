@@ -1,6 +1,6 @@
 """``python -m service`` is ``photochrom``."""
 
-from service.cli import main
+from service.commands import main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
 """Stands in for Ray where a test wants no cluster: its workers are objects of this process.
 
-Only what `service.cluster` calls is here, and fails as Ray's own client does.
+Only what `service.archive.cluster` calls is here, and fails as Ray's own client does.
 """
 
 import asyncio

@@ -30,8 +30,9 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from service import images
 from service.errors import RequestError
+from service.pictures.decode import decode, prepare_codecs
+from service.pictures.probe import probe
 from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, smooth_gray, with_orientation
 from tests.tiffs import tiff
 
@@ -209,8 +210,8 @@ def execute(data: bytes) -> str:
     """
     started = time.process_time()
     try:
-        header = images.probe(data, max_megapixels=MAX_MEGAPIXELS)
-        picture = images.decode(data, header)
+        header = probe(data, max_megapixels=MAX_MEGAPIXELS)
+        picture = decode(data, header)
     except RequestError as error:
         status, outcome = error.status, error.name
     else:
@@ -234,7 +235,7 @@ def work(seed: int, connection: Any, path: str) -> None:
     """
     # Decoders tell of each broken file on stderr.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    images.prepare_codecs()
+    prepare_codecs()
     pool = seeds()
     with Path(path).open("r+b") as file:
         shared = mmap.mmap(file.fileno(), 0)

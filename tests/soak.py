@@ -22,7 +22,7 @@ from typing import Any, Final
 import httpx2
 import numpy as np
 
-from service.session import shipped_model
+from service.engine.session import shipped_model
 from tests.e2e.server import Server
 from tests.pictures import by_opencv, by_pillow, smooth_gray
 

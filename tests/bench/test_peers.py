@@ -228,11 +228,13 @@ def test_the_peers_answer_is_close_to_ours() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=peers.SERVERS, input=data, stdout=subprocess.PIPE, check=True)
     theirs = cv2.imdecode(np.frombuffer(done.stdout, np.uint8), cv2.IMREAD_COLOR_RGB)
-    from service import images
-    from service.colorizer import Options, colorize
-    from service.session import Session
+    from service.engine.colorizer import colorize
+    from service.engine.options import Options
+    from service.engine.session import Session
+    from service.pictures.decode import decode
+    from service.pictures.probe import probe
 
-    picture = images.decode(data, images.probe(data, max_megapixels=50))
+    picture = decode(data, probe(data, max_megapixels=50))
     ours = colorize(picture, Options(), Session(peers.MODEL, device="cpu", threads=1)).rgb
     assert theirs.shape == ours.shape
     assert np.abs(theirs.astype(int) - ours).mean() < peers.MOST_DIFFERENCE

@@ -78,7 +78,7 @@ def test_its_limits_hold(project: Project) -> None:
 
 
 def test_it_sees_the_cores_that_it_is_given(start: Callable[..., Project]) -> None:
-    cores = "from service.session import usable_cores; print(usable_cores())"
+    cores = "from service.machine import usable_cores; print(usable_cores())"
     assert start(cpus=1).run("python", "-c", cores) == "1"
 
 

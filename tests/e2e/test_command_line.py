@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from service.client import AsyncClient, Client, InvalidRequest, RefusedPicture, TooLarge, Unauthorized, Unreachable
+from service.client import AsyncClient, Client
+from service.client.errors import InvalidRequest, RefusedPicture, TooLarge, Unauthorized, Unreachable
 from tests import onnx_factory
 from tests.e2e.server import PATIENCE_S, ROOT, Server
 from tests.pictures import by_pillow, smooth_gray

@@ -23,9 +23,10 @@ from export.convert import to_onnx
 from export.pipeline import export_run
 from export.tolerances import TOLERANCES, Precision, tolerances_for
 from export.verify import PICTURE, make_lightness, run
-from service.colorizer import Options, colorize
-from service.images import Picture
-from service.session import Session
+from service.engine.colorizer import colorize
+from service.engine.options import Options
+from service.engine.session import Session
+from service.pictures.decode import Picture
 from tests.synthetic_run import make_prior, make_run
 from training import encoder
 from training.config import ModelConfig

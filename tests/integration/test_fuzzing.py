@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import images
 from service.errors import BrokenPicture
+from service.pictures.decode import Picture
+from service.pictures.probe import probe
 from tests import fuzz_pictures
 from tests.fuzz_pictures import Fuzzer, execute, make_input, seeds
 from tests.pictures import by_pillow, png_chunk, smooth_gray
@@ -64,16 +65,16 @@ def test_slowness_and_strange_answers_break_the_promise(monkeypatch: pytest.Monk
     assert execute(picture) == "decoded"
     monkeypatch.setattr(fuzz_pictures, "MAX_SECONDS", 0.01)
 
-    def slow(*_: object) -> images.Picture:
+    def slow(*_: object) -> Picture:
         until = time.process_time() + 0.02
         while time.process_time() < until:
             pass
-        return images.Picture(np.zeros((8, 8), np.uint8))
+        return Picture(np.zeros((8, 8), np.uint8))
 
-    monkeypatch.setattr(images, "decode", slow)
+    monkeypatch.setattr(fuzz_pictures, "decode", slow)
     with pytest.raises(AssertionError, match=r"took 0\.0"):
         execute(picture)
-    monkeypatch.setattr(images, "decode", lambda *_: images.Picture(np.zeros((9, 8), np.uint8)))
+    monkeypatch.setattr(fuzz_pictures, "decode", lambda *_: Picture(np.zeros((9, 8), np.uint8)))
     with pytest.raises(AssertionError, match="another size"):
         execute(picture)
 
@@ -85,7 +86,7 @@ def test_a_png_chunk_longer_than_the_file_is_refused_before_it_is_decoded(length
     place = picture.index(b"IDAT") - 4
     broken = picture[:place] + length.to_bytes(4, "big") + picture[place + 4 :]
     with pytest.raises(BrokenPicture, match="longer than the file"):
-        images.probe(broken, max_megapixels=1)
+        probe(broken, max_megapixels=1)
 
 
 def test_a_png_of_countless_chunks_is_refused_quickly() -> None:
@@ -94,5 +95,5 @@ def test_a_png_of_countless_chunks_is_refused_quickly() -> None:
     broken = picture[:place] + png_chunk(b"tEXt", b"") * 2_000_000 + picture[place:]
     started = time.process_time()
     with pytest.raises(BrokenPicture, match="more than 65536 chunks"):
-        images.probe(broken, max_megapixels=1)
+        probe(broken, max_megapixels=1)
     assert time.process_time() - started < 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.app import create_app
+from service.http.app import create_app
 from service.settings import Settings
 from tests import hostile, onnx_factory
 from tests.pictures import by_pillow, smooth_gray
@@ -50,7 +50,7 @@ def test_the_command_line_lists_them_and_goes_on(tmp_path: Path) -> None:
     """The same files on disk are no problem of the next one either."""
     from typer.testing import CliRunner
 
-    from service.cli import app
+    from service.commands.shared import app
 
     folder = tmp_path / "in"
     folder.mkdir()

@@ -8,15 +8,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from chroma.signature import INPUT_NAMES, KNOB_NAMES, OUTPUT_NAMES
-from service.app import create_app
-from service.open_inference import (
-    ModelMetadata,
-    ModelReady,
-    ServerLive,
-    ServerMetadata,
-    ServerReady,
-)
-from service.session import Session
+from service.engine.session import Session
+from service.http.app import create_app
+from service.http.open_inference import ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
 from service.settings import Settings
 from tests import onnx_factory
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.app import create_app
-from service.schemas import Health, Model, Probe
+from service.http.answers import Health, Model, Probe
+from service.http.app import create_app
 from service.settings import Settings
 from tests import onnx_factory
 

@@ -20,8 +20,8 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
-from service.app import create_app
 from service.errors import StartupError
+from service.http.app import create_app
 from service.settings import Settings
 from service.telemetry import STAGES
 from tests import onnx_factory
@@ -366,7 +366,7 @@ def test_an_unexpected_error_leaks_nothing(
         raise RuntimeError("secret /etc/passwd")
 
     with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
-        patched.setattr("service.images.encode", fail)
+        patched.setattr("service.engine.pipeline.encode", fail)
         answer = post(client, GRAY)
     check_problem(answer, 500, "internal-error")
     assert "secret" not in answer.text

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from service.app import create_app
+from service.http.app import create_app
 from service.settings import Settings
 from tests import onnx_factory
 from tests.pictures import by_opencv, by_pillow, levels, smooth_gray, with_orientation

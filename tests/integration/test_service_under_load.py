@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from service import images
-from service.app import create_app
-from service.pipeline import Pipeline
-from service.priority import NICENESS
-from service.session import Heads, Query, Session, shipped_model
+from service.engine.pipeline import Pipeline
+from service.engine.priority import NICENESS
+from service.engine.session import Heads, Query, Session, shipped_model
+from service.http.app import create_app
+from service.pictures.decode import Picture, decode
+from service.pictures.probe import Header
 from service.settings import Settings
 from service.telemetry import STAGES
 from tests import onnx_factory
@@ -196,14 +197,14 @@ def inferences(pipeline: Pipeline) -> float:
 
 
 GATES = {
-    "read": "service.images.probe",
-    "probe": "service.images.probe",
-    "admit": "service.images.decode",
-    "decode": "service.images.decode",
-    "queue": "service.session.Session.run",
-    "infer": "service.session.Session.run",
-    "merge": "service.pipeline.finish",
-    "encode": "service.images.encode",
+    "read": "service.engine.pipeline.probe",
+    "probe": "service.engine.pipeline.probe",
+    "admit": "service.engine.pipeline.decode",
+    "decode": "service.engine.pipeline.decode",
+    "queue": "service.engine.session.Session.run",
+    "infer": "service.engine.session.Session.run",
+    "merge": "service.engine.pipeline.finish",
+    "encode": "service.engine.pipeline.encode",
 }
 """Where a request is held while it is at a stage; `admit` and `queue` wait for another one that is held further on."""
 
@@ -282,13 +283,12 @@ def test_who_leaves_during_the_upload_is_no_error(model_path: Path, caplog: pyte
 
 def test_pixels_stay_admitted_until_their_thread_has_stopped(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate()
-    decode = images.decode
 
-    def gated(data: bytes, header: images.Header) -> images.Picture:
+    def gated(data: bytes, header: Header) -> Picture:
         gate.wait()
         return decode(data, header)
 
-    monkeypatch.setattr(images, "decode", gated)
+    monkeypatch.setattr("service.engine.pipeline.decode", gated)
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
@@ -353,7 +353,7 @@ def test_who_cannot_have_a_place_is_refused_before_the_header_is_judged(
     model_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those whose headers are being judged count: otherwise all of a burst would get in, to be refused late."""
-    gate = hold(monkeypatch, "service.images.probe")
+    gate = hold(monkeypatch, "service.engine.pipeline.probe")
 
     async def scene() -> None:
         async with running(model_path, max_queue=1) as (app, pipeline):
@@ -372,7 +372,7 @@ def test_who_cannot_have_a_place_is_refused_before_the_header_is_judged(
 
 
 def test_the_bytes_in_memory_are_bounded_whatever_callers_do(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.guard.LINGER_S", 0.01)
+    monkeypatch.setattr("service.http.guard.LINGER_S", 0.01)
 
     async def scene() -> None:
         async with running(model_path, max_upload_bytes=1000, max_held_bytes=1500) as (app, pipeline):
@@ -422,7 +422,7 @@ def test_company_changes_no_byte_of_the_shipped_models_answers(monkeypatch: pyte
     photographs = [(DATA / name).read_bytes() for name in ("astronaut.jpg", "chelsea.png", "coffee.jpg")]
     queries = ["", "vividness=1&temperature=0.5", "mode=annealed&saturation=0.4&format=webp", "mode=fused&vividness=0"]
     wanted = [(photograph, query) for photograph in photographs for query in queries]
-    gate = hold(monkeypatch, "service.session.Session.run")
+    gate = hold(monkeypatch, "service.engine.session.Session.run")
 
     async def scene() -> None:
         async with running(shipped_model(), max_batch=4) as (app, pipeline):
@@ -475,7 +475,11 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
 
         monkeypatch.setattr(f"{owner}.{name}", noting)
 
-    for place in ("service.images:probe", "service.images:decode", "service.session:Session.run"):
+    for place in (
+        "service.engine.pipeline:probe",
+        "service.engine.pipeline:decode",
+        "service.engine.session:Session.run",
+    ):
         note(place)
     before = set(os.listdir("/proc/self/task"))
 
@@ -538,13 +542,11 @@ def test_a_kept_picture_never_waits_for_the_network(model_path: Path, engine: Ga
     run(scene)
 
 
-@pytest.mark.parametrize(
-    ("stage", "place"), [("decode", "prepare_kept"), ("merge", "finish"), ("encode", "images.encode")]
-)
+@pytest.mark.parametrize(("stage", "place"), [("decode", "prepare_kept"), ("merge", "finish"), ("encode", "encode")])
 def test_who_leaves_a_kept_picture_leaves_nothing_behind(
     model_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, place: str
 ) -> None:
-    gate = hold(monkeypatch, f"service.{place}" if "." in place else f"service.pipeline.{place}")
+    gate = hold(monkeypatch, f"service.engine.pipeline.{place}")
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
@@ -567,7 +569,7 @@ def test_who_leaves_a_kept_picture_leaves_nothing_behind(
 
 
 def test_kept_pictures_wait_their_turn_and_are_turned_away(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = hold(monkeypatch, "service.pipeline.finish")
+    gate = hold(monkeypatch, "service.engine.pipeline.finish")
 
     async def scene() -> None:
         async with running(model_path, max_inflight_megapixels=0.001, max_queue=1) as (app, pipeline):
@@ -594,7 +596,7 @@ def test_kept_pictures_wait_their_turn_and_are_turned_away(model_path: Path, mon
 
 
 def test_a_kept_picture_has_a_deadline(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = hold(monkeypatch, "service.pipeline.finish")
+    gate = hold(monkeypatch, "service.engine.pipeline.finish")
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
@@ -618,8 +620,8 @@ def test_variants_are_made_a_few_at_a_time(
     """So that they need hardly more memory than one, and small ones every core."""
     steps: list[str] = []
     meeting = threading.Barrier(2)
-    monkeypatch.setattr("service.pipeline.SIDE_BY_SIDE_PIXELS", 4_000_000 if is_small else 0)
-    for place in ("service.pipeline.finish", "service.images.encode"):
+    monkeypatch.setattr("service.engine.pipeline.SIDE_BY_SIDE_PIXELS", 4_000_000 if is_small else 0)
+    for place in ("service.engine.pipeline.finish", "service.engine.pipeline.encode"):
         owner, _, name = place.rpartition(".")
         work = pkgutil.resolve_name(owner).__dict__[name]
 

@@ -9,9 +9,10 @@ import pytest
 from chroma.lab import gray_to_lightness, rgb_u8_to_lab
 from chroma.modes import MODES
 from chroma.quality import colorfulness, speckle
-from service.colorizer import Options, colorize
-from service.images import Picture
-from service.session import Session, shipped_model
+from service.engine.colorizer import colorize
+from service.engine.options import Options
+from service.engine.session import Session, shipped_model
+from service.pictures.decode import Picture
 
 PICTURES = Path(__file__).parents[1] / "data"
 

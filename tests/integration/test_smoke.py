@@ -50,7 +50,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(run_folder: Path) -> Iterator[TestClient]:
-    from service.app import create_app
+    from service.http.app import create_app
     from service.settings import Settings
 
     with TestClient(create_app(Settings(model=run_folder / "model.onnx", device="cpu", threads=2))) as made:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.session import Session
+from service.engine.session import Session
 from tests import onnx_factory
 
 ROOT = Path(__file__).parents[2]

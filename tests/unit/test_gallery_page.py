@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from service.session import Session
+from service.engine.session import Session
 from tests import onnx_factory
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("chroma", "training", "export", "service")
 IMPORT_BUDGET_S = 1.5
-"""How long `import service.app` may take, s; the start of the service is felt by whoever scales it."""
+"""How long `import service.http.app` may take, s; the start of the service is felt by whoever scales it."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
@@ -167,7 +167,7 @@ def watch(event, args):
             opened.append(path)
 sys.addaudithook(watch)
 started = time.perf_counter()
-import service.app
+import service.http.app
 print(time.perf_counter() - started)
 print(sorted({name.partition(".")[0] for name in sys.modules}))
 print(opened)
@@ -175,7 +175,7 @@ print(opened)
 
 
 def probe_import() -> tuple[float, set[str], list[str]]:
-    """Import service.app in a fresh interpreter; return seconds, top-level modules, project files read but code."""
+    """Import the app in a fresh interpreter; return seconds, top-level modules, project files read but code."""
     result = subprocess.run([sys.executable, "-c", IMPORT_PROBE], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     seconds, modules, opened = result.stdout.splitlines()

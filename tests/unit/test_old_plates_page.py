@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from chroma.lab import rgb_u8_to_lightness
-from service.session import Session
+from service.engine.session import Session
 from tests import onnx_factory
 from tests.unit.training.pictures import scene, write_plates
 

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-from service.app import create_app
+from service.http.app import create_app
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]

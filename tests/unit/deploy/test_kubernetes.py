@@ -13,7 +13,8 @@ import yaml
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
-from service import open_inference, routes
+from service.http import open_inference
+from service.http.pictures import router
 from service.settings import ENV_PREFIX, Settings
 from service.telemetry import Metrics
 from tests import monitoring
@@ -99,9 +100,7 @@ def in_bytes(quantity: str) -> float:
 
 
 def known_paths() -> set[str]:
-    return {
-        route.path for route in (*routes.router.routes, *open_inference.router.routes) if isinstance(route, APIRoute)
-    }
+    return {route.path for route in (*router.routes, *open_inference.router.routes) if isinstance(route, APIRoute)}
 
 
 each_pod = pytest.mark.parametrize("kind", ["base", "gpu", "kserve"])

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from service.app import create_app
 from service.errors import PROBLEMS
+from service.http.app import create_app
 from service.settings import Settings
 from service.telemetry import EvictionReason
 from tests import monitoring, onnx_factory

@@ -14,7 +14,7 @@ from export.precision import DECODE_PREFIX, LEAST_VALUES, check, to_float16, to_
 from export.quantization import to_int8
 from export.tolerances import PICTURE_TOLERANCE, TOLERANCES, tolerances_for
 from export.verify import make_lightness, run
-from service.session import shipped_model
+from service.engine.session import shipped_model
 from tests.onnx_factory import CURVE, build_model
 
 pytestmark = pytest.mark.training

@@ -17,7 +17,7 @@ from export.precision import to_float32
 from export.quantization import fold_scales, nodes_to_round, to_int8
 from export.tolerances import PICTURE_TOLERANCE
 from export.verify import compare_pictures, run
-from service.session import shipped_model
+from service.engine.session import shipped_model
 from tests.onnx_factory import CURVE, build_model, make_stamp
 
 pytestmark = pytest.mark.training

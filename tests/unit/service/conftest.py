@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.session import Session
+from service.engine.session import Session
 from tests import onnx_factory
 
 

@@ -1,4 +1,4 @@
-"""service.accept: the header of RFC 9110, section 12.5.1, and what people put into it."""
+"""service.http.accept: the header of RFC 9110, section 12.5.1, and what people put into it."""
 
 from contextlib import suppress
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.accept import choose_answer
 from service.errors import NotAcceptable
-from service.images import MEDIA_TYPES
+from service.http.accept import choose_answer
+from service.pictures.encode import MEDIA_TYPES
 
 
 @pytest.mark.parametrize(

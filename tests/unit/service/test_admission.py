@@ -1,11 +1,11 @@
-"""service.admission: pixels are the currency, the line is fair and bounded, the books balance."""
+"""service.engine.admission: pixels are the currency, the line is fair and bounded, the books balance."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from service.admission import MAX_RETRY_AFTER_S, Admission
+from service.engine.admission import MAX_RETRY_AFTER_S, Admission
 from service.errors import Overloaded
 
 

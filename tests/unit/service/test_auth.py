@@ -1,4 +1,4 @@
-"""service.auth: which keys there are, and who gets in."""
+"""service.http.auth: which keys there are, and who gets in."""
 
 import hashlib
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from service.auth import ApiKeys
 from service.errors import KeysError, Unauthorized
+from service.http.auth import ApiKeys
 from service.settings import Settings
 
 FIRST, SECOND = "first-key-of-many", "second/key+of=many"

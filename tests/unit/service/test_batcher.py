@@ -1,4 +1,4 @@
-"""service.batcher: first in, first out; nothing lost, nothing answered twice, nothing waits for company."""
+"""service.engine.batcher: first in, first out; nothing lost, nothing answered twice, nothing waits for company."""
 
 import threading
 import time
@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chroma.decoding import Knobs
-from service.batcher import BATCH_SIZES, Batcher, batch_sizes_up_to
+from service.engine.batcher import BATCH_SIZES, Batcher, batch_sizes_up_to
+from service.engine.session import Heads, Query
 from service.errors import Draining, Failing, Overloaded
-from service.session import Heads, Query
 
 KNOBS = Knobs(1.0, 0.0, 1.0, 1.0)
 

@@ -1,13 +1,14 @@
-"""service.bench: every stage of every run is counted once, and the caveats are said."""
+"""service.commands.measuring: every stage of every run is counted once, and the caveats are said."""
 
 import os
 
 import pytest
 
-from service import bench, images
-from service.bench import STAGES, caveats, make_photograph, measure
-from service.colorizer import Options
-from service.session import Session
+from service.commands import measuring as bench
+from service.commands.measuring import STAGES, caveats, make_photograph, measure
+from service.engine.options import Options
+from service.engine.session import Session
+from service.pictures.probe import probe
 
 
 def test_each_size_gets_its_runs(session: Session) -> None:
@@ -34,7 +35,7 @@ def test_the_first_run_does_not_count(session: Session, monkeypatch: pytest.Monk
 @pytest.mark.parametrize("megapixels", [0.0001, 0.1, 1.5])
 def test_the_photograph_has_the_size_asked_for(megapixels: float) -> None:
     data = make_photograph(megapixels)
-    header = images.probe(data, max_megapixels=10)
+    header = probe(data, max_megapixels=10)
     assert header.megapixels == pytest.approx(megapixels, rel=0.05)
     assert header.mode == "L"
     assert data == make_photograph(megapixels)

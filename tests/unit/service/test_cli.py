@@ -1,4 +1,4 @@
-"""service.cli: files in, files out, honest exit codes."""
+"""service.commands: files in, files out, honest exit codes."""
 
 import errno
 import json
@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from service import batch, images
-from service import session as session_module
-from service.cli import app
+from service.archive.whole_files import write_whole
+from service.commands.shared import app
+from service.pictures.probe import probe
 from service.settings import ENV_PREFIX, Settings
 from tests.pictures import by_opencv, by_pillow, levels, smooth_gray
 from tests.tiffs import tiff
@@ -222,7 +222,7 @@ def test_the_doctor_shows_what_holds(monkeypatch: pytest.MonkeyPatch, model_path
 
 
 def test_the_doctor_names_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "CUDA_LIBRARIES", ("libnever.so.0",))
+    monkeypatch.setattr("service.engine.session.CUDA_LIBRARIES", ("libnever.so.0",))
     assert "libnever.so.0" in run("doctor").output
 
 
@@ -292,7 +292,7 @@ def test_an_interrupted_call_goes_on_when_given_again(
     for name in "abcdef":
         picture(tmp_path / f"in/{name}.png")
     calls = 0
-    write = batch.write_whole
+    write = write_whole
 
     def interrupted(target: Path, data: bytes) -> None:
         nonlocal calls
@@ -301,7 +301,7 @@ def test_an_interrupted_call_goes_on_when_given_again(
             signal.raise_signal(number)
         write(target, data)
 
-    monkeypatch.setattr(batch, "write_whole", interrupted)
+    monkeypatch.setattr("service.archive.run.write_whole", interrupted)
     result = run("colorize", "in", "--out", "out", "--json")
     assert result.exit_code == code
     assert "interrupted; 3 left" in result.stderr
@@ -334,7 +334,7 @@ def test_a_full_disk_ends_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     for name in "abc":
         picture(tmp_path / f"in/{name}.png")
-    monkeypatch.setattr(batch, "write_whole", full)
+    monkeypatch.setattr("service.archive.run.write_whole", full)
     result = run("colorize", "in", "--out", "out")
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr
@@ -365,7 +365,7 @@ def test_odd_metadata_is_no_news(tmp_path: Path) -> None:
     odd = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\xff\0\0\0\xff\0\0\0\0\0\0\0"
     data = by_pillow(smooth_gray(30, 40), "JPEG", exif=odd)
     with pytest.warns(UserWarning, match="Corrupt EXIF|larger than file"):
-        images.probe(data, max_megapixels=1)
+        probe(data, max_megapixels=1)
     result = run("colorize", picture(tmp_path / "a.jpg", data), "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
 
@@ -425,7 +425,7 @@ def test_compare_draws_a_sheet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("suffix", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
 def test_compare_writes_what_its_name_says(tmp_path: Path, suffix: str, kind: str) -> None:
     assert run("compare", picture(tmp_path / "a.png"), "--out", f"s.{suffix}").exit_code == 0
-    assert images.probe(Path(f"s.{suffix}").read_bytes(), max_megapixels=1).format == kind
+    assert probe(Path(f"s.{suffix}").read_bytes(), max_megapixels=1).format == kind
 
 
 @pytest.mark.parametrize(

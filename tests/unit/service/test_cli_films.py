@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from service import video
-from service.cli import _without_films, app
-from service.finding import is_whole, plan_outputs
+from service.archive.film import FilmColorist
+from service.archive.finding import is_whole, plan_outputs
+from service.commands.colorize import _without_films
+from service.commands.shared import app
 from service.settings import ENV_PREFIX, Settings
 from tests import films
 from tests.films import write_film
@@ -78,17 +79,17 @@ def test_nonsense_is_misuse(tmp_path: Path, option: str, value: str) -> None:
 
 def test_an_interrupted_film_leaves_nothing_and_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film(tmp_path / "a.mp4", count=8)
-    look = video.FilmColorist._look
+    look = FilmColorist._look
     seen = []
 
-    def interrupt(self: video.FilmColorist, small: Any) -> Any:
+    def interrupt(self: FilmColorist, small: Any) -> Any:
         seen.append(len(seen))
         if len(seen) == 5:
             signal.raise_signal(signal.SIGINT)
         return look(self, small)
 
     with monkeypatch.context() as patch:
-        patch.setattr(video.FilmColorist, "_look", interrupt)
+        patch.setattr(FilmColorist, "_look", interrupt)
         result = run("colorize", "a.mp4")
     assert result.exit_code == 130
     assert "1 left" in result.stderr
@@ -139,7 +140,7 @@ def test_a_service_takes_no_films(tmp_path: Path) -> None:
 
 
 def test_without_pyav_photographs_are_colored_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     photograph(tmp_path / "in/a.png")
     film(tmp_path / "in/b.mp4")
     film(tmp_path / "in/c.mp4")

@@ -10,10 +10,11 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from service import client as client_module
-from service.batch import MAX_SENT
-from service.cli import PATIENCE_THERE_S, app
-from service.client import LONGEST_PAUSE_S
+from service.archive.there import MAX_SENT
+from service.client import AsyncClient
+from service.client.requests import LONGEST_PAUSE_S
+from service.commands.colorize import PATIENCE_THERE_S
+from service.commands.shared import app
 from tests.pictures import by_pillow, smooth_gray
 
 ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
@@ -65,14 +66,14 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         slept.append(seconds)
         await really_sleep(0)
 
-    monkeypatch.setattr(client_module.asyncio, "sleep", doze)
+    monkeypatch.setattr("asyncio.sleep", doze)
     return slept
 
 
 def colorize(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> tuple[int, Any, Any]:
     """Color files that hold their names; return exit code, lines by name, and the summary."""
     transport = httpx2.MockTransport(service)
-    monkeypatch.setattr(client_module, "AsyncClient", partial(client_module.AsyncClient, transport=transport))
+    monkeypatch.setattr("service.client.AsyncClient", partial(AsyncClient, transport=transport))
     (tmp_path / "in").mkdir()
     for name in names:
         (tmp_path / "in" / f"{name}.png").write_bytes(name.encode())

@@ -13,27 +13,23 @@ from urllib.parse import quote
 import httpx2
 import pytest
 
-from service import client as client_module
-from service.client import (
-    Answer,
-    AsyncClient,
-    Client,
+from service.client import AsyncClient, Client
+from service.client.answers import Answer, Kept
+from service.client.errors import (
     ClientError,
     InvalidRequest,
-    Kept,
     NotKept,
-    Options,
     Overloaded,
     RefusedPicture,
-    RenderOptions,
     ServerError,
     TimedOut,
     TooLarge,
     Unauthorized,
     Unreachable,
 )
+from service.client.requests import Options, RenderOptions
+from service.engine.parcel import pack_json, pack_zip
 from service.errors import PROBLEMS, TYPE_PREFIX
-from service.parcel import pack_json, pack_zip
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "openapi.json"
 PICTURE = httpx2.Response(
@@ -58,8 +54,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def doze(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr(client_module.time, "sleep", slept.append)
-    monkeypatch.setattr(client_module.asyncio, "sleep", doze)
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("asyncio.sleep", doze)
     return slept
 
 
@@ -187,7 +183,7 @@ def test_a_picture_is_kept_rendered_and_forgotten(ask: Ask) -> None:
 
 
 def test_hints_are_written_as_the_service_reads_them(ask: Ask) -> None:
-    from service.schemas import parse_hints
+    from service.engine.options import parse_hints
 
     given = [(0.5, 1.0, "#c03020"), (0.0, 1 / 3, (-12.5, 30.0))]
     script = Script(PICTURE)

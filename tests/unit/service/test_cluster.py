@@ -1,4 +1,4 @@
-"""service.cluster without Ray: pictures outlive their workers, and what is wrong is said in a line."""
+"""service.archive.cluster without Ray: pictures outlive their workers, and what is wrong is said in a line."""
 
 import asyncio
 import errno
@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from service import cluster
-from service.batch import Colored, Outcome, Stopped, Work, color_there
-from service.cli import app
-from service.cluster import FILES_AHEAD, FILES_EACH, MAX_TRIES, ClusterError, Crew, Order, Painter, WorkerLost, knock
+from service.archive import worker_pool
+from service.archive.cluster import Order, Painter, knock
+from service.archive.run import Colored, Outcome, Stopped, Work, color_there
+from service.archive.worker_pool import FILES_AHEAD, FILES_EACH, MAX_TRIES, ClusterError, WorkerLost, WorkerPool
+from service.commands.shared import app
+from service.engine.options import ColorizeQuery
 from service.errors import BrokenPicture, InternalError, ModelError
-from service.schemas import ColorizeQuery
+from service.version import program_version
 from tests.pictures import by_pillow, smooth_gray
 
 ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
@@ -56,14 +58,14 @@ class Colleague:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "AGAIN_S", 0)
+    monkeypatch.setattr(worker_pool, "AGAIN_S", 0)
 
 
 def well(_: Colleague, __: bytes) -> None:
     pass
 
 
-def run(tmp_path: Path, crew: Callable[[], Crew], jobs: int = 6) -> list[Outcome]:
+def run(tmp_path: Path, crew: Callable[[], WorkerPool], jobs: int = 6) -> list[Outcome]:
     for name in NAMES:
         (tmp_path / name).write_bytes(name.encode())
     work = Work({tmp_path / name: tmp_path / "out" / f"{name}.png" for name in NAMES}, "png")
@@ -89,8 +91,8 @@ def test_lost_workers_are_replaced_and_their_pictures_colored_once(tmp_path: Pat
         hired.append(Colleague(color))
         return hired[-1]
 
-    crews: list[Crew] = []
-    outcomes = run(tmp_path, lambda: crews.append(Crew(hire, 3)) or crews[0])
+    crews: list[WorkerPool] = []
+    outcomes = run(tmp_path, lambda: crews.append(WorkerPool(hire, 3)) or crews[0])
     assert sorted(outcome.source.name for outcome in outcomes) == list(NAMES)
     assert {outcome.status for outcome in outcomes} == {"colored"}
     assert sorted(data for worker in hired for data in worker.colored) == [name.encode() for name in NAMES]
@@ -109,7 +111,7 @@ def test_a_picture_that_ends_every_worker_is_given_up_and_the_others_are_not(tmp
         if data == b"d":
             raise BrokenPicture("broken")
 
-    outcomes = run(tmp_path, lambda: Crew(lambda: Colleague(color), 2))
+    outcomes = run(tmp_path, lambda: WorkerPool(lambda: Colleague(color), 2))
     failed = {outcome.source.name: (outcome.problem, outcome.reason) for outcome in outcomes if outcome.problem}
     assert failed == {
         "c": ("internal-error", f"{MAX_TRIES} workers in a row were lost over it"),
@@ -134,7 +136,7 @@ def test_workers_that_cannot_start_stop_the_work(tmp_path: Path, error: Exceptio
         raise error
 
     with pytest.raises(Stopped, match=said):
-        run(tmp_path, lambda: Crew(lambda: Colleague(well, load), 3))
+        run(tmp_path, lambda: WorkerPool(lambda: Colleague(well, load), 3))
     assert not (tmp_path / "out").exists()
 
 
@@ -151,7 +153,7 @@ def test_nobody_waits_for_workers_that_cannot_be_hired(error: Exception, said: s
         raise error
 
     async def color() -> None:
-        async with Crew(hire, 2) as crew, asyncio.timeout(10):
+        async with WorkerPool(hire, 2) as crew, asyncio.timeout(10):
             await crew(b"a")
 
     with pytest.raises(Stopped, match=said):
@@ -166,7 +168,7 @@ def test_nobody_waits_when_what_fills_places_fails_itself() -> None:
         raise BrokenPipeError("nobody reads")
 
     async def color() -> None:
-        async with Crew(lambda: Colleague(well, load), 1, say=say) as crew, asyncio.timeout(10):
+        async with WorkerPool(lambda: Colleague(well, load), 1, say=say) as crew, asyncio.timeout(10):
             await crew(b"a")
 
     with pytest.raises(Stopped, match="nobody reads"):
@@ -188,7 +190,7 @@ def test_a_place_that_cannot_be_filled_does_not_stop_the_others(tmp_path: Path, 
         hired.append(Colleague(color) if len(hired) < 2 else Colleague(well, load))
         return hired[-1]
 
-    outcomes = run(tmp_path, lambda: Crew(hire, 2))
+    outcomes = run(tmp_path, lambda: WorkerPool(hire, 2))
     assert [outcome.status for outcome in outcomes] == ["colored"] * len(NAMES)
     assert len(hired) == 2 + MAX_TRIES
 
@@ -218,11 +220,11 @@ def test_a_machine_where_nothing_works_does_not_end_it_before_the_others_are_the
         hired.append(Late(well) if not hired else Colleague(well, load))
         return hired[-1]
 
-    assert [outcome.status for outcome in run(tmp_path, lambda: Crew(hire, 3))] == ["colored"] * len(NAMES)
+    assert [outcome.status for outcome in run(tmp_path, lambda: WorkerPool(hire, 3))] == ["colored"] * len(NAMES)
 
 
 def test_others_that_never_come_are_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "OTHERS_S", 0.01)
+    monkeypatch.setattr(worker_pool, "OTHERS_S", 0.01)
 
     def load() -> None:
         raise FULL
@@ -234,7 +236,7 @@ def test_others_that_never_come_are_not_waited_for_for_ever(tmp_path: Path, monk
         return hired[-1]
 
     with pytest.raises(Stopped, match="No space left on device"):
-        run(tmp_path, lambda: Crew(hire, 2))
+        run(tmp_path, lambda: WorkerPool(hire, 2))
 
 
 class Machine:
@@ -290,7 +292,7 @@ def test_a_machine_that_dies_costs_no_good_picture(files: int, deadly: bytes) ->
         became: dict[str, str] = {}
         waiting = iter(range(files))
 
-        async def work_off(crew: Crew) -> None:
+        async def work_off(crew: WorkerPool) -> None:
             for number in waiting:
                 try:
                     became[str(number)] = (await crew(str(number).encode())).scene
@@ -298,7 +300,7 @@ def test_a_machine_that_dies_costs_no_good_picture(files: int, deadly: bytes) ->
                     became[str(number)] = error.detail
                 machines[0].dead |= len(became) >= ends_at
 
-        async with Crew(lambda: Tenant(machines, chance, deadly), 16) as crew, asyncio.timeout(10):
+        async with WorkerPool(lambda: Tenant(machines, chance, deadly), 16) as crew, asyncio.timeout(10):
             await asyncio.gather(*(work_off(crew) for _ in range(32)))
         return became
 
@@ -311,7 +313,7 @@ def test_a_machine_that_dies_costs_no_good_picture(files: int, deadly: bytes) ->
 
 @pytest.mark.parametrize("silent", [False, True])
 def test_workers_that_were_gone_before_do_not_count(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
-    monkeypatch.setattr(cluster, "ANSWER_S", 0.01)
+    monkeypatch.setattr(worker_pool, "ANSWER_S", 0.01)
     hired: list[Colleague] = []
     tried: list[Colleague] = []
 
@@ -333,7 +335,7 @@ def test_workers_that_were_gone_before_do_not_count(monkeypatch: pytest.MonkeyPa
         return hired[-1]
 
     async def color() -> None:
-        async with Crew(hire, 5) as crew:
+        async with WorkerPool(hire, 5) as crew:
             while crew._free.qsize() < 5:  # All have nothing to do, and then go.
                 await asyncio.sleep(0)
             await crew(b"a")
@@ -355,7 +357,7 @@ def test_workers_that_always_go_before_they_get_anything_end_the_work() -> None:
             raise WorkerLost("gone")
 
     async def color() -> None:
-        async with Crew(lambda: Gone(well), 4) as crew:
+        async with WorkerPool(lambda: Gone(well), 4) as crew:
             await asyncio.sleep(0)
             await crew(b"a")
 
@@ -364,7 +366,7 @@ def test_workers_that_always_go_before_they_get_anything_end_the_work() -> None:
 
 
 def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(worker_pool, "PATIENCE_S", 0.01)
     said: list[str] = []
     enough = asyncio.Event()
 
@@ -377,7 +379,7 @@ def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) ->
         enough.set()
 
     async def color() -> Colored:
-        async with Crew(lambda: Patient(well), 1, say=say) as crew:
+        async with WorkerPool(lambda: Patient(well), 1, say=say) as crew:
             return await crew(b"a")
 
     assert asyncio.run(color()).scene == "a"
@@ -385,7 +387,7 @@ def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_there_is_room_for_the_files_of_those_who_are_ready() -> None:
-    async def get_in(crew: Crew) -> int:
+    async def get_in(crew: WorkerPool) -> int:
         """Return how many of many files get in."""
         inside = 0
 
@@ -414,7 +416,7 @@ def test_there_is_room_for_the_files_of_those_who_are_ready() -> None:
         return hired[-1]
 
     async def watch() -> list[int]:
-        async with Crew(hire, 5) as crew:
+        async with WorkerPool(hire, 5) as crew:
             seen = [await get_in(crew)]
             await crew(b"a")
             return [*seen, await get_in(crew)]
@@ -430,7 +432,7 @@ def test_a_painter_colors_as_the_command_line(tmp_path: Path, model_path: Path) 
     picture = tmp_path / "gray.png"
     picture.write_bytes(by_pillow(smooth_gray(40, 60), "PNG"))
     painter = Painter()
-    painter.load(model_path.read_bytes(), cluster.program_version(), order(model_path))
+    painter.load(model_path.read_bytes(), program_version(), order(model_path))
     options = ["--out", str(tmp_path / "out"), "--no-metadata", "--model", str(model_path), "--device", "cpu"]
     assert CliRunner().invoke(app, ["colorize", str(picture), *options]).exit_code == 0
     assert painter.color(picture.read_bytes()).data == (tmp_path / "out/gray.png").read_bytes()

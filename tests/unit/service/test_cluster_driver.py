@@ -1,4 +1,4 @@
-"""service.cluster at Ray's side of it, on a Ray that is made up: what it raises comes out as what it means."""
+"""service.archive.cluster at Ray's side of it, on a Ray that is made up: what it raises comes out as what it means."""
 
 import asyncio
 import re
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from service import cluster
-from service.batch import Outcome, Stopped, Work
-from service.cluster import FILES_AHEAD, FILES_EACH, Order, color_on_cluster
-from service.schemas import ColorizeQuery
+from service.archive import worker_pool
+from service.archive.cluster import Order, color_on_cluster
+from service.archive.run import Outcome, Stopped, Work
+from service.archive.worker_pool import FILES_AHEAD, FILES_EACH
+from service.engine.options import ColorizeQuery
 from tests.fake_ray import FakeRay, RayError, RayTaskError
 from tests.pictures import by_pillow, smooth_gray
 
@@ -23,7 +24,7 @@ FILES = 20
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "AGAIN_S", 0)
+    monkeypatch.setattr(worker_pool, "AGAIN_S", 0)
 
 
 async def color(_: int, data: bytes) -> tuple[bytes, str]:

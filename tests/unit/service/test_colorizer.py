@@ -1,4 +1,4 @@
-"""service.colorizer: any size, the question's own L, each mode its own formula."""
+"""service.engine.colorizer: any size, the question's own L, each mode its own formula."""
 
 from dataclasses import replace
 
@@ -12,10 +12,10 @@ from chroma.framing import network_size, resize_lightness
 from chroma.lab import gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
 from chroma.modes import MODES, Mode
 from chroma.signature import OUTPUT_NAMES
-from service import colorizer
-from service.colorizer import Options, as_kept, colorize, finish, knobs_of, prepare
-from service.images import Picture
-from service.session import Query, Session
+from service.engine.colorizer import as_kept, colorize, finish, knobs_of, prepare
+from service.engine.options import Options
+from service.engine.session import Query, Session
+from service.pictures.decode import Picture
 from tests import onnx_factory
 from tests.pictures import levels, smooth_gray
 
@@ -79,7 +79,7 @@ def test_lightness_in_strips_is_that_of_the_whole(
     session: Session, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     gray = levels(40, 50)
-    monkeypatch.setattr(colorizer, "STRIP_PIXELS", 120)
+    monkeypatch.setattr("service.engine.colorizer.STRIP_PIXELS", 120)
     prepared = prepare(Picture(gray), Options(), session.stamp, workers=workers)
     np.testing.assert_array_equal(prepared.L, gray_to_lightness(gray))
 

@@ -1,4 +1,4 @@
-"""service.connection: callers who send too little, take too little, or speak no HTTP."""
+"""service.http.connection: callers who send too little, take too little, or speak no HTTP."""
 
 import asyncio
 import json
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from service import connection
-from service.connection import Connection
+from service.http import connection
+from service.http.connection import Connection
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 

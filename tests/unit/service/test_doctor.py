@@ -1,4 +1,4 @@
-"""service.doctor: each complaint comes with its cure, and a healthy machine gets none."""
+"""service.commands.examination: each complaint comes with its cure, and a healthy machine gets none."""
 
 import socket
 from importlib import metadata
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from service import doctor
-from service.doctor import available_memory_bytes, examine
-from service.session import CUDA
+from service.commands import examination
+from service.commands.examination import examine
+from service.engine.session import CUDA
+from service.machine import available_memory_bytes
 from service.settings import Settings
 
 
@@ -17,9 +18,9 @@ from service.settings import Settings
 def _a_healthy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"PHOTOCHROM_{name.upper()}", raising=False)
-    monkeypatch.setattr(doctor, "available_memory_bytes", lambda: 64 * 10**9)
-    monkeypatch.setattr(doctor, "usable_cores", lambda: 8)
-    monkeypatch.setattr(doctor, "NVIDIA_DRIVER", Path("/nowhere"))
+    monkeypatch.setattr(examination, "available_memory_bytes", lambda: 64 * 10**9)
+    monkeypatch.setattr(examination, "usable_cores", lambda: 8)
+    monkeypatch.setattr(examination, "NVIDIA_DRIVER", Path("/nowhere"))
 
 
 @pytest.fixture
@@ -92,18 +93,18 @@ def test_too_many_threads_are_said(settings: Settings) -> None:
 
 
 def test_too_little_memory_is_said_with_what_fits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "available_memory_bytes", lambda: 10**9)
+    monkeypatch.setattr(examination, "available_memory_bytes", lambda: 10**9)
     level, what, mend = only(settings)
     assert (level, "1.0 GB are free" in what, mend) == ("warning", True, "PHOTOCHROM_MAX_INFLIGHT_MEGAPIXELS=75")
     assert said(but(settings, max_inflight_megapixels=75)) == []
-    monkeypatch.setattr(doctor, "available_memory_bytes", lambda: None)
+    monkeypatch.setattr(examination, "available_memory_bytes", lambda: None)
     assert said(settings) == []
 
 
 def test_limits_that_contradict_each_other_are_said(settings: Settings) -> None:
     _, what, mend = only(but(settings, max_upload_bytes=20_000_000, max_held_bytes=1_000_000))
     assert "larger than all uploads" in what
-    assert "may now be 20000000 bytes" in what, "as service.guard has it"
+    assert "may now be 20000000 bytes" in what, "as service.http.guard has it"
     assert mend == "PHOTOCHROM_MAX_HELD_BYTES=80000000 or more"
     assert said(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "50000000"}) == []
     assert "refuses pictures" in only(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "49999999"})[1]
@@ -148,16 +149,16 @@ def test_packages_that_break_each_other_are_a_problem(settings: Settings, monkey
 
 
 def test_a_gpu_that_is_not_used_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(doctor.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    monkeypatch.setattr(doctor, "NVIDIA_DRIVER", tmp_path)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(examination, "NVIDIA_DRIVER", tmp_path)
     assert "built without CUDA" in only(but(settings, device="auto"))[1]
     assert said(settings) == [], "it was not asked for"
 
 
 def test_missing_cuda_libraries_are_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
-    monkeypatch.setattr(doctor, "missing_cuda_libraries", lambda: ["libx.so"])
-    monkeypatch.setattr(doctor, "_look_at_model", lambda *_: None)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
+    monkeypatch.setattr(examination, "missing_cuda_libraries", lambda: ["libx.so"])
+    monkeypatch.setattr(examination, "_look_at_model", lambda *_: None)
     assert "CUDA lacks libx.so" in only(but(settings, device="auto"))[1]
 
 

@@ -1,4 +1,4 @@
-"""service.finding: which pictures, where to, and never over anything that is not ours."""
+"""service.archive.finding: which pictures, where to, and never over anything that is not ours."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.finding import PlanError, find_pictures, is_done, is_whole, plan_outputs
+from service.archive.finding import PlanError, find_pictures, is_done, is_whole, plan_outputs
 from tests.pictures import by_pillow, smooth_gray
 
 GRAY = smooth_gray(20, 30)
@@ -153,7 +153,7 @@ def test_a_folder_that_may_be_listed_but_not_entered_hides_nothing(tmp_path: Pat
     put(tmp_path / "disk/3.png")
     (tmp_path / "in/shut/1950").symlink_to("../../disk")
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom service.finding import find_pictures\n"
+        "import os, sys\nfrom pathlib import Path\nfrom service.archive.finding import find_pictures\n"
         "if os.getuid() == 0: os.setgid(65534), os.setuid(65534)\n"
         "tell = lambda folder, place, error: print('folder', folder)\n"
         "for path, place in find_pictures([Path(sys.argv[1])], on_unlisted=tell): print('file', path)\n"

@@ -1,4 +1,4 @@
-"""service.metadata: captions, dates and places survive; what is no longer true does not."""
+"""service.pictures.metadata: captions, dates and places survive; what is no longer true does not."""
 
 import io
 import struct
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin
 
-from service import images
-from service.images import OutputFormat
-from service.metadata import Metadata, carry_over, read_metadata
+from service.pictures.encode import OutputFormat, encode
+from service.pictures.metadata import Metadata, carry_over, read_metadata
+from service.pictures.probe import probe
 from tests.pictures import by_pillow, icc_profile, levels, smooth_gray
 
 GRAY = smooth_gray(20, 30)
@@ -52,7 +52,7 @@ def exif_block(*, order: str = "<", thumbnail: bytes = b"THUMBNAIL") -> bytes:
 
 def answer(output_format: OutputFormat, *, alpha: bool = False) -> bytes:
     opacity = levels(20, 30) if alpha else None
-    return images.encode(np.dstack([GRAY] * 3), opacity, output_format)
+    return encode(np.dstack([GRAY] * 3), opacity, output_format)
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -173,7 +173,7 @@ def test_what_turned_the_pixels_does_not_turn_them_again(order: str, kind: int, 
     value = struct.pack(order + codes, *([6] * count))
     exif = b"Exif\0\0" + tiff_structure([(ORIENTATION, kind, count, value), (DESCRIPTION, 2, 4, b"Oma\0")], order)
     question = by_pillow(GRAY, "JPEG", exif=exif)
-    assert images.probe(question, max_megapixels=1).orientation == 6
+    assert probe(question, max_megapixels=1).orientation == 6
     carried = exif_of_block(read_metadata(question, (20, 30)).exif)
     assert (carried[ORIENTATION], carried[DESCRIPTION]) == (1, "Oma")
 

@@ -1,4 +1,4 @@
-"""service.planes: a TIFF whose channels lie in planes apart is read right, or refused before a pixel is decoded."""
+"""service.pictures.planes: a TIFF whose channels lie in planes apart is read right, or refused before it is decoded."""
 
 import contextlib
 import itertools
@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service import images, planes
 from service.errors import BrokenPicture, RequestError, SeveralFrames, UnsupportedPicture
+from service.pictures import planes
+from service.pictures.decode import decode, prepare_codecs
+from service.pictures.probe import probe
 from tests.pictures import by_opencv, levels
 from tests.tiffs import COMPRESSIONS, tiff
 
@@ -40,12 +42,12 @@ OTHERS = [
 @pytest.fixture(autouse=True)
 def _codecs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # Put back afterwards.
-    images.prepare_codecs()
+    prepare_codecs()
 
 
 def pixels_of(data: bytes) -> np.ndarray:
     """Return the pixels, alpha last."""
-    picture = images.decode(data, images.probe(data, max_megapixels=1))
+    picture = decode(data, probe(data, max_megapixels=1))
     return picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
 
 
@@ -184,16 +186,16 @@ def test_no_type_of_integer_hides_planes(kind: int) -> None:
 
 def test_several_pages_are_refused_either_way() -> None:
     with pytest.raises(UnsupportedPicture, match="planes apart"):
-        images.probe(tiff(DEEP_RGB, pages=2), max_megapixels=1)
+        probe(tiff(DEEP_RGB, pages=2), max_megapixels=1)
     for stored in (GRAY, DEEP_GRAY, RGB):
         with pytest.raises(SeveralFrames):
-            images.probe(tiff(stored, pages=2), max_megapixels=1)
+            probe(tiff(stored, pages=2), max_megapixels=1)
 
 
 def test_big_endian_bigtiff_in_planes_is_told_as_well() -> None:
     """Pillow does not open any such file."""
     with pytest.raises(UnsupportedPicture, match="planes apart"):
-        images.probe(tiff(DEEP_RGB, order=">", big=True), max_megapixels=1)
+        probe(tiff(DEEP_RGB, order=">", big=True), max_megapixels=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

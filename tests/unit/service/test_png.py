@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from isal import isal_zlib
 from PIL import Image
 
-from service import png
+from service.pictures import png
 from tests.pictures import levels
 
 ROOT = Path(__file__).parents[3]

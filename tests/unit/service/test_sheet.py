@@ -1,12 +1,12 @@
-"""service.sheet: each picture in its place."""
+"""service.archive.sheet: each picture in its place."""
 
 import numpy as np
 import pytest
 
-from service.colorizer import Options
-from service.images import Picture
-from service.session import Session
-from service.sheet import GAP_PX, LINE_PX, SheetTooLarge, Strip, compare, draw_sheet
+from service.archive.sheet import GAP_PX, LINE_PX, SheetTooLarge, Strip, compare, draw_sheet
+from service.engine.options import Options
+from service.engine.session import Session
+from service.pictures.decode import Picture
 from tests.pictures import levels, smooth_gray
 
 

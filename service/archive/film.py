@@ -1,0 +1,201 @@
+"""Films: decoded, colored without flicker, encoded again, with their sound; no more than a few frames are in memory.
+
+PyAV (FFmpeg's libraries) reads and writes, and is imported only when there is a film to color. Two passes: `inspect`
+reads the whole file without decoding it, so that what is cut off is refused before hours of work; `color_film` does it.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from jaxtyping import Float
+
+from chroma.bins import load_centers
+from chroma.decoding import posterior_spread, softmax
+from chroma.framing import network_size, resize_lightness
+from chroma.modes import outputs_to_ab
+from chroma.signature import AB, AB_DECODED, AB_LOGITS, SPREAD
+from chroma.temporal import NEW_SHARE, Scene, TemporalAverage
+from service.engine.colorizer import decode_logits, knobs_of, lightness_of
+from service.engine.options import Options
+from service.engine.session import Query, Session
+from service.pictures.decode import Picture
+
+if TYPE_CHECKING:
+    from av.packet import Packet as _Packet
+
+    Packet = _Packet[Any]
+from service.archive.film_file import (
+    BrokenFilm,
+    Film,
+    FilmOptions,
+    FilmReader,
+    FilmWriter,
+    inspect,
+    open_film,
+    picture_of,
+    writing,
+)
+
+IN_FLIGHT: Final = 2
+"""Frames that may wait to be composed and encoded while the network looks at the next one."""
+
+MOST_LOST: Final = 0.1
+"""A film of whose frames a larger share cannot be decoded is broken."""
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """What was done.
+
+    Attributes:
+        frames: written.
+        inferences: how many of them the network looked at.
+        cuts: scenes after the first.
+        notes: what the film has and the answer has not, or has in another way; for people.
+    """
+
+    frames: int
+    inferences: int
+    cuts: int
+    notes: tuple[str, ...]
+
+
+def color_film(
+    path: Path,
+    target: Path,
+    session: Session,
+    options: Options,
+    how: FilmOptions,
+    *,
+    max_megapixels: float,
+    keep_metadata: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Filmed:
+    """Color a film.
+
+    Args:
+        path: of the film.
+        target: of the answer, MP4 whatever its suffix; what is there is replaced, by half a film until this returns.
+        session: the loaded model.
+        options: how to color.
+        how: what is chosen for films.
+        max_megapixels: largest frame, millions of pixels.
+        keep_metadata: whether title, dates and the like go over.
+        progress: told how many frames of how many are done.
+
+    Returns:
+        What was done.
+
+    Raises:
+        NoFilmSupport: PyAV is not installed.
+        UnsupportedFilm: it is no film, or there is no picture in it.
+        BrokenFilm: it ends too early, or too many frames cannot be decoded.
+        PictureTooLarge: its frames have too many pixels.
+        OSError: a file cannot be read or written.
+    """
+    film = inspect(path, max_megapixels=max_megapixels)
+    colorist = FilmColorist(session, options, how, film)
+    with open_film(path) as source, writing(target) as answer:
+        reader = FilmReader(source, picture_of(source, max_megapixels), film)
+        writer = FilmWriter(answer, reader, how.crf, session.threads, options)
+        if keep_metadata:
+            answer.metadata.update(source.metadata)
+        with ThreadPoolExecutor(1, thread_name_prefix="film") as renderer:
+            pending: deque[Future[list[Any]]] = deque()
+            done = 0
+            for packet in reader.packets():
+                if packet.stream is not reader.picture:
+                    writer.write_sound(packet)
+                    continue
+                for frame in reader.frames(packet):
+                    L = lightness_of(Picture(reader.upright(frame)))
+                    ab = colorist(L)
+                    pending.append(renderer.submit(writer.encode, L, ab, frame.pts, frame.duration))
+                    if len(pending) > IN_FLIGHT:
+                        writer.write(pending.popleft().result())
+                    done += 1
+                    if progress is not None:
+                        progress(done, max(film.frames, done))
+            while pending:
+                writer.write(pending.popleft().result())
+        lost = film.frames - done
+        if lost > MOST_LOST * film.frames:
+            raise BrokenFilm(f"{lost} of {film.frames} frames cannot be decoded")
+        writer.finish()
+    notes = [*writer.notes]
+    if reader.damaged:
+        notes.append(f"{reader.damaged} packets are damaged; the frames in them are missing")
+    return Filmed(done, colorist.inferences, colorist.cuts, tuple(notes))
+
+
+class FilmColorist:
+    """Gives the ab of one frame after the other.
+
+    Attributes:
+        inferences: how many frames the network looked at.
+        cuts: scenes after the first.
+    """
+
+    def __init__(self, session: Session, options: Options, how: FilmOptions, film: Film) -> None:
+        """Begin with the first frame.
+
+        Args:
+            session: the loaded model.
+            options: how to color.
+            how: what is chosen for films.
+            film: whose frames will come.
+        """
+        self.inferences = 0
+        self.cuts = -1
+        self._session = session
+        self._mode = options.mode
+        self._knobs = knobs_of(options, session.stamp)
+        self._shape = network_size(film.height, film.width, options.size or session.stamp.size)
+        self._centers = load_centers()
+        self._average = TemporalAverage(how.memory_s * film.rate / how.every)
+        self._every = how.every
+        self._since = 0
+
+    def __call__(self, L: Float[np.ndarray, "H W 1"]) -> Float[np.ndarray, "h w 2"]:
+        """Return the ab of the next frame.
+
+        Args:
+            L: its full-size lightness, shape (H, W, 1).
+
+        Returns:
+            ab in Lab units, at the network's grid, shape (h, w, 2).
+        """
+        small = resize_lightness(L, self._shape)
+        scene = self._average.see(small)
+        if scene is Scene.BEGINS:
+            self.cuts += 1
+        elif scene is Scene.COMES_BACK:
+            self.cuts -= 1
+        self._since += 1
+        if scene is Scene.BEGINS or self._since >= self._every or self._average.unknown > NEW_SHARE:
+            self._average.add(self._look(small))
+            self._since = 0
+        return self._ab_of(self._average.values, self._average.lightness)
+
+    def _look(self, small: Float[np.ndarray, "h w 1"]) -> Float[np.ndarray, "h w C"]:
+        """Ask the network; return what is averaged: the posterior, and behind it the regressed ab."""
+        self.inferences += 1
+        heads = self._session.run([Query(small, self._knobs, (AB, AB_LOGITS))])[0]
+        return np.concatenate([softmax(heads[AB_LOGITS]), heads[AB]], axis=-1)
+
+    def _ab_of(self, average: Float[np.ndarray, "h w C"], L: Float[np.ndarray, "h w 1"]) -> Float[np.ndarray, "h w 2"]:
+        """Decode what was averaged, L as well: light that pumps must not switch the guard of shadows."""
+        logits = np.log(np.maximum(average[..., :-2], np.float32(1e-12)))
+        outputs = {AB_LOGITS: logits, AB: average[..., -2:]}
+        knobs, stamp = self._knobs, self._session.stamp
+        if self._mode in ("annealed", "fused"):
+            outputs[AB_DECODED] = decode_logits(logits, L, knobs, stamp)
+        if self._mode == "fused":
+            outputs[SPREAD] = posterior_spread(logits, self._centers)
+        head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
+        return outputs_to_ab(outputs, self._mode, centers=self._centers, gain=head_gain)

@@ -1,0 +1,218 @@
+"""Colors many files, here or by a service, one bad one never stopping the others, and says how it goes.
+
+An answer appears under its name only when it is whole, so that whatever ends the work (Ctrl-C, a full disk, no more
+service) another call takes it up where it was.
+"""
+
+import asyncio
+import errno
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from service.archive.finding import is_film
+from service.archive.whole_files import unfinished, write_whole
+from service.client.errors import ClientError, Unauthorized, Unreachable
+from service.errors import RequestError, StartupError
+from service.pictures import metadata
+from service.pictures.encode import OutputFormat
+
+HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""What would happen to every further file as well: no space left, the quota used up, a disk that is read-only."""
+
+Status = Literal["colored", "skipped", "failed"]
+
+
+class Stopped(Exception):
+    """It makes no sense to go on; the text says why."""
+
+
+class Colored(NamedTuple):
+    """One answer: the file, and what the network takes the picture for."""
+
+    data: bytes
+    scene: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture.
+
+    Attributes:
+        source: the picture.
+        target: where its answer goes.
+        status: colored, skipped (the answer was there) or failed.
+        seconds: spent on it.
+        scene: what the network takes it for; of colored photographs.
+        frames: how many were colored; of films.
+        notes: what the answer lacks or has in another way, for people; of films.
+        problem: short stable name of what went wrong, such as `broken-picture`; of failed ones.
+        reason: the same in words.
+    """
+
+    source: Path
+    target: Path
+    status: Status
+    seconds: float = 0.0
+    scene: str = ""
+    frames: int = 0
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+    reason: str = ""
+
+    def to_json(self) -> str:
+        """Return one line of JSON; what is empty is left out."""
+        line: dict[str, object] = {"source": str(self.source), "target": str(self.target), "status": self.status}
+        if self.status != "skipped":
+            line["seconds"] = round(self.seconds, 3)
+        line |= {
+            name: getattr(self, name)
+            for name in ("scene", "frames", "notes", "problem", "reason")
+            if getattr(self, name)
+        }
+        return json.dumps(line)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done.
+
+    Attributes:
+        plan: target by source.
+        output_format: of the answers.
+        keep_metadata: whether EXIF, XMP and resolution go over to the answer.
+    """
+
+    plan: Mapping[Path, Path]
+    output_format: OutputFormat
+    keep_metadata: bool = True
+
+    def store(self, question: bytes, answer: bytes, target: Path) -> None:
+        """Write an answer under its name.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self.keep_metadata:
+            answer = metadata.carry_over(question, answer, self.output_format)
+        write_whole(target, answer)
+
+
+def color_here(
+    work: Work,
+    color: Callable[[bytes], Colored],
+    report: Callable[[Outcome], None],
+    *,
+    color_film: Callable[[Path, Path], tuple[int, tuple[str, ...]]] | None = None,
+) -> None:
+    """Color one file after the other.
+
+    Args:
+        work: which, and where the answers go.
+        color: what colors one photograph.
+        report: told each outcome.
+        color_film: what colors one film into a file, and returns how many frames it has and what it says of it.
+
+    Raises:
+        Stopped: what went wrong would go wrong for every further file too.
+    """
+    for source, target in work.plan.items():
+        started = time.monotonic()
+        try:
+            if color_film is not None and is_film(source):
+                with unfinished(target) as path:
+                    frames, notes = color_film(source, path)
+                outcome = Outcome(source, target, "colored", frames=frames, notes=notes)
+            else:
+                question = source.read_bytes()
+                colored = color(question)
+                work.store(question, colored.data, target)
+                outcome = Outcome(source, target, "colored", scene=colored.scene)
+        except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
+            outcome = _failure(error, source, target, started)
+        else:
+            outcome = replace(outcome, seconds=time.monotonic() - started)
+        report(outcome)
+
+
+async def color_there(
+    work: Work,
+    color: Callable[[bytes], Awaitable[Colored]],
+    report: Callable[[Outcome], None],
+    *,
+    jobs: int,
+    room: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+) -> None:
+    """Have several files colored at once.
+
+    Args:
+        work: which, and where the answers go.
+        color: what colors one.
+        report: told each outcome, in the order in which they end.
+        jobs: how many at once; no more files than that are in memory.
+        room: entered before a file is read, left when its answer is written; may let fewer in than `jobs`.
+
+    Raises:
+        Stopped: what went wrong would go wrong for every further file too.
+    """
+    waiting = iter(work.plan.items())
+
+    async def work_off() -> None:
+        while True:
+            async with room():
+                found = next(waiting, None)
+                if found is None:
+                    return
+                outcome = await color_one(*found)
+            report(outcome)
+
+    async def color_one(source: Path, target: Path) -> Outcome:
+        started = time.monotonic()
+        try:
+            question = await asyncio.to_thread(source.read_bytes)
+            colored = await color(question)
+            await asyncio.to_thread(work.store, question, colored.data, target)
+        except Exception as error:  # As above.
+            return _failure(error, source, target, started)
+        return Outcome(source, target, "colored", time.monotonic() - started, colored.scene)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(jobs):
+                group.create_task(work_off())
+    except BaseExceptionGroup as errors:  # The first one; it ended the others.
+        raise errors.exceptions[0] from None
+
+
+def _failure(error: Exception, source: Path, target: Path, started: float) -> Outcome:
+    """Return the outcome that an error means, or stop when it would meet every further file."""
+    if isinstance(error, Stopped):
+        raise error
+    if isinstance(error, Unauthorized | Unreachable) or (isinstance(error, OSError) and error.errno in HOPELESS):
+        raise Stopped(str(error)) from error
+    problem, reason = explain(error)
+    return Outcome(source, target, "failed", time.monotonic() - started, problem=problem, reason=reason)
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Return what went wrong with one picture: a short stable name, and words."""
+    if isinstance(error, RequestError):
+        return error.name, error.detail
+    if isinstance(error, StartupError):
+        return "not-possible-here", str(error)
+    if isinstance(error, ClientError):
+        return error.type or "no-answer", error.detail
+    if isinstance(error, OSError):
+        return "file-error", error.strerror or str(error)
+    if isinstance(error, MemoryError):
+        return "no-memory", "there is not enough memory for this picture"
+    return "internal-error", f"{type(error).__name__}: {error}"
+
+
+def explain_folder(error: OSError) -> tuple[str, str]:
+    """Return what went wrong with a folder that cannot be searched, as `explain` does."""
+    return "folder-error", f"this folder cannot be searched: {error.strerror or error}"

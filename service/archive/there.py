@@ -1,0 +1,88 @@
+"""Photographs colored by a running service."""
+
+import asyncio
+from typing import Final
+
+from service.archive.run import Colored
+from service.client import AsyncClient
+from service.client.errors import ClientError, Unreachable
+from service.client.requests import Options
+from service.pictures.encode import MEDIA_TYPES, OutputFormat
+
+MAX_SENT: Final = 3
+"""A picture over which the connection to the service breaks so often is what ends the service."""
+
+
+class There:
+    """Has a service color.
+
+    A picture may be what ends the service, and others under way at that moment lose their connection as well. So each
+    of them is sent again when the service is back, with nothing else under way: the innocent ones come through.
+    """
+
+    def __init__(
+        self, client: AsyncClient, options: Options, output_format: OutputFormat, *, reference: bytes | None = None
+    ) -> None:
+        """Keep what is the same for all pictures.
+
+        Args:
+            client: of the service; does not send a picture again over which the connection broke.
+            options: how to color.
+            output_format: of the answers.
+            reference: the file of a color photograph whose palette is followed.
+        """
+        self._reference = reference
+        self._client = client
+        self._options: Options = {**options, "format": output_format}
+        self._media_type = MEDIA_TYPES[output_format]
+        self._alone = asyncio.Lock()
+
+    async def __call__(self, data: bytes) -> Colored:
+        """Color one file.
+
+        Raises:
+            Unreachable: the service is not there.
+            ClientError: the service did not color it, answered with another format, or its connection broke over this
+                picture `MAX_SENT` times.
+        """
+        async with self._alone:
+            pass
+        if (colored := await self._send(data)) is not None:
+            return colored
+        async with self._alone:
+            for _ in range(MAX_SENT - 1):
+                await self._await_return()
+                if (colored := await self._send(data)) is not None:
+                    return colored
+            await self._await_return()
+        raise ClientError(
+            f"the connection to the service broke {MAX_SENT} times over this picture; its log may say why",
+            type="connection-lost",
+        )
+
+    async def _await_return(self) -> None:
+        """Ask something small, with all the patience of the client: a service that ended takes a while to come back.
+
+        Raises:
+            Unreachable: it did not come back.
+            ClientError: it is not what it was.
+        """
+        await self._client.model()
+
+    async def _send(self, data: bytes) -> Colored | None:
+        """Send a picture once; return None when the connection broke over it."""
+        try:
+            return await self._color(data)
+        except Unreachable as error:
+            if error.broke:
+                return None
+            raise
+
+    async def _color(self, data: bytes) -> Colored:
+        if self._reference is None:
+            answer = await self._client.colorize(data, **self._options)
+        else:
+            answer = await self._client.colorize(data, reference=self._reference, **self._options)
+        if answer.media_type != self._media_type:
+            raise ClientError(f"the service answered with {answer.media_type} instead of {self._media_type}")
+        return Colored(answer.data, answer.scene)

@@ -1,0 +1,1 @@
+"""From a picture to its colors: options, model, pipeline, batching, admission, kept pictures."""

@@ -1,0 +1,387 @@
+"""A picture in, a color picture out: the pipeline, without HTTP and without files.
+
+Three steps, so that a caller can put each on the thread it belongs to: `prepare` (picture -> L -> what the network
+takes), the inference, and `finish` (heads -> ab -> RGB at full size). `colorize` does all three where it is called.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from chroma import decoding
+from chroma.bins import load_centers
+from chroma.compose import compose_u8, compose_u16
+from chroma.confidence import confidence_map
+from chroma.decoding import Knobs
+from chroma.framing import head_lightness, network_size, resize_lightness
+from chroma.hints import apply_hints
+from chroma.lab import gray_to_lightness, rgb_to_lightness, rgb_u8_to_lightness
+from chroma.modes import MODE_OUTPUTS, outputs_to_ab
+from chroma.palette import ab_histogram, palette_of, reference_logits
+from chroma.prior import rebalancing_weights, smooth_prior
+from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
+from chroma.strips import each_strip
+from chroma.variants import Versions
+from service.engine.kept import KEPT_OUTPUTS, L_STEPS, KeptPicture, ReadyPixels, to_half
+from service.engine.options import Options
+from service.engine.session import Heads, Query, Session
+from service.pictures.decode import Picture
+from service.pictures.levels import Alpha, to_rgb_u8
+
+STRIP_PIXELS: Final = 1 << 16
+"""Pixels whose L is computed at a time: temporaries stay in a core's cache."""
+
+DECODE_PIXELS: Final = 1024
+"""Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
+
+SAMPLE_SIDE_PX: Final = 256
+"""Palettes and histograms are taken from a picture with at most this long side."""
+
+CONFIDENCE_SIDE_PX: Final = 512
+"""Longest side of a confidence map."""
+
+CONFIDENCE_SAMPLES: Final = 4096
+"""About so many pixels of the network's grid are enough for their mean."""
+
+LIKELIEST: Final = 5
+"""How many scenes are told."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture on its way through.
+
+    Attributes:
+        L: full-size lightness in [0, 100], float32, shape (H, W, 1).
+        query: what the network takes.
+        is_deep: whether the answer has 16 bits a channel.
+        options: the caller's.
+    """
+
+    L: Float[np.ndarray, "H W 1"]
+    query: Query
+    is_deep: bool
+    options: Options
+
+
+@dataclass(frozen=True, eq=False)
+class Colored:
+    """The answer.
+
+    Attributes:
+        rgb: sRGB, uint8 or uint16, shape (H, W, 3).
+        scene: name of the scene that the network finds most likely.
+    """
+
+    rgb: Shaped[np.ndarray, "H W 3"]
+    scene: str
+
+
+Histogram = Float[np.ndarray, "Q"]
+"""Share of each ab bin in a reference photograph, shape (Q,)."""
+
+
+def prepare(
+    picture: Picture,
+    options: Options,
+    stamp: Stamp,
+    *,
+    deep: bool = True,
+    posterior: bool = False,
+    workers: int = 1,
+) -> Prepared:
+    """Turn a picture into its full-size L and what the network takes.
+
+    Args:
+        picture: any size from 1 x 1; color is reduced to its lightness.
+        options: the caller's.
+        stamp: of the model.
+        deep: whether a 16-bit picture may give a 16-bit answer.
+        posterior: fetch `KEPT_OUTPUTS` besides what the mode needs.
+        workers: threads that compute L.
+
+    Returns:
+        The picture on its way.
+    """
+    L = lightness_of(picture, workers=workers)
+    shape = network_size(picture.height, picture.width, options.size or stamp.size)
+    outputs = (*MODE_OUTPUTS[options.mode], SCENE_LOGITS)
+    if posterior:
+        outputs = tuple(dict.fromkeys((*outputs, *KEPT_OUTPUTS)))
+    query = Query(resize_lightness(L, shape), knobs_of(options, stamp), outputs)
+    return Prepared(L, query, picture.is_deep and deep, options)
+
+
+def knobs_of(options: Options, stamp: Stamp) -> Knobs:
+    """Return the decode's knobs: those of the model's curve at the vividness, with what the caller overrides."""
+    knobs = stamp.vividness_curve.at(options.vividness)
+    temperature = knobs.temperature if options.temperature is None else options.temperature
+    return Knobs(temperature, knobs.tau, knobs.cap, knobs.gain * options.saturation)
+
+
+def finish(
+    prepared: Prepared,
+    heads: Heads,
+    stamp: Stamp,
+    *,
+    workers: int = 1,
+    variant: int = 1,
+    versions: Versions | None = None,
+    reference: Histogram | None = None,
+) -> Colored:
+    """Turn the network's heads into the answer at full size.
+
+    Args:
+        prepared: from `prepare` or `prepare_kept`.
+        heads: of `prepared.query`; where the mode's own are missing, or a variant or a reference is asked for,
+            `KEPT_OUTPUTS`, through `as_kept`.
+        stamp: of the model.
+        workers: threads that compose strips.
+        variant: which version of the picture, from 1.
+        versions: all of them, where more than one is wanted.
+        reference: of a photograph whose palette is followed, shape (Q,).
+
+    Returns:
+        The picture in color; its L is that of the question.
+    """
+    ab = _small_ab(prepared, heads, stamp, variant, versions, reference)
+    if prepared.options.hints:
+        ab = apply_hints(prepared.L, ab, prepared.options.hints)
+    compose = compose_u16 if prepared.is_deep else compose_u8
+    rgb = compose(prepared.L, ab, enlargement=prepared.options.enlargement, workers=workers)
+    return Colored(rgb, stamp.scenes[int(heads[SCENE_LOGITS].argmax())])
+
+
+def as_kept(heads: Heads) -> Heads:
+    """Return heads with the logits in the 16 bits that kept pictures have, as float32.
+
+    Variants and references are choices, which must not hang on the last digit: whoever makes some, from a picture just
+    inferred or from a kept one, makes them from the same numbers.
+    """
+    return heads | {AB_LOGITS: to_half(heads[AB_LOGITS]).astype(np.float32)}
+
+
+def versions_of(heads: Heads) -> Versions:
+    """Return the versions of a picture, from heads that went through `as_kept`."""
+    return Versions(heads[AB_LOGITS], load_centers())
+
+
+def _small_ab(
+    prepared: Prepared,
+    heads: Heads,
+    stamp: Stamp,
+    variant: int,
+    versions: Versions | None,
+    reference: Histogram | None,
+) -> Float[np.ndarray, "h w 2"]:
+    """Return ab at the network's own grid."""
+    options, knobs, centers = prepared.options, prepared.query.knobs, load_centers()
+    head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
+    is_moved = variant != 1 or (reference is not None and options.reference_strength > 0)
+    needed = MODE_OUTPUTS[options.mode]
+    if not is_moved and all(name in heads for name in needed):
+        return outputs_to_ab(heads, options.mode, centers=centers, gain=head_gain)
+    logits, L = heads[AB_LOGITS], head_lightness(prepared.query.lightness)
+    moved = logits
+    if variant != 1:
+        moved = (versions or Versions(moved, centers)).logits(variant)
+    if reference is not None and options.reference_strength > 0:
+        moved = reference_logits(moved, reference, centers, strength=options.reference_strength)
+    outputs = {AB_LOGITS: moved, AB: heads[AB]}
+    if AB_DECODED in needed or is_moved:
+        outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp)
+    if SPREAD in needed:
+        outputs[SPREAD] = decoding.posterior_spread(moved, centers)
+    gain = np.float32(head_gain)  # A small one may be 0 in 32 bits.
+    if is_moved and AB in needed and gain > 0:
+        # The regression head knows one color only: it moves by as much as the posterior's color does.
+        before = heads[AB_DECODED] if AB_DECODED in heads else decode_logits(logits, L, knobs, stamp)
+        outputs[AB] = heads[AB] + (outputs[AB_DECODED] - before) / gain
+    return outputs_to_ab(outputs, options.mode, centers=centers, gain=head_gain)
+
+
+def decode_logits(
+    logits: Float[np.ndarray, "h w Q"], lightness: Float[np.ndarray, "h w 1"], knobs: Knobs, stamp: Stamp
+) -> Float[np.ndarray, "h w 2"]:
+    """Decode a posterior as the graph of the model does.
+
+    Args:
+        logits: over the ab bins, shape (h, w, Q).
+        lightness: L in [0, 100] at the same grid, shape (h, w, 1).
+        knobs: of the decode.
+        stamp: of the model, whose prior is corrected for.
+
+    Returns:
+        ab in Lab units, shape (h, w, 2).
+    """
+    weights = _log_weights(stamp.prior)
+    flat, L = logits.reshape(-1, logits.shape[-1]), lightness.reshape(-1, 1)
+    ab = np.empty((len(flat), 2), np.float32)
+    for start in range(0, len(flat), DECODE_PIXELS):
+        part = slice(start, start + DECODE_PIXELS)
+        ab[part] = decoding.decode(flat[part], load_centers(), weights, lightness=L[part], **asdict(knobs))
+    return ab.reshape(*logits.shape[:-1], 2)
+
+
+@lru_cache(maxsize=4)
+def _log_weights(prior: tuple[float, ...]) -> Float[np.ndarray, "Q"]:
+    weights = rebalancing_weights(smooth_prior(np.asarray(prior), load_centers()))
+    return np.asarray(np.log(weights), np.float32)
+
+
+def scenes_of(heads: Heads, stamp: Stamp) -> list[tuple[str, float]]:
+    """Return the likeliest scenes and their probabilities, at most `LIKELIEST`, the likeliest first."""
+    probabilities = decoding.softmax(heads[SCENE_LOGITS])
+    order = np.argsort(-probabilities, kind="stable")[:LIKELIEST]
+    return [(stamp.scenes[int(index)], float(probabilities[index])) for index in order]
+
+
+def confidence_of(heads: Heads) -> float:
+    """Return the mean confidence of a picture, [0, 1]; of a large map every second, third ... row and column count."""
+    logits = heads[AB_LOGITS]
+    step = max(int((logits.shape[0] * logits.shape[1] / CONFIDENCE_SAMPLES) ** 0.5), 1)
+    return float(confidence_map(logits[::step, ::step]).mean())
+
+
+def draw_confidence(heads: Heads, height: int, width: int) -> Shaped[np.ndarray, "h w"]:
+    """Draw where the network is sure.
+
+    Args:
+        heads: with `ab_logits`.
+        height: of the picture, px.
+        width: likewise.
+
+    Returns:
+        255 where it is sure, 0 where it has no idea; uint8, of the picture's proportions, shape (h, w), longest side
+        at most `CONFIDENCE_SIDE_PX`.
+    """
+    shape = _within(height, width, CONFIDENCE_SIDE_PX)
+    small = confidence_map(heads[AB_LOGITS]).astype(np.float32)[..., None]
+    return np.asarray(np.rint(resize_lightness(small, shape)[..., 0] * 255), np.uint8)
+
+
+def palette(rgb: Shaped[np.ndarray, "H W 3"]) -> list[tuple[str, float]]:
+    """Return the colors that a picture is made of, and the share of each; sRGB, uint8 or uint16, shape (H, W, 3)."""
+    return palette_of(_sample(rgb))
+
+
+def histogram_of(picture: Picture) -> Histogram:
+    """Return what a picture is to others that take it as reference; a gray one pulls them to gray."""
+    return ab_histogram(_sample(picture.pixels))
+
+
+def _sample(pixels: Shaped[np.ndarray, "H W *channels"]) -> Shaped[np.ndarray, "h w 3"]:
+    height, width = _within(pixels.shape[0], pixels.shape[1], SAMPLE_SIDE_PX)
+    if (height, width) != pixels.shape[:2]:
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return to_rgb_u8(pixels)
+
+
+def _within(height: int, width: int, max_side: int | None) -> tuple[int, int]:
+    """Return the sides of a picture that is made smaller until it fits."""
+    factor = min(1.0, max_side / max(height, width)) if max_side else 1.0
+    return max(round(height * factor), 1), max(round(width * factor), 1)
+
+
+def make_ready(picture: Picture, L: Float[np.ndarray, "H W 1"]) -> ReadyPixels:
+    """Return what a kept picture needs of its pixels, in few bytes.
+
+    Args:
+        picture: decoded.
+        L: its lightness in [0, 100], shape (H, W, 1).
+
+    Returns:
+        Gray levels as they are; of a color picture its L in steps of 0.0015.
+    """
+    if picture.pixels.ndim == 2:
+        return ReadyPixels(picture.pixels, picture.alpha, is_lightness=False, is_deep=picture.is_deep)
+    levels = np.empty(L.shape[:2], np.uint16)
+
+    def fill(start: int, stop: int) -> None:
+        levels[start:stop] = np.rint(L[start:stop, :, 0] * np.float32(L_STEPS / 100))
+
+    each_strip(fill, len(L), max(STRIP_PIXELS // L.shape[1], 1))
+    return ReadyPixels(levels, picture.alpha, is_lightness=True, is_deep=picture.is_deep)
+
+
+def prepare_kept(
+    kept: KeptPicture, pixels: ReadyPixels, options: Options, stamp: Stamp, *, deep: bool = True
+) -> Prepared:
+    """Take up a kept picture where the network has left it.
+
+    Args:
+        kept: the picture.
+        pixels: of it.
+        options: the caller's; the size does not count.
+        stamp: of the model.
+        deep: whether a 16-bit picture may give a 16-bit answer.
+
+    Returns:
+        The picture on its way to `finish`, no larger than `options.max_side`.
+    """
+    if pixels.is_lightness:
+        L = pixels.levels[..., None] * np.float32(100 / L_STEPS)
+    else:
+        L = lightness_of(Picture(pixels.levels))
+    shape = _within(L.shape[0], L.shape[1], options.max_side)
+    L = L if shape == L.shape[:2] else resize_lightness(L, shape)
+    query = Query(kept.posterior.lightness, knobs_of(options, stamp), ())
+    return Prepared(L, query, pixels.is_deep and deep, options)
+
+
+def fit_alpha(alpha: Alpha, shape: tuple[int, int]) -> Alpha:
+    """Return opacity of the answer's size, (H, W)."""
+    if alpha is None or alpha.shape == shape:
+        return alpha
+    return np.asarray(cv2.resize(alpha, shape[::-1], interpolation=cv2.INTER_AREA))
+
+
+def lightness_of(picture: Picture, *, workers: int = 1) -> Float[np.ndarray, "H W 1"]:
+    """Return a picture's L in [0, 100], float32, shape (H, W, 1), computed in strips by so many threads."""
+    pixels = picture.pixels
+    L = np.empty((picture.height, picture.width, 1), np.float32)
+
+    def fill(start: int, stop: int) -> None:
+        strip = pixels[start:stop]
+        if strip.ndim == 2:
+            L[start:stop] = gray_to_lightness(strip)
+        elif strip.dtype == np.uint8:
+            L[start:stop] = rgb_u8_to_lightness(strip)
+        else:
+            L[start:stop] = rgb_to_lightness(strip.astype(np.float32) / np.float32(65535))
+
+    each_strip(fill, picture.height, max(STRIP_PIXELS // picture.width, 1), workers=workers)
+    return L
+
+
+def colorize(
+    picture: Picture,
+    options: Options,
+    session: Session,
+    *,
+    deep: bool = True,
+    workers: int = 1,
+    reference: Histogram | None = None,
+) -> Colored:
+    """Color one picture, all steps on the calling thread.
+
+    Args:
+        picture: any size from 1 x 1.
+        options: the caller's.
+        session: the loaded model.
+        deep: whether a 16-bit picture may give a 16-bit answer.
+        workers: threads that compute strips.
+        reference: of a photograph whose palette is followed, shape (Q,); see `histogram_of`.
+
+    Returns:
+        The picture in color.
+    """
+    prepared = prepare(picture, options, session.stamp, deep=deep, posterior=reference is not None, workers=workers)
+    heads = session.run([prepared.query])[0]
+    if reference is not None:
+        heads = as_kept(heads)
+    return finish(prepared, heads, session.stamp, workers=workers, reference=reference)

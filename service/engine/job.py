@@ -1,0 +1,70 @@
+"""One request as the pipeline sees it: what is asked for, what is known before decoding, what comes out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from service.engine.options import Options
+from service.engine.parcel import Pictures
+from service.pictures.encode import OutputFormat
+from service.pictures.probe import Header
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is asked for: a file and what to make of it.
+
+    Attributes:
+        data: the uploaded file.
+        options: how to color it.
+        output_format: of the pictures in the answer.
+        tells: whether the answer also says what the network thinks of the picture.
+        reference: a color photograph whose palette is followed, as uploaded; or None.
+    """
+
+    data: bytes
+    options: Options
+    output_format: OutputFormat
+    tells: bool = False
+    reference: bytes | None = None
+
+    @property
+    def needs_posterior(self) -> bool:
+        """Whether the decode inside the model's graph is not enough."""
+        return self.tells or self.reference is not None or self.options.variants != (1,)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the answer is a file that holds pictures, not a picture."""
+        return self.tells or len(self.options.variants) > 1
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What is known of a job before a pixel is decoded.
+
+    Attributes:
+        header: of the picture.
+        reference: header of the reference photograph, where there is one.
+        tag: entity tag of the answer to come: the same program, model, options and bytes give the same answer.
+        digest: sha256 of the upload, hexadecimal.
+    """
+
+    header: Header
+    reference: Header | None
+    tag: str
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What comes out.
+
+    Attributes:
+        pictures: number and file of each variant.
+        scene: name of the scene that the network finds most likely.
+        facts: what else there is to tell; empty unless it was asked for.
+    """
+
+    pictures: Pictures
+    scene: str
+    facts: dict[str, Any]

@@ -1,0 +1,288 @@
+"""Pictures that are kept for a while, with what the network said of them, so that other knobs need no new inference.
+
+A kept picture holds the upload, the posterior in 16 bits, and, unless that would take too much, its lightness ready to
+be used. All of it is counted in bytes; the least recently used go when there is no more room, and everything goes when
+nobody has asked for it for a while. Ids are random, and open a picture only to the API key that it came with.
+"""
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Float16, Shaped
+
+from chroma.signature import AB, AB_LOGITS, SCENE_LOGITS
+from service.engine.session import Heads
+from service.errors import PictureNotKept, TooLargeToKeep
+from service.pictures.levels import Alpha
+from service.pictures.probe import Header
+from service.telemetry import EvictionReason
+
+ID_BYTES: Final = 16
+"""Randomness of an id: 128 bits cannot be guessed."""
+
+READY_SHARE: Final = 8
+"""The lightness is kept along with a picture while the whole takes less than one in so many of all bytes..."""
+
+OVERHEAD_BYTES: Final = 4096
+"""...and every picture counts as this much more, for what Python makes of it."""
+
+L_STEPS: Final = 65535
+"""Lightness of color pictures is kept in this many steps of 0.0015."""
+
+KEPT_OUTPUTS: Final = (AB_LOGITS, AB, SCENE_LOGITS)
+"""The heads that every mode, variant and reference can be made from."""
+
+
+def to_half(logits: Float[np.ndarray, "h w Q"]) -> Float16[np.ndarray, "h w Q"]:
+    """Return logits in 16 bits, shape (h, w, Q); what is out of their range counts as its end."""
+    return np.asarray(np.clip(logits, -6e4, 6e4), np.float16)
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What the network said of a picture.
+
+    Attributes:
+        logits: over the ab bins; float16, whose last digit is worth 0.004 of a logit of 5, shape (h, w, Q).
+        ab: of the regression head, Lab units, float32, shape (h, w, 2).
+        scene_logits: float32, shape (S,).
+        lightness: what the network saw, L in [0, 100], float32, shape (4 h, 4 w, 1).
+    """
+
+    logits: Float16[np.ndarray, "h w Q"]
+    ab: Float[np.ndarray, "h w 2"]
+    scene_logits: Float[np.ndarray, "S"]
+    lightness: Float[np.ndarray, "H W 1"]
+
+    @classmethod
+    def of(cls, heads: Heads, lightness: Float[np.ndarray, "H W 1"]) -> "Posterior":
+        """Keep the heads of a picture.
+
+        Args:
+            heads: at least `KEPT_OUTPUTS`.
+            lightness: what the network saw, L in [0, 100], shape (4 h, 4 w, 1).
+        """
+        # Copies: a head may be a view of what the whole batch gave.
+        return cls(to_half(heads[AB_LOGITS]), heads[AB].copy(), heads[SCENE_LOGITS].copy(), lightness)
+
+    def heads(self) -> Heads:
+        """Return the heads again, float32."""
+        return {AB_LOGITS: self.logits.astype(np.float32), AB: self.ab, **self.scene_heads}
+
+    @property
+    def scene_heads(self) -> Heads:
+        """The one head that says what the picture shows."""
+        return {SCENE_LOGITS: self.scene_logits}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(array.nbytes for array in (self.logits, self.ab, self.scene_logits, self.lightness))
+
+
+@dataclass(frozen=True, eq=False)
+class ReadyPixels:
+    """A picture's pixels, as few bytes of them as its answers need.
+
+    Attributes:
+        levels: sRGB gray, or, when `is_lightness`, L in steps of 100 / 65535; uint8 or uint16, shape (H, W).
+        alpha: opacity (H, W), or None.
+        is_lightness: which of the two.
+        is_deep: whether the picture had 16 bits a channel.
+    """
+
+    levels: Shaped[np.ndarray, "H W"]
+    alpha: Alpha
+    is_lightness: bool
+    is_deep: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return self.levels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptPicture:
+    """All that an answer is made from.
+
+    Attributes:
+        data: the upload.
+        header: of it.
+        digest: sha256 of the upload, hexadecimal.
+        size: inference size that was asked for; None for the model's own.
+        posterior: what the network said.
+        histogram: share of each ab bin in the upload, for those who take it as reference; shape (Q,).
+        confidence: mean over the picture, [0, 1].
+        ready: the pixels, or None when they are to be decoded again.
+        id: random; empty before it is kept.
+        owner: fingerprint of the API key that it came with.
+    """
+
+    data: bytes
+    header: Header
+    digest: str
+    size: int | None
+    posterior: Posterior
+    histogram: Float[np.ndarray, "Q"]
+    confidence: float
+    ready: ReadyPixels | None
+    id: str = ""
+    owner: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """What it counts as."""
+        ready = 0 if self.ready is None else self.ready.nbytes
+        return OVERHEAD_BYTES + len(self.data) + self.posterior.nbytes + self.histogram.nbytes + ready
+
+
+class KeptPictures:
+    """A bounded cache of pictures, least recently used out first; any thread may use it.
+
+    Attributes:
+        max_bytes: most bytes kept; 0 keeps nothing.
+        max_age_s: how long a picture stays after it was last used, seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        max_age_s: float,
+        on_lookup: Callable[[bool], None] = lambda _: None,
+        on_evict: Callable[[EvictionReason], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start empty.
+
+        Args:
+            max_bytes: most bytes kept; 0 keeps nothing.
+            max_age_s: how long a picture stays after it was last used, seconds.
+            on_lookup: told of every request whether the picture was there, for the metrics.
+            on_evict: told of every picture that is let go, and why.
+            clock: gives seconds.
+        """
+        self.max_bytes = max_bytes
+        self.max_age_s = max_age_s
+        self._on_lookup = on_lookup
+        self._on_evict = on_evict
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._pictures: OrderedDict[str, tuple[KeptPicture, float]] = OrderedDict()  # By rising time of the last use.
+        self._bytes = 0
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes kept."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        """How many pictures are kept."""
+        return len(self._pictures)
+
+    def check_on(self) -> None:
+        """Refuse when nothing is kept at all.
+
+        Raises:
+            PictureNotKept: it is switched off.
+        """
+        if not self.max_bytes:
+            raise PictureNotKept("This service keeps no pictures: use POST /colorize.")
+
+    def put(self, picture: KeptPicture, owner: str) -> KeptPicture:
+        """Keep a picture; others may have to go for it.
+
+        Args:
+            picture: without an id.
+            owner: fingerprint of the API key that it came with; empty where there are none.
+
+        Returns:
+            The picture with its id.
+
+        Raises:
+            PictureNotKept: it is switched off.
+            TooLargeToKeep: it alone takes more room than there is.
+        """
+        self.check_on()
+        if picture.ready is not None and picture.nbytes * READY_SHARE > self.max_bytes:
+            picture = replace(picture, ready=None)
+        if picture.nbytes > self.max_bytes:
+            raise TooLargeToKeep(
+                f"The picture, with what the network says of it, takes {picture.nbytes} bytes, and {self.max_bytes} "
+                "are kept: use POST /colorize, or a smaller 'size'.",
+                limit=self.max_bytes,
+                unit="bytes",
+            )
+        kept = replace(picture, id=secrets.token_urlsafe(ID_BYTES), owner=owner)
+        with self._lock:
+            self._expire()
+            while self._bytes + kept.nbytes > self.max_bytes:
+                self._evict("room")
+            self._pictures[kept.id] = (kept, self._clock())
+            self._bytes += kept.nbytes
+        return kept
+
+    def get(self, id: str, owner: str) -> KeptPicture:
+        """Return a picture, which counts as a use of it.
+
+        Args:
+            id: of the picture.
+            owner: fingerprint of the API key of who asks.
+
+        Raises:
+            PictureNotKept: there is none of this id, or not any more, or it came with another key.
+        """
+        self.check_on()
+        with self._lock:
+            self._expire()
+            picture, _ = self._pictures.get(id, (None, 0.0))
+            is_there = picture is not None and secrets.compare_digest(picture.owner, owner)
+            self._on_lookup(is_there)
+            if picture is None or not is_there:
+                raise PictureNotKept()
+            self._pictures[id] = (picture, self._clock())
+            self._pictures.move_to_end(id)
+        return picture
+
+    def remove(self, id: str, owner: str) -> None:
+        """Let a picture go at once; who works on it just now may end that.
+
+        Args:
+            id: of the picture.
+            owner: fingerprint of the API key of who asks.
+
+        Raises:
+            PictureNotKept: as `get`.
+        """
+        self.get(id, owner)
+        with self._lock:
+            picture, _ = self._pictures.pop(id, (None, 0.0))
+            self._bytes -= picture.nbytes if picture else 0
+
+    def expire(self) -> None:
+        """Let go whatever was not used for too long; to be called now and then, since nobody may ask any more."""
+        with self._lock:
+            self._expire()
+
+    def clear(self) -> None:
+        """Let everything go."""
+        with self._lock:
+            self._pictures.clear()
+            self._bytes = 0
+
+    def _expire(self) -> None:
+        oldest = self._clock() - self.max_age_s
+        while self._pictures and next(iter(self._pictures.values()))[1] <= oldest:
+            self._evict("age")
+
+    def _evict(self, reason: EvictionReason) -> None:
+        _, (picture, _) = self._pictures.popitem(last=False)
+        self._bytes -= picture.nbytes
+        self._on_evict(reason)

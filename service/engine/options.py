@@ -1,0 +1,199 @@
+"""How to color: the options, and the queries that bring them, checked; over HTTP and on the command line alike."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from chroma.compose import Enlargement
+from chroma.decoding import MIN_TEMPERATURE
+from chroma.hints import Hint
+from chroma.lab import rgb_u8_to_lab
+from chroma.modes import Mode
+from chroma.signature import SIZE_MULTIPLE
+from chroma.variants import MOST_VARIANTS
+from service.pictures.encode import OutputFormat
+from service.pictures.probe import MAX_SIDE_PX
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may choose for one picture.
+
+    Attributes:
+        mode: which decode; `annealed` is the default and the best on average.
+        vividness: 0 calm to 1 vivid; picks the knobs off the model's own curve.
+        temperature: overrides the curve's temperature; >= 1e-3.
+        saturation: factor on the curve's gain; >= 0.
+        size: inference size, px; None means the model's own.
+        enlargement: how ab grows to full size, `bilinear` or `guided`.
+        variants: which of the plausible versions of the picture to make, of 1 to `MOST_VARIANTS`; 1 is the likeliest.
+        hints: points whose color is known.
+        reference_strength: how far a reference photograph counts, [0, 1].
+        max_side: the answer's longest side at most, px; None means the picture's own size.
+    """
+
+    mode: Mode = "annealed"
+    vividness: float = 0.5
+    temperature: float | None = None
+    saturation: float = 1.0
+    size: int | None = None
+    enlargement: Enlargement = "bilinear"
+    variants: tuple[int, ...] = (1,)
+    hints: tuple[Hint, ...] = ()
+    reference_strength: float = 0.5
+    max_side: int | None = None
+
+
+MAX_TEMPERATURE = 10.0
+"""Above this the annealed mean is the mean of all bins, a gray."""
+
+MAX_SATURATION = 4.0
+"""Above this nearly every color lies on the border of sRGB."""
+
+MAX_SIZE = 1024
+"""Largest inference size, px; time and memory grow with its square."""
+
+LEAST_PREVIEW_PX = 64
+"""Smallest `max_side`."""
+
+MAX_HINTS = 64
+"""How many points of a picture can have a color given."""
+
+_SHARE = r"(?:0(?:\.[0-9]{1,20})?|\.[0-9]{1,20}|1(?:\.0{1,20})?)"
+
+_AB = r"-?(?:12[0-7]|1[01][0-9]|[0-9]{1,2})(?:\.[0-9]{1,20})?"
+
+_HINT = rf"{_SHARE},{_SHARE},(?:[0-9A-Fa-f]{{6}}|{_AB}:{_AB})"
+
+HINTS_PATTERN = rf"^(?:{_HINT}(?:;{_HINT}){{0,{MAX_HINTS - 1}}})?$"
+"""`x,y,RRGGBB` or `x,y,a:b`, joined with `;`."""
+
+AnswerFormat = Literal[OutputFormat, "json"]
+
+
+class _ColorQuery(BaseModel):
+    """The options of every request that gives pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    mode: Annotated[Mode, Field(description="Which decode; `annealed` is best on average.")] = "annealed"
+    vividness: Annotated[float, Field(ge=0, le=1, description="0 calm, 1 vivid.")] = 0.5
+    temperature: Annotated[
+        float | None,
+        Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE, description="Overrides the temperature that vividness implies."),
+    ] = None
+    saturation: Annotated[float, Field(ge=0, le=MAX_SATURATION, description="Factor on chroma.")] = 1.0
+    enlargement: Annotated[
+        Enlargement, Field(description="How the colors grow to full size: smoothly, or along the edges of L.")
+    ] = "bilinear"
+    format: Annotated[
+        AnswerFormat | None,
+        Field(description="Format of the answer; left out, what the `Accept` header likes best, PNG among equals."),
+    ] = None
+    hints: Annotated[
+        str,
+        Field(
+            pattern=HINTS_PATTERN,
+            description=f"Points whose color is known, at most {MAX_HINTS}: `x,y,RRGGBB` or `x,y,a:b` (Lab), joined "
+            "with `;`; x and y are shares of width and height, from the top left.",
+            examples=["0.5,0.25,c03020;0.1,0.9,-12:30"],
+        ),
+    ] = ""
+    reference_strength: Annotated[
+        float, Field(ge=0, le=1, description="How far a reference photograph counts, where there is one.")
+    ] = 0.5
+
+    def picture_format(self) -> OutputFormat | None:
+        """Return the format of the pictures in the answer, where the query chooses one."""
+        return None if self.format == "json" else self.format
+
+
+class ColorizeQuery(_ColorQuery):
+    """The query of ``POST /colorize``."""
+
+    size: Annotated[
+        int | None,
+        Field(ge=SIZE_MULTIPLE, le=MAX_SIZE, description="Inference size, px; left out, the model's own."),
+    ] = None
+    variants: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=MOST_VARIANTS,
+            description="How many plausible versions to make; the first is the ordinary answer. More than one come as "
+            "a ZIP file, or as JSON.",
+        ),
+    ] = 1
+
+    def to_options(self) -> Options:
+        """Return the part of the query that concerns the colors."""
+        return Options(
+            mode=self.mode,
+            vividness=self.vividness,
+            temperature=self.temperature,
+            saturation=self.saturation,
+            size=self.size,
+            enlargement=self.enlargement,
+            variants=tuple(range(1, self.variants + 1)),
+            hints=parse_hints(self.hints),
+            reference_strength=self.reference_strength,
+        )
+
+
+class KeepQuery(BaseModel):
+    """The query of ``POST /pictures``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: Annotated[
+        int | None,
+        Field(ge=SIZE_MULTIPLE, le=MAX_SIZE, description="Inference size, px; left out, the model's own."),
+    ] = None
+
+
+class RenderQuery(_ColorQuery):
+    """The query of ``GET /pictures/{id}``."""
+
+    variant: Annotated[
+        int, Field(ge=1, le=MOST_VARIANTS, description="Which plausible version; 1 is the ordinary one.")
+    ] = 1
+    reference: Annotated[
+        str | None, Field(description="Id of another kept picture, a color photograph whose palette is followed.")
+    ] = None
+    max_side: Annotated[
+        int | None,
+        Field(
+            ge=LEAST_PREVIEW_PX,
+            le=MAX_SIDE_PX,
+            description="Longest side of the answer, px; a larger picture is made smaller, for a preview.",
+        ),
+    ] = None
+
+    def to_options(self) -> Options:
+        """Return the part of the query that concerns the colors."""
+        return Options(
+            mode=self.mode,
+            vividness=self.vividness,
+            temperature=self.temperature,
+            saturation=self.saturation,
+            enlargement=self.enlargement,
+            variants=(self.variant,),
+            hints=parse_hints(self.hints),
+            reference_strength=self.reference_strength,
+            max_side=self.max_side,
+        )
+
+
+def parse_hints(text: str) -> tuple[Hint, ...]:
+    """Read hints that match `HINTS_PATTERN`; a color in sRGB counts as its a and b."""
+    hints = []
+    for entry in text.split(";") if text else ():
+        x, y, color = entry.split(",")
+        if ":" in color:
+            a, b = (float(value) for value in color.split(":"))
+        else:
+            _, a, b = (float(value) for value in rgb_u8_to_lab(np.frombuffer(bytes.fromhex(color), np.uint8)))
+        hints.append(Hint(float(x), float(y), (a, b)))
+    return tuple(hints)

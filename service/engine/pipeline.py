@@ -1,0 +1,486 @@
+"""The road of one request: bytes in, bytes out, each stage timed and on the thread it belongs to.
+
+read (HTTP) -> probe -> admit -> decode -> queue -> infer -> merge -> encode. A kept picture goes round the network:
+admit -> decode -> merge -> encode. Of several variants each goes through merge and encode, small ones side by side.
+
+Headers are judged in a thread of the event loop's own pool, so that refusals never wait behind pictures; decoding and
+encoding run in one bounded codec pool; the network runs in the batcher's thread. Cancelling the task ends it at the
+next stage, and what it was admitted for is given back only when its last thread has really stopped.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
+
+import numpy as np
+
+from chroma.framing import network_size
+from service.engine.admission import Admission
+from service.engine.batcher import Batcher, batch_sizes_up_to
+from service.engine.colorizer import (
+    Histogram,
+    Prepared,
+    as_kept,
+    colorize,
+    confidence_of,
+    draw_confidence,
+    finish,
+    fit_alpha,
+    histogram_of,
+    lightness_of,
+    make_ready,
+    palette,
+    prepare,
+    prepare_kept,
+    scenes_of,
+    versions_of,
+)
+from service.engine.job import Inspected, Job, Result
+from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
+from service.engine.options import Options
+from service.engine.parcel import json_bytes
+from service.engine.priority import give_way
+from service.engine.session import Heads, Session, shipped_model
+from service.errors import AnswerTooLarge, RequestError
+from service.pictures.decode import Picture, decode, prepare_codecs
+from service.pictures.encode import encode, encode_gray
+from service.pictures.levels import Alpha, to_depth
+from service.pictures.probe import Header, probe
+from service.settings import Settings
+from service.telemetry import Metrics, Stages
+
+P = ParamSpec("P")
+
+T = TypeVar("T")
+
+POSTERIOR_WEIGHT: Final = 32
+"""Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a
+picture: 78 bytes of logits, and a few times that while they are decoded."""
+
+SIDE_BY_SIDE_PIXELS: Final = 4_000_000
+"""Variants of pictures up to this many pixels are made side by side, one a core; larger ones would take memory."""
+
+
+def _hold_nothing(_: int) -> None:
+    """Count no bytes."""
+
+
+class Pipeline:
+    """Everything that lives as long as the service: model, threads, admission.
+
+    Attributes:
+        metrics: where it counts.
+        session: the loaded model.
+        batcher: the inference thread.
+        admission: how much may be worked on.
+        kept: pictures that can be decoded again without an inference.
+        draining: set when the service is to stop; `/health/ready` then says no.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, *, version: str) -> None:
+        """Load the model, run it once for real, start the threads.
+
+        Args:
+            settings: the operator's.
+            metrics: where to count.
+            version: of this program; part of every entity tag.
+
+        Raises:
+            StartupError: the model or the device does not work; the text says why.
+        """
+        prepare_codecs()
+        self.metrics = metrics
+        with ThreadPoolExecutor(1, initializer=give_way) as loader:  # ONNX Runtime's own threads inherit it.
+            self.session = loader.submit(
+                Session, settings.model or shipped_model(), device=settings.device, threads=settings.threads
+            ).result()
+        max_batch = settings.max_batch or self.session.default_batch
+        self.session.warm_up(batch_sizes_up_to(max_batch))
+        # The first composition makes tables that take a third of a second.
+        colorize(Picture(np.zeros((1, 1), np.uint8)), Options(), self.session)
+        self.batcher = Batcher(
+            self.session.run,
+            max_batch=max_batch,
+            max_queue=self.session.threads + 2 * max_batch,
+            on_batch=metrics.batch_size.observe,
+        )
+        self.admission = Admission(
+            max_megapixels=settings.max_inflight_megapixels,
+            max_pictures=self.session.threads + 2 * max_batch,  # Every thread busy, one batch running, one ready.
+            max_waiting=settings.max_queue,
+            on_change=self._count_admitted,
+        )
+        self.kept = KeptPictures(
+            max_bytes=settings.kept_bytes,
+            max_age_s=settings.kept_s,
+            on_lookup=lambda is_there: (metrics.kept_hits if is_there else metrics.kept_misses).inc(),
+            on_evict=lambda reason: metrics.kept_evictions.labels(reason).inc(),
+        )
+        metrics.kept_pictures.set_function(lambda: len(self.kept))
+        metrics.kept_bytes.set_function(lambda: self.kept.kept_bytes)
+        self.draining = False
+        self._codecs = ThreadPoolExecutor(self.session.threads, thread_name_prefix="codec", initializer=give_way)
+        self._max_megapixels = settings.max_megapixels
+        self._max_answer_bytes = settings.max_answer_bytes
+        self._identity = f"{version} {self.session.digest} {self.session.provider}"
+        metrics.queue_depth.set_function(lambda: self.batcher.depth)
+
+    def close(self) -> None:
+        """Finish what is under way, then stop the threads."""
+        self.batcher.close()
+        self._codecs.shutdown()
+        self.kept.clear()
+
+    async def inspect(self, job: Job, stages: Stages) -> Inspected:
+        """Judge a job's header, and name its answer.
+
+        Args:
+            job: the upload.
+            stages: where to time it.
+
+        Returns:
+            What is known now.
+
+        Raises:
+            RequestError: the picture, or the reference, is not taken; see `images.probe`.
+        """
+        with stages.measure("probe"):
+            return await asyncio.to_thread(self._inspect, job)
+
+    async def run(
+        self, job: Job, inspected: Inspected, stages: Stages, hold: Callable[[int], None] = _hold_nothing
+    ) -> Result:
+        """Color one picture.
+
+        Args:
+            job: the upload.
+            inspected: from `inspect`.
+            stages: where to time it.
+            hold: told how many bytes each of several pictures takes.
+
+        Returns:
+            The encoded answers.
+
+        Raises:
+            RequestError: the picture is damaged, there is no room, or the answer does not fit its format.
+        """
+        header = inspected.header
+        self.metrics.input_megapixels.observe(header.megapixels)
+        weight = max(header.megapixels, inspected.reference.megapixels if inspected.reference else 0)
+        if job.needs_posterior:
+            weight += self._posterior_weight(header, job.options.size)
+        async with AsyncExitStack() as admitted:
+            with stages.measure("admit"):
+                await admitted.enter_async_context(self.admission.admit(weight))
+            with stages.measure("decode"):
+                reference = None
+                if job.reference is not None and inspected.reference is not None:
+                    reference = await self._in_codec_pool(_read_reference, job.reference, inspected.reference)
+                prepared, alpha = await self._in_codec_pool(self._decode, job, header)
+            heads = await self._infer(prepared, stages)
+            return await self._make(prepared, alpha, heads, job, reference, stages, hold)
+
+    async def keep(self, job: Job, inspected: Inspected, owner: str, stages: Stages) -> KeptPicture:
+        """Run one picture through the network, and keep what it says.
+
+        Args:
+            job: the upload.
+            inspected: from `inspect`.
+            owner: fingerprint of the API key that it came with.
+            stages: where to time it.
+
+        Returns:
+            The picture, kept.
+
+        Raises:
+            RequestError: the picture is damaged, or there is no room for it.
+        """
+        header = inspected.header
+        self.metrics.input_megapixels.observe(header.megapixels)
+        weight = header.megapixels + self._posterior_weight(header, job.options.size)
+        async with AsyncExitStack() as admitted:
+            with stages.measure("admit"):
+                await admitted.enter_async_context(self.admission.admit(weight))
+            with stages.measure("decode"):
+                prepared, ready, histogram = await self._in_codec_pool(self._decode_to_keep, job, header)
+            heads = await self._infer(prepared, stages)
+            with stages.measure("merge"):
+                confidence = await self._in_codec_pool(confidence_of, heads)
+                posterior = await self._in_codec_pool(Posterior.of, heads, prepared.query.lightness)
+        picture = KeptPicture(
+            data=job.data,
+            header=header,
+            digest=inspected.digest,
+            size=job.options.size,
+            posterior=posterior,
+            histogram=histogram,
+            confidence=confidence,
+            ready=ready,
+        )
+        return self.kept.put(picture, owner)
+
+    def name_render(self, kept: KeptPicture, job: Job, reference: KeptPicture | None) -> str:
+        """Return the entity tag of what `render` would give for the same arguments."""
+        given = f"{kept.digest} {kept.size} {reference.digest if reference else ''}"
+        return self._tag(f"kept {job.options} {job.output_format} {job.tells} {given}")
+
+    async def render(
+        self,
+        kept: KeptPicture,
+        job: Job,
+        reference: KeptPicture | None,
+        stages: Stages,
+        hold: Callable[[int], None] = _hold_nothing,
+    ) -> Result:
+        """Color a kept picture, without the network.
+
+        Args:
+            kept: the picture.
+            job: what to make of it; its bytes do not count.
+            reference: another kept picture whose palette is followed.
+            stages: where to time it.
+            hold: told how many bytes each of several pictures takes.
+
+        Returns:
+            The encoded answers.
+
+        Raises:
+            RequestError: there is no room, or the answer does not fit its format.
+        """
+        weight = kept.header.megapixels + self._posterior_weight(kept.header, kept.size)
+        async with AsyncExitStack() as admitted:
+            with stages.measure("admit"):
+                await admitted.enter_async_context(self.admission.admit(weight))
+            with stages.measure("decode"):
+                prepared, alpha = await self._in_codec_pool(self._take_up, kept, job)
+                heads = await self._in_codec_pool(kept.posterior.heads)
+            histogram = reference.histogram if reference else None
+            return await self._make(prepared, alpha, heads, job, histogram, stages, hold)
+
+    async def draw_confidence(self, kept: KeptPicture, stages: Stages) -> bytes:
+        """Draw where the network is sure of a kept picture.
+
+        Args:
+            kept: the picture.
+            stages: where to time it.
+
+        Returns:
+            A gray PNG: see `colorizer.draw_confidence`.
+
+        Raises:
+            RequestError: there is no room.
+        """
+
+        def draw() -> bytes:
+            width, height = kept.header.upright_size
+            return encode_gray(draw_confidence(kept.posterior.heads(), height, width))
+
+        async with AsyncExitStack() as admitted:
+            with stages.measure("admit"):
+                weight = self._posterior_weight(kept.header, kept.size)
+                await admitted.enter_async_context(self.admission.admit(weight))
+            with stages.measure("merge"):
+                return await self._in_codec_pool(draw)
+
+    async def _make(
+        self,
+        prepared: Prepared,
+        alpha: Alpha,
+        heads: Heads,
+        job: Job,
+        reference: Histogram | None,
+        stages: Stages,
+        hold: Callable[[int], None],
+    ) -> Result:
+        """Merge and encode a few variants at a time: several need hardly more memory than one."""
+        stamp, kept, versions = self.session.stamp, heads, None
+        if reference is not None or max(job.options.variants) > 1:
+            kept = await self._in_codec_pool(as_kept, heads)
+        if max(job.options.variants) > 1:
+            versions = await self._in_codec_pool(versions_of, kept)
+        left, scene, facts, total = deque(job.options.variants), "", dict[str, Any](), 0
+        made: dict[int, bytes] = {}
+        is_small = prepared.L.size <= SIDE_BY_SIDE_PIXELS
+        side_by_side = min(self._threads(), len(left)) if is_small else 1
+
+        async def make(variant: int) -> None:
+            nonlocal scene, total
+            workers = max(self._threads() // side_by_side, 1)
+            with stages.measure("merge"):
+                colored = await self._in_codec_pool(
+                    finish,
+                    prepared,
+                    heads if variant == 1 and reference is None else kept,
+                    stamp,
+                    workers=workers,
+                    variant=variant,
+                    versions=versions,
+                    reference=reference,
+                )
+                scene = colored.scene
+                if job.tells and variant == job.options.variants[0]:
+                    facts.update(await self._in_codec_pool(self._tell, colored.rgb, heads))
+            with stages.measure("encode"):
+                data = await self._in_codec_pool(encode, colored.rgb, alpha, job.output_format, workers=workers)
+            self.metrics.output_bytes.observe(len(data))
+            made[variant] = data
+            if not job.is_packed:
+                return
+            total += json_bytes(len(data)) if job.tells else len(data)
+            if total > self._max_answer_bytes:
+                raise AnswerTooLarge(
+                    f"The answer would have more than {self._max_answer_bytes} bytes: ask for fewer variants, "
+                    "or for jpeg or webp.",
+                    limit=self._max_answer_bytes,
+                    unit="bytes",
+                )
+            hold(len(data))
+
+        async def make_some(place: int) -> None:
+            try:
+                # When company comes, one goes on.
+                while left and (place == 0 or place < self._threads()):
+                    await make(left.popleft())
+            except BaseException:
+                left.clear()
+                raise
+
+        with stages.overlapping("merge", "encode"):
+            await _together(make_some(place) for place in range(side_by_side))
+        return Result([(variant, made[variant]) for variant in job.options.variants], scene, facts)
+
+    def _tell(self, rgb: np.ndarray, heads: Heads) -> dict[str, Any]:
+        """Return what is told of a picture beside its colors."""
+        return {
+            "width": rgb.shape[1],
+            "height": rgb.shape[0],
+            "model": self.session.stamp.run_id,
+            "scene": self.tell_scenes(heads),
+            "palette": [{"hex": color, "share": round(share, 4)} for color, share in palette(rgb)],
+            "confidence": {"mean": round(confidence_of(heads), 4)},
+        }
+
+    def tell_scenes(self, heads: Heads) -> list[dict[str, Any]]:
+        """Return the likeliest scenes, for JSON."""
+        return [
+            {"name": name, "probability": round(probability, 4)}
+            for name, probability in scenes_of(heads, self.session.stamp)
+        ]
+
+    def _posterior_weight(self, header: Header, size: int | None) -> float:
+        """Return what the posterior of a picture takes in memory, in megapixels."""
+        width, height = header.upright_size
+        rows, columns = network_size(height, width, size or self.session.stamp.size)
+        return POSTERIOR_WEIGHT * rows * columns / 1e6
+
+    def _inspect(self, job: Job) -> Inspected:
+        header = probe(job.data, max_megapixels=self._max_megapixels)
+        digest, given = hashlib.sha256(job.data).hexdigest(), ""
+        reference = None
+        if job.reference is not None:
+            with _of_the_reference():
+                reference = probe(job.reference, max_megapixels=self._max_megapixels)
+            given = hashlib.sha256(job.reference).hexdigest()
+        tag = self._tag(f"{job.options} {job.output_format} {job.tells} {digest} {given}")
+        return Inspected(header, reference, tag, digest)
+
+    def _tag(self, recipe: str) -> str:
+        return hashlib.sha256(f"{self._identity} {recipe}".encode()).hexdigest()[:32]
+
+    def _threads(self) -> int:
+        # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
+        return self.session.threads if self.admission.admitted == 1 else 1
+
+    def _decode(self, job: Job, header: Header) -> tuple[Prepared, Alpha]:
+        picture = decode(job.data, header)
+        deep = job.output_format == "png"
+        prepared = prepare(
+            picture,
+            job.options,
+            self.session.stamp,
+            deep=deep,
+            posterior=job.needs_posterior,
+            workers=self._threads(),
+        )
+        return prepared, to_depth(picture.alpha, deep=prepared.is_deep)
+
+    def _decode_to_keep(self, job: Job, header: Header) -> tuple[Prepared, ReadyPixels, Histogram]:
+        picture = decode(job.data, header)
+        prepared = prepare(picture, job.options, self.session.stamp, posterior=True, workers=self._threads())
+        return prepared, make_ready(picture, prepared.L), histogram_of(picture)
+
+    def _take_up(self, kept: KeptPicture, job: Job) -> tuple[Prepared, Alpha]:
+        pixels = kept.ready
+        if pixels is None:
+            picture = decode(kept.data, kept.header)
+            pixels = make_ready(picture, lightness_of(picture))
+        deep = job.output_format == "png"
+        prepared = prepare_kept(kept, pixels, job.options, self.session.stamp, deep=deep)
+        shape = (prepared.L.shape[0], prepared.L.shape[1])
+        return prepared, to_depth(fit_alpha(pixels.alpha, shape), deep=prepared.is_deep)
+
+    async def _infer(self, prepared: Prepared, stages: Stages) -> Heads:
+        stages.enter("queue")
+        since = time.perf_counter()
+        try:
+            answer = await asyncio.wrap_future(self.batcher.submit(prepared.query, partial(stages.enter, "infer")))
+        except BaseException:  # The client left, time is up, or the inference failed.
+            stages.add(stages.current, time.perf_counter() - since)
+            raise
+        stages.add("queue", answer.queue_s, ago_s=answer.infer_s)
+        stages.add("infer", answer.infer_s)
+        return answer.heads
+
+    async def _in_codec_pool(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work in the codec pool; when cancelled, return only once its thread has stopped.
+
+        A thread cannot be interrupted, and as long as it runs its pixels are in memory and must stay admitted.
+        """
+        future = self._codecs.submit(work, *args, **kwargs)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.cancelled():
+                await asyncio.wait([asyncio.wrap_future(future)])
+            raise
+
+    def _count_admitted(self, megapixels: float, waiting: int) -> None:
+        self.metrics.inflight_megapixels.set(megapixels)
+        self.metrics.waiting_requests.set(waiting)
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what several pieces of work give; whatever happens to one, all have ended by then.
+
+    Raises:
+        BaseException: what the first that failed has raised.
+    """
+    results = await asyncio.gather(*works, return_exceptions=True)
+    done: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        done.append(result)
+    return done
+
+
+def _read_reference(data: bytes, header: Header) -> Histogram:
+    """Return what a reference photograph holds."""
+    with _of_the_reference():
+        return histogram_of(decode(data, header))
+
+
+@contextmanager
+def _of_the_reference() -> Iterator[None]:
+    """Say of an error that it is the reference's."""
+    try:
+        yield
+    except RequestError as error:
+        error.detail = f"The reference photograph: {error.detail}"
+        raise

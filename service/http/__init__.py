@@ -1,0 +1,1 @@
+"""The HTTP interface: routes, the guard around them, and what serves them."""

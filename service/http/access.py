@@ -1,0 +1,36 @@
+"""Lets callers with a key in, and says who calls."""
+
+from typing import Annotated
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from service.http.auth import KEY_HEADER
+from service.http.guard import FACTS_KEY
+from service.http.services import services_of
+
+_BEARER = HTTPBearer(auto_error=False, description="An API key, where the operator has set some.")
+
+_KEY = APIKeyHeader(name=KEY_HEADER, auto_error=False, description="The same, in a header of its own.")
+
+
+async def require_key(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    key: Annotated[str | None, Security(_KEY)],
+) -> None:
+    """Let a caller with a key in; runs before anything of the request but its head is looked at.
+
+    Asynchronous although it waits for nothing: anything else FastAPI would run in a thread, behind busy ones.
+
+    Raises:
+        Unauthorized: keys are needed, and the request carries none of them.
+    """
+    fingerprint = services_of(request).keys.admit(bearer.credentials if bearer else key)
+    if fingerprint:
+        request.scope[FACTS_KEY]["key"] = fingerprint
+
+
+def caller_of(request: Request) -> str:
+    """Return the fingerprint of the caller's API key; empty where none is needed."""
+    return str(request.scope[FACTS_KEY].get("key", ""))

@@ -1,0 +1,86 @@
+"""Puts the service together: settings in, ASGI application out."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import onnxruntime
+from fastapi import FastAPI
+
+from service.engine.pipeline import Pipeline
+from service.http import open_inference
+from service.http.auth import ApiKeys
+from service.http.guard import install
+from service.http.pictures import router
+from service.http.services import Services
+from service.http.site import load_page
+from service.settings import Settings
+from service.telemetry import Metrics
+from service.version import program_version
+
+SWEEP_S: Final = 15.0
+"""How often is looked for kept pictures whose time is up."""
+
+
+def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = None) -> FastAPI:
+    """Make the application; the model is loaded, and run once, when it starts.
+
+    Args:
+        settings: the operator's; None reads them from the environment, for `uvicorn --factory`.
+        pipeline: an already loaded one; None loads it at start. It is closed at the end either way.
+
+    Returns:
+        The application.
+
+    Raises:
+        KeysError: the API keys cannot be read.
+    """
+    chosen = Settings() if settings is None else settings
+    keys = ApiKeys.of(chosen)
+    metrics = Metrics() if pipeline is None else pipeline.metrics
+    version = program_version()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loaded = Pipeline(chosen, metrics, version=version) if pipeline is None else pipeline
+        session = loaded.session
+        app.state.services = Services(chosen, keys, loaded, load_page(), version, time.monotonic())
+        metrics.model_info.labels(
+            session.stamp.run_id, session.digest[:12], session.provider, onnxruntime.__version__
+        ).set(1)
+        metrics.ready.set_function(lambda: 0 if loaded.draining else 1)
+        sweeper = asyncio.create_task(_let_go(loaded))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            loaded.draining = True
+            loaded.close()
+
+    app = FastAPI(
+        title="Photochrom",
+        summary="A black-and-white photograph in, a color photograph out.",
+        version=version,
+        docs_url=None,  # They load scripts from elsewhere.
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.include_router(router)
+    app.include_router(open_inference.router)
+    install(
+        app,
+        routes=(*router.routes, *open_inference.router.routes),
+        metrics=metrics,
+        max_upload_bytes=chosen.max_upload_bytes,
+        max_held_bytes=chosen.max_held_bytes,
+    )
+    return app
+
+
+async def _let_go(pipeline: Pipeline) -> None:
+    """Let kept pictures go when their time is up, also when nobody asks any more."""
+    while True:
+        await asyncio.sleep(min(SWEEP_S, pipeline.kept.max_age_s))
+        pipeline.kept.expire()

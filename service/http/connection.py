@@ -1,0 +1,94 @@
+"""The connection below the guard: what uvicorn would wait for without end, or answer in words of its own.
+
+Whoever sends no whole head of a request, or takes nothing of an answer, is left after a while; what is no HTTP is
+answered with a problem, as everything else is.
+"""
+
+import asyncio
+import uuid
+from typing import Any, Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from service.errors import MalformedRequest
+from service.http.problems import PROBLEM_TYPE, SECURITY_HEADERS, Problem
+
+HEAD_S: Final = 15.0
+"""How long a caller may take for the head of a request, and for the rest of an upload that was refused."""
+
+STALL_S: Final = 30.0
+"""How long a caller may take nothing of an answer."""
+
+
+class Connection(H11Protocol):
+    """One caller's connection."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a first request."""
+        super().connection_made(transport)
+        self._await_head(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop to wait for anything."""
+        super().connection_lost(exc)
+        for timer in (self._head_timer, self._stall_timer):
+            if timer:
+                timer.cancel()
+
+    def on_response_complete(self) -> None:
+        """Start to wait for the next request."""
+        if not self.transport.is_closing():
+            self._await_head(self.cycle)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Note that the caller takes less than it gets."""
+        super().pause_writing()
+        self._stall_timer = self.loop.call_later(STALL_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Note that the caller has taken what there was."""
+        super().resume_writing()
+        if self._stall_timer:
+            self._stall_timer.cancel()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that nothing comes over; with force where the end of an answer is never taken."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(STALL_S, self.transport.abort)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, and close.
+
+        Args:
+            msg: what uvicorn would say.
+        """
+        cycle: Any = self.cycle  # None before the first request.
+        if cycle is None or not cycle.response_started or cycle.response_complete:
+            error = MalformedRequest(msg)
+            problem = Problem(
+                type=error.type, title=error.title, status=error.status, detail=msg, request_id=uuid.uuid4().hex
+            )
+            body = problem.model_dump_json()
+            headers = SECURITY_HEADERS | {
+                "Content-Type": PROBLEM_TYPE,
+                "Content-Length": str(len(body)),
+                "X-Request-ID": problem.request_id,
+                "Connection": "close",
+            }
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            self.transport.write(f"HTTP/1.1 {error.status} Bad Request\r\n{head}\r\n{body}".encode("ascii"))
+        self.transport.close()
+
+    def _await_head(self, last: Any) -> None:
+        """Leave the caller when no request has followed the last one for too long."""
+        if self._head_timer:
+            self._head_timer.cancel()
+        self._head_timer = self.loop.call_later(HEAD_S, self._leave_without_head, last)
+
+    def _leave_without_head(self, last: Any) -> None:
+        if self.cycle is last:
+            self.timeout_keep_alive_handler()  # Not at once: the end of an answer may still be on its way.

@@ -1,0 +1,300 @@
+"""The routes of pictures: colorize one, keep one, color a kept one."""
+
+import asyncio
+from contextlib import suppress
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Security
+from starlette.responses import Response
+
+from service.engine.job import Inspected, Job, Result
+from service.engine.kept import KeptPicture
+from service.engine.options import ColorizeQuery, KeepQuery, Options, RenderQuery
+from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
+from service.engine.pipeline import Pipeline
+from service.errors import (
+    BrokenPicture,
+    DeadlineExceeded,
+    Draining,
+    EmptyUpload,
+    Failing,
+    InvalidOption,
+    MalformedRequest,
+    NotAcceptable,
+    Overloaded,
+    PictureNotKept,
+    PictureTooLarge,
+    SeveralFrames,
+    TooLargeToKeep,
+    Unauthorized,
+    UnsupportedPicture,
+    UploadTooLarge,
+)
+from service.http.accept import Wanted, choose_answer
+from service.http.access import caller_of, require_key
+from service.http.answers import Confidence, Kept, Scene
+from service.http.conditional import has_already
+from service.http.guard import HOLD_KEY
+from service.http.openapi import (
+    BINARY,
+    COLORIZE_RESPONSES,
+    KEPT,
+    PICTURE_ANSWERS,
+    RENDER_PROBLEMS,
+    body_of,
+    problem_responses,
+)
+from service.http.services import services_of
+from service.http.upload import FILE_FIELD, REFERENCE_FIELD, receive_files
+from service.http.waiting import in_time, unless_gone
+from service.pictures.encode import MEDIA_TYPES, SUFFIXES
+from service.telemetry import Stages
+
+NO_STORE: Final = {"Cache-Control": "no-store"}
+
+router = APIRouter()
+
+
+@router.post(
+    "/colorize",
+    description="Color a black-and-white photograph; the answer has its size and its lightness.",
+    response_class=Response,
+    responses=COLORIZE_RESPONSES,
+    openapi_extra=body_of(FILE_FIELD, REFERENCE_FIELD),
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -> Response:
+    """Answer a photograph with its color version.
+
+    Raises:
+        DeadlineExceeded: it took longer than the deadline, upload included.
+        NotAcceptable: the caller takes no format that is written here.
+        ClientDisconnect: the caller left.
+        RequestError: see `Pipeline.inspect` and `Pipeline.run`.
+    """
+    # The body is not a parameter: FastAPI would read all of it before this function could refuse the request.
+    # Whatever the head of a request is refused for, it is refused for before a byte of the body is read.
+    services = services_of(request)
+    wanted = _choose(request, query)
+    services.pipeline.admission.refuse_when_full()
+    stages = Stages()
+
+    async def work() -> Response:
+        upload = await receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
+        job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, upload.get(REFERENCE_FIELD))
+        return await unless_gone(request.receive, _colorize(services.pipeline, request, job, stages))
+
+    return await in_time(services, stages, work())
+
+
+def _choose(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
+    """Return what the answer is made of: `format` wins over the Accept header."""
+    accept = ",".join(request.headers.getlist("accept"))
+    chosen = query.picture_format()
+    if chosen:
+        return Wanted(chosen, is_json=False)
+    if query.format == "json":
+        with suppress(NotAcceptable):
+            return Wanted(choose_answer(accept).picture, is_json=True)
+        return Wanted("png", is_json=True)
+    return choose_answer(accept, packed=isinstance(query, ColorizeQuery) and query.variants > 1)
+
+
+async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stages) -> Response:
+    inspected = await _inspect(pipeline, job, stages)
+    headers = _headers(pipeline, inspected.tag)
+    if has_already(request, inspected.tag):
+        return Response(status_code=304, headers=headers)
+    result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
+    return await _answer(request, job, result, stages, headers)
+
+
+async def _inspect(pipeline: Pipeline, job: Job, stages: Stages) -> Inspected:
+    arrived = pipeline.admission.expect()
+    try:
+        return await pipeline.inspect(job, stages)
+    finally:
+        arrived()
+
+
+def _headers(pipeline: Pipeline, tag: str) -> dict[str, str]:
+    return {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(pipeline.session.stamp.run_id)}
+
+
+async def _answer(request: Request, job: Job, result: Result, stages: Stages, headers: dict[str, str]) -> Response:
+    """Return the one picture, or all that belongs into the answer in one file."""
+    media_type = MEDIA_TYPES[job.output_format]
+    headers = headers | {"Server-Timing": stages.server_timing(), "X-Photochrom-Scene": quote(result.scene)}
+    if not job.is_packed:
+        return Response(result.pictures[0][1], media_type=media_type, headers=headers)
+    held = sum(len(data) for _, data in result.pictures)
+    if job.tells:
+        data = await asyncio.to_thread(pack_json, result.facts, result.pictures, media_type)
+        media_type = JSON_TYPE
+    else:
+        data = await asyncio.to_thread(pack_zip, result.pictures, SUFFIXES[job.output_format])
+        media_type = ZIP_TYPE
+        headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
+    request.scope[HOLD_KEY](-held)  # From here on the answer itself counts.
+    return Response(data, media_type=media_type, headers=headers)
+
+
+@router.post(
+    "/pictures",
+    status_code=201,
+    description="Keep a photograph for a while, with what the network says of it, to make color versions of it without "
+    "another inference; a color photograph can serve as reference.",
+    response_class=Response,
+    responses={
+        201: {
+            "model": Kept,
+            "description": "It is kept.",
+            "content": {JSON_TYPE: {"example": KEPT}},
+            "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the picture, relative."}},
+        },
+        **problem_responses(
+            MalformedRequest,
+            Unauthorized,
+            PictureNotKept,
+            UploadTooLarge,
+            PictureTooLarge,
+            TooLargeToKeep,
+            UnsupportedPicture,
+            EmptyUpload,
+            BrokenPicture,
+            SeveralFrames,
+            InvalidOption,
+            Overloaded,
+            Draining,
+            Failing,
+            DeadlineExceeded,
+        ),
+    },
+    openapi_extra=body_of(FILE_FIELD),
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Response:
+    """Keep a photograph for `GET /pictures/{id}`.
+
+    Raises:
+        PictureNotKept: nothing is kept here at all.
+        DeadlineExceeded: it took longer than the deadline, upload included.
+        ClientDisconnect: the caller left.
+        RequestError: see `Pipeline.inspect` and `Pipeline.keep`.
+    """
+    services = services_of(request)
+    pipeline = services.pipeline
+    pipeline.kept.check_on()
+    pipeline.admission.refuse_when_full()
+    stages = Stages()
+
+    async def work() -> KeptPicture:
+        upload = await receive_files(request, stages, FILE_FIELD)
+        job = Job(upload[FILE_FIELD], Options(size=query.size), "png")
+
+        async def go_on() -> KeptPicture:
+            return await pipeline.keep(job, await _inspect(pipeline, job, stages), caller_of(request), stages)
+
+        return await unless_gone(request.receive, go_on())
+
+    kept = await in_time(services, stages, work())
+    width, height = kept.header.upright_size
+    told = Kept(
+        id=kept.id,
+        width=width,
+        height=height,
+        megapixels=kept.header.megapixels,
+        model=pipeline.session.stamp.run_id,
+        scene=[Scene(**scene) for scene in pipeline.tell_scenes(kept.posterior.scene_heads)],
+        confidence=Confidence(mean=round(kept.confidence, 4)),
+        expires_in_s=pipeline.kept.max_age_s,
+    )
+    headers = NO_STORE | {"Location": f"pictures/{kept.id}", "Server-Timing": stages.server_timing()}
+    return Response(told.model_dump_json(), status_code=201, media_type=JSON_TYPE, headers=headers)
+
+
+@router.get(
+    "/pictures/{id}",
+    description="Color a kept photograph, without another inference.",
+    response_class=Response,
+    responses={**PICTURE_ANSWERS, **problem_responses(*RENDER_PROBLEMS)},
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def render(request: Request, id: str, query: Annotated[RenderQuery, Query()]) -> Response:
+    """Answer with a color version of a kept photograph.
+
+    Raises:
+        PictureNotKept: there is none of this id for this caller, or not any more; or the reference is none.
+        NotAcceptable: the caller takes no format that is written here.
+        DeadlineExceeded: it took longer than the deadline.
+        ClientDisconnect: the caller left.
+        RequestError: see `Pipeline.render`.
+    """
+    services = services_of(request)
+    pipeline, stages = services.pipeline, Stages()
+    wanted = _choose(request, query)
+    kept = pipeline.kept.get(id, caller_of(request))
+    reference = pipeline.kept.get(query.reference, caller_of(request)) if query.reference is not None else None
+    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json)
+    tag = pipeline.name_render(kept, job, reference)
+    headers = _headers(pipeline, tag) | NO_STORE
+    if has_already(request, tag):
+        return Response(status_code=304, headers=headers)
+    pipeline.admission.refuse_when_full()
+    made = pipeline.render(kept, job, reference, stages, request.scope[HOLD_KEY])
+    result = await in_time(services, stages, unless_gone(request.receive, made))
+    return await _answer(request, job, result, stages, headers)
+
+
+@router.get(
+    "/pictures/{id}/confidence",
+    description="Draw where the network is sure of a kept photograph: 255 is sure, 0 has no idea.",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A gray picture of the photograph's proportions, at most 512 px long.",
+            "content": {MEDIA_TYPES["png"]: {"schema": BINARY}},
+        },
+        **problem_responses(Unauthorized, PictureNotKept, InvalidOption, Overloaded, DeadlineExceeded),
+    },
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def confidence(request: Request, id: str) -> Response:
+    """Draw where the network is sure.
+
+    Raises:
+        PictureNotKept: there is none of this id for this caller, or not any more.
+        DeadlineExceeded: it took longer than the deadline.
+        ClientDisconnect: the caller left.
+        RequestError: there is no room.
+    """
+    services = services_of(request)
+    pipeline, stages = services.pipeline, Stages()
+    kept = pipeline.kept.get(id, caller_of(request))
+    pipeline.admission.refuse_when_full()
+    drawn = unless_gone(request.receive, pipeline.draw_confidence(kept, stages))
+    return Response(await in_time(services, stages, drawn), media_type=MEDIA_TYPES["png"], headers=NO_STORE)
+
+
+@router.delete(
+    "/pictures/{id}",
+    status_code=204,
+    description="Let a kept photograph go at once.",
+    response_class=Response,
+    responses=problem_responses(Unauthorized, PictureNotKept, InvalidOption),
+    dependencies=[Security(require_key)],
+    tags=["pictures"],
+)
+async def forget(request: Request, id: str) -> Response:
+    """Let a kept photograph go at once.
+
+    Raises:
+        PictureNotKept: there is none of this id for this caller, or not any more.
+    """
+    services_of(request).pipeline.kept.remove(id, caller_of(request))
+    return Response(status_code=204, headers=NO_STORE)

@@ -1,0 +1,65 @@
+"""Work that ends at the deadline, or when its caller has left."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from service.errors import (
+    DeadlineExceeded,
+)
+from service.http.services import Services
+from service.telemetry import Stages
+
+T = TypeVar("T")
+
+
+async def in_time(services: Services, stages: Stages, work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work gives, and count how long its stages took.
+
+    Raises:
+        DeadlineExceeded: it took longer than the deadline.
+    """
+    deadline_s, metrics = services.settings.deadline_s, services.pipeline.metrics
+    try:
+        async with asyncio.timeout(deadline_s):
+            try:
+                return await work
+            except ClientDisconnect:
+                metrics.cancelled.labels(stages.current).inc()
+                raise
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"The picture was not done within {deadline_s:g} seconds; it was at the stage {stages.current!r}.",
+            limit=deadline_s,
+            unit="s",
+            stage=stages.current,
+        ) from None
+    finally:
+        for stage, seconds in stages.seconds.items():
+            metrics.stage_duration.labels(stage).observe(seconds)
+
+
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work gives; cancel it when the client leaves, which FastAPI itself does not notice.
+
+    Whoever waits is let go at once; what runs in a thread just then ends in the background.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # Errors of strays are nobody's.
+    gone = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

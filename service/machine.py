@@ -1,0 +1,75 @@
+"""What this process may use of its machine: cores and memory, by the limits of its control group."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def usable_cores(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many cores this process may use: the affinity mask, and the CPU quota of its control group.
+
+    ONNX Runtime and OpenCV look at the host's cores; one thread more than allotted halves the speed.
+
+    Args:
+        proc: where procfs is mounted.
+        cgroup: where the control groups are mounted.
+
+    Returns:
+        At least 1.
+    """
+    cores = float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else float(os.cpu_count() or 1)
+    return max(1, int(min(cores, _cpu_quota(proc, cgroup))))
+
+
+def _cpu_quota(proc: Path, cgroup: Path) -> float:
+    """Return the lowest CPU quota from this process's control group up to the root, in cores; inf for none."""
+    try:
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return float("inf")
+    lowest = float("inf")
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mount = cgroup if not controllers else cgroup / "cpu"
+        group = mount / path.lstrip("/")
+        for folder in (group, *group.parents):
+            lowest = min(lowest, _quota_of_group(folder))
+            if folder == mount:
+                break
+    return lowest
+
+
+def _quota_of_group(folder: Path) -> float:
+    try:
+        if (folder / "cpu.max").exists():  # cgroup v2
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        return float("inf") if quota in ("max", "-1") else int(quota) / int(period)
+    except (OSError, ValueError):
+        return float("inf")
+
+
+def available_memory_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return how much memory this process may still take: the machine's, or its control group's when that is less.
+
+    Args:
+        proc: where procfs is mounted.
+        cgroup: where the control groups (version 2) are mounted.
+
+    Returns:
+        Bytes; None when the machine does not say.
+    """
+    try:
+        lines = dict(line.split(":", 1) for line in (proc / "meminfo").read_text().splitlines() if ":" in line)
+        free = int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    with suppress(OSError, ValueError):  # No such group, or "max".
+        limit, used = (int((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        free = min(free, limit - used + int(cached.get("inactive_file", 0)))  # Files in the cache give way.
+    return max(0, free)

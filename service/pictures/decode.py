@@ -1,0 +1,160 @@
+"""Bytes -> pixels: upright, in sRGB, at the depth of the file."""
+
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image, TiffImagePlugin
+
+from service.errors import BrokenPicture
+from service.pictures import planes
+from service.pictures.levels import Alpha, Pixels
+from service.pictures.probe import Header, front_of
+from service.pictures.profiles import cmyk_to_srgb, to_srgb
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture, upright, in sRGB.
+
+    Attributes:
+        pixels: gray (H, W) or RGB (H, W, 3), sRGB-encoded, uint8 or uint16.
+        alpha: opacity (H, W), dtype of the pixels, as it was in the file; or None.
+    """
+
+    pixels: Pixels
+    alpha: Alpha = None
+
+    @property
+    def height(self) -> int:
+        """Rows, px."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns, px."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether it has 16 bits a channel."""
+        return self.pixels.dtype == np.uint16
+
+
+def prepare_codecs() -> None:
+    """Set the libraries up for strangers' files; call once at start.
+
+    Pillow's own limit of 89 megapixels would contradict a higher setting, and every picture passes `probe` first;
+    OpenCV would print a line for each broken file.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def decode(data: bytes, header: Header) -> Picture:
+    """Decode a picture that `probe` has passed.
+
+    Orientation is applied; embedded color profiles are converted to sRGB, and without one the values count as sRGB. A
+    color file that holds only grays gives a gray picture.
+
+    Args:
+        data: the whole file.
+        header: from `probe` of the same bytes.
+
+    Returns:
+        The picture, of the header's size, upright.
+
+    Raises:
+        BrokenPicture: truncated or damaged, or its pixels contradict its header.
+    """
+    try:
+        by_pillow = header.format == "BMP" or (header.format == "TIFF" and not header.wide) or header.mode == "CMYK"
+        pixels, alpha = (_decode_with_pillow if by_pillow else _decode_with_opencv)(data, header)
+        if pixels.shape[:2] != (header.height, header.width):
+            raise ValueError("size differs from the header's")
+    except Exception as error:
+        # The same as in probe: whatever a decoder throws at these bytes, the bytes are at fault.
+        raise BrokenPicture("The picture starts well, but its pixels cannot be decoded.") from error
+    if header.icc_profile and header.mode != "CMYK":
+        pixels = to_srgb(pixels, header.icc_profile)
+    if pixels.ndim == 3 and _is_gray(pixels):
+        pixels = pixels[..., 0]
+    pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
+    return Picture(pixels, None if alpha is None else np.ascontiguousarray(_upright(alpha, header.orientation)))
+
+
+def _decode_with_opencv(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
+    if header.format == "JPEG" and header.mode == "RGB":
+        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        if rgb is None:
+            raise ValueError("OpenCV does not decode it")
+        return rgb, None
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
+        raise ValueError("OpenCV does not decode it")
+    if decoded.ndim == 2:
+        return decoded, _color_key_alpha(data, decoded) if header.format == "PNG" else None
+    if decoded.shape[2] == 4:
+        return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGB), decoded[..., 3]
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), None
+
+
+def _color_key_alpha(data: bytes, gray: Shaped[np.ndarray, "H W"]) -> Alpha:
+    """Return the alpha of a gray PNG in which one level is transparent; OpenCV leaves it out."""
+    with Image.open(io.BytesIO(front_of(data)), formats=("PNG",)) as image:
+        key = image.info.get("transparency")
+        if not isinstance(key, int):
+            return None
+        if image.mode == "1":
+            key = 255 if key else 0
+    opaque = gray.dtype.type(np.iinfo(gray.dtype).max)
+    return np.asarray(np.where(gray == key, gray.dtype.type(0), opaque))
+
+
+def _decode_with_pillow(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
+    with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _join_single_plane(image)
+        if image.mode.startswith("I;16"):
+            levels = np.asarray(image).astype(np.uint16)
+            return (~levels if header.inverted else levels), None
+        if image.mode == "CMYK":
+            return np.asarray(cmyk_to_srgb(image, header.icc_profile)), None
+        if image.mode in ("1", "L") and "transparency" not in image.info:
+            return np.asarray(image.convert("L")), None
+        if "A" in image.mode or "transparency" in image.info:
+            rgba = np.asarray(image.convert("RGBA"))
+            return rgba[..., :3], rgba[..., 3]
+        return np.asarray(image.convert("RGB")), None
+
+
+def _join_single_plane(image: TiffImagePlugin.TiffImageFile) -> None:
+    """Call the only channel of a TIFF interleaved, which comes to the same.
+
+    Where it is said to lie apart, Pillow takes its layout for the first letter alone: `L` for `L;I`, a negative.
+    """
+    if image.tag_v2.get(planes.PLANAR_CONFIGURATION) == planes.APART and image.tag_v2.get(planes.SAMPLES, 1) == 1:
+        image.tag_v2[planes.PLANAR_CONFIGURATION] = 1
+        image._setup()
+
+
+def _is_gray(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:
+    # Color shows within the first rows of most color pictures: look there before at all of it.
+    for rows in (rgb[:16], rgb):
+        red, green, blue = rows[..., 0], rows[..., 1], rows[..., 2]
+        if not (np.array_equal(red, green) and np.array_equal(green, blue)):
+            return False
+    return True
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation (CIPA DC-008, tag 0x0112); returns a view."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
