@@ -10,16 +10,17 @@ import onnxruntime
 from fastapi import FastAPI
 
 from service.engine.pipeline import Pipeline
-from service.http import open_inference
+from service.http import open_inference, operation, pictures, site
 from service.http.auth import ApiKeys
 from service.http.guard import install
-from service.http.pictures import router
 from service.http.services import Services
 from service.http.site import load_page
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.version import program_version
 
+ROUTERS: Final = (pictures.router, operation.router, site.router, open_inference.router)
+"""All routes of the service, in the order in which the OpenAPI document has them."""
 SWEEP_S: Final = 15.0
 """How often is looked for kept pictures whose time is up."""
 
@@ -67,11 +68,11 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(router)
-    app.include_router(open_inference.router)
+    for router in ROUTERS:
+        app.include_router(router)
     install(
         app,
-        routes=(*router.routes, *open_inference.router.routes),
+        routes=[route for router in ROUTERS for route in router.routes],
         metrics=metrics,
         max_upload_bytes=chosen.max_upload_bytes,
         max_held_bytes=chosen.max_held_bytes,

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.errors import MalformedRequest
-from service.http.problems import PROBLEM_TYPE, SECURITY_HEADERS, Problem
+from service.http.problems import PROBLEM_TYPE, SECURITY_HEADERS, problem_of
 
 HEAD_S: Final = 15.0
 """How long a caller may take for the head of a request, and for the rest of an upload that was refused."""
@@ -69,9 +69,7 @@ class Connection(H11Protocol):
         cycle: Any = self.cycle  # None before the first request.
         if cycle is None or not cycle.response_started or cycle.response_complete:
             error = MalformedRequest(msg)
-            problem = Problem(
-                type=error.type, title=error.title, status=error.status, detail=msg, request_id=uuid.uuid4().hex
-            )
+            problem = problem_of(error, uuid.uuid4().hex)
             body = problem.model_dump_json()
             headers = SECURITY_HEADERS | {
                 "Content-Type": PROBLEM_TYPE,

@@ -19,7 +19,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,7 +33,7 @@ from service.errors import (
     RequestError,
     UploadTooLarge,
 )
-from service.http.problems import PROBLEM_TYPE, SECURITY_HEADERS, Problem
+from service.http.problems import SECURITY_HEADERS, problem_response
 from service.telemetry import Metrics, request_id
 
 REQUEST_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -76,15 +76,7 @@ def refuse(scope: Scope, error: RequestError, metrics: Metrics) -> Response:
     """
     metrics.rejected.labels(error.name).inc()
     scope[FACTS_KEY]["problem"] = error.name
-    problem = Problem(
-        type=error.type,
-        title=error.title,
-        status=error.status,
-        detail=error.detail,
-        request_id=request_id.get(),
-        **error.facts,
-    )
-    return JSONResponse(problem.model_dump(), status_code=error.status, headers=error.headers, media_type=PROBLEM_TYPE)
+    return problem_response(error, request_id.get())
 
 
 class Guard:

@@ -122,7 +122,7 @@ async def server_live(request: Request) -> ServerLive:
     """Say whether the process works, as `/health/live`.
 
     Raises:
-        Failing: see `service.http.operation.live`.
+        Failing: the inference thread died or hangs.
     """
     await live(request)
     return ServerLive(live=True)
@@ -134,7 +134,7 @@ async def server_ready(request: Request) -> ServerReady:
 
     Raises:
         Draining: the service is stopping.
-        Failing: see `service.http.operation.ready`.
+        Failing: the inference thread died or hangs.
     """
     await ready(request)
     return ServerReady(ready=True)
@@ -167,7 +167,7 @@ async def model_ready(request: Request, name: str) -> ModelReady:
     Raises:
         NotFound: another model is served here.
         Draining: the service is stopping.
-        Failing: see `service.http.operation.ready`.
+        Failing: the inference thread died or hangs.
     """
     _session_of(request, name)
     await ready(request)
@@ -181,7 +181,7 @@ async def version_ready(request: Request, name: str, version: str) -> ModelReady
     Raises:
         NotFound: another model is served here, or another version.
         Draining: the service is stopping.
-        Failing: see `service.http.operation.ready`.
+        Failing: the inference thread died or hangs.
     """
     _session_of(request, name, version)
     await ready(request)

@@ -214,22 +214,10 @@ class _Exchange:
 
 
 def _problem(error: RequestError, request_id: str) -> "ASGIApp":
-    """Return an error as an RFC 9457 problem, as `service.http.guard.refuse` does, but outside the service."""
-    from starlette.responses import JSONResponse
+    """Return an error as a problem, with the headers that the guard would set."""
+    from service.http.problems import SECURITY_HEADERS, problem_response
 
-    from service.http.problems import PROBLEM_TYPE, SECURITY_HEADERS, Problem
-
-    problem = Problem(
-        type=error.type,
-        title=error.title,
-        status=error.status,
-        detail=error.detail,
-        request_id=request_id,
-        **error.facts,
-    )
-    return JSONResponse(
-        problem.model_dump(),
-        status_code=error.status,
-        headers={**SECURITY_HEADERS, **error.headers, "X-Request-ID": request_id},
-        media_type=PROBLEM_TYPE,
-    )
+    answer = problem_response(error, request_id)
+    for name, value in {**SECURITY_HEADERS, "X-Request-ID": request_id}.items():
+        answer.headers.setdefault(name, value)
+    return answer

@@ -13,8 +13,7 @@ import yaml
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
-from service.http import open_inference
-from service.http.pictures import router
+from service.http.app import ROUTERS
 from service.settings import ENV_PREFIX, Settings
 from service.telemetry import Metrics
 from tests import monitoring
@@ -100,7 +99,7 @@ def in_bytes(quantity: str) -> float:
 
 
 def known_paths() -> set[str]:
-    return {route.path for route in (*router.routes, *open_inference.router.routes) if isinstance(route, APIRoute)}
+    return {route.path for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)}
 
 
 each_pod = pytest.mark.parametrize("kind", ["base", "gpu", "kserve"])
