@@ -190,7 +190,7 @@ def render(shown: dict[Source, Shown], session: Session, link: str) -> str:
             gain, ratio = picture.psnr - picture.psnr_gray, picture.colorfulness_ratio
             figures = f" {picture.psnr:.1f} dB ({gain:+.1f}), CFr {ratio:.2f}." if kind == "color" else ""
             lines += [
-                f"![{source.title}: {', '.join(KINDS[kind])}]({link}/{strip_name(source)})",
+                f"![{', '.join(KINDS[kind])}]({link}/{strip_name(source)})",
                 "",
                 f"**{source.title}.**{figures} {source.author}; {source.license}. {source.origin}",
                 "",

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     device: Device = Field(
         default="auto",
         description="`cpu`; `cuda`, which refuses to start without a working GPU; or `auto`: "
-        "the GPU when it works, else the CPU, said loudly in the log.",
+        "the GPU when it works, else the CPU.",
     )
     threads: int = Field(
         default=0,
@@ -49,7 +49,7 @@ class Settings(BaseSettings):
 
     api_keys: SecretStr = Field(
         default=SecretStr(""),
-        description="API keys, separated by commas; whoever sends one may color pictures. Empty: everyone may.",
+        description="API keys, separated by commas. Empty: everyone may color pictures.",
     )
     api_keys_file: Path | None = Field(
         default=None, description="File with more API keys, one a line, such as a mounted secret; `#` starts a remark."
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     max_inflight_megapixels: float = Field(
         default=120,
         gt=0,
-        description="Most pixels worked on at once, millions; what memory the service needs follows this.",
+        description="Most pixels worked on at once, millions; memory follows this.",
     )
     max_held_bytes: int = Field(
         default=512 * 2**20,
@@ -70,13 +70,12 @@ class Settings(BaseSettings):
     max_answer_bytes: int = Field(
         default=256 * 2**20,
         ge=1,
-        description="Most bytes of an answer that holds several pictures, or one as JSON; larger ones get 413.",
+        description="Most bytes of an answer that holds several pictures, or one as JSON.",
     )
     kept_bytes: int = Field(
         default=64 * 2**20,
         ge=0,
-        description="Most bytes of pictures kept for `GET /pictures/{id}`, which then needs no inference; the least "
-        "recently used go first. 0 switches `/pictures` off.",
+        description="Most bytes of kept pictures; the least recently used go first. 0 switches `/pictures` off.",
     )
     kept_s: float = Field(
         default=900, gt=0, description="How long a kept picture stays after it was last used, seconds."
