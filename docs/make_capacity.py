@@ -171,9 +171,9 @@ one replica is lost the others still bear it.
 cores = pictures a day / {DAY_S} * peak {PEAK:g} * processor seconds / (busy {BUSY:g} * reached {reached(measured):.2f})
 ```
 
-*Reached* is what one process with {REPLICA_CORES} cores does, at its best number of callers, of what they would do
-one by one: measured with {size:g} megapixel, taken to hold for every size. Memory follows the pixels in flight
-([rule](operating.md#sizing)). For another processor, on an idle machine, in three minutes:
+*Reached* is what one process with {REPLICA_CORES} cores does, at best, of what they would do one by one: measured with
+{size:g} megapixel, taken to hold for every size. For memory see the [rule](operating.md#sizing). On an idle machine of
+your own, in three minutes:
 
 ```sh
 make bench BENCH=capacity
