@@ -152,8 +152,8 @@ One process on one core, one caller. Idle, it has {measured["idle_memory_mb"]:.0
 
 ## More callers, more cores, more replicas
 
-Pictures of {size:g} megapixel a second (seconds: median, 95 % within), answered as {GROWTH_FORMAT.upper()}, by processes
-x cores of each. Two processes stand for two replicas.
+Pictures of {size:g} megapixel a second (seconds: median, 95 % within), answered as {GROWTH_FORMAT.upper()}, by
+processes x cores of each. Two processes stand for two replicas.
 
 {growth_table(measured)}
 
@@ -172,7 +172,7 @@ cores = pictures a day / {DAY_S} * peak {PEAK:g} * processor seconds / (busy {BU
 ```
 
 *Reached* is what one process with {REPLICA_CORES} cores does, at best, of what they would do one by one: measured with
-{size:g} megapixel, taken to hold for every size. For memory see the [rule](operating.md#sizing). On an idle machine of
+{size:g} megapixel, taken to hold for every size. Memory: [rule](operating.md#sizing). On an idle machine of
 your own, in three minutes:
 
 ```sh
