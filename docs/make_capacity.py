@@ -75,42 +75,26 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def cost_table(measured: Row) -> str:
-    """Return what a picture costs, by size and format."""
-    return table(
-        ("megapixels", "answer", "seconds", "processor seconds", "a megapixel", "most memory, MB"),
-        (
-            (
-                f"{row['megapixels']:g}",
-                row["format"].upper(),
-                f"{row['wall_s']:.3f}",
-                f"{row['cpu_s']:.3f}",
-                f"{row['cpu_s'] / row['megapixels']:.3f}",
-                "?" if row["peak_memory_mb"] is None else f"{row['peak_memory_mb']:.0f}",
-            )
-            for row in measured["cost"]
-        ),
-    )
+    """Return what a picture costs, by size, PNG and JPEG side by side."""
+    formats = list(dict.fromkeys(row["format"] for row in measured["cost"]))
+    units = ("seconds", "processor seconds", "most memory, MB")
+    header = [f"{name.upper()}: {units[0]}" if unit == units[0] else unit for name in formats for unit in units]
+    rows: dict[float, list[str]] = {}
+    for row in measured["cost"]:
+        memory = "?" if row["peak_memory_mb"] is None else f"{row['peak_memory_mb']:.0f}"
+        cells = (f"{row['wall_s']:.3f}", f"{row['cpu_s']:.3f}", memory)
+        rows.setdefault(row["megapixels"], []).extend(cells)
+    return table(["megapixels", *header], ([f"{size:g}", *cells] for size, cells in rows.items()))
 
 
 def growth_table(measured: Row) -> str:
-    """Return how much is done by how many processes for how many callers."""
-    single = [row for row in measured["growth"] if (row["processes"], row["cores_each"]) == (1, 1)]
-    alone = next(row for row in single if row["callers"] == 1)["pictures_per_s"]
-    return table(
-        ("processes", "cores each", "callers", "pictures a second", "of the first row", "median s", "95 % within s"),
-        (
-            (
-                str(row["processes"]),
-                str(row["cores_each"]),
-                str(row["callers"]),
-                f"{row['pictures_per_s']:.1f}",
-                f"{row['pictures_per_s'] / alone:.2f}",
-                f"{row['wall_s']:.3f}",
-                f"{row['p95_s']:.3f}",
-            )
-            for row in measured["growth"]
-        ),
-    )
+    """Return how much is done for how many callers, by how many processes with how many cores each."""
+    layouts, rows = dict[str, None](), dict[int, list[str]]()
+    for row in measured["growth"]:
+        layouts[f"{row['processes']} x {row['cores_each']}"] = None
+        cell = f"{row['pictures_per_s']:.1f} ({row['wall_s']:.3f}, {row['p95_s']:.3f})"
+        rows.setdefault(row["callers"], []).append(cell)
+    return table(["callers", *layouts], ([str(callers), *cells] for callers, cells in rows.items()))
 
 
 def sizing_table(measured: Row) -> str:
@@ -154,42 +138,32 @@ def render(record: Row) -> str:
 
 # Capacity
 
-What a picture costs, what more cores and replicas bring, and how many of them a million pictures a day take. The first
-two were measured; the sizing is computed from them, and nobody has run it at that size.
-
-Measured on {record["begun"][:10]} by `{record["program"]}` of the [benchmarks](../benchmarks/README.md), in
-{record["took_s"]:.0f} seconds: {machine["cores"]} virtual cores, {machine["cpu"]}, {machine["memory_gb"]:.0f} GB; model
-{measured["model"]}, ONNX Runtime {versions["onnxruntime"]}, Python {versions["python"]}, OpenCV
-{versions["opencv-python-headless"]}, NumPy {versions["numpy"]}. Other programs took at most {others:.2f} of a core
-meanwhile. Sent: {measured["sent"]}, put together from photographs at their own size, so that every size has as much
-detail a pixel. No GPU was measured.
+Measured on {record["begun"][:10]} by `{record["program"]}` of the [benchmarks](../benchmarks/README.md):
+{machine["cores"]} virtual cores, {machine["cpu"]}, {machine["memory_gb"]:.0f} GB; model {measured["model"]}, ONNX
+Runtime {versions["onnxruntime"]}, Python {versions["python"]}, OpenCV {versions["opencv-python-headless"]}, NumPy
+{versions["numpy"]}. Other programs took at most {others:.2f} of a core. Sent: {measured["sent"]}, with as much detail
+a pixel at every size. No GPU was measured.
 
 ## A picture
 
-One process on one core, one caller. The idle process has {measured["idle_memory_mb"]:.0f} MB; the memory is the most
-that the process had, itself included.
+One process on one core, one caller. Idle, it has {measured["idle_memory_mb"]:.0f} MB, which the memory includes.
 
 {cost_table(measured)}
 
-The network sees every picture at the same size, so its part is the same for all; what grows is decoding, putting the
-colors on at full size, and encoding.
-
 ## More callers, more cores, more replicas
 
-Pictures of {size:g} megapixel, answered as {GROWTH_FORMAT.upper()}. Replicas are processes with cores
-of their own, so two processes stand for two replicas here.
+Pictures of {size:g} megapixel a second (seconds: median, 95 % within), answered as {GROWTH_FORMAT.upper()}, by
+processes x cores of each. Two processes stand for two replicas.
 
 {growth_table(measured)}
 
-{replicas}The program that asks ran on the same cores and took up to {largest:.2f} of one; with a machine to itself it
-would leave that to the service. Replicas share nothing, neither memory nor disk nor locks; but two is as far as this
-machine goes, and more than two were not measured.
+{replicas}The program that asks took up to {largest:.2f} of their cores. More processes were not measured.
 
 ## A million pictures a day
 
-{PICTURES_A_DAY:,} a day are {mean:.1f} a second. The busiest hour is taken to have {PEAK:g} times the mean
-({PEAK * mean:.0f} a second), and the processors to be {BUSY:.0%} busy then: the rest is headroom for bursts. There are
-so many replicas that the others bear that hour when one is lost, busy all the time.
+Computed from the above; nobody has run it at that size. {PICTURES_A_DAY:,} a day are {mean:.1f} a second. Assumed: the
+busiest hour has {PEAK:g} times the mean ({PEAK * mean:.0f} a second), the processors are {BUSY:.0%} busy then, and when
+one replica is lost the others still bear it.
 
 {sizing_table(measured)}
 
@@ -197,11 +171,9 @@ so many replicas that the others bear that hour when one is lost, busy all the t
 cores = pictures a day / {DAY_S} * peak {PEAK:g} * processor seconds / (busy {BUSY:g} * reached {reached(measured):.2f})
 ```
 
-*Reached* is what one process with {REPLICA_CORES} cores does, at its best number of callers, of what they would do
-one by one: measured with {size:g} megapixel, and taken to hold for every size. Memory follows the pixels in flight, not
-the rate: the rule is in [operating](operating.md#sizing).
-
-Another processor changes every number here. On a machine of your own with nothing else to do, in three minutes:
+*Reached* is what one process with {REPLICA_CORES} cores does, at best, of what they would do one by one: measured with
+{size:g} megapixel, taken to hold for every size. Memory: [rule](operating.md#sizing). On an idle machine of
+your own, in three minutes:
 
 ```sh
 make bench BENCH=capacity

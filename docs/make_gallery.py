@@ -172,31 +172,26 @@ def render(shown: dict[Source, Shown], session: Session, link: str) -> str:
         "# Gallery",
         "",
         f"Colored with the model `{stamp.run_id}` (sha256 {session.digest[:12]}) at the default setting, "
-        f"{datetime.date.today().isoformat()}. The pictures are here because their terms are free and known, not "
-        "because they went well; none comes from the data sets that the model was trained on. Make this page again:",
-        "",
-        "```sh",
-        "python docs/make_gallery.py",
-        "```",
+        f"{datetime.date.today().isoformat()}, by `python docs/make_gallery.py`. The pictures are here because their "
+        "terms are free, not because they went well; the model was not trained on them.",
         "",
         summary(shown),
         "",
         "## Color photographs",
         "",
-        "Gray, as the model saw it; ours; the truth. dB: PSNR of ours, and in parentheses what it gains over gray. "
-        "CFr: how colorful ours is beside the truth.",
+        "Gray; ours; the truth. dB: PSNR of ours (gain over gray). CFr: colorfulness over the truth's.",
         "",
     ]
     for kind in KINDS:
         if kind == "old":
-            lines += ["## Historical photographs", "", "As they are; ours. Nobody knows the truth.", ""]
+            lines += ["## Historical photographs", "", "Gray; ours. Nobody knows the truth.", ""]
         for source, picture in shown.items():
             if source.kind != kind:
                 continue
             gain, ratio = picture.psnr - picture.psnr_gray, picture.colorfulness_ratio
             figures = f" {picture.psnr:.1f} dB ({gain:+.1f}), CFr {ratio:.2f}." if kind == "color" else ""
             lines += [
-                f"![{source.title}: {', '.join(KINDS[kind])}]({link}/{strip_name(source)})",
+                f"![{', '.join(KINDS[kind])}]({link}/{strip_name(source)})",
                 "",
                 f"**{source.title}.**{figures} {source.author}; {source.license}. {source.origin}",
                 "",

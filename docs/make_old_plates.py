@@ -193,10 +193,10 @@ def make_page(folder: Path, sessions: Mapping[str, Session], page: Path, picture
 def render(scenes: int, rows: Mapping[str, Mapping[str, float]], sessions: Mapping[str, Session], link: str) -> str:
     """Return what stands between the marks."""
     models = "; ".join(f"{who}: `{one.stamp.run_id}` (sha256 {one.digest[:12]})" for who, one in sessions.items())
-    lines = [f"Models, at the default setting: {models}.", ""]
-    shown = "truth; what plates saw; answers" + ("; answers of the former model" if BEFORE in sessions else "")
+    former = " Below them: answers of the former model." if BEFORE in sessions else ""
+    lines = [f"Models, at the default setting: {models}.{former}", ""]
     for name, title in SCENES.items():
-        lines += [f"**{title}**", "", f"![{title}: {shown}]({link}/{name}.webp)", ""]
+        lines += [f"**{title}**", "", f"![truth, plates, answers]({link}/{name}.webp)", ""]
     headings = [SCORES[name].heading for name in PLATE_COLUMNS]
     lines += [f"{scenes} scenes, squashed to 256 x 256, the truth's L put back:", ""]
     lines += [f"| | {' | '.join(headings)} |", "| --- |" + " ---: |" * len(headings)]

@@ -31,28 +31,28 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
 
     model: Path | None = Field(
-        default=None, description="Path of the ONNX model; empty means the one shipped in the package."
+        default=None, description="Path of the ONNX model; empty: the one shipped in the package."
     )
     device: Device = Field(
         default="auto",
         description="`cpu`; `cuda`, which refuses to start without a working GPU; or `auto`: "
-        "the GPU when it works, else the CPU, said loudly in the log.",
+        "the GPU when it works, else the CPU.",
     )
     threads: int = Field(
         default=0,
         ge=0,
-        description="Threads of the inference and of the codec pool; 0 means the cores this process may use.",
+        description="Threads of the inference and of the codec pool; 0: the cores this process may use.",
     )
     max_batch: int = Field(
-        default=0, ge=0, le=64, description="Most pictures in one inference; 0 means 1 on a CPU and 8 on a GPU."
+        default=0, ge=0, le=64, description="Most pictures in one inference; 0: 1 on a CPU, 8 on a GPU."
     )
 
     api_keys: SecretStr = Field(
         default=SecretStr(""),
-        description="API keys, separated by commas; whoever sends one may color pictures. Empty: everyone may.",
+        description="API keys, separated by commas. Empty: everyone may color pictures.",
     )
     api_keys_file: Path | None = Field(
-        default=None, description="File with more API keys, one a line, such as a mounted secret; `#` starts a remark."
+        default=None, description="File with more API keys, one a line; `#` starts a remark."
     )
 
     max_upload_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, bytes.")
@@ -60,35 +60,31 @@ class Settings(BaseSettings):
     max_inflight_megapixels: float = Field(
         default=120,
         gt=0,
-        description="Most pixels worked on at once, millions; what memory the service needs follows this.",
+        description="Most pixels worked on at once, millions; memory follows this.",
     )
     max_held_bytes: int = Field(
         default=512 * 2**20,
         ge=1,
-        description="Most bytes of uploads and answers in memory at once; more uploads get 503.",
+        description="Most bytes of uploads and answers in memory; more uploads get 503.",
     )
     max_answer_bytes: int = Field(
         default=256 * 2**20,
         ge=1,
-        description="Most bytes of an answer that holds several pictures, or one as JSON; larger ones get 413.",
+        description="Most bytes of an answer that holds several pictures, or one as JSON.",
     )
     kept_bytes: int = Field(
         default=64 * 2**20,
         ge=0,
-        description="Most bytes of pictures kept for `GET /pictures/{id}`, which then needs no inference; the least "
-        "recently used go first. 0 switches `/pictures` off.",
+        description="Most bytes of kept pictures; the least recently used go first. 0 switches `/pictures` off.",
     )
-    kept_s: float = Field(
-        default=900, gt=0, description="How long a kept picture stays after it was last used, seconds."
-    )
+    kept_s: float = Field(default=900, gt=0, description="How long a kept picture stays after its last use, seconds.")
     max_queue: int = Field(default=64, ge=0, description="Most requests that wait for their turn; more get 503.")
     deadline_s: float = Field(default=30, gt=0, description="Longest time for one picture, upload included, seconds.")
 
     drain_notice_s: float = Field(
         default=0,
         ge=0,
-        description="After SIGTERM: how long to say `not ready` while still serving, so that a load balancer can leave,"
-        " seconds.",
+        description="After SIGTERM: how long to say `not ready` while still serving, seconds.",
     )
     drain_s: float = Field(
         default=25, ge=0, description="After that: how long requests under way may take to end, seconds."

@@ -15,7 +15,7 @@ import httpx2
 
 ROOT = Path(__file__).parents[2]
 TAG = "test"
-"""Of the images that the tests build. They stay, so that the next call is quick; docs/docker.md says how they go."""
+"""Of the images that the tests build. They stay, so that the next call is quick; docs/containers.md removes them."""
 PATIENCE_S = 300
 """The machine may be busy with other things."""
 

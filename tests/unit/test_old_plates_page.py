@@ -83,7 +83,7 @@ def test_one_command_makes_pictures_and_figures_and_keeps_what_is_written_by_han
     assert text.startswith("by hand\n")
     assert text.endswith("\nthe end\n")
     assert "old\n" not in text
-    assert "![A disk: truth; what plates saw; answers](images/scene1.webp)" in text
+    assert "**A disk**\n\n![truth, plates, answers](images/scene1.webp)" in text
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")][2:]
     assert rows == ["do nothing (gray)", "ours, pan plate", "ours, ortho plate", "ours, blue plate"]
     assert "2 scenes" in text

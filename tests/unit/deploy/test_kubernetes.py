@@ -249,7 +249,7 @@ def test_keys_are_read_from_the_secret(kind: str) -> None:
     [volume] = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
     assert volume["secret"]["defaultMode"] == 0o440
     assert not volume["secret"].get("optional")
-    page = (ROOT / "docs" / "kubernetes.md").read_text()
+    page = (ROOT / "docs" / "containers.md").read_text()
     assert f"secret generic {volume['secret']['secretName']} --from-file={place.name}=" in page
 
 
