@@ -220,12 +220,10 @@ def fast_path(results: Results) -> Lines:
                     number(row["ours_ms"]),
                     number(row["straightforward_ms"]),
                     f"**{row['ratio']:.2f}** ({low:.2f} to {high:.2f})",
-                    number(row["png_bytes"] / 1e6),
-                    number(row["png_bytes_of_opencv"] / 1e6),
                 )
             )
             stages[name] = row["stages_ms"]
-    yield from table(("", "ours, ms", "OpenCV, ms", "ratio", "PNG, ours, MB", "OpenCV's, MB"), rows)
+    yield from table(("", "ours, ms", "OpenCV, ms", "ratio"), rows)
     figure, axes = new_plot(height=0.9 + 0.42 * len(stages))
     names = list(stages)
     left = [0.0] * len(names)
@@ -337,7 +335,7 @@ def budget(results: Results) -> Lines:
     work = _own_gflops(networks) if networks else None
     yield from ("## The budget", "")
     yield (
-        "The limit of a program whose codecs and color science cost nothing. In the same rounds, "
+        "The limit of a program whose codecs and color science cost nothing. "
         f"{found['threads']} threads of this machine copied memory at {ranged(limits['copy_gb_s'])} GB/s and "
         f"multiplied large float32 matrices at {ranged(limits['matmul_gflops'])} GFLOP/s. A request has to move the "
         f"JPEG, the PNG and {BYTES_A_PIXEL} bytes a pixel"
@@ -495,25 +493,16 @@ def training(results: Results) -> Lines:
         )
         yield ""
         ms, size = targets["ms"], targets["bytes_a_picture"]
-        side = targets["grid_px"]
-        faster = {"sparse": targets["times_faster"], "sparse, as the recipe": targets["times_faster_as_the_recipe"]}
-        rows = [
-            (
-                f"{name}, {targets['neighbors'][name]} neighbors",
-                ranged(ms[name]),
-                f"**{ranged(faster[name])}**" if name in faster else "1",
-                number(size["dense" if name == "dense" else "sparse"] / 1e3),
-                "1" if name == "dense" else f"**{number(targets['times_smaller'])}**",
-            )
-            for name in ms
-        ]
+        side, neighbors = targets["grid_px"], targets["neighbors"]
         yield (
             f"The color targets of one picture, {side[0]} x {side[1]}: dense as the original makes them with "
-            "scikit-learn, and sparse as ours, table look-up included (the table, made once, has "
-            f"{number(targets['table_bytes'] / 1e6)} MB)."
+            f"scikit-learn, {ranged(ms['dense'])} ms and {number(size['dense'] / 1e3)} kB; sparse as ours, "
+            f"{ranged(ms['sparse'])} ms, **{ranged(targets['times_faster'])} times** faster and "
+            f"**{number(targets['times_smaller'])} times** smaller; with {neighbors['sparse, as the recipe']} "
+            f"neighbors instead of {neighbors['sparse']}, as the recipe, {ranged(targets['times_faster_as_the_recipe'])} times "
+            f"faster. The table, made once, has {number(targets['table_bytes'] / 1e6)} MB."
         )
         yield ""
-        yield from table(("", "ms", "times faster", "kB", "times smaller"), rows)
     if table_result is not None:
         side = table_result["picture_px"][0]
         ms = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in table_result["median_ms"].items())
@@ -541,13 +530,12 @@ def startup(results: Results) -> Lines:
     if found is None:
         return
     yield from ("## Start and size", "")
-    yield f"Each a fresh process, files in the system's cache, {found['rounds']} rounds."
-    yield ""
-    rows = [
-        (name if name in ("Python alone", "ready", "first picture") else f"`{name}`", _ms(row))
+    times = "; ".join(
+        f"{name if name in ('Python alone', 'ready', 'first picture') else f'`{name}`'} {_ms(row)}"
         for name, row in found["times"].items()
-    ]
-    yield from table(("until", "ms"), rows)
+    )
+    yield f"Milliseconds, each a fresh process, files in the system's cache, {found['rounds']} rounds: {times}."
+    yield ""
     installed = found["installed"]
     largest = installed["largest_mb"]
     yield (
@@ -572,11 +560,11 @@ def render(results: Results) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "What a photograph costs, beside what else one could use. `make bench` runs the programs of "
-        "[benchmarks/](../benchmarks/README.md) and keeps what each measured in `benchmarks/results/`; `python "
-        "docs/make_benchmarks.py` makes this page from it. Contenders take turns in one run, so that a ratio, the "
-        "median of the rounds' ratios, holds where milliseconds do not; in brackets are the extremes of the rounds. "
-        "What is not here has not been measured.",
+        "What a photograph costs, beside what else one could use. `make bench` runs [these "
+        "programs](../benchmarks/README.md) and keeps what each measured in `benchmarks/results/`, from which `python "
+        "docs/make_benchmarks.py` makes this page. Contenders take turns in one run, so that a ratio, the median of "
+        "the rounds' ratios, holds where milliseconds do not; in brackets are the rounds' extremes. What is not here was "
+        "not measured.",
         "",
     ]
     if results.records:
