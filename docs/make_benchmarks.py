@@ -499,8 +499,8 @@ def training(results: Results) -> Lines:
             f"scikit-learn, {ranged(ms['dense'])} ms and {number(size['dense'] / 1e3)} kB; sparse as ours, "
             f"{ranged(ms['sparse'])} ms, **{ranged(targets['times_faster'])} times** faster and "
             f"**{number(targets['times_smaller'])} times** smaller; with {neighbors['sparse, as the recipe']} "
-            f"neighbors instead of {neighbors['sparse']}, as the recipe, {ranged(targets['times_faster_as_the_recipe'])} times "
-            f"faster. The table, made once, has {number(targets['table_bytes'] / 1e6)} MB."
+            f"neighbors instead of {neighbors['sparse']}, as the recipe, "
+            f"{ranged(targets['times_faster_as_the_recipe'])} times faster. The table, made once, has {number(targets['table_bytes'] / 1e6)} MB."
         )
         yield ""
     if table_result is not None:
@@ -563,8 +563,8 @@ def render(results: Results) -> str:
         "What a photograph costs, beside what else one could use. `make bench` runs [these "
         "programs](../benchmarks/README.md) and keeps what each measured in `benchmarks/results/`, from which `python "
         "docs/make_benchmarks.py` makes this page. Contenders take turns in one run, so that a ratio, the median of "
-        "the rounds' ratios, holds where milliseconds do not; in brackets are the rounds' extremes. What is not here was "
-        "not measured.",
+        "the rounds' ratios, holds where milliseconds do not; in brackets are the rounds' extremes. What is not here "
+        "was not measured.",
         "",
     ]
     if results.records:
