@@ -500,7 +500,8 @@ def training(results: Results) -> Lines:
             f"{ranged(ms['sparse'])} ms, **{ranged(targets['times_faster'])} times** faster and "
             f"**{number(targets['times_smaller'])} times** smaller; with {neighbors['sparse, as the recipe']} "
             f"neighbors instead of {neighbors['sparse']}, as the recipe, "
-            f"{ranged(targets['times_faster_as_the_recipe'])} times faster. The table, made once, has {number(targets['table_bytes'] / 1e6)} MB."
+            f"{ranged(targets['times_faster_as_the_recipe'])} times faster. The table, made once, has "
+            f"{number(targets['table_bytes'] / 1e6)} MB."
         )
         yield ""
     if table_result is not None:
