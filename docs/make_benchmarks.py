@@ -289,8 +289,8 @@ def growth(results: Results) -> Lines:
 
 
 def _codecs(results: Results, sizes: Sequence[Mapping[str, Any]]) -> Lines:
-    """PNG encoders; the table has every second size, the plot all."""
-    shown = [row for place, row in enumerate(sizes) if place % 2 or row is sizes[-1]]
+    """PNG encoders; the table has the two largest sizes, the plot all."""
+    shown = sizes[-2:]
     names = list(dict.fromkeys(name for row in sizes for name in row["parts"] if name.startswith("PNG")))
     yield from (
         "### PNG",
