@@ -289,28 +289,21 @@ def growth(results: Results) -> Lines:
 
 
 def _codecs(results: Results, sizes: Sequence[Mapping[str, Any]]) -> Lines:
-    """PNG encoders; the table has the two largest sizes, the plot all."""
-    shown = sizes[-2:]
+    """PNG encoders: figures of the size before the largest, where all were measured; the plot has every size."""
     names = list(dict.fromkeys(name for row in sizes for name in row["parts"] if name.startswith("PNG")))
-    yield from (
-        "### PNG",
-        "",
-        "Milliseconds, and bytes a pixel. All are lossless.",
-        "",
-    )
-    rows = [
-        (
-            name.removeprefix("PNG, "),
-            *(
-                f"{number(part['ms']['median'])}; {part['bytes'] / row['pixels'][0] / row['pixels'][1]:.2f}"
-                if (part := row["parts"].get(name))
-                else ""
-                for row in shown
-            ),
+    judged = sizes[-2:][0]
+    pixels = judged["pixels"][0] * judged["pixels"][1]
+    parts = {name: judged["parts"][name] for name in names if name in judged["parts"]}
+    yield (
+        f"PNG encoders at {judged['megapixels']:g} megapixels, milliseconds and bytes a pixel, all lossless: "
+        + "; ".join(
+            f"{name.removeprefix('PNG, ').removeprefix('PNG ')} {number(part['ms']['median'])}, "
+            f"{part['bytes'] / pixels:.2f}"
+            for name, part in parts.items()
         )
-        for name in names
-    ]
-    yield from table(("encoder", *(f"{row['megapixels']:g} MP" for row in shown)), rows)
+        + "."
+    )
+    yield ""
     figure, axes = new_plot()
     for name, shade in zip(names, (OURS, "#e6a58d", *OTHERS), strict=False):
         here = [row for row in sizes if name in row["parts"]]
@@ -508,7 +501,7 @@ def training(results: Results) -> Lines:
         side = table_result["picture_px"][0]
         ms = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in table_result["median_ms"].items())
         yield (
-            f"Soft encoding of one picture of {side} x {side} px at full size, bit for bit the same: the table is "
+            f"Soft encoding of one picture of {side} x {side} px, bit for bit the same: the table is "
             f"**{number(table_result['ratio_ball_tree_to_table'])} times** as fast as the ball tree (ms: {ms})."
         )
         yield ""
