@@ -355,7 +355,7 @@ def budget(results: Results) -> Lines:
     largest = found["sizes"][-1]
     codecs = sum(largest["stages_ms"][name] for name in ("decode", "encode")) / sum(largest["stages_ms"].values())
     yield (
-        "What is above the limit is arithmetic that neither memory nor matrices bound. Decoding the JPEG and making "
+        "Decoding the JPEG and making "
         f"the PNG take {100 * codecs:.0f} % of ours at {largest['megapixels']:g} megapixels."
     )
     yield ""
@@ -376,8 +376,7 @@ def networks(results: Results) -> Lines:
     yield (
         f"All in the same ONNX Runtime, {found['threads']} threads, one picture at a time, in turns, {found['rounds']} "
         f"rounds; the others see {found['size_px']} px. They are built layer by layer from their authors' source with "
-        "**random weights**, on which cost does not depend. Memory is the most that a process of its own takes above "
-        "ONNX Runtime alone."
+        "**random weights**, on which cost does not depend. Memory is a process's most above ONNX Runtime alone."
     )
     yield ""
     for device, rows in found["devices"].items():
@@ -419,9 +418,8 @@ def peers(results: Results) -> Lines:
     yield from ("## The service, beside others that host the same model", "")
     yield (
         f"The same ONNX file, the same {found['machine']['cores']} cores, photographs of {found['megapixels']:g} "
-        f"megapixel; one server at a time, in turns, {found['rounds']} rounds. Each client posts the next picture when "
-        "the last is answered: pictures a second; 99th percentile of the time to an answer; ours as a multiple of that "
-        "throughput."
+        f"megapixel; one server at a time, in turns, {found['rounds']} rounds; closed loop. Pictures a second; 99th "
+        "percentile of the time to an answer; ours as a multiple of that throughput."
     )
     yield ""
     rows = [
