@@ -204,10 +204,7 @@ def fast_path(results: Results) -> Lines:
     if found is None:
         return
     yield from (f"## A {found['megapixels']:g}-megapixel JPEG to a full-size PNG", "")
-    yield (
-        "Against the straightforward OpenCV program with the same network (`imdecode`, float Lab of the whole picture, "
-        "`imencode` with its default settings)."
-    )
+    yield ("Against the straightforward OpenCV program with the same network (`imdecode`, float Lab, `imencode`).")
     yield ""
     rows, stages = [], {}
     for cores, kinds in found["by_cores"].items():
