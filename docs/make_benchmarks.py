@@ -476,8 +476,7 @@ def training(results: Results) -> Lines:
             f"Steps of the recipe `{step['recipe']}` on this CPU, {step['batch_size']} synthetic photographs each, "
             f"{sides} px, {step['workers']} worker processes, {measured['steps']} steps: "
             f"**{ranged(measured['images_per_s'])} images/s**, of which the model waits "
-            f"**{100 * measured['waiting_share_of_all']:.2f} %** of the time. One worker alone makes "
-            f"{number(measured['input_images_per_s_one_worker'])} images/s."
+            f"**{100 * measured['waiting_share_of_all']:.2f} %** of the time."
         )
         yield ""
         ms, size = targets["ms"], targets["bytes_a_picture"]
