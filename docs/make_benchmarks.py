@@ -151,23 +151,33 @@ def overview(results: Results) -> Lines:
     for line, names in machines.items():
         yield f"- {line}" + (f": {', '.join(f'`{name}`' for name in names)}" if len(machines) > 1 else "")
     yield ""
-    rows = []
-    for name, record in results.records.items():
-        versions, kept = record["versions"], {True: "kept", False: "**not kept**", None: "not judged"}[record["kept"]]
-        if results.get(name) is None:
-            reason = (record["result"] or {}).get("skipped")
-            kept = f"skipped: {reason}" if reason else "**failed**"
-        rows.append(
-            (
-                f"`{name}`",
-                kept,
-                record["begun"][:16].replace("T", " "),
-                f"{record['took_s']:.0f} s",
-                f"{record['load_before']:.1f}",
-                f"`{versions['commit']}`" if "commit" in versions else "",
-            )
+    verdicts = {name: _verdict(results, name) for name in results.records}
+    commits = {record["versions"].get("commit") for record in results.records.values()} - {None}
+    begun = sorted(record["begun"][:16].replace("T", " ") for record in results.records.values())
+    loads = [record["load_before"] for record in results.records.values()]
+    yield (
+        f"Begun {begun[0]} to {begun[-1]} UTC, load before {min(loads):.1f} to {max(loads):.1f}"
+        + (f", commit {', '.join(f'`{commit}`' for commit in sorted(commits))}" if commits else "")
+        + "."
+        + "".join(
+            f" Promises {verdict}: {', '.join(f'`{name}`' for name in verdicts if verdicts[name] == verdict)}."
+            for verdict in ("kept", "not judged")
+            if verdict in verdicts.values()
         )
-    yield from table(("program", "promise", "begun (UTC)", "took", "load before", "commit"), rows)
+    )
+    yield ""
+    rows = [(f"`{name}`", verdict) for name, verdict in verdicts.items() if verdict not in ("kept", "not judged")]
+    if rows:
+        yield from table(("program", "promise"), rows)
+
+
+def _verdict(results: Results, name: str) -> str:
+    """Return what became of a program's promise."""
+    record = results.records[name]
+    if results.get(name) is None:
+        reason = (record["result"] or {}).get("skipped")
+        return f"skipped: {reason}" if reason else "**failed**"
+    return {True: "kept", False: "**not kept**", None: "not judged"}[record["kept"]]
 
 
 def _machine_line(record: Record) -> str:
@@ -194,10 +204,7 @@ def fast_path(results: Results) -> Lines:
     if found is None:
         return
     yield from (f"## A {found['megapixels']:g}-megapixel JPEG to a full-size PNG", "")
-    yield (
-        "Against the straightforward OpenCV program with the same network (`imdecode`, float Lab of the whole picture, "
-        "`imencode` with its default settings). A ratio is the median of the rounds' ratios, with the extremes."
-    )
+    yield ("Against the straightforward OpenCV program with the same network (`imdecode`, float Lab, `imencode`).")
     yield ""
     rows, stages = [], {}
     for cores, kinds in found["by_cores"].items():
@@ -210,12 +217,10 @@ def fast_path(results: Results) -> Lines:
                     number(row["ours_ms"]),
                     number(row["straightforward_ms"]),
                     f"**{row['ratio']:.2f}** ({low:.2f} to {high:.2f})",
-                    number(row["png_bytes"] / 1e6),
-                    number(row["png_bytes_of_opencv"] / 1e6),
                 )
             )
             stages[name] = row["stages_ms"]
-    yield from table(("", "ours, ms", "OpenCV, ms", "ratio", "PNG, ours, MB", "OpenCV's, MB"), rows)
+    yield from table(("", "ours, ms", "OpenCV, ms", "ratio"), rows)
     figure, axes = new_plot(height=0.9 + 0.42 * len(stages))
     names = list(stages)
     left = [0.0] * len(names)
@@ -238,9 +243,9 @@ def growth(results: Results) -> Lines:
     sizes = found["sizes"]
     yield from ("## From 0.25 to 50 megapixels", "")
     yield (
-        "A color JPEG to a full-size PNG, model included, by the functions that answer requests, against the same "
-        f"OpenCV program; {found['threads']} threads, {found['rounds']} rounds. Memory is the most that the process "
-        f"held above what it holds idle ({ranged(found['idle_mb'])} MB)."
+        f"A color JPEG to a full-size PNG, against the same OpenCV program; {found['threads']} threads, "
+        f"{found['rounds']} rounds. Memory is the most above what the process holds idle ({ranged(found['idle_mb'])} "
+        "MB)."
     )
     yield ""
     rows = [
@@ -270,44 +275,32 @@ def growth(results: Results) -> Lines:
         axes.legend()
         yield from (results.plot(name, figure, f"{label}, by megapixels"), "")
     if found["exponents"]:
-        yield from ("### How it grows", "")
+        exponents = found["exponents"]
         yield (
-            "The exponent of the time between 4 megapixels and the largest: 1 is linear. What is computed at the "
-            "network's size does not grow at all. Single parts are shown with the memory they take beyond their input."
+            "Between 4 megapixels and the largest the time grows with an exponent of "
+            f"**{ranged(exponents['ours'])}**, the OpenCV program's with {ranged(exponents['straightforward'])}; 1 is "
+            "linear, and the network does not grow at all. `benchmarks/results/growth.json` has each part."
         )
         yield ""
-        largest = sizes[-1]
-        rows = []
-        for name, exponent in found["exponents"].items():
-            title = {"ours": "**the whole, ours**", "straightforward": "the whole, OpenCV program"}.get(name, name)
-            cost = largest["parts"].get(name) or largest[name]
-            rows.append((title, ranged(exponent), number(cost["ms"]["median"]), number(max(cost["peak_mb"], 0))))
-        yield from table(("", "exponent", f"ms at {largest['megapixels']:g} MP", "MB"), rows)
     yield from _codecs(results, sizes)
 
 
 def _codecs(results: Results, sizes: Sequence[Mapping[str, Any]]) -> Lines:
-    """PNG encoders."""
+    """PNG encoders: figures of the size before the largest, where all were measured; the plot has every size."""
     names = list(dict.fromkeys(name for row in sizes for name in row["parts"] if name.startswith("PNG")))
-    yield from (
-        "### PNG",
-        "",
-        "Milliseconds, and bytes a pixel, of a picture colored just before. All are lossless.",
-        "",
-    )
-    rows = [
-        (
-            name.removeprefix("PNG, "),
-            *(
-                f"{number(part['ms']['median'])}; {part['bytes'] / row['pixels'][0] / row['pixels'][1]:.2f}"
-                if (part := row["parts"].get(name))
-                else ""
-                for row in sizes
-            ),
+    judged = sizes[-2:][0]
+    pixels = judged["pixels"][0] * judged["pixels"][1]
+    parts = {name: judged["parts"][name] for name in names if name in judged["parts"]}
+    yield (
+        f"PNG encoders at {judged['megapixels']:g} megapixels, milliseconds and bytes a pixel, all lossless: "
+        + "; ".join(
+            f"{name.removeprefix('PNG, ').removeprefix('PNG ')} {number(part['ms']['median'])}, "
+            f"{part['bytes'] / pixels:.2f}"
+            for name, part in parts.items()
         )
-        for name in names
-    ]
-    yield from table(("encoder", *(f"{row['megapixels']:g} MP" for row in sizes)), rows)
+        + "."
+    )
+    yield ""
     figure, axes = new_plot()
     for name, shade in zip(names, (OURS, "#e6a58d", *OTHERS), strict=False):
         here = [row for row in sizes if name in row["parts"]]
@@ -332,12 +325,17 @@ def budget(results: Results) -> Lines:
     work = _own_gflops(networks) if networks else None
     yield from ("## The budget", "")
     yield (
-        f"In the same rounds, {found['threads']} threads of this machine copied memory at "
-        f"{ranged(limits['copy_gb_s'])} GB/s, bytes read and written, and multiplied two large float32 matrices at "
-        f"{ranged(limits['matmul_gflops'])} GFLOP/s. A request has to read the JPEG, write the decoded picture and "
-        f"read it, write the answer and read it ({BYTES_A_PIXEL} bytes a pixel), and write the PNG"
-        + (f"; the network needs {number(work)} GFLOP at its own size, whatever the picture's" if work else "")
-        + ". That is the limit of a program whose codecs and color science cost nothing."
+        "The limit of a program whose codecs and color science cost nothing. "
+        f"{found['threads']} threads of this machine copied memory at {ranged(limits['copy_gb_s'])} GB/s and "
+        f"multiplied large float32 matrices at {ranged(limits['matmul_gflops'])} GFLOP/s. A request has to move the "
+        f"JPEG, the PNG and {BYTES_A_PIXEL} bytes a pixel"
+        + (
+            f"; the network needs {number(work)} GFLOP, {number(1000 * work / gflops_s)} ms, whatever the picture's "
+            f"size (reached: {number(found['sizes'][-1]['stages_ms']['infer'])} ms)"
+            if work
+            else ""
+        )
+        + "."
     )
     yield ""
     rows = []
@@ -348,16 +346,14 @@ def budget(results: Results) -> Lines:
         network_ms = 1000 * work / gflops_s if work else 0.0
         ours_ms = row["ours"]["ms"]["median"]
         cells = [f"{row['megapixels']:g}", number(moved / 1e6), number(move_ms)]
-        cells += [number(network_ms), number(row["stages_ms"]["infer"])] if work else []
         rows.append((*cells, number(move_ms + network_ms), number(ours_ms), f"{ours_ms / (move_ms + network_ms):.1f}"))
     head = ["megapixels", "MB to move", "ms for that"]
-    head += ["ms of the network, limit", "reached"] if work else []
     yield from table((*head, "limit, ms", "ours, ms", "times the limit"), rows)
     largest = found["sizes"][-1]
     codecs = sum(largest["stages_ms"][name] for name in ("decode", "encode")) / sum(largest["stages_ms"].values())
     yield (
-        "What is above the limit is arithmetic that neither memory nor matrices bound. Undoing the JPEG and making the "
-        f"PNG, mostly codes of single bits, take {100 * codecs:.0f} % of ours at {largest['megapixels']:g} megapixels."
+        "Decoding the JPEG and making "
+        f"the PNG take {100 * codecs:.0f} % of ours at {largest['megapixels']:g} megapixels."
     )
     yield ""
 
@@ -376,9 +372,8 @@ def networks(results: Results) -> Lines:
     yield from ("## The network, beside those one would pick instead", "")
     yield (
         f"All in the same ONNX Runtime, {found['threads']} threads, one picture at a time, in turns, {found['rounds']} "
-        "rounds. The others are built layer by layer from their authors' source with **random weights**: what a "
-        "network costs does not depend on its weights, what it shows does. Memory is what a process of its own takes "
-        "at most, above ONNX Runtime alone."
+        f"rounds; the others see {found['size_px']} px. They are built layer by layer from their authors' source with "
+        "**random weights**, on which cost does not depend. Memory is a process's most above ONNX Runtime alone."
     )
     yield ""
     for device, rows in found["devices"].items():
@@ -388,7 +383,6 @@ def networks(results: Results) -> Lines:
             cells.append(
                 (
                     network.get("title", name),
-                    f"{network['size_px']}",
                     f"{network['parameters'] / 1e6:.1f}",
                     number(network["gflops"]),
                     f"{number(row['ms'])} ({number(low_high[0])} to {number(low_high[1])})",
@@ -397,7 +391,7 @@ def networks(results: Results) -> Lines:
                 )
             )
         title = "ms" if device == "cpu" else f"ms, {device}"
-        head = ("network", "px", "million weights", "GFLOP", title, f"times ours at {found['size_px']} px", "MB")
+        head = ("network", "million weights", "GFLOP", title, f"times ours at {found['size_px']} px", "MB")
         yield from table(head, cells)
         names = [f"{found['networks'][name].get('title', name)}" for name in rows]
         figure = bars(
@@ -415,13 +409,14 @@ def peers(results: Results) -> Lines:
     if found is None or not found["contenders"]:
         return
     contenders = found["contenders"]
+    against = found["ours_as_a_multiple_of"]
     loads = [key for key in next(iter(contenders.values())) if key.startswith("clients_")]
     counts = [int(key.removeprefix("clients_")) for key in loads]
     yield from ("## The service, beside others that host the same model", "")
     yield (
         f"The same ONNX file, the same {found['machine']['cores']} cores, photographs of {found['megapixels']:g} "
-        f"megapixel; one server at a time, in turns, {found['rounds']} rounds. With so many clients, each posting the "
-        "next picture when the last is answered: pictures a second, and the 99th percentile of the time to an answer."
+        f"megapixel; one server at a time, in turns, {found['rounds']} rounds; closed loop. Pictures a second; 99th "
+        "percentile of the time to an answer; ours as a multiple of that throughput."
     )
     yield ""
     rows = [
@@ -429,6 +424,7 @@ def peers(results: Results) -> Lines:
             name,
             *(
                 f"{number(row[key]['throughput_per_s'])}; {number((row[key]['p99_ms'] or 0) / 1000)} s"
+                + _multiple(against.get(name, {}).get(key))
                 if row[key]["answers"]
                 else "none"
                 for key in loads
@@ -438,24 +434,6 @@ def peers(results: Results) -> Lines:
         for name, row in contenders.items()
     ]
     yield from table(("", *(f"{count} clients" if count > 1 else "1 client" for count in counts), "MB, largest"), rows)
-    against = found["ours_as_a_multiple_of"]
-    if against:
-        yield from ("Ours as a multiple of each, throughput (more is better) and 99th percentile (less is better):", "")
-        rows = [
-            (
-                name,
-                *(
-                    f"{number(row[key]['throughput_ratio'])} "
-                    f"({number(row[key]['throughput_ratio_spread'][0])} to "
-                    f"{number(row[key]['throughput_ratio_spread'][1])}); {number(row[key]['p99_ratio'])}"
-                    if row.get(key)
-                    else ""
-                    for key in loads
-                ),
-            )
-            for name, row in against.items()
-        ]
-        yield from table(("", *(f"{count} clients" if count > 1 else "1 client" for count in counts)), rows)
     for name, reason in found["skipped"].items():
         yield from (f"{name} took no part: {reason}.", "")
     for plot, label, key, scale in (
@@ -476,6 +454,14 @@ def peers(results: Results) -> Lines:
         yield from (results.plot(plot, figure, f"{label}, by clients"), "")
 
 
+def _multiple(found: Mapping[str, Any] | None) -> str:
+    """Return our throughput as a multiple of another's, with the extremes; empty where there is none."""
+    if not found:
+        return ""
+    low, high = found["throughput_ratio_spread"]
+    return f"; {number(found['throughput_ratio'])} ({number(low)} to {number(high)})"
+
+
 def training(results: Results) -> Lines:
     """Steps and input of training, and the targets."""
     step, pipeline = results.get("training_step"), results.get("input_pipeline")
@@ -490,39 +476,29 @@ def training(results: Results) -> Lines:
             f"Steps of the recipe `{step['recipe']}` on this CPU, {step['batch_size']} synthetic photographs each, "
             f"{sides} px, {step['workers']} worker processes, {measured['steps']} steps: "
             f"**{ranged(measured['images_per_s'])} images/s**, of which the model waits "
-            f"**{100 * measured['waiting_share_of_all']:.2f} %** of the time. One worker alone makes "
-            f"{number(measured['input_images_per_s_one_worker'])} images/s."
+            f"**{100 * measured['waiting_share_of_all']:.2f} %** of the time."
         )
         yield ""
         ms, size = targets["ms"], targets["bytes_a_picture"]
-        side = targets["grid_px"]
-        faster = {"sparse": targets["times_faster"], "sparse, as the recipe": targets["times_faster_as_the_recipe"]}
-        rows = [
-            (
-                f"{name}, {targets['neighbors'][name]} neighbors",
-                ranged(ms[name]),
-                f"**{ranged(faster[name])}**" if name in faster else "1",
-                number(size["dense" if name == "dense" else "sparse"] / 1e3),
-                "1" if name == "dense" else f"**{number(targets['times_smaller'])}**",
-            )
-            for name in ms
-        ]
+        side, neighbors = targets["grid_px"], targets["neighbors"]
         yield (
-            f"The color targets of one picture, {side[0]} x {side[1]}: dense as the original system makes them with "
-            "scikit-learn, and sparse as ours, the look-up in a table included (the recipe's table, made once, has "
-            f"{number(targets['table_bytes'] / 1e6)} MB)."
+            f"The color targets of one picture, {side[0]} x {side[1]}: dense as the original makes them with "
+            f"scikit-learn, {ranged(ms['dense'])} ms and {number(size['dense'] / 1e3)} kB; sparse as ours, "
+            f"{ranged(ms['sparse'])} ms, **{ranged(targets['times_faster'])} times** faster and "
+            f"**{number(targets['times_smaller'])} times** smaller; with {neighbors['sparse, as the recipe']} "
+            f"neighbors instead of {neighbors['sparse']}, as the recipe, "
+            f"{ranged(targets['times_faster_as_the_recipe'])} times faster. The table, made once, has "
+            f"{number(targets['table_bytes'] / 1e6)} MB."
         )
         yield ""
-        yield from table(("", "ms", "times faster", "kB", "times smaller"), rows)
     if table_result is not None:
         side = table_result["picture_px"][0]
-        rows = [(name.replace("_", " "), number(value)) for name, value in table_result["median_ms"].items()]
+        ms = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in table_result["median_ms"].items())
         yield (
-            f"Soft encoding of one picture of {side} x {side} px at full size, bit for bit the same: the table is "
-            f"**{number(table_result['ratio_ball_tree_to_table'])} times** as fast as the ball tree."
+            f"Soft encoding of one picture of {side} x {side} px, bit for bit the same: the table is "
+            f"**{number(table_result['ratio_ball_tree_to_table'])} times** as fast as the ball tree (ms: {ms})."
         )
         yield ""
-        yield from table(("", "ms"), rows)
     if pipeline is not None:
         rows = [(name, number(value)) for name, value in pipeline["images_per_s"].items()]
         small, large = pipeline["photographs"]
@@ -542,13 +518,12 @@ def startup(results: Results) -> Lines:
     if found is None:
         return
     yield from ("## Start and size", "")
-    yield f"Each a fresh process, files in the system's cache, {found['rounds']} rounds."
-    yield ""
-    rows = [
-        (name if name in ("Python alone", "ready", "first picture") else f"`{name}`", _ms(row))
+    times = "; ".join(
+        f"{name if name in ('Python alone', 'ready', 'first picture') else f'`{name}`'} {_ms(row)}"
         for name, row in found["times"].items()
-    ]
-    yield from table(("until", "ms"), rows)
+    )
+    yield f"Milliseconds, each a fresh process, files in the system's cache, {found['rounds']} rounds: {times}."
+    yield ""
     installed = found["installed"]
     largest = installed["largest_mb"]
     yield (
@@ -573,11 +548,11 @@ def render(results: Results) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "What a photograph costs, side by side with what else one could use. `make bench` runs the programs of "
-        "[benchmarks/](../benchmarks/README.md) and keeps what each measured in `benchmarks/results/`, with machine "
-        "and versions; `python docs/make_benchmarks.py` makes this page from these files. Contenders take turns in one "
-        "run, so that a ratio holds where milliseconds do not; in brackets are the extremes of the rounds. What is not "
-        "here has not been measured.",
+        "What a photograph costs, beside what else one could use. `make bench` runs [these "
+        "programs](../benchmarks/README.md) and keeps what each measured in `benchmarks/results/`, from which `python "
+        "docs/make_benchmarks.py` makes this page. Contenders take turns in one run, so that a ratio, the median of "
+        "the rounds' ratios, holds where milliseconds do not; in brackets are the rounds' extremes. What is not here "
+        "was not measured.",
         "",
     ]
     if results.records:

@@ -44,7 +44,7 @@ COLUMNS: Final = {
     "border_chroma": ("border chroma", ".2f"),
     "worst_border_chroma": ("worst", ".2f"),
 }
-"""Heading and form of each score; docs/evaluation.md defines them."""
+"""Heading and form of each score; docs/evaluation.md and benchmarks/README.md define them."""
 
 
 class Scores:

@@ -1,4 +1,4 @@
-"""Our recipe: every cure of docs/red-noise.md and docs/convergence.md, on a pretrained EfficientNet-Lite2.
+"""Our recipe: every cure of docs/red-noise.md, on a pretrained EfficientNet-Lite2.
 
     photochrom-train run default --data PHOTOS
 

@@ -5,8 +5,8 @@ r"""The original system: a U-Net from scratch with regression, soft encoding and
         --set "model.unet_channels=[16,32,64,128,256]" --set "model.decoder_channels=[128,64]"
 
 The recipe of the group whose two open problems, accuracy that does not converge and red noise, this project cures. It
-is here to show both, see docs/red-noise.md and docs/convergence.md. Made for a GPU, 55 epochs of COCO-Stuff; nobody has
-run all of them here. The second command is a size for CPUs.
+is here to show both, see docs/red-noise.md. Made for a GPU, 55 epochs of COCO-Stuff; nobody has run all of them here.
+The second command is a size for CPUs.
 
 As published: the U-Net of 64 to 1024 channels with one normalization a level; the scene head on its deepest level (1024
 features, no dropout), which feeds nothing back; 5 nearest bins with the ball tree's choice among ties; the prior
