@@ -35,7 +35,7 @@ ADDRESS: Final = re.compile(r"(?:ray://)?(?:\[(?P<six>[0-9a-fA-F:]+)\]|(?P<host>
 
 
 @dataclass(frozen=True)
-class Order:
+class Instructions:
     """What every worker is told before its first picture.
 
     Attributes:
@@ -55,7 +55,7 @@ class Order:
 
 def color_on_cluster(
     address: str,
-    order: Order,
+    order: Instructions,
     work: Work,
     report: Callable[[Outcome], None],
     *,
@@ -121,7 +121,7 @@ def color_on_cluster(
 class Painter:
     """The other end: lives in a process of its own somewhere in the cluster, with one loaded model."""
 
-    def load(self, model: bytes, version: str, order: Order) -> None:
+    def load(self, model: bytes, version: str, order: Instructions) -> None:
         """Get ready.
 
         Args:
@@ -169,7 +169,7 @@ class Painter:
 class _RayWorker:
     """A `Painter`, seen from here."""
 
-    def __init__(self, ray: Any, actor: Any, told: tuple[Any, str, Order]) -> None:
+    def __init__(self, ray: Any, actor: Any, told: tuple[Any, str, Instructions]) -> None:
         self._ray, self._actor, self._told = ray, actor, told
 
     async def load(self) -> None:

@@ -1,27 +1,15 @@
 """``photochrom colorize``: photographs and films, here, by a service, or on a cluster."""
 
-import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.errors import RequestError, StartupError
-from service.settings import Settings
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from service.archive.here import Here
-    from service.archive.report import Report
-    from service.archive.run import Work
-    from service.client.requests import Options
-    from service.engine.options import ColorizeQuery
-    from service.engine.session import Session
+from service.commands.places import MOST_JOBS_THERE, Order, Place, RayCluster, RemoteService, ThisMachine
 from service.commands.shared import (
     FAILED,
     INTERRUPTED,
@@ -36,60 +24,70 @@ from service.commands.shared import (
     SizeOption,
     app,
     check_query,
-    load_session,
     misuse,
     prepare_codecs,
     read_settings,
-    stop,
 )
 
-MOST_JOBS_THERE = 64
-"""Pictures at once that a single service is sent; a cluster takes as many as it has processors."""
+if TYPE_CHECKING:
+    from types import FrameType
 
-PATIENCE_THERE_S = 300.0
-"""How long a service that is busy or restarts is waited for over one picture: the pauses together, seconds."""
+    from service.archive.report import Report
+    from service.archive.run import Outcome, Work
 
-TRIES_THERE = 10_000
-"""More than fit into that time: it alone decides."""
+OutOption = Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")]
+OverwriteOption = Annotated[bool, typer.Option(help="Color again what is there already.")]
+FormatOption = Annotated[str, typer.Option("--format", help="png, jpeg or webp.")]
+VividnessOption = Annotated[float, typer.Option(help="0 calm, 1 vivid.")]
+TemperatureOption = Annotated[float | None, typer.Option(help="Overrides what vividness implies.")]
+SaturationOption = Annotated[float, typer.Option(help="Factor on chroma.")]
+HintsOption = Annotated[
+    str, typer.Option(help="Points whose color is known, in photographs: 'x,y,RRGGBB;x,y,a:b'; x, y from 0 to 1.")
+]
+ReferenceOption = Annotated[
+    Path | None, typer.Option(help="A color photograph whose palette photographs follow.", show_default=False)
+]
+StrengthOption = Annotated[float, typer.Option(help="How far the reference counts, 0 to 1.")]
+CrfOption = Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 worst.", min=0, max=51)]
+EveryOption = Annotated[
+    int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
+]
+MetadataOption = Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")]
+RemoteOption = Annotated[str | None, typer.Option(help="Address of a running service, to color there.")]
+ClusterOption = Annotated[
+    str | None, typer.Option(help="Address of a Ray cluster, to color there: HOST:PORT, ray://HOST:PORT, auto.")
+]
+KeyOption = Annotated[str | None, typer.Option(help="For --remote.", envvar="PHOTOCHROM_API_KEY", show_default=False)]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Pictures at once, with --remote (default: 4) or --cluster (default: its processors).", min=1, max=1024
+    ),
+]
 
 
 @app.command()
 def colorize(
     inputs: FilesArgument,
-    out: Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")] = Path("colorized"),
-    overwrite: Annotated[bool, typer.Option(help="Color again what is there already.")] = False,
-    output_format: Annotated[str, typer.Option("--format", help="png, jpeg or webp.")] = "png",
+    out: OutOption = Path("colorized"),
+    overwrite: OverwriteOption = False,
+    output_format: FormatOption = "png",
     mode: ModeOption = "annealed",
-    vividness: Annotated[float, typer.Option(help="0 calm, 1 vivid.")] = 0.5,
-    temperature: Annotated[float | None, typer.Option(help="Overrides what vividness implies.")] = None,
-    saturation: Annotated[float, typer.Option(help="Factor on chroma.")] = 1.0,
+    vividness: VividnessOption = 0.5,
+    temperature: TemperatureOption = None,
+    saturation: SaturationOption = 1.0,
     size: SizeOption = None,
     enlargement: EnlargementOption = "bilinear",
-    hints: Annotated[
-        str, typer.Option(help="Points whose color is known, in photographs: 'x,y,RRGGBB;x,y,a:b'; x, y from 0 to 1.")
-    ] = "",
-    reference: Annotated[
-        Path | None, typer.Option(help="A color photograph whose palette photographs follow.", show_default=False)
-    ] = None,
-    reference_strength: Annotated[float, typer.Option(help="How far the reference counts, 0 to 1.")] = 0.5,
-    crf: Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 worst.", min=0, max=51)] = 18,
-    every: Annotated[
-        int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
-    ] = 1,
-    metadata: Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")] = True,
-    remote: Annotated[str | None, typer.Option(help="Address of a running service, to color there.")] = None,
-    cluster: Annotated[
-        str | None, typer.Option(help="Address of a Ray cluster, to color there: HOST:PORT, ray://HOST:PORT, auto.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="For --remote.", envvar="PHOTOCHROM_API_KEY", show_default=False)
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            help="Pictures at once, with --remote (default: 4) or --cluster (default: its processors).", min=1, max=1024
-        ),
-    ] = None,
+    hints: HintsOption = "",
+    reference: ReferenceOption = None,
+    reference_strength: StrengthOption = 0.5,
+    crf: CrfOption = 18,
+    every: EveryOption = 1,
+    metadata: MetadataOption = True,
+    remote: RemoteOption = None,
+    cluster: ClusterOption = None,
+    api_key: KeyOption = None,
+    jobs: JobsOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     model: ModelOption = None,
@@ -100,14 +98,7 @@ def colorize(
     What is done is skipped, a bad file does not stop the others, and an interrupted call goes on when given again.
     Ends with 1 when something failed, with 2 when misused, with 130 after Ctrl-C.
     """
-    if remote is not None and cluster is not None:
-        raise misuse("--remote and --cluster exclude each other")
-    if remote is None and cluster is None and jobs is not None:
-        raise misuse("--jobs needs --remote or --cluster: here one picture at a time takes all cores")
-    if remote is not None and jobs is not None and jobs > MOST_JOBS_THERE:
-        raise misuse(f"--jobs: a service is sent at most {MOST_JOBS_THERE} pictures at once")
-    if remote is not None and (model or device):
-        raise misuse("--model and --device are for coloring here, not with --remote")
+    place = _choose_place(remote, cluster, api_key, jobs, names_model=bool(model or device))
     settings = read_settings(model=model, device=device)
     query = check_query(
         format=output_format,
@@ -120,16 +111,62 @@ def colorize(
         hints=hints,
         reference_strength=reference_strength,
     )
-    palette = _read_reference(reference)
+    order = Order(query, settings, _read_reference(reference), crf, every, metadata, jobs, quiet)
+    _color(order, place, inputs, out, overwrite=overwrite, as_json=as_json)
 
-    from service.archive.finding import PlanError, is_done, plan_outputs
-    from service.archive.report import Report, shown
-    from service.archive.run import Outcome, Stopped, Work, color_here, explain_folder
+
+def _choose_place(
+    remote: str | None, cluster: str | None, api_key: str | None, jobs: int | None, *, names_model: bool
+) -> Place:
+    """Return where to color; options that do not go together end the command."""
+    if remote is not None and cluster is not None:
+        raise misuse("--remote and --cluster exclude each other")
+    if remote is None and cluster is None and jobs is not None:
+        raise misuse("--jobs needs --remote or --cluster: here one picture at a time takes all cores")
+    if remote is not None and jobs is not None and jobs > MOST_JOBS_THERE:
+        raise misuse(f"--jobs: a service is sent at most {MOST_JOBS_THERE} pictures at once")
+    if remote is not None and names_model:
+        raise misuse("--model and --device are for coloring here, not with --remote")
+    if remote is not None:
+        return RemoteService(remote, api_key)
+    return ThisMachine() if cluster is None else RayCluster(cluster)
+
+
+def _color(order: Order, place: Place, inputs: list[Path], out: Path, *, overwrite: bool, as_json: bool) -> None:
+    """Color what is not there yet, and end the command with what came of it."""
+    from service.archive.report import Report
+    from service.archive.run import Stopped
 
     prepare_codecs()
-    if query.format == "json":
+    work, told = _plan(order, place, inputs, out, overwrite=overwrite)
+    failed = sum(outcome.status == "failed" for outcome in told)
+    report = Report(len(work.plan) + failed, as_json=as_json, quiet=order.quiet)
+    stopped, code = "", 0
+    with _interruptible() as signals:
+        try:
+            for outcome in told:
+                report(outcome)
+            if work.plan:
+                place.color(order, work, report)
+        except Stopped as stop:
+            stopped, code = str(stop), FAILED
+        except KeyboardInterrupt:
+            stopped, code = "interrupted", TERMINATED if signal.SIGTERM in signals else INTERRUPTED
+    _tell(report, stopped, out, as_json=as_json)
+    if code or report.failures:
+        raise typer.Exit(code or FAILED)
+
+
+def _plan(
+    order: Order, place: Place, inputs: list[Path], out: Path, *, overwrite: bool
+) -> "tuple[Work, Sequence[Outcome]]":
+    """Return what there is to do, and what is known without doing it: answers that are there, unreadable folders."""
+    from service.archive.finding import PlanError, is_done, plan_outputs
+    from service.archive.run import Outcome, Work, explain_folder
+
+    if order.query.format == "json":
         raise misuse("--format is png, jpeg or webp")
-    answer_format = query.picture_format() or "png"
+    answer_format = order.query.picture_format() or "png"
     unlisted: list[Outcome] = []
 
     def on_unlisted(folder: Path, place: Path, error: OSError) -> None:
@@ -141,70 +178,48 @@ def colorize(
         plan = plan_outputs(inputs, out, suffix=suffix, on_unlisted=on_unlisted)
     except PlanError as error:
         raise misuse(error) from error
-    plan = _without_films(
-        plan, inputs, "--remote" if remote is not None else "--cluster" if cluster is not None else ""
-    )
+    plan = _without_films(plan, inputs, place)
     if not plan and not unlisted:
         raise misuse("there is no picture in what was named")
     todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
-    work = Work(todo, answer_format, metadata)
-    report = Report(len(todo) + len(unlisted), as_json=as_json, quiet=quiet)
-    stopped, code = "", 0
-    with _interruptible() as signals:
-        try:
-            for source, target in plan.items():
-                if source not in todo:
-                    report(Outcome(source, target, "skipped"))
-            for outcome in unlisted:
-                report(outcome)
-            if todo and remote is not None:
-                asyncio.run(_color_there(remote, api_key, query, work, report, jobs=jobs or 4, reference=palette))
-            elif todo and cluster is not None:
-                _color_on_cluster(cluster, settings, query, work, report, jobs=jobs, reference=palette, quiet=quiet)
-            elif todo:
-                session = load_session(settings)
-                color = _colorist(session, settings, query, palette)
-                color_film = _film_colorist(session, settings, query, report, crf, every, keep_metadata=metadata)
-                with report:
-                    color_here(work, color, report, color_film=color_film)
-        except Stopped as stop:
-            stopped, code = str(stop), FAILED
-        except KeyboardInterrupt:
-            stopped, code = "interrupted", TERMINATED if signal.SIGTERM in signals else INTERRUPTED
+    skipped = [Outcome(source, target, "skipped") for source, target in plan.items() if source not in todo]
+    return Work(todo, answer_format, order.keep_metadata), [*skipped, *unlisted]
+
+
+def _tell(report: "Report", stopped: str, out: Path, *, as_json: bool) -> None:
+    """Say what failed, what is left, and the counts."""
+    from service.archive.report import shown
+
     for failure in report.failures:
         typer.echo(f"failed: {shown(failure.source)}: {failure.reason}", err=True)
     if stopped:
         typer.echo(f"photochrom: {stopped}; {report.left} left, the same call goes on with them", err=True)
     if as_json:
         typer.echo(json.dumps({"summary": report.summary(stopped)}))
-    else:
-        counts = report.counts
-        left = f", {report.left} left" if report.left else ""
-        typer.echo(
-            f"{counts['colored']} colored, {counts['skipped']} already there, {counts['failed']} failed{left}; "
-            f"in {shown(out)}"
-        )
-    if code or report.failures:
-        raise typer.Exit(code or FAILED)
+        return
+    counts = report.counts
+    left = f", {report.left} left" if report.left else ""
+    typer.echo(
+        f"{counts['colored']} colored, {counts['skipped']} already there, {counts['failed']} failed{left}; "
+        f"in {shown(out)}"
+    )
 
 
-def _without_films(plan: dict[Path, Path], named: list[Path], away: str) -> dict[Path, Path]:
+def _without_films(plan: dict[Path, Path], named: list[Path], place: Place) -> dict[Path, Path]:
     """Leave the films out where they cannot be colored: refused when named, else said.
 
     Args:
         plan: target by source.
         named: what was asked for by name.
-        away: the option by which work is done elsewhere; empty: here.
+        place: where it is to be done.
     """
     from service.archive.film_file import NoFilmSupport, require_support
     from service.archive.finding import is_film
     from service.archive.report import shown
 
     films = [source for source in plan if is_film(source)]
-    why = ""
-    if films and away:
-        why = f"a {'service' if away == '--remote' else 'cluster'} colors photographs only: color films without {away}"
-    elif films:
+    why = place.refuses_films if films else ""
+    if films and not why:
         try:
             require_support()
         except NoFilmSupport as error:
@@ -219,119 +234,11 @@ def _without_films(plan: dict[Path, Path], named: list[Path], away: str) -> dict
     return {source: target for source, target in plan.items() if source not in left_out}
 
 
-def _film_colorist(
-    session: "Session",
-    settings: Settings,
-    query: "ColorizeQuery",
-    report: "Report",
-    crf: int,
-    every: int,
-    *,
-    keep_metadata: bool,
-) -> "Callable[[Path, Path], tuple[int, tuple[str, ...]]]":
-    from service.archive.film import color_film
-    from service.archive.film_file import FilmOptions
-
-    def color(source: Path, target: Path) -> tuple[int, tuple[str, ...]]:
-        with report.frames_of(source) as progress:
-            done = color_film(
-                source,
-                target,
-                session,
-                query.to_options(),
-                FilmOptions(crf=crf, every=every),
-                max_megapixels=settings.max_megapixels,
-                keep_metadata=keep_metadata,
-                progress=progress,
-            )
-        return done.frames, done.notes
-
-    return color
-
-
 def _read_reference(path: Path | None) -> bytes | None:
     try:
         return None if path is None else path.read_bytes()
     except OSError as error:
         raise misuse(f"--reference {path}: {error.strerror}") from error
-
-
-def _colorist(session: "Session", settings: Settings, query: "ColorizeQuery", reference: bytes | None) -> "Here":
-    from service.archive.here import Here
-
-    options, output_format = query.to_options(), query.picture_format() or "png"
-    try:
-        return Here(session, options, output_format, max_megapixels=settings.max_megapixels, reference=reference)
-    except RequestError as error:
-        raise misuse(f"--reference: {error.detail}") from error
-
-
-async def _color_there(
-    url: str,
-    api_key: str | None,
-    query: "ColorizeQuery",
-    work: "Work",
-    report: "Report",
-    *,
-    jobs: int,
-    reference: bytes | None,
-) -> None:
-    from service.archive.run import Stopped, color_there
-    from service.archive.there import There
-    from service.client import AsyncClient
-    from service.client.errors import ClientError
-
-    try:
-        # One question first tells whether the service is there and takes the key.
-        first = AsyncClient(url, api_key=api_key, retries=2)
-        # Nobody waits for one answer of many: be patient with a service that is busy.
-        client = AsyncClient(url, api_key=api_key, retries=TRIES_THERE, max_wait_s=PATIENCE_THERE_S, resend=False)
-    except ValueError as error:
-        raise misuse(error) from error
-    async with first, client:
-        try:
-            await first.model()
-        except ClientError as error:
-            raise Stopped(str(error)) from error
-        # What has its default is left out, so that older services take the rest.
-        options = cast("Options", query.model_dump(exclude={"format"}, exclude_defaults=True))
-        with report:
-            await color_there(work, There(client, options, work.output_format, reference=reference), report, jobs=jobs)
-
-
-def _color_on_cluster(
-    address: str,
-    settings: Settings,
-    query: "ColorizeQuery",
-    work: "Work",
-    report: "Report",
-    *,
-    jobs: int | None,
-    reference: bytes | None,
-    quiet: bool,
-) -> None:
-    from service.archive.cluster import Order, color_on_cluster
-    from service.engine.session import shipped_model
-    from service.pictures.decode import decode
-    from service.pictures.probe import probe
-
-    if reference is not None:
-        try:
-            decode(reference, probe(reference, max_megapixels=settings.max_megapixels))
-        except RequestError as error:
-            raise misuse(f"--reference: {error.detail}") from error
-    model = settings.model or shipped_model()
-    order = Order(query, settings.device, model, settings.max_megapixels, reference)
-
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(f"photochrom: {text}", err=True)
-
-    try:
-        with report:
-            color_on_cluster(address, order, work, report, jobs=jobs, say=say)
-    except StartupError as error:
-        raise stop(error) from error
 
 
 @contextmanager

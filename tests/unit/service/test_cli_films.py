@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from service.archive.film import FilmColorist
 from service.archive.finding import is_whole, plan_outputs
 from service.commands.colorize import _without_films
+from service.commands.places import RayCluster
 from service.commands.shared import app
 from service.settings import ENV_PREFIX, Settings
 from tests import films
@@ -123,7 +124,7 @@ def test_very_many_films_are_left_out_without_comparing_all_with_all(monkeypatch
     plan = {Path("in", name): Path("out", name) for name in names}
     named = [Path(f"folder{number}") for number in range(300)]
     monkeypatch.setattr(PurePath, "__eq__", counted)
-    left = _without_films(plan, named, "--cluster")
+    left = _without_films(plan, named, RayCluster("auto"))
     monkeypatch.undo()
     assert [source.suffix for source in left] == [".jpg"] * 300
     assert compared <= len(names)

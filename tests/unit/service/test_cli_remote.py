@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from service.archive.there import MAX_SENT
 from service.client import AsyncClient
 from service.client.requests import LONGEST_PAUSE_S
-from service.commands.colorize import PATIENCE_THERE_S
+from service.commands.places import PATIENCE_THERE_S
 from service.commands.shared import app
 from tests.pictures import by_pillow, smooth_gray
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.archive import worker_pool
-from service.archive.cluster import Order, Painter, knock
+from service.archive.cluster import Instructions, Painter, knock
 from service.archive.run import Colored, Outcome, Stopped, Work, color_there
 from service.archive.worker_pool import FILES_AHEAD, FILES_EACH, MAX_TRIES, ClusterError, WorkerLost, WorkerPool
 from service.commands.shared import app
@@ -424,8 +424,8 @@ def test_there_is_room_for_the_files_of_those_who_are_ready() -> None:
     assert asyncio.run(watch()) == [FILES_AHEAD + FILES_EACH * 5, FILES_AHEAD + FILES_EACH * 4]
 
 
-def order(model: Path) -> Order:
-    return Order(ColorizeQuery(), "cpu", model, 50)
+def order(model: Path) -> Instructions:
+    return Instructions(ColorizeQuery(), "cpu", model, 50)
 
 
 def test_a_painter_colors_as_the_command_line(tmp_path: Path, model_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.archive import worker_pool
-from service.archive.cluster import Order, color_on_cluster
+from service.archive.cluster import Instructions, color_on_cluster
 from service.archive.run import Outcome, Stopped, Work
 from service.archive.worker_pool import FILES_AHEAD, FILES_EACH
 from service.engine.options import ColorizeQuery
@@ -42,7 +42,7 @@ def run(
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "model.onnx").write_bytes(b"model")
     work = Work({tmp_path / name: tmp_path / "out" / f"{name}.png" for name in names}, "png")
-    order = Order(ColorizeQuery(), "cpu", tmp_path / "model.onnx", 50)
+    order = Instructions(ColorizeQuery(), "cpu", tmp_path / "model.onnx", 50)
     outcomes: list[Outcome] = []
     stopped = ""
     try:

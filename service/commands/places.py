@@ -1,0 +1,208 @@
+"""Where photographs are colored: on this machine, by a running service, or on a Ray cluster; behind one protocol."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import typer
+
+from service.commands.shared import load_session, misuse, stop
+from service.errors import RequestError, StartupError
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.archive.report import Report
+    from service.archive.run import Work
+    from service.client import Options
+    from service.engine.options import ColorizeQuery
+    from service.engine.session import Session
+
+MOST_JOBS_THERE: Final = 64
+"""Pictures at once that a single service is sent; a cluster takes as many as it has processors."""
+JOBS_THERE: Final = 4
+"""The same if nothing else is asked for."""
+PATIENCE_THERE_S: Final = 300.0
+"""How long a service that is busy or restarts is waited for over one picture: the pauses together, seconds."""
+TRIES_THERE: Final = 10_000
+"""More than fit into that time: it alone decides."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How to color, wherever that is done.
+
+    Attributes:
+        query: the options for the colors, and the format of the answers.
+        settings: model, device, threads and limits.
+        reference: the file of a color photograph whose palette is followed.
+        crf: quality of films.
+        every: in films, the network looks at each so many-th frame.
+        keep_metadata: whether EXIF, XMP and resolution go over to the answer.
+        jobs: pictures at once; None for the place's own number.
+        quiet: show no progress.
+    """
+
+    query: "ColorizeQuery"
+    settings: Settings
+    reference: bytes | None
+    crf: int
+    every: int
+    keep_metadata: bool
+    jobs: int | None
+    quiet: bool
+
+
+class Place(Protocol):
+    """Somewhere to color.
+
+    Attributes:
+        refuses_films: why films cannot be colored there, without the reason of this machine; empty where they can.
+    """
+
+    @property
+    def refuses_films(self) -> str:
+        """Say why no film is colored there; empty where films are."""
+
+    def color(self, order: Order, work: "Work", report: "Report") -> None:
+        """Color files.
+
+        Args:
+            order: how.
+            work: which, and where the answers go.
+            report: told each outcome.
+
+        Raises:
+            Stopped: what went wrong would go wrong for every further file too.
+            typer.Exit: it cannot begin; the reason was said.
+        """
+
+
+class ThisMachine:
+    """Colors with a model in this process."""
+
+    refuses_films = ""
+
+    def color(self, order: Order, work: "Work", report: "Report") -> None:
+        """Color files one after the other; see `Place.color`."""
+        from service.archive.here import Here
+        from service.archive.run import color_here
+
+        session = load_session(order.settings)
+        try:
+            color = Here(
+                session,
+                order.query.to_options(),
+                work.output_format,
+                max_megapixels=order.settings.max_megapixels,
+                reference=order.reference,
+            )
+        except RequestError as error:
+            raise misuse(f"--reference: {error.detail}") from error
+        with report:
+            color_here(work, color, report, color_film=_film_colorist(session, order, report))
+
+
+@dataclass(frozen=True)
+class RemoteService:
+    """Has a running service color.
+
+    Attributes:
+        url: of the service.
+        api_key: where it wants one.
+    """
+
+    url: str
+    api_key: str | None
+    refuses_films = "a service colors photographs only: color films without --remote"
+
+    def color(self, order: Order, work: "Work", report: "Report") -> None:
+        """Color several files at once; see `Place.color`."""
+        asyncio.run(self._color(order, work, report))
+
+    async def _color(self, order: Order, work: "Work", report: "Report") -> None:
+        from service.archive.run import Stopped, color_there
+        from service.archive.there import There
+        from service.client import AsyncClient, ClientError
+
+        try:
+            # One question first tells whether the service is there and takes the key.
+            first = AsyncClient(self.url, api_key=self.api_key, retries=2)
+            # Nobody waits for one answer of many: be patient with a service that is busy.
+            client = AsyncClient(
+                self.url, api_key=self.api_key, retries=TRIES_THERE, max_wait_s=PATIENCE_THERE_S, resend=False
+            )
+        except ValueError as error:
+            raise misuse(error) from error
+        async with first, client:
+            try:
+                await first.model()
+            except ClientError as error:
+                raise Stopped(str(error)) from error
+            # What has its default is left out, so that older services take the rest.
+            options = cast("Options", order.query.model_dump(exclude={"format"}, exclude_defaults=True))
+            there = There(client, options, work.output_format, reference=order.reference)
+            with report:
+                await color_there(work, there, report, jobs=order.jobs or JOBS_THERE)
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """Has a Ray cluster color.
+
+    Attributes:
+        address: of the cluster.
+    """
+
+    address: str
+    refuses_films = "a cluster colors photographs only: color films without --cluster"
+
+    def color(self, order: Order, work: "Work", report: "Report") -> None:
+        """Color as many files at once as there are workers; see `Place.color`."""
+        from service.archive import cluster
+        from service.engine.session import shipped_model
+        from service.pictures.decode import decode
+        from service.pictures.probe import probe
+
+        settings = order.settings
+        if order.reference is not None:
+            try:
+                decode(order.reference, probe(order.reference, max_megapixels=settings.max_megapixels))
+            except RequestError as error:
+                raise misuse(f"--reference: {error.detail}") from error
+        model = settings.model or shipped_model()
+        told = cluster.Instructions(order.query, settings.device, model, settings.max_megapixels, order.reference)
+
+        def say(text: str) -> None:
+            if not order.quiet:
+                typer.echo(f"photochrom: {text}", err=True)
+
+        try:
+            with report:
+                cluster.color_on_cluster(self.address, told, work, report, jobs=order.jobs, say=say)
+        except StartupError as error:
+            raise stop(error) from error
+
+
+def _film_colorist(
+    session: "Session", order: Order, report: "Report"
+) -> Callable[[Path, Path], tuple[int, tuple[str, ...]]]:
+    from service.archive.film import color_film
+    from service.archive.film_file import FilmOptions
+
+    def color(source: Path, target: Path) -> tuple[int, tuple[str, ...]]:
+        with report.frames_of(source) as progress:
+            done = color_film(
+                source,
+                target,
+                session,
+                order.query.to_options(),
+                FilmOptions(crf=order.crf, every=order.every),
+                max_megapixels=order.settings.max_megapixels,
+                keep_metadata=order.keep_metadata,
+                progress=progress,
+            )
+        return done.frames, done.notes
+
+    return color
