@@ -33,10 +33,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from training.config import DataConfig  # noqa: E402 - the project need not be installed
-from training.data import BatchMaker, stream  # noqa: E402
-from training.photographs import Photograph, PhotographSet, open_photographs  # noqa: E402
-from training.sample_workers import shared_workers  # noqa: E402
-from training.shards import ShardWriter  # noqa: E402
+from training.data.batches import BatchMaker, stream  # noqa: E402
+from training.data.photographs import Photograph, PhotographSet, open_photographs  # noqa: E402
+from training.data.sample_workers import shared_workers  # noqa: E402
+from training.data.shards import ShardWriter  # noqa: E402
 
 SIZES = (1_000, 20_000)
 BATCH = 32

@@ -48,9 +48,9 @@ from export.tolerances import PICTURE_TOLERANCE, Precision, tolerances_for  # no
 from service.engine.session import Query, Session, shipped_model  # noqa: E402
 from service.errors import ModelError  # noqa: E402
 from training import TrainingError  # noqa: E402
-from training.data import is_gray  # noqa: E402
-from training.photographs import SUFFIXES  # noqa: E402
-from training.pictures import decode_photograph  # noqa: E402
+from training.data.photographs import SUFFIXES  # noqa: E402
+from training.data.pictures import decode_photograph  # noqa: E402
+from training.data.samples import is_gray  # noqa: E402
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SIDE_PX = 256

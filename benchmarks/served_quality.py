@@ -45,7 +45,7 @@ from benchmarks.quality.measuring import QUERIES, Tables  # noqa: E402
 from benchmarks.quality.report import report  # noqa: E402
 from benchmarks.quality.scores import DEFAULT, GRAY  # noqa: E402
 from benchmarks.quality.sets import origin_photographs  # noqa: E402
-from training.judging import SIDE_PX  # noqa: E402
+from training.judge.judging import SIDE_PX  # noqa: E402
 
 SETS: Final = ("pictures", "origin", "plates", "historical", "mounts")
 

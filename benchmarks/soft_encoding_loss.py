@@ -37,7 +37,7 @@ from chroma.lab import rgb_u8_to_lab  # noqa: E402
 from chroma.prior import count_bins  # noqa: E402
 from tests.original_loss import dense_labels, dense_loss, load_finder  # noqa: E402
 from training.config import LossConfig  # noqa: E402
-from training.losses import bin_weights, build_losses  # noqa: E402
+from training.network.losses import bin_weights, build_losses  # noqa: E402
 
 BATCH = 8
 SIDE_PX = 56

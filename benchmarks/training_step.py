@@ -41,14 +41,14 @@ from chroma.bins import Q, load_centers  # noqa: E402
 from chroma.soft_encoding import SoftEncodingTable, build_table  # noqa: E402
 from tests.original_loss import NEIGHBORS, dense_labels, load_finder  # noqa: E402
 from training.config import Recipe  # noqa: E402
-from training.data import Batch, BatchMaker, count_prior, stream  # noqa: E402
-from training.losses import compile_model  # noqa: E402
-from training.model import build_model  # noqa: E402
-from training.optimization import build_optimizer  # noqa: E402
-from training.photographs import open_photographs  # noqa: E402
+from training.data.batches import Batch, BatchMaker, count_prior, stream  # noqa: E402
+from training.network.losses import compile_model  # noqa: E402
+from training.network.model import build_model  # noqa: E402
+from training.network.optimization import build_optimizer  # noqa: E402
+from training.data.photographs import open_photographs  # noqa: E402
 from training.recipes import load_recipe  # noqa: E402
-from training.sample_workers import shared_workers  # noqa: E402
-from training.train import seed_everything  # noqa: E402
+from training.data.sample_workers import shared_workers  # noqa: E402
+from training.run.train import seed_everything  # noqa: E402
 
 WORKERS: Final = 2
 """As a run has them."""

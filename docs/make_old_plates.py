@@ -30,10 +30,10 @@ from service.engine.session import Session, shipped_model  # noqa: E402
 from service.errors import ServiceError  # noqa: E402
 from service.pictures.decode import Picture  # noqa: E402
 from training import DataError  # noqa: E402
-from training.judging import Tally, Truth, TruthSums, squash  # noqa: E402
-from training.photographs import SUFFIXES  # noqa: E402
-from training.plate_scenes import PLATES, SEEN, TRUTH, read_boxes, read_plates  # noqa: E402
-from training.scorecard import PLATE_COLUMNS, SCORES  # noqa: E402
+from training.data.photographs import SUFFIXES  # noqa: E402
+from training.judge.judging import Tally, Truth, TruthSums, squash  # noqa: E402
+from training.judge.plate_scenes import PLATES, SEEN, TRUTH, read_boxes, read_plates  # noqa: E402
+from training.judge.scorecard import PLATE_COLUMNS, SCORES  # noqa: E402
 
 PAGE: Final = ROOT / "docs" / "old-plates.md"
 PICTURES: Final = ROOT / "docs" / "images" / "old-plates"

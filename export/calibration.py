@@ -9,9 +9,9 @@ import numpy as np
 from chroma.framing import network_size, resize_lightness
 from chroma.lab import rgb_u8_to_lightness
 from training import DataError
-from training.photographs import open_photographs
-from training.pictures import decode_photograph
-from training.validation import evenly
+from training.data.photographs import open_photographs
+from training.data.pictures import decode_photograph
+from training.run.validation import evenly
 
 PICTURES: Final = 32
 """Photographs that ranges are found with. With 8 the pictures differ from float32's by no more."""

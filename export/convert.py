@@ -22,9 +22,9 @@ from chroma.bins import Q
 from export import BackendError, ConversionError
 from export.precision import DECODE_PREFIX, check
 from export.simplify import simplify
-from training import color_ops
-from training.model import HEADS
-from training.prediction import Decoder
+from training.network import color_ops
+from training.network.model import HEADS
+from training.run.prediction import Decoder
 
 OPSET: Final = 17
 """18 leaves more transpositions, and tf2onnx refuses 19."""
@@ -48,7 +48,7 @@ def to_onnx(model: keras.Model, decoder: Decoder) -> ModelProto:
     """Convert a network and its decode.
 
     Args:
-        model: float32 network from `training.run.Run.load_model`, or `training.model.build_model`.
+        model: float32 network from `training.run.run_folder.Run.load_model`, or `training.network.model.build_model`.
         decoder: the run's centers and log-weights; they become constants of the graph.
 
     Returns:

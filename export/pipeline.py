@@ -18,8 +18,8 @@ from export.quantization import to_int8
 from export.stamp import make_stamp, write_stamp
 from export.tolerances import Precision, tolerances_for
 from export.verify import Difference, compare, compare_pictures, make_lightness, require_small, write_verified
-from training.model import without_segmentation
-from training.run import BEST, open_run
+from training.network.model import without_segmentation
+from training.run.run_folder import BEST, open_run
 
 
 @dataclass(frozen=True)

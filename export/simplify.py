@@ -13,7 +13,7 @@ import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 ENLARGEMENT: Final = "enlarge_by_2"
-"""Name of the constant that holds the scale of `training.layers.Up2`."""
+"""Name of the constant that holds the scale of `training.network.layers.Up2`."""
 
 
 def simplify(graph: GraphProto) -> None:
@@ -57,8 +57,8 @@ def multiply_directly(graph: GraphProto) -> None:
 def enlarge_by_scales(graph: GraphProto) -> None:
     """Give every enlargement a constant scale of 2, instead of a size computed from the input's shape.
 
-    `training.layers.Up2` is the only layer of the network that resizes. Where it repeats pixels, tf2onnx asks for a
-    coordinate mode that ONNX has deprecated; by two, rounding down gives the same pixels.
+    `training.network.layers.Up2` is the only layer of the network that resizes. Where it repeats pixels, tf2onnx asks
+    for a coordinate mode that ONNX has deprecated; by two, rounding down gives the same pixels.
 
     Args:
         graph: changed in place.

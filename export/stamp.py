@@ -9,7 +9,7 @@ from chroma.signature import STAMP_KEY, SignatureError, Stamp
 from export.tolerances import Precision, tolerances_for
 
 if TYPE_CHECKING:
-    from training.run import Run
+    from training.run.run_folder import Run
 
 LICENSE: Final = (
     "Weights: Apache-2.0, without warranty. Learned from photographs that belong to their owners and stay under the "

@@ -27,8 +27,8 @@ from chroma.signature import SignatureError, Stamp
 from export import ConversionError, ToleranceError
 from export.stamp import read_stamp
 from export.tolerances import PICTURE_TOLERANCE, tolerances_for
-from training.model import HEADS
-from training.prediction import Decoder, predict_heads
+from training.network.model import HEADS
+from training.run.prediction import Decoder, predict_heads
 
 SHAPES: Final = ((1, 64, 64), (1, 96, 160), (3, 160, 96))
 """Batches to compare on: pictures, height, width."""

@@ -31,7 +31,7 @@ def narrow(name: str) -> Recipe:
 @contextmanager
 def narrow_backbones() -> Iterator[None]:
     """Run the body with one narrow convolution a block of the ECCV16 network, and a small EfficientNet-Lite2."""
-    from training import encoder
+    from training.network import encoder
 
     kept = encoder.VGG_BLOCKS, encoder.LITE2_STAGES
     encoder.VGG_BLOCKS = tuple((width // 16, 1, *rest) for width, _, *rest in encoder.VGG_BLOCKS)
@@ -67,9 +67,9 @@ def train_losses(name: str, *, steps: int) -> dict[str, list[float]]:
     import keras
 
     from tests.synthetic_run import make_prior
-    from training.losses import compile_model
-    from training.model import build_model
-    from training.optimization import build_optimizer
+    from training.network.losses import compile_model
+    from training.network.model import build_model
+    from training.network.optimization import build_optimizer
 
     recipe = narrow(name)
     keras.utils.set_random_seed(1)

@@ -37,9 +37,9 @@ def make_run(
     """
     import keras
 
-    from training import run
-    from training.model import build_model
+    from training.network.model import build_model
     from training.recipes import load_recipe
+    from training.run import run_folder
 
     recipe = recipe or load_recipe("tiny")
     keras.utils.set_random_seed(seed)
@@ -56,8 +56,8 @@ def make_run(
         kernel = model.get_layer(name).kernel
         kernel.assign(kernel * factor)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / run.RECIPE).write_text(recipe.to_json())
-    (folder / run.PHOTOGRAPHS).write_text(json.dumps({"scenes": scenes, "backend": keras.backend.backend()}))
-    np.save(folder / run.PRIOR, make_prior())
-    model.save_weights(folder / run.BEST)
+    (folder / run_folder.RECIPE).write_text(recipe.to_json())
+    (folder / run_folder.PHOTOGRAPHS).write_text(json.dumps({"scenes": scenes, "backend": keras.backend.backend()}))
+    np.save(folder / run_folder.PRIOR, make_prior())
+    model.save_weights(folder / run_folder.BEST)
     return folder

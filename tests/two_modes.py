@@ -45,13 +45,13 @@ from chroma.noise import false_red_fraction
 from chroma.prior import smooth_prior
 from chroma.soft_encoding import SoftEncodingTable, build_table, densify
 from training.config import ModelConfig, Recipe
-from training.data import Batch, BatchMaker
-from training.metrics import ColorScores
-from training.photographs import open_photographs
-from training.prediction import Decoder, predict_heads
+from training.data.batches import Batch, BatchMaker
+from training.data.photographs import open_photographs
 from training.recipes import load_recipe
-from training.run import METRICS, Run, open_run
-from training.train import Options, train
+from training.run.metrics import ColorScores
+from training.run.prediction import Decoder, predict_heads
+from training.run.run_folder import METRICS, Run, open_run
+from training.run.train import Options, train
 
 SIDE_PX: Final = 32
 PATCH_PX: Final = 8
@@ -320,9 +320,9 @@ CURES: Final = (
 @contextmanager
 def red_ruled_out() -> Iterator[None]:
     """Let runs begin with red at a probability below 1e-7, as a network does that has only seen pictures without."""
-    import training.train
+    from training.run import train as training_run
 
-    build = training.train.build_model
+    build = training_run.build_model
 
     def build_without_red(*arguments: Any, **options: Any) -> Any:
         model = build(*arguments, **options)
@@ -330,7 +330,7 @@ def red_ruled_out() -> Iterator[None]:
         model.get_layer("ab_logits").bias.assign(np.where(near_red, -12.0, 0.0).astype(np.float32))
         return model
 
-    with patch.object(training.train, "build_model", build_without_red):
+    with patch.object(training_run, "build_model", build_without_red):
         yield
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
-from training.cost import SIDE_PX, network_cost
+from training.network.cost import SIDE_PX, network_cost
 from training.recipes import NOT_TRAINED, load_about, load_recipe, recipe_names
 
 WIDTH = 150

@@ -65,12 +65,12 @@ def run(
 ) -> None:
     """Train a recipe; a killed run goes on where it stopped when the same command is given again."""
     chosen = load_recipe(recipe).with_options(options_set or [])
-    from training.distribution import Cluster
+    from training.run.distribution import Cluster
 
     cluster = None
     if distribute or processes > 1 or process_index or coordinator:
         cluster = Cluster(processes, process_index, coordinator)
-    from training.train import Options, train
+    from training.run.train import Options, train
 
     folder = folder or Path("runs") / recipe
     options = Options(data, folder, workers, minutes, epochs, checkpoint_every, tensorboard, start_from, cluster)
@@ -88,7 +88,7 @@ def unpack(
     folder: Annotated[Path, typer.Option("--run", help="Run folder to make.")],
 ) -> None:
     """Make a run folder of an ONNX file: to calibrate, evaluate or export its network again."""
-    from training.starting import unpack as unpack_model
+    from training.run.starting import unpack as unpack_model
 
     unpack_model(model, folder)
     console.print(f"done: {folder}")
@@ -103,7 +103,7 @@ def average(
     share: Annotated[float, typer.Option(help="Of the first run's weights, between 0 and 1.")] = 0.5,
 ) -> None:
     """Average the weights of two runs of one network, and measure their normalization again."""
-    from training.soup import average as average_runs
+    from training.run.soup import average as average_runs
 
     average_runs(run_folder, other, share, data, folder)
     console.print(f"done: {folder}")
@@ -112,9 +112,9 @@ def average(
 @app.command()
 def page(run_folder: Annotated[Path, typer.Argument(help="Run folder.")]) -> None:
     """Draw the plots and the page of a run again; a run does that itself while it trains."""
-    from training.plots import draw_history
-    from training.run import open_run
-    from training.run_page import write_page
+    from training.run.plots import draw_history
+    from training.run.run_folder import open_run
+    from training.run.run_page import write_page
 
     open_run(run_folder)
     draw_history(run_folder)
@@ -128,7 +128,7 @@ def calibrate(
     pictures: Annotated[int, typer.Option(min=8, help="Validation photographs to look at.")] = 256,
 ) -> None:
     """Choose the vividness curve on the validation split; writes curve.json into the run folder."""
-    from training.calibrate import calibrate_run
+    from training.judge.calibrate import calibrate_run
 
     for line in calibrate_run(run_folder, data, pictures=pictures):
         console.print(line)
@@ -162,7 +162,7 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one a core.")] = None,
 ) -> None:
     """Score a run on color photographs; writes evaluation.json and evaluation.html, and prints the table."""
-    from training.evaluate import Networks, Shots, evaluate_run, table_markdown, update_card
+    from training.judge.evaluate import Networks, Shots, evaluate_run, table_markdown, update_card
 
     bar = Progress(
         TextColumn("{task.completed:.0f}/{task.total:.0f} photographs"),
@@ -201,7 +201,7 @@ def write_card(
     shots: Annotated[Path, typer.Option(help="Gets their pictures.")] = Path("docs/images/gallery/failures"),
 ) -> None:
     """Write the figures of a run's last evaluation into a model card; `evaluate --card` does the same at once."""
-    from training.model_card import Shots, read_report, update_card
+    from training.judge.model_card import Shots, read_report, update_card
 
     update_card(card, read_report(run_folder), Shots(run_folder, show, shots) if show else None)
 
@@ -220,8 +220,8 @@ def ablate(
     ] = None,
 ) -> None:
     """Turn the original recipe into ours, one group of options at a time, and print the table of docs/red-noise.md."""
-    from training.ablation import ablate as run_ablation
-    from training.ablation import table
+    from training.judge.ablation import ablate as run_ablation
+    from training.judge.ablation import table
 
     report = run_ablation(
         data, pictures, out, show=show, assignments=tuple(options_set or ()), workers=workers, tell=console.print

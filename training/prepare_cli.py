@@ -36,8 +36,8 @@ def prepare(
 ) -> None:
     """Make zip shards of photographs: judged, shrunk, labeled. A killed call goes on when it is given again."""
     data = load_recipe(recipe).data
-    from training import prepare as work
-    from training.scene_model import MEAN, STD
+    from training.data import prepare as work
+    from training.data.scene_model import MEAN, STD
 
     options = work.PrepareOptions(
         source=source,
@@ -94,7 +94,7 @@ class Display:
 
 
 def summary(made: Any) -> Table:
-    """Return what came out, a `training.prepare.Prepared`, as a table."""
+    """Return what came out, a `training.data.prepare.Prepared`, as a table."""
     table = Table(show_header=False)
     table.add_row("to train on", str(made.train))
     table.add_row("to validate on", str(made.val))

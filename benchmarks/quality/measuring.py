@@ -30,7 +30,7 @@ from benchmarks.quality.sets import (
 from chroma.compose import compose_u8
 from chroma.lab import rgb_u8_to_lab, rgb_u8_to_lightness
 from chroma.sectors import fullest_sector_share, mean_chroma
-from training.plate_scenes import PLATES
+from training.judge.plate_scenes import PLATES
 
 Tables = dict[str, dict[str, Any]]
 

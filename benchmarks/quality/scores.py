@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.quality.sets import Photo
 from chroma.quality import colorfulness, psnr
-from training.judging import HIGHEST_PSNR, Tally, Truth, TruthSums
+from training.judge.judging import HIGHEST_PSNR, Tally, Truth, TruthSums
 
 GRAY: Final = "do nothing (gray)"
 CALM: Final = "calm"

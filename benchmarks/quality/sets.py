@@ -13,11 +13,11 @@ from chroma.emulsions import PAN
 from chroma.lab import rgb_u8_to_lightness
 from chroma.sectors import Box
 from training import DataError
-from training.data import is_gray
-from training.judging import squash
-from training.photographs import SUFFIXES, open_photographs
-from training.pictures import decode_photograph
-from training.plate_scenes import PLATES, TRUTH, read_boxes, read_plates
+from training.data.photographs import SUFFIXES, open_photographs
+from training.data.pictures import decode_photograph
+from training.data.samples import is_gray
+from training.judge.judging import squash
+from training.judge.plate_scenes import PLATES, TRUTH, read_boxes, read_plates
 
 KODAK: Final = "kodak_*"
 

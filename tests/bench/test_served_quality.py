@@ -27,8 +27,8 @@ from benchmarks.served_quality import above_gray, main, measure
 from chroma.lab import gray_to_lightness, rgb_u8_to_lab
 from chroma.sectors import inside_boxes
 from tests.unit.training.pictures import encode, landscape
-from training.judging import SIDE_PX, squash
-from training.plate_scenes import PLATES
+from training.judge.judging import SIDE_PX, squash
+from training.judge.plate_scenes import PLATES
 
 
 class Echo(BaseHTTPRequestHandler):

@@ -48,7 +48,7 @@ def measure() -> dict[str, np.ndarray]:
     from keras import ops
 
     from training.config import LossConfig
-    from training.losses import build_losses
+    from training.network.losses import build_losses
 
     finder, prior = load_finder(load_centers()), raw_prior()
     found: dict[str, np.ndarray] = {}
@@ -122,7 +122,7 @@ def test_a_clipped_bin_gets_no_gradient_from_probabilities_and_one_from_logits()
     from keras import ops
 
     from training.config import LossConfig
-    from training.losses import build_losses
+    from training.network.losses import build_losses
 
     target = np.array([[[[50.0, 40.0, 1.0]]]], np.float32)
     logits = np.full((1, 1, 1, Q), -20.0, np.float32)

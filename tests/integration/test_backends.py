@@ -19,9 +19,9 @@ from chroma.decoding import Knobs
 from export.pipeline import export_run
 from export.verify import make_lightness, run
 from tests.unit.training.pictures import write_shards
-from training.model import HEADS
-from training.prediction import predict_heads
-from training.run import open_run
+from training.network.model import HEADS
+from training.run.prediction import predict_heads
+from training.run.run_folder import open_run
 
 pytestmark = pytest.mark.training
 

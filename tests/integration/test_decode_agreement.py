@@ -26,9 +26,9 @@ from export.convert import to_onnx
 from export.stamp import read_stamp
 from export.verify import run
 from tests.synthetic_run import make_prior
-from training.model import build_model
-from training.prediction import Decoder, predict_heads
+from training.network.model import build_model
 from training.recipes import load_recipe
+from training.run.prediction import Decoder, predict_heads
 
 pytestmark = pytest.mark.training
 
@@ -131,7 +131,7 @@ def in_numpy(logits: np.ndarray, decoder: Decoder, settings: dict[str, np.ndarra
 def in_keras(logits: np.ndarray, decoder: Decoder, settings: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     from keras import ops
 
-    from training import color_ops
+    from training.network import color_ops
 
     settings = settings | {signature.LIGHTNESS: color_ops.head_lightness(settings[signature.LIGHTNESS])}
     ab = color_ops.decode(logits, decoder.centers, decoder.log_weights, **settings)

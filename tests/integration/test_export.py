@@ -28,12 +28,12 @@ from service.engine.options import Options
 from service.engine.session import Session
 from service.pictures.decode import Picture
 from tests.synthetic_run import make_prior, make_run
-from training import encoder
 from training.config import ModelConfig
-from training.model import HEADS, build_model
-from training.prediction import Decoder, predict_heads
+from training.network import encoder
+from training.network.model import HEADS, build_model
 from training.recipes import load_recipe
-from training.run import open_run
+from training.run.prediction import Decoder, predict_heads
+from training.run.run_folder import open_run
 
 pytestmark = pytest.mark.training
 

@@ -12,10 +12,10 @@ import pytest
 
 from tests.coco_tree import SCENES, make_coco_stuff
 from tests.original_recipes import NAMES, narrow, narrow_backbones, train_losses
-from training import run
 from training.recipes import load_recipe
-from training.run import open_run
-from training.train import Options, Progress, train
+from training.run import run_folder
+from training.run.run_folder import open_run
+from training.run.train import Options, Progress, train
 
 pytestmark = pytest.mark.training
 
@@ -96,6 +96,6 @@ def test_a_recipe_of_the_original_runs_on_a_miniature_coco_stuff(name: str, tmp_
         assert "segmentation_logits" not in recipe.model.heads or 0 < step.losses["segmentation_logits_loss"] <= 1
     assert set(network.output) == set(recipe.model.heads)
     assert network.output["scene_logits"].shape[-1] == len(SCENES)
-    last = json.loads((folder / run.METRICS).read_text().splitlines()[-1])
+    last = json.loads((folder / run_folder.METRICS).read_text().splitlines()[-1])
     assert last["kl"] > 0
     assert ("segmentation_dice" in last) == ("segmentation_logits" in recipe.model.heads)

@@ -16,8 +16,8 @@ from chroma.compose import compose_u8
 from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
 from chroma.modes import MODES
 from tests.unit.training.pictures import encode, landscape, write_shards
-from training.prediction import predict_picture
-from training.run import open_run
+from training.run.prediction import predict_picture
+from training.run.run_folder import open_run
 
 pytestmark = [pytest.mark.training, pytest.mark.smoke]
 

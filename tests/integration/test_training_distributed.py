@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.unit.training.pictures import write_shards
-from training.history import read_rows
+from training.run.history import read_rows
 
 pytestmark = [pytest.mark.training, pytest.mark.jax]
 

@@ -18,15 +18,16 @@ from export.pipeline import export_run
 from export.tolerances import Precision
 from tests.synthetic_run import make_run
 from tests.unit.training.pictures import landscape, write_shards
-from training import CheckpointError, RecipeError, RunFolderError, run
+from training import CheckpointError, RecipeError, RunFolderError
 from training.config import ModelConfig, OptimizerConfig, Recipe
-from training.data import BatchMaker
-from training.model import HEADS, build_model
-from training.onnx_weights import load_exported, read_exported, restore_normalization
-from training.photographs import open_photographs
+from training.data.batches import BatchMaker
+from training.data.photographs import open_photographs
+from training.network.model import HEADS, build_model
+from training.network.onnx_weights import load_exported, read_exported, restore_normalization
 from training.recipes import load_recipe
-from training.starting import unpack
-from training.train import Options, train
+from training.run import run_folder
+from training.run.starting import unpack
+from training.run.train import Options, train
 
 pytestmark = pytest.mark.training
 
@@ -65,7 +66,7 @@ def test_an_unpacked_file_is_the_run_it_was_exported_from(
 ) -> None:
     file = export_run(source, tmp_path / "model.onnx", precision=precision).path
     unpack(file, tmp_path / "run")
-    again, before = run.open_run(tmp_path / "run"), run.open_run(source)
+    again, before = run_folder.open_run(tmp_path / "run"), run_folder.open_run(source)
     assert_alike(heads(again.load_model(), patterns()), heads(before.load_model(), patterns()), share)
     np.testing.assert_array_equal(again.prior, before.prior)
     assert (again.scenes, again.curve, again.recipe.model) == (before.scenes, before.curve, before.recipe.model)
@@ -75,7 +76,7 @@ def test_an_unpacked_file_is_the_run_it_was_exported_from(
 
 def test_the_file_that_ships_can_be_trained_on(tmp_path: Path) -> None:
     unpack(SHIPPED, tmp_path / "run")
-    model = run.open_run(tmp_path / "run").load_model()
+    model = run_folder.open_run(tmp_path / "run").load_model()
     lightness = resize_lightness(rgb_u8_to_lightness(landscape(4)), (64, 96))[None]
     session = onnxruntime.InferenceSession(SHIPPED)
     knobs = {name: np.ones(1, np.float32) for name in signature.KNOB_NAMES}
@@ -108,9 +109,9 @@ def test_a_run_starts_from_a_file(exported: Path, tmp_path: Path) -> None:
     still = replace(RECIPE, optimizer=OptimizerConfig(learning_rate=1e-12, ema=0.0, weight_decay=0.0))
     options = Options(data, tmp_path / "run", start_from=exported)
     train(still, options)
-    note = json.loads((tmp_path / "run" / run.START).read_text())
+    note = json.loads((tmp_path / "run" / run_folder.START).read_text())
     assert note["run"] == "origin"
-    trained = run.open_run(tmp_path / "run").load_model()
+    trained = run_folder.open_run(tmp_path / "run").load_model()
     expected = build_model(RECIPE.model, scenes=len(SCENES))
     load_exported(read_exported(exported), expected)
     photographs = open_photographs(data, scenes="scene")
@@ -148,7 +149,7 @@ def test_more_layers_than_the_recipe_has_are_another_network(exported: Path) -> 
 
 
 def test_what_is_no_file_of_ours_is_refused(exported: Path, source: Path, tmp_path: Path) -> None:
-    bare = to_onnx(run.open_run(source).load_model(), run.open_run(source).decoder())
+    bare = to_onnx(run_folder.open_run(source).load_model(), run_folder.open_run(source).decoder())
     onnx.save(bare, tmp_path / "bare.onnx")
     with pytest.raises(CheckpointError, match="has no stamp"):
         read_exported(tmp_path / "bare.onnx")

@@ -24,11 +24,11 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from tests.unit.training.pictures import write_shards
-from training import run
-from training.checkpoint import CURRENT, PREVIOUS
-from training.history import read_rows
-from training.plots import PLOTS
-from training.status import read_status
+from training.run import run_folder
+from training.run.checkpoint import CURRENT, PREVIOUS
+from training.run.history import read_rows
+from training.run.plots import PLOTS
+from training.run.status import read_status
 from training.whole_files import PARTIAL
 
 pytestmark = pytest.mark.training
@@ -190,13 +190,13 @@ def weights_in(path: Path) -> dict[str, np.ndarray]:
 
 
 def scores_in(folder: Path) -> list[dict[str, Any]]:
-    rows = read_rows(folder / run.METRICS)
+    rows = read_rows(folder / run_folder.METRICS)
     return [{name: value for name, value in row.items() if name not in ("minutes", "evaluation_s")} for row in rows]
 
 
 def losses_by_step(folder: Path) -> dict[int, list[float]]:
     """Return the losses of the rows by step; each row is one step here, there is a checkpoint after each."""
-    rows = read_rows(folder / run.STEPS)
+    rows = read_rows(folder / run_folder.STEPS)
     assert [row["steps"] for row in rows] == [1] * len(rows)
     return {row["step"]: [row[name] for name in sorted(row) if name.endswith("loss")] for row in rows}
 
@@ -236,7 +236,7 @@ def test_twenty_kills_change_nothing(driver: Driver, tmp_path: Path) -> None:
         for name in set(expected.files) - {"state"}:  # which holds the time spent
             assert_array_equal(got[name], expected[name], err_msg=name)
     assert step_of(cut / CURRENT) == step_of(whole / CURRENT) == STEPS
-    for name in (run.LAST, run.BEST):
+    for name in (run_folder.LAST, run_folder.BEST):
         expected_weights, got_weights = weights_in(whole / name), weights_in(cut / name)
         assert list(got_weights) == list(expected_weights)
         for path, value in expected_weights.items():
@@ -244,10 +244,10 @@ def test_twenty_kills_change_nothing(driver: Driver, tmp_path: Path) -> None:
     assert scores_in(cut) == scores_in(whole)
     assert losses_by_step(cut) == losses_by_step(whole)
     assert list(losses_by_step(cut)) == list(range(1, STEPS + 1))
-    previews = [path.name for path in sorted((whole / run.PREVIEWS).iterdir())]
-    assert [path.name for path in sorted((cut / run.PREVIEWS).iterdir())] == previews
+    previews = [path.name for path in sorted((whole / run_folder.PREVIEWS).iterdir())]
+    assert [path.name for path in sorted((cut / run_folder.PREVIEWS).iterdir())] == previews
     for name in previews:
-        assert (cut / run.PREVIEWS / name).read_bytes() == (whole / run.PREVIEWS / name).read_bytes()
-    assert {path.name for path in (cut / run.PLOTS).iterdir()} == {plot.file for plot in PLOTS}
+        assert (cut / run_folder.PREVIEWS / name).read_bytes() == (whole / run_folder.PREVIEWS / name).read_bytes()
+    assert {path.name for path in (cut / run_folder.PLOTS).iterdir()} == {plot.file for plot in PLOTS}
     assert read_status(cut).state == "finished"
     assert not list(cut.rglob(f"{PARTIAL}*"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.training.pictures import write_shards
-from training.history import read_rows
+from training.run.history import read_rows
 
 pytestmark = pytest.mark.training
 
@@ -27,13 +27,13 @@ from training.train import Options, train
 import training.train
 
 seen = {}
-build = training.train.build_model
+build = training.run.train.build_model
 
 def watched(*arguments, **options):
     seen["model"] = build(*arguments, **options)
     return seen["model"]
 
-training.train.build_model = watched
+training.run.train.build_model = watched
 options = ["mixed_precision=true", "steps=30", "batch_size=8", "data.crop_px=32", "data.contrast=0.0",
            "optimizer.learning_rate=0.01", "model.unet_channels=[4,8,8]", "model.decoder_channels=[8]"]
 data, folder = map(Path, sys.argv[1:])

@@ -14,18 +14,19 @@ from numpy.testing import assert_array_equal
 
 from chroma import signature
 from tests.unit.training.pictures import encode, landscape, write_shards
-from training import CheckpointError, DataError, NonFiniteLossError, RecipeError, RunFolderError, run
-from training.averaging import averaged_weights
-from training.checkpoint import load_checkpoint, weights_digest
+from training import CheckpointError, DataError, NonFiniteLossError, RecipeError, RunFolderError
 from training.cli import Display
 from training.config import DataConfig, ModelConfig, OptimizerConfig, Recipe
-from training.locking import LOCK, only_process
-from training.losses import compile_model
-from training.model import build_model
-from training.optimization import build_optimizer
-from training.preview import COLUMNS, TITLE_PX
-from training.status import read_status
-from training.train import Options, Progress, train
+from training.network.averaging import averaged_weights
+from training.network.losses import compile_model
+from training.network.model import build_model
+from training.network.optimization import build_optimizer
+from training.run import run_folder
+from training.run.checkpoint import load_checkpoint, weights_digest
+from training.run.locking import LOCK, only_process
+from training.run.preview import COLUMNS, TITLE_PX
+from training.run.status import read_status
+from training.run.train import Options, Progress, train
 
 pytestmark = pytest.mark.training
 
@@ -72,16 +73,29 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_every_file_of_the_run_folder_is_there(finished: Finished) -> None:
-    expected = {run.RECIPE, run.PHOTOGRAPHS, run.PRIOR, run.LAST, run.BEST, run.METRICS, run.REFUSED, run.PREVIEWS}
-    expected |= {run.STEPS, run.PLOTS, run.TENSORBOARD, run.STATUS, run.PAGE, LOCK}
+    expected = {
+        run_folder.RECIPE,
+        run_folder.PHOTOGRAPHS,
+        run_folder.PRIOR,
+        run_folder.LAST,
+        run_folder.BEST,
+        run_folder.METRICS,
+        run_folder.REFUSED,
+        run_folder.PREVIEWS,
+    }
+    expected |= {run_folder.STEPS, run_folder.PLOTS, run_folder.TENSORBOARD, run_folder.STATUS, run_folder.PAGE, LOCK}
     expected |= {"checkpoint.npz", "checkpoint.previous.npz"}
     assert {path.name for path in finished.folder.iterdir()} == expected
-    assert {path.name for path in (finished.folder / run.PLOTS).iterdir()} == {"scores.svg", "losses.svg", "pace.svg"}
-    assert len(list((finished.folder / run.TENSORBOARD).iterdir())) == 1
+    assert {path.name for path in (finished.folder / run_folder.PLOTS).iterdir()} == {
+        "scores.svg",
+        "losses.svg",
+        "pace.svg",
+    }
+    assert len(list((finished.folder / run_folder.TENSORBOARD).iterdir())) == 1
 
 
 def test_the_steps_are_written_down_as_means(finished: Finished) -> None:
-    rows = read_lines(finished.folder / run.STEPS)
+    rows = read_lines(finished.folder / run_folder.STEPS)
     assert [(row["step"], row["steps"]) for row in rows] == [(3, 3), (6, 3)]
     for row, part in zip(rows, (finished.progress[:3], finished.progress[3:]), strict=True):
         for name in ("ab_logits_loss", "ab_loss", "scene_logits_loss", "loss"):
@@ -97,7 +111,7 @@ def test_the_status_and_the_page_say_how_it_ended(finished: Finished) -> None:
     assert (status.state, status.reason, status.step, status.steps) == ("finished", "", STEPS, STEPS)
     assert status.images_per_s > 0
     assert keras.backend.backend() in status.machine["engine"]
-    page = (finished.folder / run.PAGE).read_text()
+    page = (finished.folder / run_folder.PAGE).read_text()
     for shown in ("finished", "train003", "previews/step0000006.png", "plots/losses.svg", "smallest_crop"):
         assert shown in page, shown
     assert 'http-equiv="refresh"' not in page
@@ -123,7 +137,7 @@ def test_the_losses_are_those_of_each_step_alone(finished: Finished) -> None:
 
 
 def test_each_epoch_is_scored_once_beside_the_rows_that_learn_nothing(finished: Finished) -> None:
-    rows = read_lines(finished.folder / run.METRICS)
+    rows = read_lines(finished.folder / run_folder.METRICS)
     assert rows == finished.rows
     assert [(row["epoch"], row["step"], row["images"]) for row in rows] == [(1, 3, 12), (2, 6, 24)]
     for row in rows:
@@ -135,22 +149,22 @@ def test_each_epoch_is_scored_once_beside_the_rows_that_learn_nothing(finished: 
 
 
 def test_photographs_that_could_not_be_read_are_listed(finished: Finished) -> None:
-    refused = json.loads((finished.folder / run.REFUSED).read_text())
+    refused = json.loads((finished.folder / run_folder.REFUSED).read_text())
     assert refused == {"train003": "not a picture", "val002": "not a picture"}
 
 
 def test_what_was_trained_on_is_written_down(finished: Finished) -> None:
-    facts = json.loads((finished.folder / run.PHOTOGRAPHS).read_text())
+    facts = json.loads((finished.folder / run_folder.PHOTOGRAPHS).read_text())
     assert facts["scenes"] == ["beach", "meadow"]
     assert (facts["train"], facts["val"]) == (12, 7)
     assert (facts["backend"], facts["keras"]) == (keras.backend.backend(), keras.__version__)
-    prior = np.load(finished.folder / run.PRIOR)
+    prior = np.load(finished.folder / run_folder.PRIOR)
     assert prior.shape == (313,)
     assert prior.sum() == pytest.approx(1)
 
 
 def test_the_preview_shows_each_way_to_decode(finished: Finished) -> None:
-    previews = finished.folder / run.PREVIEWS
+    previews = finished.folder / run_folder.PREVIEWS
     assert sorted(path.name for path in previews.iterdir()) == ["step0000003.png", "step0000006.png"]
     preview = cv2.imread(str(previews / "step0000006.png")).astype(int)
     rows, columns = 6, len(COLUMNS)
@@ -175,19 +189,19 @@ def test_the_kept_weights_are_the_moving_average(finished: Finished) -> None:
     assert state is not None
     assert state.step == STEPS
     assert state.best_kl == pytest.approx(min(row["kl"] for row in finished.rows), abs=1e-5)
-    last = run.open_run(finished.folder).load_model(run.LAST)
+    last = run_folder.open_run(finished.folder).load_model(run_folder.LAST)
     assert weights_digest(model) != weights_digest(last)
     with averaged_weights(model):
         assert weights_digest(model) == weights_digest(last)
 
 
 def test_a_run_folder_opens_again(finished: Finished) -> None:
-    opened = run.open_run(finished.folder)
+    opened = run_folder.open_run(finished.folder)
     assert (opened.recipe, opened.scenes, opened.run_id) == (RECIPE, ("beach", "meadow"), "run")
-    assert_array_equal(opened.prior, np.load(finished.folder / run.PRIOR))
+    assert_array_equal(opened.prior, np.load(finished.folder / run_folder.PRIOR))
     assert opened.evaluation() == {}
     better = min(finished.rows, key=lambda row: row["kl"])["epoch"]
-    same = weights_digest(opened.load_model(run.BEST)) == weights_digest(opened.load_model(run.LAST))
+    same = weights_digest(opened.load_model(run_folder.BEST)) == weights_digest(opened.load_model(run_folder.LAST))
     assert same == (better == 2)
     with pytest.raises(CheckpointError, match="has not finished an epoch"):
         opened.load_model("other.weights.h5")
@@ -218,15 +232,15 @@ def test_a_folder_that_another_process_holds_is_refused(finished: Finished) -> N
 
 def test_a_broken_weights_file_is_a_checkpoint_error(finished: Finished) -> None:
     broken = finished.folder.parent / "broken.weights.h5"
-    broken.write_bytes((finished.folder / run.LAST).read_bytes()[:3000])
+    broken.write_bytes((finished.folder / run_folder.LAST).read_bytes()[:3000])
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        run.open_run(finished.folder).load_model("../broken.weights.h5")
+        run_folder.open_run(finished.folder).load_model("../broken.weights.h5")
     with pytest.raises(CheckpointError, match="is not a run folder"):
-        run.open_run(finished.data)
+        run_folder.open_run(finished.data)
 
 
 def test_a_broken_prior_says_what_to_do(finished: Finished) -> None:
-    path = finished.folder / run.PRIOR
+    path = finished.folder / run_folder.PRIOR
     whole = path.read_bytes()
     for broken in (whole[:40], b""):
         path.write_bytes(broken)
@@ -245,11 +259,11 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_head(tmp_path: Pat
     with pytest.raises(NonFiniteLossError, match=r"^(ab_logits_loss|ab_loss) is (nan|inf) at step \d"):
         train(recipe, options, watch=told.append)
     assert all(np.isfinite(list(progress.losses.values())).all() for progress in told)
-    assert json.loads((tmp_path / "run" / run.REFUSED).read_text()) == {}
+    assert json.loads((tmp_path / "run" / run_folder.REFUSED).read_text()) == {}
     status = read_status(tmp_path / "run")
     assert status.state == "failed"
     assert re.match(r"NonFiniteLossError: (ab_logits_loss|ab_loss) is (nan|inf) at step \d", status.reason)
-    assert "NonFiniteLossError" in (tmp_path / "run" / run.PAGE).read_text()
+    assert "NonFiniteLossError" in (tmp_path / "run" / run_folder.PAGE).read_text()
 
 
 def test_a_run_by_the_clock_stops_in_time_and_stays_stopped(tmp_path: Path) -> None:
@@ -259,15 +273,15 @@ def test_a_run_by_the_clock_stops_in_time_and_stays_stopped(tmp_path: Path) -> N
     train(RECIPE, options, watch=told.append)
     assert len(told) == 1
     assert told[0].left_s == 0
-    assert [row["step"] for row in read_lines(tmp_path / "run" / run.METRICS)] == [1]
-    assert (tmp_path / "run" / run.BEST).exists()
+    assert [row["step"] for row in read_lines(tmp_path / "run" / run_folder.METRICS)] == [1]
+    assert (tmp_path / "run" / run_folder.BEST).exists()
     train(RECIPE, options, watch=told.append)
     assert len(told) == 1
 
 
 def gray_validation(folder: Path) -> Path:
     """A plain folder whose validation pictures, as the hash has it, are all gray."""
-    from training.photographs import open_photographs
+    from training.data.photographs import open_photographs
 
     folder.mkdir()
     for seed in range(9):
@@ -286,9 +300,9 @@ def test_a_validation_without_color_ends_with_weights_and_unknown_scores(tmp_pat
 
     train(RECIPE, Options(gray_validation(tmp_path / "data"), tmp_path / "run"), report=report)
     assert [(row["kl"], row["scene_top1"]) for row in rows] == [(None, None)] * 2
-    opened = run.open_run(tmp_path / "run")
+    opened = run_folder.open_run(tmp_path / "run")
     assert opened.scenes == ("unknown",)
-    heads = opened.load_model(run.BEST).predict_on_batch(np.full((1, 32, 32, 1), 50, np.float32))
+    heads = opened.load_model(run_folder.BEST).predict_on_batch(np.full((1, 32, 32, 1), 50, np.float32))
     assert heads[signature.SCENE_LOGITS].shape == (1, 1)
 
 
@@ -326,10 +340,10 @@ def test_a_run_starts_from_anothers_weights(finished: Finished, tmp_path: Path) 
     still = replace(RECIPE, epochs=1, optimizer=OptimizerConfig(learning_rate=1e-12, ema=0.0, weight_decay=0.0))
     options = Options(finished.data, tmp_path / "run", start_from=finished.folder)
     train(still, options)
-    expected, got = (run.open_run(folder).load_model() for folder in (finished.folder, tmp_path / "run"))
+    expected, got = (run_folder.open_run(folder).load_model() for folder in (finished.folder, tmp_path / "run"))
     for variable, other in zip(expected.trainable_variables, got.trainable_variables, strict=True):
         np.testing.assert_allclose(variable.numpy(), other.numpy(), atol=1e-6, err_msg=variable.path)
-    note = json.loads((tmp_path / "run" / run.START).read_text())
+    note = json.loads((tmp_path / "run" / run_folder.START).read_text())
     assert note["run"] == finished.folder.name
     assert len(note["sha256"]) == 64
     train(still, options)

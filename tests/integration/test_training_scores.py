@@ -26,19 +26,22 @@ from chroma.decoding import Knobs
 from chroma.lab import rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape, write_plates, write_shards
 from tests.unit.training.test_feature_networks import mean_levels
-from training import CheckpointError, DataError, RunFolderError, bench, calibrate, cli, evaluate, evaluation_page, run
-from training.calibrate import CALM_GAINS, calibrate_run
-from training.data import BatchMaker, decode_photograph
-from training.decoder_search import CALM, CALM_GAIN_NEAR_DB, CALM_NEAR_DB
-from training.evaluate import evaluate_run, score
-from training.model import build_model
-from training.model_card import CARD_END, CARD_START, MARKS, update_card
-from training.photographs import open_photographs
-from training.prediction import predict_heads, predict_picture
-from training.protocols import PROTOCOLS
+from training import CheckpointError, DataError, RunFolderError, cli
+from training.data.batches import BatchMaker
+from training.data.photographs import open_photographs
+from training.data.pictures import decode_photograph
+from training.judge import bench, calibrate, evaluate, evaluation_page
+from training.judge.calibrate import CALM_GAINS, calibrate_run
+from training.judge.decoder_search import CALM, CALM_GAIN_NEAR_DB, CALM_NEAR_DB
+from training.judge.evaluate import evaluate_run, score
+from training.judge.model_card import CARD_END, CARD_START, MARKS, update_card
+from training.judge.protocols import PROTOCOLS
+from training.judge.scorecard import FALSE_COLORS, PLATE_COLUMNS, SCORES, table_markdown
+from training.judge.ways import ways_to_decode
+from training.network.model import build_model
 from training.recipes import load_recipe
-from training.scorecard import FALSE_COLORS, PLATE_COLUMNS, SCORES, table_markdown
-from training.ways import ways_to_decode
+from training.run import run_folder
+from training.run.prediction import predict_heads, predict_picture
 
 pytestmark = pytest.mark.training
 
@@ -67,10 +70,10 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder as training leaves it, but with random weights."""
     folder = tmp_path_factory.mktemp("runs") / "untrained"
     folder.mkdir()
-    (folder / run.RECIPE).write_text(TINY.to_json())
-    (folder / run.PHOTOGRAPHS).write_text(json.dumps({"scenes": ["beach", "meadow"], "train": 1, "val": 1}))
-    np.save(folder / run.PRIOR, np.exp(-np.square(CENTERS).sum(axis=1) / 800))
-    build_model(TINY.model, scenes=2).save_weights(folder / run.BEST)
+    (folder / run_folder.RECIPE).write_text(TINY.to_json())
+    (folder / run_folder.PHOTOGRAPHS).write_text(json.dumps({"scenes": ["beach", "meadow"], "train": 1, "val": 1}))
+    np.save(folder / run_folder.PRIOR, np.exp(-np.square(CENTERS).sum(axis=1) / 800))
+    build_model(TINY.model, scenes=2).save_weights(folder / run_folder.BEST)
     return folder
 
 
@@ -169,7 +172,7 @@ def evaluated(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Eval
     bench.log.addHandler(handler)
     evaluate_run(folder, pictures, out=made / "out", size=64, labels=made / "labels.csv", networks=networks)
     bench.log.removeHandler(handler)
-    report = json.loads((folder / run.EVALUATION).read_text())
+    report = json.loads((folder / run_folder.EVALUATION).read_text())
     return Evaluated(folder, made / "out", report, read_page(folder / evaluate.PAGE), steps.getvalue())
 
 
@@ -192,17 +195,17 @@ def squashed(name: str) -> np.ndarray:
 @pytest.fixture(scope="module", autouse=True)
 def models_are_built_once() -> Iterator[None]:
     """Loading one takes longer than most tests here."""
-    load = run.Run.load_model
+    load = run_folder.Run.load_model
     known: dict[tuple[Any, ...], Any] = {}
 
-    def cached(opened: run.Run, weights: str = run.BEST) -> Any:
+    def cached(opened: run_folder.Run, weights: str = run_folder.BEST) -> Any:
         key = (opened.scenes, (opened.folder / weights).stat().st_size)
         if key not in known:
             known[key] = load(opened, weights)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run.Run, "load_model", cached)
+        patch.setattr(run_folder.Run, "load_model", cached)
         yield
 
 
@@ -245,7 +248,7 @@ def test_a_run_is_scored_in_every_way_beside_doing_nothing(evaluated: Evaluated)
         assert row["lightness_error"] < 0.3  # composition keeps L, whatever the colors
     # What goes into the model's stamp is without the page's details.
     headline = {name: report[name] for name in report if name != "details"}
-    assert run.open_run(evaluated.folder).evaluation() == headline
+    assert run_folder.open_run(evaluated.folder).evaluation() == headline
 
 
 def test_what_cannot_be_scored_is_listed_with_the_reason(evaluated: Evaluated) -> None:
@@ -379,13 +382,13 @@ def test_without_photographs_there_is_nothing_to_score(folder: Path, tmp_path: P
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no color photographs in"):
         evaluate_run(folder, tmp_path / "empty")
-    assert not (folder / run.EVALUATION).exists()
+    assert not (folder / run_folder.EVALUATION).exists()
     with pytest.raises(CheckpointError, match="is not a run folder"):
         evaluate_run(tmp_path / "empty", TEST_PICTURES)
 
 
 def test_given_ways_are_scored_and_nothing_is_written(folder: Path, small: Path) -> None:
-    opened = run.open_run(folder)
+    opened = run_folder.open_run(folder)
     some = [way for way in ways_to_decode(opened) if way.name in ("argmax", "fused")]
     before = set(folder.iterdir())
     report = score(opened.load_model(), opened, small, size=64, ways=some)
@@ -423,10 +426,10 @@ def test_every_decoder_and_the_vividness_curve_are_scored(evaluated: Evaluated) 
 
 
 def test_the_validation_split_scores_as_in_training(folder: Path, small: Path, data: Path) -> None:
-    facts = json.loads((folder / run.PHOTOGRAPHS).read_text())
-    (folder / run.PHOTOGRAPHS).write_text(json.dumps(facts | {"scenes": ["nature"]}))
-    build_model(TINY.model, scenes=1).save_weights(folder / run.BEST)
-    opened = run.open_run(folder)
+    facts = json.loads((folder / run_folder.PHOTOGRAPHS).read_text())
+    (folder / run_folder.PHOTOGRAPHS).write_text(json.dumps(facts | {"scenes": ["nature"]}))
+    build_model(TINY.model, scenes=1).save_weights(folder / run_folder.BEST)
+    opened = run_folder.open_run(folder)
     details = evaluate_run(folder, small, size=64, protocol="div2k", data=data)["details"]
     report, groups = details["posterior"]["validation"], details["groups"]
     assert groups["size"] == 64
@@ -440,9 +443,9 @@ def test_the_validation_split_scores_as_in_training(folder: Path, small: Path, d
         tally.add(predict_heads(model, batch.lightness), batch.ab, batch.scene)
     assert report["pictures"] == 3  # one of four is broken
     assert report["rows"]["network"]["kl"] == pytest.approx(tally.result()["kl"], abs=1e-4)
-    (folder / run.PHOTOGRAPHS).write_text(json.dumps(facts))
+    (folder / run_folder.PHOTOGRAPHS).write_text(json.dumps(facts))
     with pytest.raises(DataError, match="the scenes differ"):
-        evaluate.score_validation(model, run.open_run(folder), data, workers=1)
+        evaluate.score_validation(model, run_folder.open_run(folder), data, workers=1)
 
 
 def test_labels_group_pictures_by_scene(evaluated: Evaluated) -> None:
@@ -457,11 +460,11 @@ def test_labels_group_pictures_by_scene(evaluated: Evaluated) -> None:
 
 def test_the_terms_of_eccv16(folder: Path, small: Path, tmp_path: Path) -> None:
     """Squashed to 256, AuC raw and rebalanced over the pixels of all pictures, with any prior; other reports stay."""
-    (folder / run.EVALUATION).write_text("{}")
+    (folder / run_folder.EVALUATION).write_text("{}")
     uniform = tmp_path / "prior.npy"
     np.save(uniform, np.ones(313))
     report = evaluate_run(folder, small, size=64, protocol="eccv16", prior=uniform)
-    assert (folder / run.EVALUATION).read_text() == "{}"
+    assert (folder / run_folder.EVALUATION).read_text() == "{}"
     assert json.loads((folder / "evaluation-eccv16.json").read_text()) == report
     assert (folder / "evaluation-eccv16.html").exists()
     assert set(PROTOCOLS["eccv16"].ways or ()) <= set(report["rows"])
@@ -534,7 +537,7 @@ def test_networks_are_asked_about_every_first_row(evaluated: Evaluated) -> None:
 def test_wrong_options_are_refused_before_anything_is_computed(
     folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run.Run, "load_model", lambda *_: pytest.fail("too late"))
+    monkeypatch.setattr(run_folder.Run, "load_model", lambda *_: pytest.fail("too late"))
     with pytest.raises(DataError, match="no protocol 'coco'; there are photographs, eccv16, div2k"):
         evaluate_run(folder, pictures, protocol="coco")
     with pytest.raises(DataError, match="must not be the folder of the photographs"):
@@ -699,7 +702,7 @@ def judged(
     folder: Path, pictures: list[np.ndarray], predict: Callable[..., dict[str, np.ndarray]], knobs: Knobs | None
 ) -> tuple[float, float]:
     """PSNR and colorfulness ratio of an answer, computed again; None for gray."""
-    decoder = run.open_run(folder).decoder()
+    decoder = run_folder.open_run(folder).decoder()
     psnr, answers, truths = [], [], []
     for picture in pictures:
         L = np.ascontiguousarray(rgb_u8_to_lab(squash(picture, TINY.size))[..., :1])
@@ -721,7 +724,7 @@ def test_the_curve_is_chosen_within_its_limits(
     pictures = validation_pictures()
     predict = all_knowing([squash(picture, TINY.size) for picture in pictures], confidence=900.0)
     if network == "untrained":
-        model = run.open_run(folder).load_model()
+        model = run_folder.open_run(folder).load_model()
         predict = lambda _, L, size: predict_picture(model, L, size)  # noqa: E731
     monkeypatch.setattr(calibrate, "predict_picture", predict)
     lines = list(calibrate_run(folder, data))
@@ -729,7 +732,7 @@ def test_the_curve_is_chosen_within_its_limits(
     assert lines[1] == "3 validation photographs (day 2, night 1)"
     named = ["gray", "calm", "vividness 0.25", "default", "vividness 0.75", "vivid"]
     assert [line.split(":")[0] for line in lines[2:8]] == named
-    curve = run.open_run(folder).curve
+    curve = run_folder.open_run(folder).curve
     assert [at for at, _ in curve.points] == [0, 0.25, 0.5, 0.75, 1]
     calm, lower, default, upper, vivid = (knobs for _, knobs in curve.points)
     assert replace(calm, cap=1.0) in {sharpness.knobs(calm.gain) for sharpness in CALM}
@@ -756,10 +759,10 @@ def test_the_curve_is_chosen_within_its_limits(
     assert vivid_color >= default_color - slack >= calm_color - 2 * slack
     between = [judged(folder, pictures, predict, knobs)[1] for knobs in (lower, upper)]
     assert between == pytest.approx([(calm_color + default_color) / 2, (default_color + vivid_color) / 2], abs=0.05)
-    stored = json.loads((folder / run.CURVE_FILE).read_text())
+    stored = json.loads((folder / run_folder.CURVE_FILE).read_text())
     assert (stored["pictures"], stored["points"]) == (3, curve.to_rows())
     assert [row["psnr"] for row in stored["scores"]][::4] == pytest.approx([calm_psnr, vivid_psnr], abs=1e-3)
-    assert run.open_run(folder).confidence_temperature == stored["confidence"]["rows"]["fitted"]["temperature"]
+    assert run_folder.open_run(folder).confidence_temperature == stored["confidence"]["rows"]["fitted"]["temperature"]
 
 
 def test_where_no_decode_is_within_the_limits_the_curve_stays_calm(
@@ -768,7 +771,7 @@ def test_where_no_decode_is_within_the_limits_the_curve_stays_calm(
     monkeypatch.setattr(calibrate, "DEFAULT_FALSE_RED", -1.0)
     monkeypatch.setattr(calibrate, "VIVID_FALSE_RED", -1.0)
     list(calibrate_run(folder, data, pictures=8))
-    (calm,) = {knobs for _, knobs in run.open_run(folder).curve.points}
+    (calm,) = {knobs for _, knobs in run_folder.open_run(folder).curve.points}
     assert calm in {sharpness.knobs(calm.gain) for sharpness in CALM}
 
 
@@ -776,7 +779,7 @@ def test_without_readable_color_in_validation_calibration_is_an_error(folder: Pa
     broken = write_shards(tmp_path / "broken", train=1, val=2, broken=("val000", "val001"))
     with pytest.raises(DataError, match="can be read and has color"):
         list(calibrate_run(folder, broken))
-    assert not (folder / run.CURVE_FILE).exists()
+    assert not (folder / run_folder.CURVE_FILE).exists()
 
 
 # --------------------------------------------------------------------------------------------------------- command line

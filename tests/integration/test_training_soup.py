@@ -8,10 +8,11 @@ import pytest
 
 from tests.synthetic_run import make_run
 from tests.unit.training.pictures import write_shards
-from training import RecipeError, RunFolderError, run
-from training.model import build_model
+from training import RecipeError, RunFolderError
+from training.network.model import build_model
 from training.recipes import load_recipe
-from training.soup import average, measure_normalization
+from training.run import run_folder
+from training.run.soup import average, measure_normalization
 
 pytestmark = pytest.mark.training
 
@@ -24,22 +25,22 @@ RECIPE = replace(TINY, data=replace(TINY.data, scenes="scene"))
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     root = tmp_path_factory.mktemp("runs")
     first, second = (make_run(root / name, seed=seed, scenes=SCENES, recipe=RECIPE) for seed, name in enumerate("ab"))
-    (first / run.BEST).rename(first / run.LAST)
+    (first / run_folder.BEST).rename(first / run_folder.LAST)
     return first, second, write_shards(root / "data", train=8, val=2)
 
 
 def test_weights_are_averaged_and_statistics_measured(runs: tuple[Path, Path, Path], tmp_path: Path) -> None:
     first, second, data = runs
     average(first, second, 0.25, data, tmp_path / "mean")
-    made = run.open_run(tmp_path / "mean").load_model()
-    parts = [run.open_run(first).load_model(run.LAST), run.open_run(second).load_model()]
+    made = run_folder.open_run(tmp_path / "mean").load_model()
+    parts = [run_folder.open_run(first).load_model(run_folder.LAST), run_folder.open_run(second).load_model()]
     for got, ours, theirs in zip(*(model.trainable_variables for model in (made, *parts)), strict=True):
         np.testing.assert_allclose(got, 0.25 * ours.numpy() + 0.75 * theirs.numpy(), atol=1e-6, err_msg=got.path)
     mean, mixed = (model.get_layer("encoder_level1_a_norm").moving_mean.numpy() for model in (made, parts[0]))
     assert np.abs(mean - mixed).max() > 0.1
-    note = json.loads((tmp_path / "mean" / run.START).read_text())
+    note = json.loads((tmp_path / "mean" / run_folder.START).read_text())
     assert note == {"run": "a", "share": 0.25, "other": "b"}
-    np.testing.assert_array_equal(run.open_run(tmp_path / "mean").prior, run.open_run(first).prior)
+    np.testing.assert_array_equal(run_folder.open_run(tmp_path / "mean").prior, run_folder.open_run(first).prior)
 
 
 def test_measured_statistics_are_the_means_of_the_batches() -> None:

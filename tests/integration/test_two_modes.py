@@ -41,8 +41,8 @@ from tests.two_modes import (
     make_world,
     original_recipe,
 )
-from training.losses import bin_weights
-from training.run import Run
+from training.network.losses import bin_weights
+from training.run.run_folder import Run
 
 pytestmark = pytest.mark.training
 

@@ -16,7 +16,7 @@ from chroma.framing import head_lightness
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.soft_encoding import build_table
 from chroma.zones import ZONES
-from training import color_ops
+from training.network import color_ops
 
 pytestmark = pytest.mark.training
 

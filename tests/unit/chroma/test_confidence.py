@@ -33,6 +33,6 @@ def test_it_is_the_mass_near_the_mean() -> None:
 
 @pytest.mark.training
 def test_evaluation_means_the_same() -> None:
-    from training import metrics
+    from training.run import metrics
 
     assert metrics.NEAR == NEAR

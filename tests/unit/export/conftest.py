@@ -16,7 +16,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def network(run_folder: Path) -> Any:
-    from training.run import open_run
+    from training.run.run_folder import open_run
 
     return open_run(run_folder).load_model()
 

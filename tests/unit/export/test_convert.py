@@ -13,7 +13,7 @@ from export import BackendError, ConversionError
 from export.convert import as_model, count_weights, decode_graph, require_tensorflow, to_onnx
 from export.verify import make_lightness
 from tests.synthetic_run import make_prior
-from training.prediction import Decoder
+from training.run.prediction import Decoder
 
 pytestmark = pytest.mark.training
 

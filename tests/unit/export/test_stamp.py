@@ -12,8 +12,8 @@ from export.stamp import LICENSE, make_stamp, read_stamp, write_stamp
 from export.tolerances import TOLERANCES, tolerances_for
 from tests.synthetic_run import make_prior
 from training.config import ModelConfig, Recipe
-from training.prediction import CURVE
-from training.run import EVALUATION, Run, open_run
+from training.run.prediction import CURVE
+from training.run.run_folder import EVALUATION, Run, open_run
 
 pytestmark = pytest.mark.training
 

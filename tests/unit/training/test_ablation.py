@@ -6,8 +6,8 @@ import json
 import pytest
 
 from training import RecipeError
-from training.ablation import ORIGINAL, OURS, ROWS, SHARED, SMALL, ablation_recipes, table
 from training.config import Recipe
+from training.judge.ablation import ORIGINAL, OURS, ROWS, SHARED, SMALL, ablation_recipes, table
 from training.recipes import load_recipe
 
 pytestmark = pytest.mark.training

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from training.averaging import averaged_weights
 from training.config import OptimizerConfig
-from training.optimization import build_optimizer
+from training.network.averaging import averaged_weights
+from training.network.optimization import build_optimizer
 
 pytestmark = pytest.mark.training
 

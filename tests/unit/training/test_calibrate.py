@@ -14,8 +14,9 @@ from chroma.decoding import Knobs
 from chroma.lab import rgb_u8_to_lab
 from chroma.soft_encoding import nearest_bins
 from tests.synthetic_run import make_prior
-from training import decoder_search
-from training.decoder_search import (
+from training.data.layouts import Photograph
+from training.judge import decoder_search
+from training.judge.decoder_search import (
     CALM_GAIN_NEAR_DB,
     CALM_NEAR_DB,
     Limits,
@@ -30,8 +31,7 @@ from training.decoder_search import (
     leaders,
     survey,
 )
-from training.layouts import Photograph
-from training.prediction import Decoder
+from training.run.prediction import Decoder
 
 pytestmark = pytest.mark.training
 

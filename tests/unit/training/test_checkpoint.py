@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from training import CheckpointError, NonFiniteLossError
-from training.checkpoint import CURRENT, PREVIOUS, RunState, load_checkpoint, save_checkpoint, weights_digest
 from training.config import OptimizerConfig
-from training.optimization import build_optimizer
+from training.network.optimization import build_optimizer
+from training.run.checkpoint import CURRENT, PREVIOUS, RunState, load_checkpoint, save_checkpoint, weights_digest
 
 pytestmark = pytest.mark.training
 

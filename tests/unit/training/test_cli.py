@@ -103,7 +103,7 @@ def test_scores_of_a_validation_without_color_are_shown_as_unknown(capsys: pytes
 
 def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     class Progress:
-        """What `training.train.Progress` has, without loading a framework."""
+        """What `training.run.train.Progress` has, without loading a framework."""
 
         step, steps, epoch, images_per_s, left_s = 0, 200, 1, 31.4, 125.0
         losses = {"ab_logits_loss": 3.21, "loss": 4.0}  # noqa: RUF012

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from chroma.bins import load_centers, nearest_bin
-from training.confidence import BINS, Reliability, fit, report
+from training.judge.confidence import BINS, Reliability, fit, report
 
 CENTERS = load_centers()
 

@@ -4,9 +4,9 @@ import keras
 import pytest
 
 from training.config import ModelConfig
-from training.cost import count_flops, network_cost
-from training.encoder import build_encoder
-from training.layers import Modulate
+from training.network.cost import count_flops, network_cost
+from training.network.encoder import build_encoder
+from training.network.layers import Modulate
 from training.recipes import load_recipe
 
 pytestmark = pytest.mark.training

@@ -14,20 +14,10 @@ from chroma.lab import rgb_u8_to_lab
 from tests.unit.training.pictures import encode, landscape, write_shards
 from training import DataError
 from training.config import DataConfig
-from training.data import (
-    Batch,
-    BatchMaker,
-    augment_lightness,
-    choose_cut,
-    count_prior,
-    decode_label_map,
-    decode_photograph,
-    render,
-    sample_labels,
-    stream,
-    turn_hue,
-)
-from training.photographs import Photograph, PhotographSet, SceneScores, open_photographs
+from training.data.batches import Batch, BatchMaker, count_prior, stream
+from training.data.photographs import Photograph, PhotographSet, SceneScores, open_photographs
+from training.data.pictures import decode_photograph
+from training.data.samples import augment_lightness, choose_cut, decode_label_map, render, sample_labels, turn_hue
 
 SMALL = DataConfig(crop_px=64)
 GEOMETRY_ONLY = DataConfig(crop_px=64, contrast=0.0, offset=0.0)
@@ -108,7 +98,12 @@ def test_random_crops_keep_to_their_size_and_reach_every_corner(monkeypatch: pyt
     rows, columns = np.mgrid[:20, :24]
     picture = np.stack([rows, columns, 0 * rows], axis=-1).astype(np.uint8)
     squares: list[np.ndarray] = []
-    monkeypatch.setattr("training.data.rgb_u8_to_lab", lambda square: squares.append(square) or rgb_u8_to_lab(square))
+
+    def seen(square: np.ndarray) -> np.ndarray:
+        squares.append(square)
+        return rgb_u8_to_lab(square)
+
+    monkeypatch.setattr("training.data.samples.rgb_u8_to_lab", seen)
     for seed in range(300):
         render(picture, config, np.random.default_rng(seed))
     assert {square.shape[:2] for square in squares} == {(side, side) for side in range(16, 21)}
@@ -456,7 +451,7 @@ class CountingMaker:
 @pytest.fixture
 def in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little work goes to threads, unless another test has started processes already."""
-    monkeypatch.setattr("training.sample_workers.are_running", lambda: False)
+    monkeypatch.setattr("training.data.sample_workers.are_running", lambda: False)
 
 
 @pytest.mark.usefixtures("in_threads")

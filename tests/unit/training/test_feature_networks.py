@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from training import DataError
-from training.feature_networks import (
+from training.judge.feature_networks import (
     IMAGENET_DEVIATION,
     IMAGENET_MEAN,
     NOT_COMPUTED,

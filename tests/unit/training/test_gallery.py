@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.unit.training.pictures import landscape
-from training import gallery
-from training.gallery import Gallery, encode_tile
+from training.judge import gallery
+from training.judge.gallery import Gallery, encode_tile
 
 
 def shown(album: Gallery, count: int) -> list[int]:

@@ -12,10 +12,11 @@ from chroma.framing import head_lightness
 from chroma.soft_encoding import nearest_bins
 from tests.synthetic_run import make_run
 from tests.unit.training.pictures import encode, landscape, write_shards
-from training import DataError, group_scores
-from training.group_scores import score_groups
-from training.run import open_run
-from training.scorecard import FALSE_COLORS
+from training import DataError
+from training.judge import group_scores
+from training.judge.group_scores import score_groups
+from training.judge.scorecard import FALSE_COLORS
+from training.run.run_folder import open_run
 
 pytestmark = pytest.mark.training
 

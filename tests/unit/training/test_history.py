@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.training.test_whole_files import files_up_to
 from training import RunFolderError
-from training.history import StepMeans, append_row, keep_until, read_rows, replace_rows
+from training.run.history import StepMeans, append_row, keep_until, read_rows, replace_rows
 
 pytestmark = pytest.mark.training
 

@@ -10,8 +10,8 @@ from chroma.prior import smooth_prior
 from chroma.sectors import Box, chroma_kept, foliage_mask, inside_boxes, red_mask, skin_mask
 from chroma.soft_encoding import ab_to_row
 from tests.unit.training.pictures import landscape, scene
-from training import judging
-from training.judging import (
+from training.judge import judging
+from training.judge.judging import (
     HIGHEST_PSNR,
     LEAST_SHARE,
     Tally,

@@ -14,14 +14,15 @@ import pytest
 
 from tests.unit.training.test_checkpoint import built, step
 from tests.unit.training.test_whole_files import files_up_to
-from training import CheckpointError, NonFiniteLossError, RunFolderError, run
-from training.averaging import averaged_weights, copy_averaged
-from training.checkpoint import CURRENT, load_checkpoint, weights_digest
+from training import CheckpointError, NonFiniteLossError, RunFolderError
 from training.config import Recipe
-from training.history import read_rows
-from training.journal import Journal, Progress
-from training.keeping import Keeper, save_weights
-from training.status import read_status
+from training.network.averaging import averaged_weights, copy_averaged
+from training.run import run_folder
+from training.run.checkpoint import CURRENT, load_checkpoint, weights_digest
+from training.run.history import read_rows
+from training.run.journal import Journal, Progress
+from training.run.keeping import Keeper, save_weights
+from training.run.status import read_status
 from training.whole_files import PARTIAL
 
 pytestmark = pytest.mark.training
@@ -51,7 +52,7 @@ class Kept:
 
     def __init__(self, folder: Path, *validators: Any) -> None:
         self.validators = validators or (Validator(),)
-        (folder / run.RECIPE).write_text(Recipe(name="tiny").to_json())
+        (folder / run_folder.RECIPE).write_text(Recipe(name="tiny").to_json())
         self.folder, self.model = folder, built()
         self.model.run_eagerly = True  # nothing to trace, much quicker
         self.journals: list[Journal] = []
@@ -97,12 +98,22 @@ def disk_full_at(victim: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @pytest.mark.parametrize(
-    "victim", ["step0000006.png", run.LAST, run.BEST, run.METRICS, run.STATUS, run.PAGE, CURRENT, "losses.svg"]
+    "victim",
+    [
+        "step0000006.png",
+        run_folder.LAST,
+        run_folder.BEST,
+        run_folder.METRICS,
+        run_folder.STATUS,
+        run_folder.PAGE,
+        CURRENT,
+        "losses.svg",
+    ],
 )
 def test_a_full_disk_at_any_file_is_an_error_and_the_same_again_mends_it(
     kept: Kept, victim: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (kept.folder / run.BEST).unlink()
+    (kept.folder / run_folder.BEST).unlink()
     before = load_checkpoint(kept.folder, kept.model, "abc")
     digest = weights_digest(kept.model)
     kept.keeper.journal._drawn_at = -np.inf  # so that plots are due
@@ -113,23 +124,23 @@ def test_a_full_disk_at_any_file_is_an_error_and_the_same_again_mends_it(
     assert before is not None
     assert load_checkpoint(kept.folder, kept.model, "abc") == before
     assert weights_digest(kept.model) == digest
-    if victim not in (run.STATUS, run.PAGE):
+    if victim not in (run_folder.STATUS, run_folder.PAGE):
         assert read_status(kept.folder).state == "failed"
 
     kept.keeper = kept.make_keeper(3)
     kept.go_to(6)
-    assert [row["step"] for row in read_rows(kept.folder / run.METRICS)] == [3, 6]
-    assert [row["step"] for row in read_rows(kept.folder / run.STEPS)] == [3, 6]
+    assert [row["step"] for row in read_rows(kept.folder / run_folder.METRICS)] == [3, 6]
+    assert [row["step"] for row in read_rows(kept.folder / run_folder.STEPS)] == [3, 6]
 
 
 def test_a_full_disk_while_steps_are_noted_is_an_error(kept: Kept) -> None:
     kept.keeper.journal.step(progress(4), seconds=0.1, images=4)
     with (
-        files_up_to((kept.folder / run.STEPS).stat().st_size + 10),
+        files_up_to((kept.folder / run_folder.STEPS).stat().st_size + 10),
         pytest.raises(RunFolderError, match="cannot write"),
     ):
         kept.keeper.save(4, 1.0, "abc")
-    assert [row["step"] for row in read_rows(kept.folder / run.STEPS)] == [3]  # half a line does not count
+    assert [row["step"] for row in read_rows(kept.folder / run_folder.STEPS)] == [3]  # half a line does not count
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1000, 20_000])
@@ -148,7 +159,7 @@ def test_weights_are_whole_or_the_old_ones(tmp_path: Path, size_bytes: int) -> N
 
 
 def test_a_weight_that_is_no_number_stops_the_run_before_anything_is_kept(kept: Kept) -> None:
-    files = (run.LAST, run.BEST, run.METRICS, CURRENT)
+    files = (run_folder.LAST, run_folder.BEST, run_folder.METRICS, CURRENT)
     before = {name: (kept.folder / name).read_bytes() for name in files}
     kernel = kept.model.layers[0].kernel
     kernel.assign(np.full(kernel.shape, np.inf, np.float32))
@@ -158,10 +169,10 @@ def test_a_weight_that_is_no_number_stops_the_run_before_anything_is_kept(kept: 
 
 
 def test_best_weights_are_those_of_the_lowest_kl_and_unknown_scores_are_null(kept: Kept) -> None:
-    best = (kept.folder / run.BEST).read_bytes()
+    best = (kept.folder / run_folder.BEST).read_bytes()
     kept.go_to(6)  # as good, not better
-    assert (kept.folder / run.BEST).read_bytes() == best != (kept.folder / run.LAST).read_bytes()
-    row = read_rows(kept.folder / run.METRICS)[-1]
+    assert (kept.folder / run_folder.BEST).read_bytes() == best != (kept.folder / run_folder.LAST).read_bytes()
+    row = read_rows(kept.folder / run_folder.METRICS)[-1]
     assert (row["kl"], row["top1"]) == (1.5, None)
     state = load_checkpoint(kept.folder, kept.model, "abc")
     assert state is not None
@@ -171,12 +182,12 @@ def test_best_weights_are_those_of_the_lowest_kl_and_unknown_scores_are_null(kep
 def test_photographs_of_other_origin_decide_where_there_are_some(tmp_path: Path) -> None:
     kept = Kept(tmp_path, Validator(1.5, 1.4, 1.3), Validator(1.8, 1.9, 1.7))
     try:
-        first = (kept.folder / run.BEST).read_bytes()
+        first = (kept.folder / run_folder.BEST).read_bytes()
         kept.go_to(6)  # better at home alone
-        assert (kept.folder / run.BEST).read_bytes() == first
+        assert (kept.folder / run_folder.BEST).read_bytes() == first
         kept.go_to(9)
-        assert (kept.folder / run.BEST).read_bytes() == (kept.folder / run.LAST).read_bytes() != first
-        rows = read_rows(kept.folder / run.METRICS)
+        assert (kept.folder / run_folder.BEST).read_bytes() == (kept.folder / run_folder.LAST).read_bytes() != first
+        rows = read_rows(kept.folder / run_folder.METRICS)
         assert [(row["kl"], row["origin_kl"]) for row in rows] == [(1.5, 1.8), (1.4, 1.9), (1.3, 1.7)]
         state = load_checkpoint(kept.folder, kept.model, "abc")
         assert state is not None
@@ -189,12 +200,12 @@ def test_the_journal_says_how_it_ended_and_writes_the_last_steps(kept: Kept) -> 
     kept.keeper.journal.step(progress(4), seconds=0.1, images=4)
     kept.keeper.journal.end("stopped", "Interrupted.")
     assert (read_status(kept.folder).state, read_status(kept.folder).reason) == ("stopped", "Interrupted.")
-    assert [row["step"] for row in read_rows(kept.folder / run.STEPS)] == [3, 4]
-    assert "Interrupted." in (kept.folder / run.PAGE).read_text()
+    assert [row["step"] for row in read_rows(kept.folder / run_folder.STEPS)] == [3, 4]
+    assert "Interrupted." in (kept.folder / run_folder.PAGE).read_text()
 
 
 def test_a_file_of_rows_that_is_broken_stops_the_start(kept: Kept) -> None:
-    (kept.folder / run.METRICS).write_text('{"step": 1\n{"step": 3}\n')
+    (kept.folder / run_folder.METRICS).write_text('{"step": 1\n{"step": 3}\n')
     with pytest.raises(RunFolderError, match=r"metrics\.jsonl is broken in line 1"):
         kept.make_keeper(3)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from training.layers import BatchNormalization, DilatedConv2D, Modulate, Up2, conv_block, relu_block
+from training.network.layers import BatchNormalization, DilatedConv2D, Modulate, Up2, conv_block, relu_block
 
 pytestmark = pytest.mark.training
 

@@ -11,8 +11,10 @@ from tests.coco_tree import SCENES as COCO_SCENES
 from tests.unit.training.pictures import encode, landscape, write_folder, write_shards
 from training import DataError
 from training.config import DataConfig
-from training.data import BatchMaker, decode_label_map, decode_photograph
-from training.photographs import Photograph, PhotographSet, open_photographs
+from training.data.batches import BatchMaker
+from training.data.photographs import Photograph, PhotographSet, open_photographs
+from training.data.pictures import decode_photograph
+from training.data.samples import decode_label_map
 
 SMALL = DataConfig(crop_px=64, scene_top_k=3)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from training import RunFolderError
-from training.locking import LOCK, only_process
+from training.run.locking import LOCK, only_process
 
 HOLD = """
 import sys

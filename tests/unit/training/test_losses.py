@@ -13,10 +13,17 @@ from chroma.bins import load_centers
 from chroma.decoding import log_softmax, softmax
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.soft_encoding import build_table, densify, soft_encode
-from training.color_ops import TableEncoder
 from training.config import LossConfig
-from training.losses import build_losses, compile_model, loss_weights, regression_loss, scene_loss, soft_encoding_loss
-from training.optimization import build_optimizer
+from training.network.color_ops import TableEncoder
+from training.network.losses import (
+    build_losses,
+    compile_model,
+    loss_weights,
+    regression_loss,
+    scene_loss,
+    soft_encoding_loss,
+)
+from training.network.optimization import build_optimizer
 from training.recipes import load_recipe
 
 pytestmark = pytest.mark.training
@@ -186,7 +193,7 @@ def test_a_batch_without_known_scenes_has_scene_loss_zero() -> None:
 
 
 def test_a_training_step_reports_each_head_and_their_weighted_sum() -> None:
-    from training.model import build_model
+    from training.network.model import build_model
 
     recipe = load_recipe("tiny")
     model = build_model(replace(recipe.model, segmentation_classes=3), scenes=5)

@@ -6,7 +6,7 @@ import pytest
 from chroma.bins import load_centers, nearest_bin
 from chroma.decoding import log_softmax
 from chroma.soft_encoding import build_table, densify
-from training.metrics import ColorScores, posterior_table
+from training.run.metrics import ColorScores, posterior_table
 
 CENTERS = load_centers()
 TABLE = build_table(CENTERS, k=10)

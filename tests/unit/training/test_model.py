@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from chroma import signature
 from training.config import ModelConfig
-from training.heads import AB_SCALE
-from training.model import HEADS, build_model
+from training.network.heads import AB_SCALE
+from training.network.model import HEADS, build_model
 from training.recipes import load_recipe
 
 pytestmark = pytest.mark.training

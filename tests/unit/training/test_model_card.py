@@ -11,9 +11,9 @@ import pytest
 
 from tests.synthetic_run import make_run
 from training import DataError
-from training.model_card import MARKS, Shots, name_color, read_report, run_facts, update_card
-from training.run import METRICS, open_run
-from training.scorecard import CARD_COLUMNS
+from training.judge.model_card import MARKS, Shots, name_color, read_report, run_facts, update_card
+from training.judge.scorecard import CARD_COLUMNS
+from training.run.run_folder import METRICS, open_run
 
 pytestmark = pytest.mark.training
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from tests.unit.training.pictures import landscape
-from training import RecipeError, mounts
+from training import RecipeError
 from training.config import DataConfig, ModelConfig, Recipe
-from training.data import render
+from training.data import mounts
+from training.data.samples import render
 
 CONFIG = DataConfig(crop_px=64, contrast=0.0, offset=0.0, crop_probability=0.0)
 RED = np.full((96, 96, 3), (200, 30, 30), np.uint8)

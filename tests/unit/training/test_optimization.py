@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from training import RecipeError
 from training.config import OptimizerConfig
-from training.model import build_model
-from training.optimization import GroupedAdamW, build_optimizer, learning_rate_at
+from training.network.model import build_model
+from training.network.optimization import GroupedAdamW, build_optimizer, learning_rate_at
 from training.recipes import load_recipe
 
 pytestmark = pytest.mark.training

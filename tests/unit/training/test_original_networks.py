@@ -13,10 +13,10 @@ from tests.original_recipes import CLASSES, NAMES, SCENES, make_batch, narrow, n
 from tests.synthetic_run import make_prior
 from training import RecipeError
 from training.config import ModelConfig
-from training.encoder import LITE2_LEVELS, build_encoder, load_pretrained
-from training.losses import compile_model
-from training.model import HEADS, build_model, without_segmentation
-from training.optimization import build_optimizer
+from training.network.encoder import LITE2_LEVELS, build_encoder, load_pretrained
+from training.network.losses import compile_model
+from training.network.model import HEADS, build_model, without_segmentation
+from training.network.optimization import build_optimizer
 from training.recipes import load_recipe
 
 pytestmark = pytest.mark.training

@@ -14,8 +14,8 @@ from chroma.decoding import log_softmax
 from chroma.prior import rebalancing_weights, smooth_prior
 from tests.golden.test_prior import original_smoothing, raw_prior
 from training.config import LossConfig, OptimizerConfig
-from training.losses import bin_weights, build_losses, mean_squared_loss, scene_loss
-from training.optimization import Grouped, build_optimizer, learning_rate_at
+from training.network.losses import bin_weights, build_losses, mean_squared_loss, scene_loss
+from training.network.optimization import Grouped, build_optimizer, learning_rate_at
 
 pytestmark = pytest.mark.training
 

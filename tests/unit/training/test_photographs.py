@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.training.pictures import COLUMNS, encode, landscape, write_folder, write_shards
 from training import DataError
-from training.photographs import VALIDATION_SHARE, Photograph, PhotographSet, open_photographs
-from training.pictures import decode_photograph
+from training.data.photographs import VALIDATION_SHARE, Photograph, PhotographSet, open_photographs
+from training.data.pictures import decode_photograph
 
 
 def test_zip_shards_are_listed_with_split_scene_and_data_set(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from tests.tiffs import tiff
 from tests.unit.training.pictures import encode, landscape
 from training import DataError
-from training.pictures import decode_photograph, jpeg_size, read_small
+from training.data.pictures import decode_photograph, jpeg_size, read_small
 
 TEST_PICTURES = Path(__file__).parents[2] / "data"
 RGB = landscape(1)

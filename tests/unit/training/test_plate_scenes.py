@@ -11,11 +11,11 @@ from chroma.sectors import Box
 from tests.synthetic_run import make_run
 from tests.unit.training.pictures import encode, scene, write_plates
 from training import DataError
-from training.judging import squash
-from training.plate_scenes import read_boxes, read_plates
-from training.protocols import PROTOCOLS, LeftOut, Sample, samples
-from training.run import open_run
-from training.ways import DEFAULT, PLATE_WAYS, ways_beside_plates, ways_through_plates
+from training.judge.judging import squash
+from training.judge.plate_scenes import read_boxes, read_plates
+from training.judge.protocols import PROTOCOLS, LeftOut, Sample, samples
+from training.judge.ways import DEFAULT, PLATE_WAYS, ways_beside_plates, ways_through_plates
+from training.run.run_folder import open_run
 
 pytestmark = pytest.mark.training
 

@@ -7,10 +7,12 @@ import pytest
 from chroma.emulsions import BLUE, ORTHO, PAN
 from chroma.lab import rgb_u8_to_lightness
 from tests.unit.training.pictures import landscape, write_shards
-from training import RecipeError, plates
+from training import RecipeError
 from training.config import DataConfig
-from training.data import BatchMaker, render
-from training.photographs import open_photographs
+from training.data import plates
+from training.data.batches import BatchMaker
+from training.data.photographs import open_photographs
+from training.data.samples import render
 
 CONFIG = DataConfig(crop_px=64, contrast=0.0, offset=0.0, crop_probability=0.0)
 

@@ -11,9 +11,9 @@ from chroma.decoding import Knobs
 from chroma.framing import network_size
 from chroma.modes import MODES
 from chroma.prior import rebalancing_weights, smooth_prior
-from training.model import build_model
-from training.prediction import CURVE, Decoder, predict_heads, predict_picture
+from training.network.model import build_model
 from training.recipes import load_recipe
+from training.run.prediction import CURVE, Decoder, predict_heads, predict_picture
 
 pytestmark = pytest.mark.training
 

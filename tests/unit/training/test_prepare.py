@@ -22,11 +22,12 @@ from tests.unit.training import test_pictures
 from tests.unit.training.pictures import encode, landscape, write_folder, write_shards
 from training import DataError, PrepareError, TrainingError, cli
 from training.config import DataConfig
-from training.data import BatchMaker, count_prior, decode_label_map
-from training.photographs import PhotographSet, open_photographs
-from training.pictures import decode_photograph
-from training.prepare import Prepared, PrepareOptions, prepare
-from training.prepare_part import refuse_colorless
+from training.data.batches import BatchMaker, count_prior
+from training.data.photographs import PhotographSet, open_photographs
+from training.data.pictures import decode_photograph
+from training.data.prepare import Prepared, PrepareOptions, prepare
+from training.data.prepare_part import refuse_colorless
+from training.data.samples import decode_label_map
 from training.recipes import load_recipe
 
 ROOT = Path(__file__).parents[3]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from training import RecipeError, pretrained
-from training.pretrained import load_efficientnet_lite2, load_legacy_pytorch
+from training import RecipeError
+from training.network import pretrained
+from training.network.pretrained import load_efficientnet_lite2, load_legacy_pytorch
 
 pytestmark = pytest.mark.training
 

@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.training.pictures import encode, landscape
 from training import DataError
-from training.judging import squash
-from training.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples
+from training.judge.judging import squash
+from training.judge.protocols import PROTOCOLS, Label, LeftOut, Protocol, Sample, picture_paths, read_labels, samples
 
 pytestmark = pytest.mark.training
 

@@ -6,10 +6,10 @@ import pytest
 
 from training import RunFolderError
 from training.config import Recipe
-from training.history import append_row
-from training.plots import POINTS, draw_history
-from training.run_page import duration, write_page
-from training.status import Status, read_status, write_status
+from training.run.history import append_row
+from training.run.plots import POINTS, draw_history
+from training.run.run_page import duration, write_page
+from training.run.status import Status, read_status, write_status
 
 pytestmark = pytest.mark.training
 

@@ -15,11 +15,11 @@ from numpy.testing import assert_array_equal
 
 from tests.coco_tree import make_coco_stuff
 from tests.unit.training.pictures import write_shards
-from training import DataError, data
+from training import DataError
 from training.config import DataConfig
-from training.data import BatchMaker, stream
-from training.photographs import PhotographSet, open_photographs
-from training.sample_workers import SampleWorkers
+from training.data.batches import BatchMaker, stream
+from training.data.photographs import PhotographSet, open_photographs
+from training.data.sample_workers import SampleWorkers
 
 ROOT = Path(__file__).parents[3]
 CONFIG = DataConfig(crop_px=64, noise=3.0, hue_jitter=20.0, scene_top_k=2)
@@ -70,7 +70,7 @@ def test_a_long_stream_uses_processes_and_is_the_same(tmp_path: Path, monkeypatc
     made: list[object] = []
     real = SampleWorkers.make
     monkeypatch.setattr(SampleWorkers, "make", lambda self, task: made.append(task) or real(self, task))
-    monkeypatch.setattr(data, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr("training.data.batches.WORTH_PROCESSES", 1)
     got = list(stream(maker_of(photographs), 2, 8, workers=2))
     assert len(made) == 6
     for one, two in zip(expected, got, strict=True):

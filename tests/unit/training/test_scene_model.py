@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from tests.scene_classifier import NAMES, write_classifier, write_names
 from tests.unit.training.pictures import landscape
 from training import DataError
-from training.scene_model import MEAN, STD, SceneModel, load_names
+from training.data.scene_model import MEAN, STD, SceneModel, load_names
 
 
 def red(height: int = 60, width: int = 90) -> np.ndarray:

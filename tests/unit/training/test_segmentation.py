@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from training.segmentation import segmentation_loss
-from training.segmentation_scores import SegmentationScores
+from training.network.segmentation import segmentation_loss
+from training.run.segmentation_scores import SegmentationScores
 
 pytestmark = pytest.mark.training
 

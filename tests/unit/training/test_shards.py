@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import shards
-from training.shards import ShardPool, ShardReader, ShardWriter
+from training.data import shards
+from training.data.shards import ShardPool, ShardReader, ShardWriter
 
 
 def contents(count: int) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.training.test_whole_files import files_up_to
 from training import RunFolderError
-from training.tensorboard_log import TensorBoardLog
+from training.run.tensorboard_log import TensorBoardLog
 
 pytestmark = pytest.mark.training
 
@@ -61,7 +61,7 @@ def test_a_full_disk_is_a_typed_error(tmp_path: Path) -> None:
 def test_writing_needs_no_tensorflow(tmp_path: Path) -> None:
     probe = (
         "import sys, pathlib, numpy as np\n"
-        "from training.tensorboard_log import TensorBoardLog\n"
+        "from training.run.tensorboard_log import TensorBoardLog\n"
         f"with TensorBoardLog(pathlib.Path({str(tmp_path)!r}), 0) as log:\n"
         "    log.scalars(1, {'a': 1.0})\n"
         "    log.picture(1, 'b', np.zeros((4, 4, 3), np.uint8))\n"
