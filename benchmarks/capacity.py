@@ -12,7 +12,7 @@ same two cores). The processor time is the service's own; what the program that 
 
     python benchmarks/capacity.py [--seconds 6] [--output capacity.json]
 
-`make bench BENCH=capacity` keeps the result, and `python docs/make_capacity.py` writes docs/capacity.md anew from it.
+`make bench BENCH=capacity` keeps the result; `python tools/site/make_capacity.py` writes docs/capacity.md anew from it.
 
 Wants a machine with nothing else to do, for about three minutes. Exit status 1 if the promise is not kept.
 """

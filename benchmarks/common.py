@@ -1,8 +1,8 @@
 """Runs the benchmarks one after the other and keeps what each measured, with the machine and the versions around it.
 
 Every other program in this folder measures one thing and prints JSON. Here each is run in a process of its own, and its
-JSON goes into `results/NAME.json`, from which docs/make_benchmarks.py makes docs/benchmarks.md. A program that fails
-does not stop the others.
+JSON goes into `results/NAME.json`, from which tools/site/make_benchmarks.py makes docs/benchmarks.md. A program that
+fails does not stop the others.
 
     python benchmarks/common.py [NAME ...] [--rounds N] [--results FOLDER]      # make bench BENCH="NAME ..."
 

@@ -1,5 +1,5 @@
 """The service: a photograph in, a color photograph out, over HTTP or from the command line.
 
-``app.create_app(settings)`` makes the HTTP service, ``cli.main()`` the command line. Runs on ONNX Runtime; TensorFlow
-never comes in here.
+``http.app.create_app(settings)`` makes the HTTP service, ``commands.main()`` the command line. Runs on ONNX Runtime;
+TensorFlow never comes in here.
 """

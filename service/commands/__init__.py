@@ -1,4 +1,4 @@
-"""The command line: ``photochrom serve | colorize | compare | doctor | bench``.
+"""The command line: photochrom serve, colorize, compare, doctor and bench.
 
 Exit codes: 0 all done; 1 something failed, or nothing could start; 2 misuse; 130 and 143 ended by Ctrl-C and SIGTERM.
 docs/cli.md has the rest. What is heavy is imported inside the commands, so that ``--help`` is instant and OpenCV's own

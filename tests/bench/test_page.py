@@ -21,7 +21,7 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 @pytest.fixture(scope="module")
 def maker() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("make_benchmarks", ROOT / "docs" / "make_benchmarks.py")
+    spec = importlib.util.spec_from_file_location("make_benchmarks", ROOT / "tools" / "site" / "make_benchmarks.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -85,7 +85,7 @@ def numbers(svg: str) -> tuple[str, np.ndarray]:
 
 def test_the_committed_page_is_what_the_committed_results_say(maker: ModuleType) -> None:
     page, plots = maker.make(RESULTS)
-    hint = "run python docs/make_benchmarks.py"
+    hint = "run python tools/site/make_benchmarks.py"
     assert page == (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8"), hint
     committed = {path.stem: path.read_text(encoding="utf-8") for path in maker.IMAGES.glob("*.svg")}
     assert plots.keys() == committed.keys(), hint

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / "docs" / "make_capacity.py"
+PROGRAM = ROOT / "tools" / "site" / "make_capacity.py"
 
 
 @pytest.fixture(scope="module")

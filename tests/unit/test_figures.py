@@ -21,7 +21,7 @@ MOST_BYTES = 150_000
 
 @pytest.fixture(scope="module")
 def maker() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("make_figures", ROOT / "docs" / "make_figures.py")
+    spec = importlib.util.spec_from_file_location("make_figures", ROOT / "tools" / "site" / "make_figures.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -23,7 +23,7 @@ MOST_BYTES = 2_500_000
 
 @pytest.fixture(scope="module")
 def maker() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("make_gallery", ROOT / "docs" / "make_gallery.py")
+    spec = importlib.util.spec_from_file_location("make_gallery", ROOT / "tools" / "site" / "make_gallery.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

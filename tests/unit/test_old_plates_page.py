@@ -26,7 +26,7 @@ MOST_WORDS = 350
 
 @pytest.fixture(scope="module")
 def maker() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("make_old_plates", ROOT / "docs" / "make_old_plates.py")
+    spec = importlib.util.spec_from_file_location("make_old_plates", ROOT / "tools" / "site" / "make_old_plates.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,7 +1,7 @@
 """Colors scenes of known color from what old plates saw of them, and writes docs/old-plates.md.
 
-    python docs/make_old_plates.py --plates PLATES                                     # by the shipped model
-    python docs/make_old_plates.py --plates PLATES --model NEW.onnx --before OLD.onnx  # beside a former one
+    python tools/site/make_old_plates.py --plates PLATES                                     # by the shipped model
+    python tools/site/make_old_plates.py --plates PLATES --model NEW.onnx --before OLD.onnx  # beside a former one
 
 PLATES is a folder as `training.plate_scenes` describes it. The pictures of `SCENES` are colored as the service does it,
 at its default setting; the figures are of all scenes, in the terms of `photochrom-train evaluate --protocol plates`.
@@ -18,7 +18,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from chroma.compose import compose_u8  # noqa: E402 - the project need not be installed
@@ -37,7 +37,7 @@ from training.judge.scorecard import PLATE_COLUMNS, SCORES  # noqa: E402
 
 PAGE: Final = ROOT / "docs" / "old-plates.md"
 PICTURES: Final = ROOT / "docs" / "images" / "old-plates"
-START: Final = "<!-- scenes: start, written by docs/make_old_plates.py -->"
+START: Final = "<!-- scenes: start, written by tools/site/make_old_plates.py -->"
 END: Final = "<!-- scenes: end -->"
 SCENES: Final = {
     "pg_1755": "Two men before a yurt",

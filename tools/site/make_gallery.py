@@ -1,8 +1,8 @@
 """Colors the gallery with a model and writes its page; makes contact sheets of any other folder.
 
-    python docs/make_gallery.py                               # docs/gallery.md and its pictures, by the shipped model
-    python docs/make_gallery.py --model runs/RUN/model.onnx
-    python docs/make_gallery.py --sheets FOLDER --out SHEETS  # PNG sheets of gray and colored, to look at
+    python tools/site/make_gallery.py                               # docs/gallery.md, by the shipped model
+    python tools/site/make_gallery.py --model runs/RUN/model.onnx
+    python tools/site/make_gallery.py --sheets FOLDER --out SHEETS  # PNG sheets of gray and colored, to look at
 
 The pictures are colored as the service colors them, at its default setting. The originals lie in
 docs/images/gallery/color and old; sources.csv beside them says whose they are. What stands on the page below the line
@@ -21,7 +21,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from chroma.compose import compose_u8  # noqa: E402 - the project need not be installed
@@ -172,8 +172,8 @@ def render(shown: dict[Source, Shown], session: Session, link: str) -> str:
         "# Gallery",
         "",
         f"Colored with the model `{stamp.run_id}` (sha256 {session.digest[:12]}) at the default setting, "
-        f"{datetime.date.today().isoformat()}, by `python docs/make_gallery.py`. The pictures are here because their "
-        "terms are free, not because they went well; the model was not trained on them.",
+        f"{datetime.date.today().isoformat()}, by `python tools/site/make_gallery.py`. The pictures are here because "
+        "their terms are free, not because they went well; the model was not trained on them.",
         "",
         summary(shown),
         "",

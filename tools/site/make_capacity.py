@@ -1,7 +1,7 @@
 """Writes docs/capacity.md from what benchmarks/capacity.py measured.
 
     make bench BENCH=capacity
-    python docs/make_capacity.py
+    python tools/site/make_capacity.py
 
 The measurements are the file's; the sizing is computed here, from them and from the constants below. Imports nothing of
 the project.
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MEASURED: Final = ROOT / "benchmarks" / "results" / "capacity.json"
 PAGE: Final = ROOT / "docs" / "capacity.md"
 
@@ -134,7 +134,7 @@ def render(record: Row) -> str:
     ratio = measured["ratio_two_processes"]
     others = max(row["other_cores_used"] or 0 for row in (*measured["cost"], *measured["growth"]))
     replicas = "" if ratio is None else f"Two processes, a core each, do **{ratio:.2f} times** as much as one. "
-    page = f"""<!-- Made by docs/make_capacity.py from benchmarks/results/capacity.json: change those, not this. -->
+    page = f"""<!-- Made by tools/site/make_capacity.py of benchmarks/results/capacity.json: change those, not this -->
 
 # Capacity
 
@@ -177,7 +177,7 @@ your own, in three minutes:
 
 ```sh
 make bench BENCH=capacity
-python docs/make_capacity.py
+python tools/site/make_capacity.py
 ```
 """
     return wrapped(page.rstrip("\n")) + "\n"

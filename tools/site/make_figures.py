@@ -1,7 +1,7 @@
 """Draws the figures of docs/how-it-works.md and the picture of docs/index.md with a model.
 
-    python docs/make_figures.py                          # docs/images/how, by the shipped model
-    python docs/make_figures.py --model runs/RUN/model.onnx --out FOLDER
+    python tools/site/make_figures.py                          # docs/images/how, by the shipped model
+    python tools/site/make_figures.py --model runs/RUN/model.onnx --out FOLDER
 
 The photographs are those of the gallery (docs/images/gallery/sources.csv says whose they are). Everything shown is
 computed by the code that answers requests: `chroma`, and the model's own outputs. Needs Matplotlib: the environment of
@@ -22,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from chroma.bins import load_centers  # noqa: E402 - the project need not be installed

@@ -1,7 +1,7 @@
 """Makes docs/benchmarks.md and its plots from what `make bench` measured: benchmarks/results/*.json.
 
     make bench                          # or: make bench BENCH="growth startup"
-    python docs/make_benchmarks.py      # writes docs/benchmarks.md and docs/images/benchmarks/*.svg anew
+    python tools/site/make_benchmarks.py      # writes docs/benchmarks.md and docs/images/benchmarks/*.svg anew
 
 Every number on the page comes out of one of these files, or is computed from some of them here; what was not measured
 is not on the page. Needs Matplotlib: the environment of `make test`, or of training.
@@ -20,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS: Final = ROOT / "benchmarks" / "results"
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 IMAGES: Final = ROOT / "docs" / "images" / "benchmarks"
@@ -550,9 +550,9 @@ def render(results: Results) -> str:
         "",
         "What a photograph costs, beside what else one could use. `make bench` runs [these "
         "programs](../benchmarks/README.md) and keeps what each measured in `benchmarks/results/`, from which `python "
-        "docs/make_benchmarks.py` makes this page. Contenders take turns in one run, so that a ratio, the median of "
-        "the rounds' ratios, holds where milliseconds do not; in brackets are the rounds' extremes. What is not here "
-        "was not measured.",
+        "tools/site/make_benchmarks.py` makes this page. Contenders take turns in one run, so that a ratio, the median "
+        "of the rounds' ratios, holds where milliseconds do not; in brackets are the rounds' extremes. What is not "
+        "here was not measured.",
         "",
     ]
     if results.records:
