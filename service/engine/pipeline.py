@@ -11,64 +11,48 @@ next stage, and what it was admitted for is given back only when its last thread
 import asyncio
 import hashlib
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final
 
 import numpy as np
 
 from chroma.framing import network_size
 from service.engine.admission import Admission
 from service.engine.batcher import Batcher, batch_sizes_up_to
+from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import (
     Histogram,
     Prepared,
-    as_kept,
     colorize,
     confidence_of,
     draw_confidence,
-    finish,
     fit_alpha,
     histogram_of,
     lightness_of,
     make_ready,
-    palette,
     prepare,
     prepare_kept,
-    scenes_of,
-    versions_of,
 )
 from service.engine.job import Inspected, Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
+from service.engine.making import Maker, Parts, hold_nothing
 from service.engine.options import Options
-from service.engine.parcel import json_bytes
 from service.engine.priority import give_way
 from service.engine.session import Heads, Session, shipped_model
-from service.errors import AnswerTooLarge, RequestError
+from service.errors import RequestError
 from service.pictures.decode import Picture, decode, prepare_codecs
-from service.pictures.encode import encode, encode_gray
+from service.pictures.encode import encode_gray
 from service.pictures.levels import Alpha, to_depth
 from service.pictures.probe import Header, probe
 from service.settings import Settings
 from service.telemetry import Metrics, Stages
 
-P = ParamSpec("P")
-
-T = TypeVar("T")
-
 POSTERIOR_WEIGHT: Final = 32
 """Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a
 picture: 78 bytes of logits, and a few times that while they are decoded."""
-
-SIDE_BY_SIDE_PIXELS: Final = 4_000_000
-"""Variants of pictures up to this many pixels are made side by side, one a core; larger ones would take memory."""
-
-
-def _hold_nothing(_: int) -> None:
-    """Count no bytes."""
 
 
 class Pipeline:
@@ -80,6 +64,7 @@ class Pipeline:
         batcher: the inference thread.
         admission: how much may be worked on.
         kept: pictures that can be decoded again without an inference.
+        maker: makes the answers of what the network said.
         draining: set when the service is to stop; `/health/ready` then says no.
     """
 
@@ -125,16 +110,22 @@ class Pipeline:
         metrics.kept_pictures.set_function(lambda: len(self.kept))
         metrics.kept_bytes.set_function(lambda: self.kept.kept_bytes)
         self.draining = False
-        self._codecs = ThreadPoolExecutor(self.session.threads, thread_name_prefix="codec", initializer=give_way)
+        self._codecs = CodecPool(self.session.threads)
+        self.maker = Maker(
+            self.session.stamp,
+            self._codecs,
+            free_threads=self._threads,
+            max_answer_bytes=settings.max_answer_bytes,
+            on_picture=metrics.output_bytes.observe,
+        )
         self._max_megapixels = settings.max_megapixels
-        self._max_answer_bytes = settings.max_answer_bytes
         self._identity = f"{version} {self.session.digest} {self.session.provider}"
         metrics.queue_depth.set_function(lambda: self.batcher.depth)
 
     def close(self) -> None:
         """Finish what is under way, then stop the threads."""
         self.batcher.close()
-        self._codecs.shutdown()
+        self._codecs.close()
         self.kept.clear()
 
     async def inspect(self, job: Job, stages: Stages) -> Inspected:
@@ -154,7 +145,7 @@ class Pipeline:
             return await asyncio.to_thread(self._inspect, job)
 
     async def run(
-        self, job: Job, inspected: Inspected, stages: Stages, hold: Callable[[int], None] = _hold_nothing
+        self, job: Job, inspected: Inspected, stages: Stages, hold: Callable[[int], None] = hold_nothing
     ) -> Result:
         """Color one picture.
 
@@ -181,10 +172,10 @@ class Pipeline:
             with stages.measure("decode"):
                 reference = None
                 if job.reference is not None and inspected.reference is not None:
-                    reference = await self._in_codec_pool(_read_reference, job.reference, inspected.reference)
-                prepared, alpha = await self._in_codec_pool(self._decode, job, header)
+                    reference = await self._codecs.run(_read_reference, job.reference, inspected.reference)
+                prepared, alpha = await self._codecs.run(self._decode, job, header)
             heads = await self._infer(prepared, stages)
-            return await self._make(prepared, alpha, heads, job, reference, stages, hold)
+            return await self.maker.make(Parts(prepared, alpha, heads, reference), job, stages, hold)
 
     async def keep(self, job: Job, inspected: Inspected, owner: str, stages: Stages) -> KeptPicture:
         """Run one picture through the network, and keep what it says.
@@ -208,11 +199,11 @@ class Pipeline:
             with stages.measure("admit"):
                 await admitted.enter_async_context(self.admission.admit(weight))
             with stages.measure("decode"):
-                prepared, ready, histogram = await self._in_codec_pool(self._decode_to_keep, job, header)
+                prepared, ready, histogram = await self._codecs.run(self._decode_to_keep, job, header)
             heads = await self._infer(prepared, stages)
             with stages.measure("merge"):
-                confidence = await self._in_codec_pool(confidence_of, heads)
-                posterior = await self._in_codec_pool(Posterior.of, heads, prepared.query.lightness)
+                confidence = await self._codecs.run(confidence_of, heads)
+                posterior = await self._codecs.run(Posterior.of, heads, prepared.query.lightness)
         picture = KeptPicture(
             data=job.data,
             header=header,
@@ -236,7 +227,7 @@ class Pipeline:
         job: Job,
         reference: KeptPicture | None,
         stages: Stages,
-        hold: Callable[[int], None] = _hold_nothing,
+        hold: Callable[[int], None] = hold_nothing,
     ) -> Result:
         """Color a kept picture, without the network.
 
@@ -258,10 +249,10 @@ class Pipeline:
             with stages.measure("admit"):
                 await admitted.enter_async_context(self.admission.admit(weight))
             with stages.measure("decode"):
-                prepared, alpha = await self._in_codec_pool(self._take_up, kept, job)
-                heads = await self._in_codec_pool(kept.posterior.heads)
+                prepared, alpha = await self._codecs.run(self._take_up, kept, job)
+                heads = await self._codecs.run(kept.posterior.heads)
             histogram = reference.histogram if reference else None
-            return await self._make(prepared, alpha, heads, job, histogram, stages, hold)
+            return await self.maker.make(Parts(prepared, alpha, heads, histogram), job, stages, hold)
 
     async def draw_confidence(self, kept: KeptPicture, stages: Stages) -> bytes:
         """Draw where the network is sure of a kept picture.
@@ -286,92 +277,7 @@ class Pipeline:
                 weight = self._posterior_weight(kept.header, kept.size)
                 await admitted.enter_async_context(self.admission.admit(weight))
             with stages.measure("merge"):
-                return await self._in_codec_pool(draw)
-
-    async def _make(
-        self,
-        prepared: Prepared,
-        alpha: Alpha,
-        heads: Heads,
-        job: Job,
-        reference: Histogram | None,
-        stages: Stages,
-        hold: Callable[[int], None],
-    ) -> Result:
-        """Merge and encode a few variants at a time: several need hardly more memory than one."""
-        stamp, kept, versions = self.session.stamp, heads, None
-        if reference is not None or max(job.options.variants) > 1:
-            kept = await self._in_codec_pool(as_kept, heads)
-        if max(job.options.variants) > 1:
-            versions = await self._in_codec_pool(versions_of, kept)
-        left, scene, facts, total = deque(job.options.variants), "", dict[str, Any](), 0
-        made: dict[int, bytes] = {}
-        is_small = prepared.L.size <= SIDE_BY_SIDE_PIXELS
-        side_by_side = min(self._threads(), len(left)) if is_small else 1
-
-        async def make(variant: int) -> None:
-            nonlocal scene, total
-            workers = max(self._threads() // side_by_side, 1)
-            with stages.measure("merge"):
-                colored = await self._in_codec_pool(
-                    finish,
-                    prepared,
-                    heads if variant == 1 and reference is None else kept,
-                    stamp,
-                    workers=workers,
-                    variant=variant,
-                    versions=versions,
-                    reference=reference,
-                )
-                scene = colored.scene
-                if job.tells and variant == job.options.variants[0]:
-                    facts.update(await self._in_codec_pool(self._tell, colored.rgb, heads))
-            with stages.measure("encode"):
-                data = await self._in_codec_pool(encode, colored.rgb, alpha, job.output_format, workers=workers)
-            self.metrics.output_bytes.observe(len(data))
-            made[variant] = data
-            if not job.is_packed:
-                return
-            total += json_bytes(len(data)) if job.tells else len(data)
-            if total > self._max_answer_bytes:
-                raise AnswerTooLarge(
-                    f"The answer would have more than {self._max_answer_bytes} bytes: ask for fewer variants, "
-                    "or for jpeg or webp.",
-                    limit=self._max_answer_bytes,
-                    unit="bytes",
-                )
-            hold(len(data))
-
-        async def make_some(place: int) -> None:
-            try:
-                # When company comes, one goes on.
-                while left and (place == 0 or place < self._threads()):
-                    await make(left.popleft())
-            except BaseException:
-                left.clear()
-                raise
-
-        with stages.overlapping("merge", "encode"):
-            await _together(make_some(place) for place in range(side_by_side))
-        return Result([(variant, made[variant]) for variant in job.options.variants], scene, facts)
-
-    def _tell(self, rgb: np.ndarray, heads: Heads) -> dict[str, Any]:
-        """Return what is told of a picture beside its colors."""
-        return {
-            "width": rgb.shape[1],
-            "height": rgb.shape[0],
-            "model": self.session.stamp.run_id,
-            "scene": self.tell_scenes(heads),
-            "palette": [{"hex": color, "share": round(share, 4)} for color, share in palette(rgb)],
-            "confidence": {"mean": round(confidence_of(heads), 4)},
-        }
-
-    def tell_scenes(self, heads: Heads) -> list[dict[str, Any]]:
-        """Return the likeliest scenes, for JSON."""
-        return [
-            {"name": name, "probability": round(probability, 4)}
-            for name, probability in scenes_of(heads, self.session.stamp)
-        ]
+                return await self._codecs.run(draw)
 
     def _posterior_weight(self, header: Header, size: int | None) -> float:
         """Return what the posterior of a picture takes in memory, in megapixels."""
@@ -437,37 +343,9 @@ class Pipeline:
         stages.add("infer", answer.infer_s)
         return answer.heads
 
-    async def _in_codec_pool(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run blocking work in the codec pool; when cancelled, return only once its thread has stopped.
-
-        A thread cannot be interrupted, and as long as it runs its pixels are in memory and must stay admitted.
-        """
-        future = self._codecs.submit(work, *args, **kwargs)
-        try:
-            return await asyncio.wrap_future(future)
-        except asyncio.CancelledError:
-            if not future.cancelled():
-                await asyncio.wait([asyncio.wrap_future(future)])
-            raise
-
     def _count_admitted(self, megapixels: float, waiting: int) -> None:
         self.metrics.inflight_megapixels.set(megapixels)
         self.metrics.waiting_requests.set(waiting)
-
-
-async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Return what several pieces of work give; whatever happens to one, all have ended by then.
-
-    Raises:
-        BaseException: what the first that failed has raised.
-    """
-    results = await asyncio.gather(*works, return_exceptions=True)
-    done: list[T] = []
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        done.append(result)
-    return done
 
 
 def _read_reference(data: bytes, header: Header) -> Histogram:

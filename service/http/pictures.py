@@ -208,7 +208,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         height=height,
         megapixels=kept.header.megapixels,
         model=pipeline.session.stamp.run_id,
-        scene=[Scene(**scene) for scene in pipeline.tell_scenes(kept.posterior.scene_heads)],
+        scene=[Scene(**scene) for scene in pipeline.maker.tell_scenes(kept.posterior.scene_heads)],
         confidence=Confidence(mean=round(kept.confidence, 4)),
         expires_in_s=pipeline.kept.max_age_s,
     )

@@ -366,7 +366,7 @@ def test_an_unexpected_error_leaks_nothing(
         raise RuntimeError("secret /etc/passwd")
 
     with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
-        patched.setattr("service.engine.pipeline.encode", fail)
+        patched.setattr("service.engine.making.encode", fail)
         answer = post(client, GRAY)
     check_problem(answer, 500, "internal-error")
     assert "secret" not in answer.text

@@ -203,8 +203,8 @@ GATES = {
     "decode": "service.engine.pipeline.decode",
     "queue": "service.engine.session.Session.run",
     "infer": "service.engine.session.Session.run",
-    "merge": "service.engine.pipeline.finish",
-    "encode": "service.engine.pipeline.encode",
+    "merge": "service.engine.making.finish",
+    "encode": "service.engine.making.encode",
 }
 """Where a request is held while it is at a stage; `admit` and `queue` wait for another one that is held further on."""
 
@@ -542,11 +542,14 @@ def test_a_kept_picture_never_waits_for_the_network(model_path: Path, engine: Ga
     run(scene)
 
 
-@pytest.mark.parametrize(("stage", "place"), [("decode", "prepare_kept"), ("merge", "finish"), ("encode", "encode")])
+@pytest.mark.parametrize(
+    ("stage", "place"),
+    [("decode", "pipeline.prepare_kept"), ("merge", "making.finish"), ("encode", "making.encode")],
+)
 def test_who_leaves_a_kept_picture_leaves_nothing_behind(
     model_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, place: str
 ) -> None:
-    gate = hold(monkeypatch, f"service.engine.pipeline.{place}")
+    gate = hold(monkeypatch, f"service.engine.{place}")
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
@@ -569,7 +572,7 @@ def test_who_leaves_a_kept_picture_leaves_nothing_behind(
 
 
 def test_kept_pictures_wait_their_turn_and_are_turned_away(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = hold(monkeypatch, "service.engine.pipeline.finish")
+    gate = hold(monkeypatch, "service.engine.making.finish")
 
     async def scene() -> None:
         async with running(model_path, max_inflight_megapixels=0.001, max_queue=1) as (app, pipeline):
@@ -596,7 +599,7 @@ def test_kept_pictures_wait_their_turn_and_are_turned_away(model_path: Path, mon
 
 
 def test_a_kept_picture_has_a_deadline(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = hold(monkeypatch, "service.engine.pipeline.finish")
+    gate = hold(monkeypatch, "service.engine.making.finish")
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
@@ -620,8 +623,8 @@ def test_variants_are_made_a_few_at_a_time(
     """So that they need hardly more memory than one, and small ones every core."""
     steps: list[str] = []
     meeting = threading.Barrier(2)
-    monkeypatch.setattr("service.engine.pipeline.SIDE_BY_SIDE_PIXELS", 4_000_000 if is_small else 0)
-    for place in ("service.engine.pipeline.finish", "service.engine.pipeline.encode"):
+    monkeypatch.setattr("service.engine.making.SIDE_BY_SIDE_PIXELS", 4_000_000 if is_small else 0)
+    for place in ("service.engine.making.finish", "service.engine.making.encode"):
         owner, _, name = place.rpartition(".")
         work = pkgutil.resolve_name(owner).__dict__[name]
 

@@ -1,0 +1,206 @@
+"""What the network said -> the encoded answers of a job: every variant merged, composed and encoded."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from chroma.signature import Stamp
+from chroma.variants import Versions
+from service.engine.codec_pool import CodecPool
+from service.engine.colorizer import (
+    Histogram,
+    Prepared,
+    as_kept,
+    confidence_of,
+    finish,
+    palette,
+    scenes_of,
+    versions_of,
+)
+from service.engine.job import Job, Result
+from service.engine.parcel import json_bytes
+from service.engine.session import Heads
+from service.errors import AnswerTooLarge
+from service.pictures.encode import encode
+from service.pictures.levels import Alpha
+from service.telemetry import Stages
+
+T = TypeVar("T")
+
+SIDE_BY_SIDE_PIXELS: Final = 4_000_000
+"""Variants of pictures up to this many pixels are made side by side, one a core; larger ones would take memory."""
+
+
+def hold_nothing(_: int) -> None:
+    """Count no bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What the answers of one job are made of.
+
+    Attributes:
+        prepared: the picture's lightness, and what the network was asked.
+        alpha: the picture's opacity, at the answer's depth.
+        heads: what the network said.
+        reference: histogram of the photograph whose palette is followed; or None.
+    """
+
+    prepared: Prepared
+    alpha: Alpha
+    heads: Heads
+    reference: Histogram | None
+
+
+class Maker:
+    """Makes the answers of jobs."""
+
+    def __init__(
+        self,
+        stamp: Stamp,
+        codecs: CodecPool,
+        *,
+        free_threads: Callable[[], int],
+        max_answer_bytes: int,
+        on_picture: Callable[[float], None],
+    ) -> None:
+        """Remember what is the same for all jobs.
+
+        Args:
+            stamp: of the model.
+            codecs: where the work is done.
+            free_threads: how many threads a picture may take now.
+            max_answer_bytes: largest answer of several pictures.
+            on_picture: told the size of each encoded picture, bytes.
+        """
+        self.stamp, self.codecs, self.free_threads = stamp, codecs, free_threads
+        self.max_answer_bytes, self.on_picture = max_answer_bytes, on_picture
+
+    async def make(self, parts: Parts, job: Job, stages: Stages, hold: Callable[[int], None] = hold_nothing) -> Result:
+        """Merge and encode a few variants at a time: several need hardly more memory than one.
+
+        Args:
+            parts: what the answers are made of.
+            job: what is asked for.
+            stages: where to time it.
+            hold: told how many bytes each of several pictures takes.
+
+        Returns:
+            The encoded answers.
+
+        Raises:
+            RequestError: the answers are too large, or do not fit their format.
+        """
+        return await _Making(self, parts, job, stages, hold).run()
+
+    def tell_scenes(self, heads: Heads) -> list[dict[str, Any]]:
+        """Return the likeliest scenes, for JSON."""
+        return [
+            {"name": name, "probability": round(probability, 4)} for name, probability in scenes_of(heads, self.stamp)
+        ]
+
+    def tell(self, rgb: np.ndarray, heads: Heads) -> dict[str, Any]:
+        """Return what is told of a picture beside its colors.
+
+        Args:
+            rgb: the first variant, shape (H, W, 3).
+            heads: what the network said.
+        """
+        return {
+            "width": rgb.shape[1],
+            "height": rgb.shape[0],
+            "model": self.stamp.run_id,
+            "scene": self.tell_scenes(heads),
+            "palette": [{"hex": color, "share": round(share, 4)} for color, share in palette(rgb)],
+            "confidence": {"mean": round(confidence_of(heads), 4)},
+        }
+
+
+class _Making:
+    """One job under way."""
+
+    def __init__(self, maker: Maker, parts: Parts, job: Job, stages: Stages, hold: Callable[[int], None]) -> None:
+        self._maker, self._parts, self._job, self._stages, self._hold = maker, parts, job, stages, hold
+        self._left = deque(job.options.variants)
+        self._made: dict[int, bytes] = {}
+        self._kept = parts.heads
+        self._versions: Versions | None = None
+        self._scene, self._facts, self._total = "", dict[str, Any](), 0
+        is_small = parts.prepared.L.size <= SIDE_BY_SIDE_PIXELS
+        self._side_by_side = min(maker.free_threads(), len(self._left)) if is_small else 1
+
+    async def run(self) -> Result:
+        """Make all variants."""
+        is_moved = max(self._job.options.variants) > 1
+        if self._parts.reference is not None or is_moved:
+            self._kept = await self._maker.codecs.run(as_kept, self._parts.heads)
+        if is_moved:
+            self._versions = await self._maker.codecs.run(versions_of, self._kept)
+        with self._stages.overlapping("merge", "encode"):
+            await _together(self._make_some(place) for place in range(self._side_by_side))
+        return Result(
+            [(variant, self._made[variant]) for variant in self._job.options.variants], self._scene, self._facts
+        )
+
+    async def _make_some(self, place: int) -> None:
+        try:
+            # When company comes, one goes on.
+            while self._left and (place == 0 or place < self._maker.free_threads()):
+                await self._make_one(self._left.popleft())
+        except BaseException:
+            self._left.clear()
+            raise
+
+    async def _make_one(self, variant: int) -> None:
+        maker, parts, job = self._maker, self._parts, self._job
+        workers = max(maker.free_threads() // self._side_by_side, 1)
+        with self._stages.measure("merge"):
+            colored = await maker.codecs.run(
+                finish,
+                parts.prepared,
+                parts.heads if variant == 1 and parts.reference is None else self._kept,
+                maker.stamp,
+                workers=workers,
+                variant=variant,
+                versions=self._versions,
+                reference=parts.reference,
+            )
+            self._scene = colored.scene
+            if job.tells and variant == job.options.variants[0]:
+                self._facts.update(await maker.codecs.run(maker.tell, colored.rgb, parts.heads))
+        with self._stages.measure("encode"):
+            data = await maker.codecs.run(encode, colored.rgb, parts.alpha, job.output_format, workers=workers)
+        maker.on_picture(len(data))
+        self._made[variant] = data
+        if job.is_packed:
+            self._count(len(data))
+
+    def _count(self, size: int) -> None:
+        limit = self._maker.max_answer_bytes
+        self._total += json_bytes(size) if self._job.tells else size
+        if self._total > limit:
+            raise AnswerTooLarge(
+                f"The answer would have more than {limit} bytes: ask for fewer variants, or for jpeg or webp.",
+                limit=limit,
+                unit="bytes",
+            )
+        self._hold(size)
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Return what several pieces of work give; whatever happens to one, all have ended by then.
+
+    Raises:
+        BaseException: what the first that failed has raised.
+    """
+    results = await asyncio.gather(*works, return_exceptions=True)
+    done: list[T] = []
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        done.append(result)
+    return done
