@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,12 @@ from service.commands.shared import (
     read_settings,
 )
 from service.errors import RequestError
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.archive.sheet import Strip
+    from service.engine.options import Options
+    from service.pictures.encode import OutputFormat
 
 
 @app.command()
@@ -45,26 +51,43 @@ def compare(
     """Draw a contact sheet: gray, colored, and the original where it has color."""
     settings = read_settings(model=model, device=device)
     levels = vividness or [0.5]
-    queries = [check_query(mode=mode, vividness=level, size=size, enlargement=enlargement) for level in levels]
+    ways = [
+        check_query(mode=mode, vividness=level, size=size, enlargement=enlargement).to_options() for level in levels
+    ]
+    output_format = _check_out(out, overwrite=overwrite)
+    sources, failures = _find(inputs, out)
+    prepare_codecs()
+    strips = _color(sources, ways, settings, cell_px=cell, quiet=quiet)
+    failures += len(sources) - len(strips)
+    if strips:
+        given = [f"vividness {level:g}" for level in levels] if len(levels) > 1 else ["ours"]
+        _write(strips, given, out, output_format, cell_px=cell, columns=columns)
 
-    from rich.console import Console
-    from rich.progress import track
-
-    from service.archive.finding import PlanError, find_pictures
     from service.archive.report import shown
-    from service.archive.run import explain, explain_folder
-    from service.archive.sheet import SheetTooLarge, Strip, draw_sheet
-    from service.archive.sheet import compare as compare_ways
-    from service.archive.whole_files import write_whole
-    from service.pictures.decode import decode
-    from service.pictures.encode import OutputFormat, encode
-    from service.pictures.probe import probe
+
+    typer.echo(f"{len(strips)} compared, {failures} failed; in {shown(out)}")
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+def _check_out(out: Path, *, overwrite: bool) -> "OutputFormat":
+    """Return the format that the sheet's name asks for; a name that cannot be ends the command."""
+    from service.archive.report import shown
 
     formats: dict[str, OutputFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
     if out.suffix.lower() not in formats:
         raise misuse(f"--out ends with {', '.join(formats)}")
     if out.exists() and not overwrite:
         raise misuse(f"{shown(out)} is there already: name another --out, or give --overwrite")
+    return formats[out.suffix.lower()]
+
+
+def _find(inputs: list[Path], out: Path) -> tuple[list[Path], int]:
+    """Return the pictures that are meant, and how many folders cannot be searched."""
+    from service.archive.finding import PlanError, find_pictures
+    from service.archive.report import shown
+    from service.archive.run import explain_folder
+
     failures = 0
 
     def on_unlisted(folder: Path, _: Path, error: OSError) -> None:
@@ -79,10 +102,24 @@ def compare(
         raise misuse(error) from error
     if not sources and not failures:
         raise misuse("there is no picture in what was named")
-    prepare_codecs()
+    return sources, failures
+
+
+def _color(
+    sources: list[Path], ways: "list[Options]", settings: Settings, *, cell_px: int, quiet: bool
+) -> "list[Strip]":
+    """Color each picture in each way; say which cannot be."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from service.archive.report import shown
+    from service.archive.run import explain
+    from service.archive.sheet import compare as compare_ways
+    from service.pictures.decode import decode
+    from service.pictures.probe import probe
+
     session = load_session(settings)
     console = Console(stderr=True)
-    ways = [query.to_options() for query in queries]
     strips: list[Strip] = []
     for source in track(
         sources, "comparing", console=console, transient=True, disable=quiet or not console.is_terminal
@@ -90,21 +127,28 @@ def compare(
         try:
             data = source.read_bytes()
             picture = decode(data, probe(data, max_megapixels=settings.max_megapixels))
-            strips.append(compare_ways(picture, ways, session, name=shown(source), cell_px=cell))
+            strips.append(compare_ways(picture, ways, session, name=shown(source), cell_px=cell_px))
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
-            failures += 1
             typer.echo(f"failed: {shown(source)}: {explain(error)[1]}", err=True)
-    if strips:
-        given = [f"vividness {level:g}" for level in levels] if len(levels) > 1 else ["ours"]
-        titles = ["gray", *given, *(["original"] if any(len(strip.cells) > 1 + len(given) for strip in strips) else [])]
-        try:
-            sheet = draw_sheet(strips, titles, cell_px=cell, columns=columns)
-            write_whole(out, encode(sheet, None, formats[out.suffix.lower()]))
-        except (SheetTooLarge, RequestError) as error:
-            raise misuse(error) from error
-        except OSError as error:
-            typer.echo(f"photochrom: {shown(out)}: {error.strerror}", err=True)
-            raise typer.Exit(FAILED) from error
-    typer.echo(f"{len(strips)} compared, {failures} failed; in {shown(out)}")
-    if failures:
-        raise typer.Exit(FAILED)
+    return strips
+
+
+def _write(
+    strips: "list[Strip]", given: list[str], out: Path, output_format: "OutputFormat", *, cell_px: int, columns: int
+) -> None:
+    """Draw the sheet and write it; what does not fit or cannot be written ends the command."""
+    from service.archive.report import shown
+    from service.archive.sheet import SheetTooLarge, draw_sheet
+    from service.archive.whole_files import write_whole
+    from service.pictures.encode import encode
+
+    has_truth = any(len(strip.cells) > 1 + len(given) for strip in strips)
+    titles = ["gray", *given, *(["original"] if has_truth else [])]
+    try:
+        sheet = draw_sheet(strips, titles, cell_px=cell_px, columns=columns)
+        write_whole(out, encode(sheet, None, output_format))
+    except (SheetTooLarge, RequestError) as error:
+        raise misuse(error) from error
+    except OSError as error:
+        typer.echo(f"photochrom: {shown(out)}: {error.strerror}", err=True)
+        raise typer.Exit(FAILED) from error

@@ -1,12 +1,8 @@
 """``photochrom serve``: the HTTP service."""
 
-import asyncio
-import logging
 import math
-import signal
 import socket
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +10,9 @@ import typer
 from service.errors import StartupError
 
 if TYPE_CHECKING:
-    from types import FrameType
+    pass
 
 from service.commands.shared import DeviceOption, ModelOption, app, misuse, read_settings, stop
-
-LINGER_S = 0.25
-"""How long a connection that was opened just before the end is given for its request, seconds."""
 
 
 def _listening_socket(fd: int) -> socket.socket:
@@ -61,6 +54,7 @@ def serve(
     from service.http.app import create_app
     from service.http.auth import ApiKeys
     from service.http.connection import Connection
+    from service.http.server import Server
     from service.telemetry import Metrics, configure_logging
     from service.version import program_version
 
@@ -72,38 +66,6 @@ def serve(
     except StartupError as error:
         raise stop(error) from error
 
-    class Server(uvicorn.Server):
-        """Says `not ready` before it stops, so that whoever sends pictures here can go elsewhere first."""
-
-        async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-            """Serve until told to stop."""
-            self.loop = asyncio.get_running_loop()
-            await super().serve(sockets)
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            """Open the port."""
-            await super().startup(sockets)
-            for each in sockets or []:  # Of which uvicorn says nothing.
-                host, taken = each.getsockname()[:2]
-                address = f"[{host}]:{taken}" if ":" in host else f"{host}:{taken}"
-                logging.getLogger("uvicorn.error").info("Uvicorn running on http://%s (Press CTRL+C to quit)", address)
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            """Take no more connections; whoever has one only now may still say what it wants."""
-            for each in self.servers:
-                each.close()
-            await asyncio.sleep(LINGER_S)
-            await super().shutdown(sockets)
-
-        def handle_exit(self, sig: int, frame: "FrameType | None") -> None:
-            is_first = not pipeline.draining
-            pipeline.draining = True
-            if is_first and sig == signal.SIGTERM and settings.drain_notice_s > 0:
-                stop = partial(super().handle_exit, sig, frame)
-                self.loop.call_soon_threadsafe(self.loop.call_later, settings.drain_notice_s, stop)
-            else:
-                super().handle_exit(sig, frame)
-
     server = Server(
         uvicorn.Config(
             create_app(settings, pipeline=pipeline),
@@ -114,7 +76,9 @@ def serve(
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=math.ceil(settings.drain_s),
-        )
+        ),
+        pipeline,
+        drain_notice_s=settings.drain_notice_s,
     )
     with suppress(KeyboardInterrupt):  # Ctrl-C is a normal end; uvicorn has drained by then.
         server.run(None if listening is None else [listening])
