@@ -2,7 +2,7 @@
 
 Takes a float32 model and rounds it here, or takes files that `photochrom-export --precision` wrote. All are loaded as
 the service loads them and take turns: one picture at 192 px, one at 256 px. Then each colors every photograph, squashed
-to 256 x 256 as in `training.protocols`, with the default vividness, and is compared with float32 and the truth.
+to 256 x 256 as in `training.judge.protocols`, with the default vividness, and is compared with float32 and the truth.
 
     python benchmarks/model_variants.py [RUN | FILE...] [--pictures FOLDER] [--calibrate PHOTOS] [--rounds 20]
         [--output model_variants.json]
@@ -54,7 +54,7 @@ from training.data.samples import is_gray  # noqa: E402
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SIDE_PX = 256
-"""Pictures are judged at this side, as in `training.protocols`."""
+"""Pictures are judged at this side, as in `training.judge.protocols`."""
 SIZES_PX = (192, 256)
 """Inference is timed at these."""
 CALIBRATION_PICTURES = 16

@@ -21,7 +21,7 @@ def read_lightness(photographs: Path, size: int, *, pictures: int = PICTURES) ->
     """Read validation photographs, spread evenly over the split; what cannot be read is passed over.
 
     Args:
-        photographs: a data folder in any layout of `training.layouts`.
+        photographs: a data folder in any layout of `training.data.layouts`.
         size: inference size, px.
         pictures: how many to read.
 

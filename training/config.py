@@ -40,9 +40,9 @@ class DataConfig:
         blur_px: largest sigma of a Gaussian blur on L, px (a quarter of the samples get some).
         hue_jitter: the target colors are turned by up to this much, degrees (the original's augmentation; it teaches
             purple grass).
-        plates: this share of the training samples show L as an old photograph has it, see `training.plates`, [0, 1].
+        plates: this share of the training samples show L as an old photograph has it, `training.data.plates`, [0, 1].
         plates_rise: the share rises over so many steps, from a fifth of it; 0 for the same from the start.
-        mounts: this share of the training samples show the photograph on a mount, see `training.mounts`, [0, 1].
+        mounts: this share of the training samples show the photograph on a mount, see `training.data.mounts`, [0, 1].
         ab_sampling: how ab comes to a quarter of the size: mean over the area, or one pixel of it (the original's).
         gray_chroma: a picture whose |a| and |b| never exceed this is gray, Lab units.
         mask_gray: gray pictures carry no color loss and do not count in the prior (the original kept them).

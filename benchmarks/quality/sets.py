@@ -74,7 +74,7 @@ def origin_photographs(folder: Path, every: int = 1) -> Iterator[Photo]:
     """Yield the photographs of the split `origin_val` of a data folder, in groups by data set.
 
     Args:
-        folder: in any layout of `training.layouts` that names this split.
+        folder: in any layout of `training.data.layouts` that names this split.
         every: take each so manieth only.
 
     Raises:
@@ -93,7 +93,7 @@ def plates(folder: Path) -> Iterator[tuple[Photo, dict[str, np.ndarray]]]:
     """Yield scenes of known color with what each plate saw of them: uint8, (256, 256), by plate.
 
     Args:
-        folder: as `training.plate_scenes` describes it.
+        folder: as `training.judge.plate_scenes` describes it.
 
     Raises:
         OSError: there is no such folder.

@@ -39,10 +39,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training.prediction import predict_heads
+from training.run.prediction import predict_heads
 from training.recipes import load_recipe
 from training.run import open_run
-from training.train import Options, train
+from training.run.train import Options, train
 
 data, folder, lightness, answer = map(Path, sys.argv[1:])
 steps = []

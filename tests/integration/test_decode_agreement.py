@@ -1,4 +1,4 @@
-"""One formula, three places: NumPy (chroma), Keras (training.color_ops) and the exported graph decode alike.
+"""One formula, three places: NumPy (chroma), Keras (training.network.color_ops) and the exported graph decode alike.
 
 The graph's decode is cut out of the exported file at `ab_logits`, so that it can be fed any logits. NumPy on float64
 is the judge; real logits come from the pretrained encoder under a decoder that never trained, and from the shipped

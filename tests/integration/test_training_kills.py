@@ -48,7 +48,7 @@ import json, os, random, signal, sys, threading, time
 
 import tensorflow  # which Keras asks for here and there, whatever its backend
 import jinja2, matplotlib.backends.backend_svg, matplotlib.figure
-import training.cli, training.train
+import training.cli, training.run.train
 import tensorboard.compat.proto.event_pb2, tensorboard.summary.writer.record_writer
 
 if os.environ["KERAS_BACKEND"] == "torch":

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import keras
 
-from training.averaging import averaged_weights
+from training.network.averaging import averaged_weights
 from training.recipes import load_recipe
-from training.train import Options, train
-import training.train
+from training.run.train import Options, train
+import training.run.train
 
 seen = {}
 build = training.run.train.build_model

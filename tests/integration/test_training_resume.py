@@ -117,7 +117,7 @@ from dataclasses import replace
 from pathlib import Path
 from training.config import ModelConfig
 from training.recipes import load_recipe
-from training.train import Options, train
+from training.run.train import Options, train
 
 class Interrupted(BaseException):
     pass

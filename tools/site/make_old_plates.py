@@ -3,7 +3,7 @@
     python tools/site/make_old_plates.py --plates PLATES                                     # by the shipped model
     python tools/site/make_old_plates.py --plates PLATES --model NEW.onnx --before OLD.onnx  # beside a former one
 
-PLATES is a folder as `training.plate_scenes` describes it. The pictures of `SCENES` are colored as the service does it,
+PLATES is a folder as `training.judge.plate_scenes` describes it. The pictures of `SCENES` are colored as the service does,
 at its default setting; the figures are of all scenes, in the terms of `photochrom-train evaluate --protocol plates`.
 What stands on the page outside the marks is written by hand and stays.
 """
@@ -131,7 +131,7 @@ def measure(folder: Path, sessions: Mapping[str, Session]) -> tuple[int, dict[st
     """Score every scene of a folder through each plate.
 
     Args:
-        folder: as `training.plate_scenes` describes it.
+        folder: as `training.judge.plate_scenes` describes it.
         sessions: the models, by what they are called.
 
     Returns:
@@ -162,7 +162,7 @@ def make_page(folder: Path, sessions: Mapping[str, Session], page: Path, picture
     """Write the pictures of `SCENES` and the part of the page between the marks.
 
     Args:
-        folder: as `training.plate_scenes` describes it.
+        folder: as `training.judge.plate_scenes` describes it.
         sessions: the models, by what they are called, ours first.
         page: Markdown file with the marks.
         pictures: folder for the pictures, made if missing; those of other scenes are removed.

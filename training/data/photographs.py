@@ -1,4 +1,4 @@
-"""A data set's photographs and the way to their bytes; `training.layouts` says what a data folder may look like.
+"""A data set's photographs and the way to their bytes; `training.data.layouts` says what a data folder may look like.
 
 Nothing is decoded or kept here. A listed photograph takes about 270 bytes, 350 with a label map, and 30 more once its
 shard was read from.
@@ -139,7 +139,7 @@ class PhotographSet:
 def open_photographs(
     folder: Path, *, scenes: SceneColumn = "scene_coarse", validation_share: float | None = None
 ) -> PhotographSet:
-    """List the photographs of a folder in any layout of `training.layouts`, with scenes.csv where it has one.
+    """List the photographs of a folder in any layout of `training.data.layouts`, with scenes.csv where it has one.
 
     Args:
         folder: the data folder.

@@ -6,8 +6,8 @@ options: killed at any moment, the same command goes on, and what comes out is w
 
 OUT/
     train-00000.zip ...   KEY.jpg, and KEY.png for label maps; stored, not deflated
-    labels.csv            one row a photograph, see `training.layouts`; written last: with it the folder is finished
-    scenes.csv            class probabilities, where there are some, see `training.scene_scores`
+    labels.csv            one row a photograph, `training.data.layouts`; written last: with it the folder is finished
+    scenes.csv            class probabilities, where there are some, see `training.data.scene_scores`
     prior.npy             how often each ab bin occurs in the training split
     metadata.json         what was asked for, and how many there are
     refused.csv           file, reason

@@ -57,7 +57,7 @@ class PrepareOptions:
     """What to make of which photographs.
 
     Attributes:
-        source: data folder in any layout of `training.layouts`.
+        source: data folder in any layout of `training.data.layouts`.
         out: where the shards go; made if missing.
         size: photographs are shrunk to this short side, px.
         workers: processes; what comes out does not depend on it.

@@ -2,7 +2,7 @@
 
 Protocol `photographs`: each photograph is squashed to 256x256 (area), its true L is the input, the network sees L at
 the inference size, the answer is composed at 256x256 and rounded to 8 bits, and everything is measured on those bits:
-what users would see. `training.protocols` has the other terms, docs/evaluation.md every definition.
+what users would see. `training.judge.protocols` has the other terms, docs/evaluation.md every definition.
 
 A picture goes through the network once; the decoders take turns on what it said. One picture is in memory at a time.
 """
@@ -255,7 +255,7 @@ def score_validation(model: keras.Model, run: Run, data: Path, *, workers: int) 
         workers: threads that read them.
 
     Returns:
-        ``{"rows": ..., "reliability": ..., "pictures": n}``, see `training.metrics`.
+        ``{"rows": ..., "reliability": ..., "pictures": n}``, see `training.run.metrics`.
 
     Raises:
         DataError: no such photographs, or not those of the run.

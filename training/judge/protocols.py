@@ -1,7 +1,7 @@
 """What an evaluation looks at: which pictures, at which size, decoded in which ways. docs/evaluation.md has the terms.
 
 photographs  any color photographs, squashed to 256 x 256; every decoder; the default through old plates, too
-plates       scenes with what plates saw of them (`training.plate_scenes`), squashed to 256 x 256; what each plate costs
+plates       scenes with what plates saw of them (`training.judge.plate_scenes`), squashed to 256 x 256
 eccv16       the terms of "Colorful Image Colorization": squashed to 256 x 256, AuC raw and rebalanced; VGG row optional
 div2k        full-size pictures, composed at full size; PSNR and SSIM of the regression and the soft head
 """
@@ -44,7 +44,7 @@ class Protocol:
         most_pixels: ...and leaves out those that are larger: judging a pixel takes half a kilobyte.
         ways: names of the ways to decode; None for all of them, and the vividness curve.
         columns: scores of the first table, see `training.judge.scorecard.SCORES`.
-        has_plates: the folder is one of `training.plate_scenes`.
+        has_plates: the folder is one of `training.judge.plate_scenes`.
     """
 
     name: str

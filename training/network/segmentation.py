@@ -1,4 +1,4 @@
-"""The loss of the segmentation head, over the pixels that have a label; `training.segmentation_scores` has its scores.
+"""The loss of the segmentation head, over pixels that have a label; its scores: `training.run.segmentation_scores`.
 
 Target (batch, h, w, 1), float32: class index, or -1 where there is no label. COCO-Stuff labels things and stuff of 182
 classes; most photographs elsewhere have no label map at all, so a batch may hold no label and must then teach nothing.
@@ -16,8 +16,8 @@ def segmentation_loss(*, dice: float = 1.0, cross_entropy: float = 1.0) -> Calla
     Dice of a picture: 1 - mean over the classes c it shows of 2 sum p_c t_c / (sum p_c + sum t_c), sums over its
     labeled pixels. A class it does not show costs nothing by itself; its probability is missing elsewhere.
 
-    Like the losses of `training.losses` it gives one value a picture, scaled so that the batch mean is the mean over
-    labeled pixels (cross-entropy) and over pictures with labels (Dice). Without any label, values and gradients are 0.
+    Like the losses of `training.network.losses` it gives one value a picture, scaled so that the batch mean is the mean
+    over labeled pixels (cross-entropy) and over pictures with labels (Dice). Without any label, values and gradients are 0.
 
     Args:
         dice: weight of the Dice part, >= 0.

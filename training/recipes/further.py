@@ -4,8 +4,8 @@
     photochrom-train average runs/further DEFAULT.onnx --share 0.3 --data PHOTOS --run runs/further-average
 
 The network of `default`; half of the samples come to show L as a blue-sensitive, orthochromatic or panchromatic plate
-of the nineteenth century would (`training.plates`), by a share that rises. The rate begins at half of `default`'s, the
-encoder's at a third.
+of the nineteenth century would (`training.data.plates`), by a share that rises. The rate begins at half of
+`default`'s, the encoder's at a third.
 
 On 2 CPU cores with bfloat16 units (AMX) beside other work, 29,532 photographs of which half show people, 77,280 samples
 in 92 minutes: KL on validation 1.469 nats (1.470 before, prior alone 1.822), but on photographs of other origin 1.600

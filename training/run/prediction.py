@@ -20,7 +20,7 @@ CURVE: Final = VividnessCurve(
         (1.0, Knobs(temperature=0.38, tau=1.0, cap=8.0, gain=1.25)),
     )
 )
-"""Vividness before a run has chosen its own, see `training.calibrate`."""
+"""Vividness before a run has chosen its own, see `training.judge.calibrate`."""
 
 ORIGINAL_DECODES: Final = MappingProxyType(
     {
@@ -32,7 +32,7 @@ ORIGINAL_DECODES: Final = MappingProxyType(
 
 
 def first_curve(decode: str) -> VividnessCurve:
-    """Return what vividness means before `training.calibrate`, for a recipe's `decode`."""
+    """Return what vividness means before `training.judge.calibrate`, for a recipe's `decode`."""
     if decode == "vividness":
         return CURVE
     knobs = ORIGINAL_DECODES[decode]

@@ -17,7 +17,7 @@ index.html          all of this on one page
 refused.json        photographs that could not be read, with the reason
 lock                held by the process that trains
 curve.json          vividness curve and confidence, chosen on the validation split
-evaluation.json     scores, see `training.evaluate`
+evaluation.json     scores, see `training.judge.evaluate`
 """
 
 import json
@@ -80,7 +80,7 @@ class Run:
         scenes: names of the scene classes, in the order of the head.
         prior: raw prior, float64, (Q,).
         curve: vividness curve; the general one when none was chosen.
-        confidence_temperature: of the posterior that says how sure the network is, see `training.confidence`.
+        confidence_temperature: of the posterior that says how sure the network is, see `training.judge.confidence`.
     """
 
     folder: Path
@@ -121,7 +121,7 @@ class Run:
         return model
 
     def evaluation(self) -> dict[str, Any]:
-        """Return the scores of `training.evaluate`, but for what only its page shows; or an empty dict."""
+        """Return the scores of `training.judge.evaluate`, but for what only its page shows; or an empty dict."""
         path = self.folder / EVALUATION
         report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return {name: value for name, value in report.items() if name != "details"}

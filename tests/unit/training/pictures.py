@@ -49,7 +49,7 @@ def write_folder(folder: Path, count: int) -> Path:
 
 
 def write_plates(folder: Path, count: int) -> Path:
-    """Write scenes as `training.plate_scenes` reads them: each plate saw what a channel holds; boxes round all."""
+    """Write scenes as `training.judge.plate_scenes` reads them: each plate saw one channel; boxes round all."""
     names = [f"scene{seed}" for seed in range(count)]
     for kind in ("truth", "ortho", "blue"):
         (folder / kind).mkdir(parents=True, exist_ok=True)

@@ -131,7 +131,7 @@ def test_a_dilated_convolution_trains_as_keras_own() -> None:
 NORMS = """
 import json, sys
 import keras, numpy as np
-from training.layers import BatchNormalization
+from training.network.layers import BatchNormalization
 
 def gradients(layer, x, weight):
     if keras.backend.backend() == "torch":

@@ -15,7 +15,7 @@ from training.run.locking import LOCK, only_process
 HOLD = """
 import sys
 from pathlib import Path
-from training.locking import only_process
+from training.run.locking import only_process
 
 with only_process(Path(sys.argv[1])):
     print("held", flush=True)

@@ -122,7 +122,7 @@ def test_more_threads_than_workers_take_turns(workers: SampleWorkers, tmp_path: 
 
 PROGRAM = """
 import sys, time
-from training.sample_workers import shared_workers
+from training.data.sample_workers import shared_workers
 workers = shared_workers(2)
 print(*(worker.pid for worker in workers._all), flush=True)
 {then}
