@@ -2,8 +2,8 @@
 
 Straightforward is what one writes first: `imdecode`, the whole picture as float Lab (`cvtColor`), L resized for the
 network, ab resized back, `cvtColor` to BGR, rounded, `imencode` with its default settings. Ours is what the service
-does with a request: probe, decode, strips of rows, PNG by `service.pictures.png`. Both take turns, on one core and on two,
-with a color JPEG and with a gray one; a ratio is the median of the rounds' ratios.
+does with a request: probe, decode, strips of rows, PNG by `service.pictures.png`. Both take turns, on one core and on
+two, with a color JPEG and with a gray one; a ratio is the median of the rounds' ratios.
 
     python benchmarks/fast_path.py [--rounds 9] [--megapixels 12] [--output fast_path.json]
 

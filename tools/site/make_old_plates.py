@@ -3,9 +3,9 @@
     python tools/site/make_old_plates.py --plates PLATES                                     # by the shipped model
     python tools/site/make_old_plates.py --plates PLATES --model NEW.onnx --before OLD.onnx  # beside a former one
 
-PLATES is a folder as `training.judge.plate_scenes` describes it. The pictures of `SCENES` are colored as the service does,
-at its default setting; the figures are of all scenes, in the terms of `photochrom-train evaluate --protocol plates`.
-What stands on the page outside the marks is written by hand and stays.
+PLATES is a folder as `training.judge.plate_scenes` describes it. The pictures of `SCENES` are colored as the service
+does, at its default setting; the figures are of all scenes, in the terms of `photochrom-train evaluate --protocol
+plates`. What stands on the page outside the marks is written by hand and stays.
 """
 
 import argparse

@@ -17,7 +17,8 @@ def segmentation_loss(*, dice: float = 1.0, cross_entropy: float = 1.0) -> Calla
     labeled pixels. A class it does not show costs nothing by itself; its probability is missing elsewhere.
 
     Like the losses of `training.network.losses` it gives one value a picture, scaled so that the batch mean is the mean
-    over labeled pixels (cross-entropy) and over pictures with labels (Dice). Without any label, values and gradients are 0.
+    over labeled pixels (cross-entropy) and over pictures with labels (Dice). Without any label, values and gradients
+    are 0.
 
     Args:
         dice: weight of the Dice part, >= 0.

@@ -6,8 +6,8 @@ MLEU is the same group's earlier system. Theirs is the idea: a U-Net for coloriz
 trained on ImageNet sees at several levels. Ours, as the paper's text and its code were not at hand, is the rest: the
 network (EfficientNet-Lite2, whose weights ship in a package), that it stays frozen, 1x1 convolutions as the embedding,
 and where it joins the U-Net (one level at each skip, all four at the deepest level); see `training.network.encoder`.
-Heads, losses, data and optimizer are `scene_context_unet`'s, so that the two differ in the pretrained features alone. Made for
-a GPU; nobody has run it here.
+Heads, losses, data and optimizer are `scene_context_unet`'s, so that the two differ in the pretrained features alone.
+Made for a GPU; nobody has run it here.
 """
 
 from dataclasses import replace
