@@ -26,8 +26,8 @@ class FakeRay(ModuleType):
 
     Attributes:
         answers: by the name of a worker's method what it does with its arguments; the first one is the worker's number.
-        at_remote: called before every `.remote()` with the method's name, `hire` for a new worker; raises as it likes.
-        workers: how many were hired.
+        at_remote: called before every `.remote()` with the method's name, `start_worker` for a new worker; may raise.
+        workers: how many were started.
         killed: the numbers of those that were dismissed.
         is_shut_down: whether the driver has gone.
     """
@@ -66,11 +66,11 @@ class FakeRay(ModuleType):
         self.killed.append(worker.number)
 
     def remote(self, _: type) -> Any:
-        """Return what hires workers of a class, whatever the options."""
-        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._hire))
+        """Return what starts workers of a class, whatever the options."""
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=self._start_worker))
 
-    def _hire(self) -> SimpleNamespace:
-        self.at_remote("hire")
+    def _start_worker(self) -> SimpleNamespace:
+        self.at_remote("start_worker")
         self.workers += 1
         number = self.workers
         methods = {name: self._method(name, number) for name in ("load", "ping", "color")}

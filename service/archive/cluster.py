@@ -97,28 +97,28 @@ def color_on_cluster(
             "OPENCV_IO_MAX_IMAGE_PIXELS": str(pixels_of(order.max_megapixels)),
             "OPENBLAS_NUM_THREADS": "1",
         }
-        painter = ray.remote(Painter).options(
+        actor_type = ray.remote(ColorizeActor).options(
             num_cpus=1,
             num_gpus=int(wants_gpu),
-            max_restarts=0,  # The crew hires another one instead.
+            max_restarts=0,  # The pool starts another one instead.
             scheduling_strategy="SPREAD",
             runtime_env={"env_vars": variables},
         )
 
-        def hire() -> _RayWorker:
+        def start_worker() -> _RayWorker:
             try:
-                return _RayWorker(ray, painter.remote(), told)
+                return _RayWorker(ray, actor_type.remote(), told)
             except Exception as error:
                 raise _in_our_words(ray.exceptions, error) from error
 
         async def run() -> None:
-            async with WorkerPool(hire, size, say=say) as crew:
-                await color_there(work, crew, report, jobs=FILES_EACH * size, room=crew.room)
+            async with WorkerPool(start_worker, size, say=say) as pool:
+                await color_there(work, pool, report, jobs=FILES_EACH * size, room=pool.room)
 
         asyncio.run(run())
 
 
-class Painter:
+class ColorizeActor:
     """The other end: lives in a process of its own somewhere in the cluster, with one loaded model."""
 
     def load(self, model: bytes, version: str, order: Instructions) -> None:
@@ -167,7 +167,7 @@ class Painter:
 
 
 class _RayWorker:
-    """A `Painter`, seen from here."""
+    """A `ColorizeActor`, seen from here."""
 
     def __init__(self, ray: Any, actor: Any, told: tuple[Any, str, Instructions]) -> None:
         self._ray, self._actor, self._told = ray, actor, told
@@ -239,10 +239,10 @@ def connect(address: str) -> Iterator[Any]:
     except ImportError as error:
         raise ClusterError("--cluster needs Ray, which is not installed here: install photochrom[cluster]") from error
     if address != "auto":
-        knock(address)
+        check_reachable(address)
     with suppress(AttributeError):
         # Ray has no setting for this: it tells of machines that died on the standard output, among our lines of JSON.
-        # The crew says it in a line.
+        # The pool says it in a line.
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -261,7 +261,7 @@ def connect(address: str) -> Iterator[Any]:
             ray.shutdown()
 
 
-def knock(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Find out soon whether anyone is there: Ray itself would try for minutes.
 
     Args:

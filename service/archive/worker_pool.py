@@ -81,16 +81,18 @@ class WorkerPool:
         lost: how many workers were lost.
     """
 
-    def __init__(self, hire: Callable[[], Worker], size: int, *, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, start_worker: Callable[[], Worker], size: int, *, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         """Start without anyone.
 
         Args:
-            hire: returns a new worker, which is asked to load before its first picture.
+            start_worker: returns a new worker, which is asked to load before its first picture.
             size: how many workers there are to be.
             say: told what whoever waits should know.
         """
         self.lost = 0
-        self._hire = hire
+        self._start_worker = start_worker
         self._size = size
         self._say = say
         self._ready = 0
@@ -187,11 +189,11 @@ class WorkerPool:
         return False
 
     async def _fill_place(self) -> None:
-        """Hire until one is ready; a place where none gets ready is left empty as long as there are others."""
+        """Start until one is ready; a place where none gets ready is left empty as long as there are others."""
         for _ in range(MAX_TRIES):
             worker = None
             try:
-                worker = self._hire()
+                worker = self._start_worker()
                 await worker.load()
             except (WorkerLost, OSError, MemoryError) as lost:  # All of one machine; the next try may be on another.
                 reason = str(lost) if isinstance(lost, WorkerLost) else first_line(lost)

@@ -48,7 +48,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     Whoever waits is let go at once; what runs in a thread just then ends in the background.
     """
     task = asyncio.create_task(work)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # Errors of strays are nobody's.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())  # Nobody waits for an abandoned one.
     gone = asyncio.create_task(_wait_for_disconnect(receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -159,7 +159,7 @@ const pause = (seconds, signal) => new Promise((resolve, reject) => {
 });
 
 /** Wait for something that goes on without whoever waits, too. */
-const unlessLeft = (work, signal) => Promise.race([work, new Promise((_, reject) => {
+const abortable = (work, signal) => Promise.race([work, new Promise((_, reject) => {
   const leave = () => reject(new DOMException("left", "AbortError"));
   if (signal?.aborted) leave();
   else signal?.addEventListener("abort", leave, { once: true });
@@ -169,7 +169,7 @@ let cameBack = 0;
 window.addEventListener("online", () => { cameBack++; });
 
 /** Do something until it works or fails for good; between attempts count the seconds down aloud. */
-async function patiently(work, onWait, signal) {
+async function withRetry(work, onWait, signal) {
   for (let attempt = 0; ; attempt++) {
     try {
       return await work();
@@ -246,7 +246,7 @@ async function post(photo) {
     setState(photo, share < 1 ? "sending" : "working", share < 1 ? `Sending ${Math.round(100 * share)} %` : "Coloring");
   };
   try {
-    await patiently(async () => {
+    await withRetry(async () => {
       while (!isThere(photo)) { // Its look may change while a post is on its way.
         photo.progress = 0;
         setState(photo, "sending", "Sending");
@@ -342,7 +342,7 @@ async function ask(photo, tail, more, signal) {
   for (let attempt = 0; ; attempt++) {
     photo.left.signal.throwIfAborted(); // What was removed is not posted again.
     while (isKept(photo) && !(isThere(photo) && (reference.id || !isFollowing(photo)))) {
-      await unlessLeft(isThere(photo) ? postReference(reference) : renew(photo), signal);
+      await abortable(isThere(photo) ? postReference(reference) : renew(photo), signal);
     }
     if (!isKept(photo)) throw new Problem(413, { type: NO_ROOM });
     const { id, look: { size } } = photo;
@@ -373,7 +373,7 @@ async function picture(photo, more, signal) {
       return blob;
     }
   }
-  if (photo.posting) await unlessLeft(photo.posting, signal); // Perhaps for just this.
+  if (photo.posting) await abortable(photo.posting, signal); // Perhaps for just this.
   return photo.whole?.key === wholeKey(photo) ? photo.whole.blob : colorizeWhole(photo, () => {}, signal);
 }
 
@@ -472,7 +472,7 @@ const preview = newestWins(async (signal) => {
   $("stage").setAttribute("aria-busy", "true");
   strip.stop(); // The small ones give way, and come after it.
   try {
-    const blob = await patiently(() => picture(photo, more, signal), (note) => cover(note), signal);
+    const blob = await withRetry(() => picture(photo, more, signal), (note) => cover(note), signal);
     if (photo !== current) return;
     await showAfter(photo, blob, key);
     photo.error = null;
@@ -513,7 +513,7 @@ function thumbnail(photo) {
   const { signal } = photo.left;
   thumbnail.line = (thumbnail.line ?? Promise.resolve()).then(async () => {
     const key = wholeKey(photo);
-    const blob = await patiently(() => ask(photo, "", { format: "jpeg", max_side: THUMB.width }, signal), () => {}, signal);
+    const blob = await withRetry(() => ask(photo, "", { format: "jpeg", max_side: THUMB.width }, signal), () => {}, signal);
     if (key === wholeKey(photo)) await drawThumb(photo, blob);
   }).catch((error) => { // The strip then shows the old one; choosing the photograph tells why.
     if (error.kind === NO_ROOM) again(photo);
@@ -994,7 +994,7 @@ $("reference-file").onchange = async () => {
   if (picked) leaveReference(picked);
   const next = picked = newReference(file, URL.createObjectURL(file));
   try {
-    if (keeps) await patiently(() => postReference(next), (note) => cover(note), next.left.signal);
+    if (keeps) await withRetry(() => postReference(next), (note) => cover(note), next.left.signal);
   } catch (error) {
     if (picked !== next) return;
     picked = null;
@@ -1034,7 +1034,7 @@ $("save").onclick = async () => {
   const { signal } = photo.left;
   $("save").disabled = true;
   try {
-    hand(await patiently(() => picture(photo, { format: "png" }, signal), (note) => cover(note), signal), colorName(photo.name));
+    hand(await withRetry(() => picture(photo, { format: "png" }, signal), (note) => cover(note), signal), colorName(photo.name));
     say(`${colorName(photo.name)} is saved.`);
     cover("");
   } catch (error) {
@@ -1056,7 +1056,7 @@ $("save-all").onclick = async () => {
     if (signal.aborted) continue; // Removed meanwhile.
     cover(`Collecting ${number + 1} of ${ready.length}: ${photo.name}`);
     try {
-      const blob = await patiently(() => picture(photo, { format: "png" }, signal), (note) => note && cover(note), signal);
+      const blob = await withRetry(() => picture(photo, { format: "png" }, signal), (note) => note && cover(note), signal);
       let name = colorName(photo.name);
       for (let copy = 2; taken.has(name.toLowerCase()); copy++) name = colorName(photo.name).replace(/-color\.png$/, `-${copy}-color.png`);
       taken.add(name.toLowerCase());

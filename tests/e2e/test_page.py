@@ -590,7 +590,7 @@ def test_a_reference_photograph_is_followed(open_page: Opener) -> None:
 
 
 @pytest.mark.parametrize("fate", ["kept", "refused"])
-def test_what_becomes_of_a_reference_does_not_befall_its_successor(open_page: Opener, fate: str) -> None:
+def test_what_becomes_of_a_reference_does_not_affect_its_successor(open_page: Opener, fate: str) -> None:
     page = open_page()
     key = put_in(page, COFFEE)
     page.locator("#reference-box summary").click()

@@ -19,7 +19,7 @@ from tests.ray.nodes import COMMANDS, PATIENCE_S, ROOT, Nodes, running, until
 PICTURES = 60
 SIDE_PX = 1200
 """Large enough that the run still goes on when the node dies."""
-WORKER = "ray::Painter"
+WORKER = "ray::ColorizeActor"
 """Title of a worker's process."""
 
 

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.archive import worker_pool
-from service.archive.cluster import Instructions, Painter, knock
+from service.archive.cluster import ColorizeActor, Instructions, check_reachable
 from service.archive.run import Colored, Outcome, Stopped, Work, color_there
 from service.archive.worker_pool import FILES_AHEAD, FILES_EACH, MAX_TRIES, ClusterError, WorkerLost, WorkerPool
 from service.commands.shared import app
@@ -65,14 +65,14 @@ def well(_: Colleague, __: bytes) -> None:
     pass
 
 
-def run(tmp_path: Path, crew: Callable[[], WorkerPool], jobs: int = 6) -> list[Outcome]:
+def run(tmp_path: Path, pool: Callable[[], WorkerPool], jobs: int = 6) -> list[Outcome]:
     for name in NAMES:
         (tmp_path / name).write_bytes(name.encode())
     work = Work({tmp_path / name: tmp_path / "out" / f"{name}.png" for name in NAMES}, "png")
     outcomes: list[Outcome] = []
 
     async def color() -> None:
-        async with crew() as those:
+        async with pool() as those:
             await color_there(work, those, outcomes.append, jobs=jobs)
 
     asyncio.run(color())
@@ -80,25 +80,25 @@ def run(tmp_path: Path, crew: Callable[[], WorkerPool], jobs: int = 6) -> list[O
 
 
 def test_lost_workers_are_replaced_and_their_pictures_colored_once(tmp_path: Path) -> None:
-    hired: list[Colleague] = []
+    started: list[Colleague] = []
 
     def color(self: Colleague, _: bytes) -> None:
         # Two are lost: over three in a row a picture would be given up.
-        if len(self.colored) == 2 and self in hired[:2]:
+        if len(self.colored) == 2 and self in started[:2]:
             raise WorkerLost("killed")
 
-    def hire() -> Colleague:
-        hired.append(Colleague(color))
-        return hired[-1]
+    def start_worker() -> Colleague:
+        started.append(Colleague(color))
+        return started[-1]
 
-    crews: list[WorkerPool] = []
-    outcomes = run(tmp_path, lambda: crews.append(WorkerPool(hire, 3)) or crews[0])
+    pools: list[WorkerPool] = []
+    outcomes = run(tmp_path, lambda: pools.append(WorkerPool(start_worker, 3)) or pools[0])
     assert sorted(outcome.source.name for outcome in outcomes) == list(NAMES)
     assert {outcome.status for outcome in outcomes} == {"colored"}
-    assert sorted(data for worker in hired for data in worker.colored) == [name.encode() for name in NAMES]
+    assert sorted(data for worker in started for data in worker.colored) == [name.encode() for name in NAMES]
     assert sorted(os.listdir(tmp_path / "out")) == [f"{name}.png" for name in NAMES]
-    assert crews[0].lost == 2
-    assert [worker.ended for worker in hired] == [True, True, False, False, False]
+    assert pools[0].lost == 2
+    assert [worker.ended for worker in started] == [True, True, False, False, False]
 
 
 def test_a_picture_that_ends_every_worker_is_given_up_and_the_others_are_not(tmp_path: Path) -> None:
@@ -149,12 +149,12 @@ def test_workers_that_cannot_start_stop_the_work(tmp_path: Path, error: Exceptio
     ],
 )
 def test_nobody_waits_for_workers_that_cannot_be_hired(error: Exception, said: str) -> None:
-    def hire() -> Colleague:
+    def start_worker() -> Colleague:
         raise error
 
     async def color() -> None:
-        async with WorkerPool(hire, 2) as crew, asyncio.timeout(10):
-            await crew(b"a")
+        async with WorkerPool(start_worker, 2) as pool, asyncio.timeout(10):
+            await pool(b"a")
 
     with pytest.raises(Stopped, match=said):
         asyncio.run(color())
@@ -168,8 +168,8 @@ def test_nobody_waits_when_what_fills_places_fails_itself() -> None:
         raise BrokenPipeError("nobody reads")
 
     async def color() -> None:
-        async with WorkerPool(lambda: Colleague(well, load), 1, say=say) as crew, asyncio.timeout(10):
-            await crew(b"a")
+        async with WorkerPool(lambda: Colleague(well, load), 1, say=say) as pool, asyncio.timeout(10):
+            await pool(b"a")
 
     with pytest.raises(Stopped, match="nobody reads"):
         asyncio.run(color())
@@ -177,22 +177,22 @@ def test_nobody_waits_when_what_fills_places_fails_itself() -> None:
 
 @pytest.mark.parametrize("error", [WorkerLost("no machine"), FULL, MemoryError()])
 def test_a_place_that_cannot_be_filled_does_not_stop_the_others(tmp_path: Path, error: Exception) -> None:
-    hired: list[Colleague] = []
+    started: list[Colleague] = []
 
     def color(self: Colleague, _: bytes) -> None:
-        if self in hired[1:2]:
+        if self in started[1:2]:
             raise WorkerLost("killed")
 
     def load() -> None:
         raise error
 
-    def hire() -> Colleague:
-        hired.append(Colleague(color) if len(hired) < 2 else Colleague(well, load))
-        return hired[-1]
+    def start_worker() -> Colleague:
+        started.append(Colleague(color) if len(started) < 2 else Colleague(well, load))
+        return started[-1]
 
-    outcomes = run(tmp_path, lambda: WorkerPool(hire, 2))
+    outcomes = run(tmp_path, lambda: WorkerPool(start_worker, 2))
     assert [outcome.status for outcome in outcomes] == ["colored"] * len(NAMES)
-    assert len(hired) == 2 + MAX_TRIES
+    assert len(started) == 2 + MAX_TRIES
 
 
 class Late(Colleague):
@@ -214,13 +214,15 @@ def test_a_machine_where_nothing_works_does_not_end_it_before_the_others_are_the
     def load() -> None:
         raise FULL
 
-    hired: list[Colleague] = []
+    started: list[Colleague] = []
 
-    def hire() -> Colleague:
-        hired.append(Late(well) if not hired else Colleague(well, load))
-        return hired[-1]
+    def start_worker() -> Colleague:
+        started.append(Late(well) if not started else Colleague(well, load))
+        return started[-1]
 
-    assert [outcome.status for outcome in run(tmp_path, lambda: WorkerPool(hire, 3))] == ["colored"] * len(NAMES)
+    assert [outcome.status for outcome in run(tmp_path, lambda: WorkerPool(start_worker, 3))] == ["colored"] * len(
+        NAMES
+    )
 
 
 def test_others_that_never_come_are_not_waited_for_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,14 +231,14 @@ def test_others_that_never_come_are_not_waited_for_for_ever(tmp_path: Path, monk
     def load() -> None:
         raise FULL
 
-    hired: list[Colleague] = []
+    started: list[Colleague] = []
 
-    def hire() -> Colleague:
-        hired.append(Never(well) if not hired else Colleague(well, load))
-        return hired[-1]
+    def start_worker() -> Colleague:
+        started.append(Never(well) if not started else Colleague(well, load))
+        return started[-1]
 
     with pytest.raises(Stopped, match="No space left on device"):
-        run(tmp_path, lambda: WorkerPool(hire, 2))
+        run(tmp_path, lambda: WorkerPool(start_worker, 2))
 
 
 class Machine:
@@ -292,16 +294,16 @@ def test_a_machine_that_dies_costs_no_good_picture(files: int, deadly: bytes) ->
         became: dict[str, str] = {}
         waiting = iter(range(files))
 
-        async def work_off(crew: WorkerPool) -> None:
+        async def work_off(pool: WorkerPool) -> None:
             for number in waiting:
                 try:
-                    became[str(number)] = (await crew(str(number).encode())).scene
+                    became[str(number)] = (await pool(str(number).encode())).scene
                 except InternalError as error:
                     became[str(number)] = error.detail
                 machines[0].dead |= len(became) >= ends_at
 
-        async with WorkerPool(lambda: Tenant(machines, chance, deadly), 16) as crew, asyncio.timeout(10):
-            await asyncio.gather(*(work_off(crew) for _ in range(32)))
+        async with WorkerPool(lambda: Tenant(machines, chance, deadly), 16) as pool, asyncio.timeout(10):
+            await asyncio.gather(*(work_off(pool) for _ in range(32)))
         return became
 
     right = {str(number): str(number) for number in range(files)}
@@ -314,12 +316,12 @@ def test_a_machine_that_dies_costs_no_good_picture(files: int, deadly: bytes) ->
 @pytest.mark.parametrize("silent", [False, True])
 def test_workers_that_were_gone_before_do_not_count(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
     monkeypatch.setattr(worker_pool, "ANSWER_S", 0.01)
-    hired: list[Colleague] = []
+    started: list[Colleague] = []
     tried: list[Colleague] = []
 
     class Gone(Colleague):
         async def ping(self) -> None:
-            if self in hired[:5]:
+            if self in started[:5]:
                 if silent:
                     await asyncio.Event().wait()
                 raise WorkerLost("no machine")
@@ -330,21 +332,21 @@ def test_workers_that_were_gone_before_do_not_count(monkeypatch: pytest.MonkeyPa
             await self.ping()
             raise WorkerLost("out of memory")
 
-    def hire() -> Colleague:
-        hired.append(Gone(well))
-        return hired[-1]
+    def start_worker() -> Colleague:
+        started.append(Gone(well))
+        return started[-1]
 
     async def color() -> None:
-        async with WorkerPool(hire, 5) as crew:
-            while crew._free.qsize() < 5:  # All have nothing to do, and then go.
+        async with WorkerPool(start_worker, 5) as pool:
+            while pool._free.qsize() < 5:  # All have nothing to do, and then go.
                 await asyncio.sleep(0)
-            await crew(b"a")
+            await pool(b"a")
 
     with pytest.raises(InternalError, match=f"{MAX_TRIES} workers in a row were lost over it"):
         asyncio.run(color())
     assert len(tried) == MAX_TRIES
-    assert not set(tried) & set(hired[:5])
-    assert all(worker.ended for worker in hired[:5])
+    assert not set(tried) & set(started[:5])
+    assert all(worker.ended for worker in started[:5])
 
 
 def test_workers_that_always_go_before_they_get_anything_end_the_work() -> None:
@@ -357,9 +359,9 @@ def test_workers_that_always_go_before_they_get_anything_end_the_work() -> None:
             raise WorkerLost("gone")
 
     async def color() -> None:
-        async with WorkerPool(lambda: Gone(well), 4) as crew:
+        async with WorkerPool(lambda: Gone(well), 4) as pool:
             await asyncio.sleep(0)
-            await crew(b"a")
+            await pool(b"a")
 
     with pytest.raises(Stopped, match="see whether its machines stay up"):
         asyncio.run(color())
@@ -379,21 +381,21 @@ def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) ->
         enough.set()
 
     async def color() -> Colored:
-        async with WorkerPool(lambda: Patient(well), 1, say=say) as crew:
-            return await crew(b"a")
+        async with WorkerPool(lambda: Patient(well), 1, say=say) as pool:
+            return await pool(b"a")
 
     assert asyncio.run(color()).scene == "a"
     assert said[0].startswith("waiting for the cluster")
 
 
 def test_there_is_room_for_the_files_of_those_who_are_ready() -> None:
-    async def get_in(crew: WorkerPool) -> int:
+    async def get_in(pool: WorkerPool) -> int:
         """Return how many of many files get in."""
         inside = 0
 
         async def enter() -> None:
             nonlocal inside
-            async with crew.room():
+            async with pool.room():
                 inside += 1
                 await asyncio.Event().wait()
 
@@ -406,20 +408,20 @@ def test_there_is_room_for_the_files_of_those_who_are_ready() -> None:
         return inside
 
     def color(self: Colleague, _: bytes) -> None:
-        if self is hired[0]:
+        if self is started[0]:
             raise WorkerLost("killed")
 
-    hired: list[Colleague] = []
+    started: list[Colleague] = []
 
-    def hire() -> Colleague:
-        hired.append(Colleague(color) if len(hired) < 5 else Never(color))
-        return hired[-1]
+    def start_worker() -> Colleague:
+        started.append(Colleague(color) if len(started) < 5 else Never(color))
+        return started[-1]
 
     async def watch() -> list[int]:
-        async with WorkerPool(hire, 5) as crew:
-            seen = [await get_in(crew)]
-            await crew(b"a")
-            return [*seen, await get_in(crew)]
+        async with WorkerPool(start_worker, 5) as pool:
+            seen = [await get_in(pool)]
+            await pool(b"a")
+            return [*seen, await get_in(pool)]
 
     assert asyncio.run(watch()) == [FILES_AHEAD + FILES_EACH * 5, FILES_AHEAD + FILES_EACH * 4]
 
@@ -431,16 +433,16 @@ def order(model: Path) -> Instructions:
 def test_a_painter_colors_as_the_command_line(tmp_path: Path, model_path: Path) -> None:
     picture = tmp_path / "gray.png"
     picture.write_bytes(by_pillow(smooth_gray(40, 60), "PNG"))
-    painter = Painter()
-    painter.load(model_path.read_bytes(), program_version(), order(model_path))
+    actor_type = ColorizeActor()
+    actor_type.load(model_path.read_bytes(), program_version(), order(model_path))
     options = ["--out", str(tmp_path / "out"), "--no-metadata", "--model", str(model_path), "--device", "cpu"]
     assert CliRunner().invoke(app, ["colorize", str(picture), *options]).exit_code == 0
-    assert painter.color(picture.read_bytes()).data == (tmp_path / "out/gray.png").read_bytes()
+    assert actor_type.color(picture.read_bytes()).data == (tmp_path / "out/gray.png").read_bytes()
 
 
 def test_a_painter_of_another_version_does_not_start(model_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"has Photochrom .*, this machine 99: install the same"):
-        Painter().load(model_path.read_bytes(), "99", order(model_path))
+        ColorizeActor().load(model_path.read_bytes(), "99", order(model_path))
 
 
 @pytest.mark.parametrize(
@@ -452,16 +454,16 @@ def test_a_painter_of_another_version_does_not_start(model_path: Path) -> None:
 )
 def test_what_is_no_address_is_said(address: str) -> None:
     with pytest.raises(ClusterError, match=r"is no address of a Ray cluster: give HOST:PORT"):
-        knock(address)
+        check_reachable(address)
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
 def test_whether_anyone_is_there_is_known_soon(form: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = form.format(server.getsockname()[1])
-        knock(address)
+        check_reachable(address)
     with pytest.raises(ClusterError, match=r"nobody answers at .*is the cluster up"):
-        knock(address)
+        check_reachable(address)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed here")

@@ -91,7 +91,7 @@ def failing_when_asked(method: str, error: Exception, *, after: int) -> FakeRay:
 
 
 def failing_when_a_lost_worker_is_replaced() -> FakeRay:
-    ray = failing_when_asked("hire", BROKEN, after=2)
+    ray = failing_when_asked("start_worker", BROKEN, after=2)
 
     async def lost(_: int, __: bytes) -> tuple[bytes, str]:
         raise RayError("The actor died unexpectedly before finishing this task.")
@@ -119,7 +119,7 @@ def failing_at_the_start(method: str) -> FakeRay:
             lambda: failing_when_asked("color", Exception("Ray Client is not connected."), after=5), id="all is closed"
         ),
         pytest.param(lambda: failing_when_asked("load", BROKEN, after=0), id="workers are told"),
-        pytest.param(lambda: failing_when_asked("hire", BROKEN, after=0), id="workers are hired"),
+        pytest.param(lambda: failing_when_asked("start_worker", BROKEN, after=0), id="workers are started"),
         pytest.param(failing_when_a_lost_worker_is_replaced, id="a lost worker is replaced"),
         pytest.param(lambda: failing_at_the_start("cluster_resources"), id="the cluster is looked at"),
         pytest.param(lambda: failing_at_the_start("put"), id="the model is sent"),
@@ -176,7 +176,7 @@ def test_too_little_memory_there_is_said_in_a_line(tmp_path: Path, monkeypatch: 
     async def load(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(TaskAndMemoryError, "__str__", lambda _: "ray::Painter.load() (pid=1)\n  File ...")
+    monkeypatch.setattr(TaskAndMemoryError, "__str__", lambda _: "ray::ColorizeActor.load() (pid=1)\n  File ...")
     outcomes, stopped = run(FakeRay(2, {"load": load}), tmp_path, monkeypatch)
     assert outcomes == []
     assert stopped == "3 workers in a row were lost while they started: MemoryError: of 5 GB"
