@@ -92,18 +92,7 @@ def color_on_cluster(
         if not size:
             kind = "GPU" if wants_gpu else "processor for work"
             raise ClusterError(f"the cluster at {address} has no {kind}: add a node that has one")
-        variables = {
-            # As the command line sets them for itself; libraries read them when they are imported.
-            "OPENCV_IO_MAX_IMAGE_PIXELS": str(pixels_of(order.max_megapixels)),
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        actor_type = ray.remote(ColorizeActor).options(
-            num_cpus=1,
-            num_gpus=int(wants_gpu),
-            max_restarts=0,  # The pool starts another one instead.
-            scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": variables},
-        )
+        actor_type = _actor_type(ray, order)
 
         def start_worker() -> _RayWorker:
             try:
@@ -116,6 +105,22 @@ def color_on_cluster(
                 await color_there(work, pool, report, jobs=FILES_EACH * size, room=pool.room)
 
         asyncio.run(run())
+
+
+def _actor_type(ray: Any, order: Instructions) -> Any:
+    """Return what Ray makes workers of."""
+    variables = {
+        # As the command line sets them for itself; libraries read them when they are imported.
+        "OPENCV_IO_MAX_IMAGE_PIXELS": str(pixels_of(order.max_megapixels)),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    return ray.remote(ColorizeActor).options(
+        num_cpus=1,
+        num_gpus=int(order.device == "cuda"),
+        max_restarts=0,  # The pool starts another one instead.
+        scheduling_strategy="SPREAD",
+        runtime_env={"env_vars": variables},
+    )
 
 
 class ColorizeActor:

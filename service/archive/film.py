@@ -105,24 +105,7 @@ def color_film(
         writer = FilmWriter(answer, reader, how.crf, session.threads, options)
         if keep_metadata:
             answer.metadata.update(source.metadata)
-        with ThreadPoolExecutor(1, thread_name_prefix="film") as renderer:
-            pending: deque[Future[list[Any]]] = deque()
-            done = 0
-            for packet in reader.packets():
-                if packet.stream is not reader.picture:
-                    writer.write_sound(packet)
-                    continue
-                for frame in reader.frames(packet):
-                    L = lightness_of(Picture(reader.upright(frame)))
-                    ab = colorist(L)
-                    pending.append(renderer.submit(writer.encode, L, ab, frame.pts, frame.duration))
-                    if len(pending) > IN_FLIGHT:
-                        writer.write(pending.popleft().result())
-                    done += 1
-                    if progress is not None:
-                        progress(done, max(film.frames, done))
-            while pending:
-                writer.write(pending.popleft().result())
+        done = _color_frames(reader, writer, colorist, progress)
         lost = film.frames - done
         if lost > MOST_LOST * film.frames:
             raise BrokenFilm(f"{lost} of {film.frames} frames cannot be decoded")
@@ -131,6 +114,30 @@ def color_film(
     if reader.damaged:
         notes.append(f"{reader.damaged} packets are damaged; the frames in them are missing")
     return Filmed(done, colorist.inferences, colorist.cuts, tuple(notes))
+
+
+def _color_frames(
+    reader: FilmReader, writer: FilmWriter, colorist: "FilmColorist", progress: Callable[[int, int], None] | None
+) -> int:
+    """Color frame after frame, and copy the sound between them; return how many frames there were."""
+    done, pending = 0, deque[Future[list[Any]]]()
+    with ThreadPoolExecutor(1, thread_name_prefix="film") as renderer:
+        for packet in reader.packets():
+            if packet.stream is not reader.picture:
+                writer.write_sound(packet)
+                continue
+            for frame in reader.frames(packet):
+                L = lightness_of(Picture(reader.upright(frame)))
+                ab = colorist(L)
+                pending.append(renderer.submit(writer.encode, L, ab, frame.pts, frame.duration))
+                if len(pending) > IN_FLIGHT:
+                    writer.write(pending.popleft().result())
+                done += 1
+                if progress is not None:
+                    progress(done, max(reader.film.frames, done))
+        while pending:
+            writer.write(pending.popleft().result())
+    return done
 
 
 class FilmColorist:

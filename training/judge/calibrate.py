@@ -103,6 +103,17 @@ MOST_TVQ: Final = 1.1
 MOST_VIVID_TVQ: Final = 1.3
 
 
+def _limits(most: float, gray: float) -> tuple[Limits, Limits]:
+    """Return what default and vivid must keep to, by the PSNR of calm and of gray, dB."""
+    least_default = max(most - DEFAULT_PSNR_LOSS, min(gray + GRAY_MARGIN, most))
+    # Vivid may do all that default may, so that it is never the paler one.
+    least_vivid = min(gray + GRAY_MARGIN, least_default)
+    return (
+        Limits(least_default, DEFAULT_FALSE_RED, DEFAULT_DARK_FALSE_RED, DEFAULT_FALSE_HUE, MOST_TVQ),
+        Limits(least_vivid, VIVID_FALSE_RED, VIVID_DARK_FALSE_RED, VIVID_FALSE_HUE, MOST_VIVID_TVQ),
+    )
+
+
 def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[str]:
     """Search the knobs and write curve.json; yields lines to print.
 
@@ -125,8 +136,8 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
             samples.append(_sample(model, photographs.read(photo), run.recipe.size))
         except DataError as error:
             yield f"{photo.key} is left out: {error}"
-            continue
-        kinds[photo.dataset] += 1
+        else:
+            kinds[photo.dataset] += 1
     if not samples:
         raise DataError(f"no validation photograph in {data} can be read and has color")
     shares = ", ".join(f"{name} {count}" for name, count in sorted(kinds.items()) if name)
@@ -135,12 +146,7 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     gray = gray_scores(samples)
     calm = calmest(survey(samples, decoder, CALM, CALM_GAINS))
     yield f"gray: PSNR {gray.psnr:.2f}"
-    most = calm.scores.psnr
-    least_default = max(most - DEFAULT_PSNR_LOSS, min(gray.psnr + GRAY_MARGIN, most))
-    default_limits = Limits(least_default, DEFAULT_FALSE_RED, DEFAULT_DARK_FALSE_RED, DEFAULT_FALSE_HUE, MOST_TVQ)
-    # Vivid may do all that default may, so that it is never the paler one.
-    least_vivid = min(gray.psnr + GRAY_MARGIN, least_default)
-    vivid_limits = Limits(least_vivid, VIVID_FALSE_RED, VIVID_DARK_FALSE_RED, VIVID_FALSE_HUE, MOST_VIVID_TVQ)
+    default_limits, vivid_limits = _limits(calm.scores.psnr, gray.psnr)
     tried = _two_stages(samples, decoder)
     default = _most_colorful(tried, DEFAULT_COLOR, default_limits, calm)
     vivid = _most_colorful(tried, VIVID_COLOR, vivid_limits, default)
