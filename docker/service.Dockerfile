@@ -36,6 +36,7 @@ RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version
 FROM build AS project
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY photochrom photochrom
 COPY chroma chroma
 COPY service service
 RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation \

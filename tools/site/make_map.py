@@ -12,7 +12,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "architecture.md"
 START: Final = "<!-- map: start, written by tools/site/make_map.py -->"
 END: Final = "<!-- map: end -->"
-PACKAGES: Final = ("chroma", "training", "export", "service")
+PACKAGES: Final = ("photochrom", "chroma", "training", "export", "service")
 
 
 def rooms(package: str, root: Path = ROOT) -> list[tuple[str, str, list[str]]]:

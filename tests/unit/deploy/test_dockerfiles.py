@@ -16,7 +16,12 @@ RUNTIMES: Final = {
     "training.Dockerfile": ("training-gpu", "training"),
 }
 """Values of the argument RUNTIME; the first is the default."""
-PARTS: Final = {"service.Dockerfile": {"chroma", "service"}, "training.Dockerfile": {"chroma", "training", "export"}}
+PARTS: Final = {
+    "service.Dockerfile": {"photochrom", "chroma", "service"},
+    "training.Dockerfile": {"photochrom", "chroma", "training", "export"},
+}
+PROGRAMS: Final = {"photochrom": "service", "photochrom-train": "training", "photochrom-export": "export"}
+"""Which part each program is of."""
 NAMES: Final = tuple(RUNTIMES)
 
 
@@ -67,7 +72,8 @@ def test_what_is_copied_is_there_and_let_through(name: str) -> None:
 def test_an_image_holds_its_own_part_alone(name: str) -> None:
     packages = {"chroma", "training", "export", "service", "tests", "benchmarks", "docs"}
     assert {source.split("/")[0] for source in sources(name)} & packages == PARTS[name]
-    commands = {script for script, target in PROJECT["scripts"].items() if target.split(".")[0] not in PARTS[name]}
+    assert set(PROGRAMS) == set(PROJECT["scripts"])
+    commands = {script for script, part in PROGRAMS.items() if part not in PARTS[name]}
     removed = next(rest for word, rest in instructions(name) if word == "RUN" and " rm " in rest)
     assert {path.rsplit("/", 1)[1] for path in removed.split(" rm ")[1].split()} == commands
 
