@@ -70,7 +70,7 @@ def test_what_is_copied_is_there_and_let_through(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_holds_its_own_part_alone(name: str) -> None:
-    packages = {"chroma", "training", "export", "service", "tests", "benchmarks", "docs"}
+    packages = {"photochrom", "chroma", "training", "export", "service", "tests", "benchmarks", "docs"}
     assert {source.split("/")[0] for source in sources(name)} & packages == PARTS[name]
     assert set(PROGRAMS) == set(PROJECT["scripts"])
     commands = {script for script, part in PROGRAMS.items() if part not in PARTS[name]}
