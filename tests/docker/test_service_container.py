@@ -47,7 +47,7 @@ def test_a_photograph_is_colored_through_the_published_port(project: Project) ->
 
 def test_the_model_that_ships_is_served(project: Project) -> None:
     with project.client() as client:
-        assert client.get("/model").json()["recipe"] == "further"
+        assert client.get("/model").json()["recipe"] == "wide"
 
 
 def test_it_is_not_root_and_has_no_capability(project: Project) -> None:

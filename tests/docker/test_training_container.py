@@ -25,7 +25,7 @@ def trained(build: Callable[[str], None], tmp_path_factory: pytest.TempPathFacto
     try:
         project.up()
         with project.client() as client:
-            assert client.get("/model").json()["recipe"] == "further"
+            assert client.get("/model").json()["recipe"] == "wide"
         project.compose("--profile", "train", "up", "--exit-code-from", "train", "train")
         yield project, project.log("train")
     finally:

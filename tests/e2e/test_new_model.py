@@ -72,7 +72,7 @@ def container(tmp_path: Path) -> Iterator[Container]:
 
 
 def test_a_new_model_under_load_fails_no_request(container: Container) -> None:
-    assert container.recipe() == "further"
+    assert container.recipe() == "wide"
     outcomes: list[int | str] = []
     stopped = threading.Event()
 

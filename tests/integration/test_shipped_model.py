@@ -32,7 +32,7 @@ def color(session: Session, gray: np.ndarray, options: Options) -> np.ndarray:
 
 def test_its_stamp_says_what_it_is(session: Session) -> None:
     stamp = session.stamp
-    assert stamp.recipe == "further"
+    assert stamp.recipe == "wide"
     assert len(stamp.scenes) == 10
     assert stamp.scores["rows"]["default (vividness 0.5)"]["psnr"] > stamp.scores["rows"]["do nothing (gray)"]["psnr"]
     assert stamp.license
