@@ -41,7 +41,7 @@ import numpy as np
 
 from training.run.prediction import predict_heads
 from training.recipes import load_recipe
-from training.run import open_run
+from training.run.run_folder import open_run
 from training.run.train import Options, train
 
 data, folder, lightness, answer = map(Path, sys.argv[1:])
