@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.archive.here import Here
-from service.archive.run import Colored, Outcome, Stopped, Work, color_there
+from service.archive.run import ColoredFile, Outcome, Stopped, Work, color_there
 from service.archive.worker_pool import FILES_EACH, ClusterError, WorkerLost, WorkerPool, first_line
 from service.engine.options import ColorizeQuery
 from service.engine.session import Session
@@ -162,7 +162,7 @@ class ColorizeActor:
     def ping(self) -> None:
         """Say that this process is still there: that it returns says it."""
 
-    def color(self, data: bytes) -> Colored:
+    def color(self, data: bytes) -> ColoredFile:
         """Color one file.
 
         Raises:
@@ -183,8 +183,8 @@ class _RayWorker:
     async def ping(self) -> None:
         await self._answer(self._actor.ping)
 
-    async def color(self, data: bytes) -> Colored:
-        return Colored(*await self._answer(self._actor.color, data))
+    async def color(self, data: bytes) -> ColoredFile:
+        return ColoredFile(*await self._answer(self._actor.color, data))
 
     def dismiss(self) -> None:
         with suppress(Exception):  # It has ended already, or nobody can be reached who would know.

@@ -1,6 +1,6 @@
 """Photographs colored by a model in this process."""
 
-from service.archive.run import Colored
+from service.archive.run import ColoredFile
 from service.engine.colorizer import colorize, histogram_of
 from service.engine.options import Options as ColorOptions
 from service.engine.session import Session
@@ -40,7 +40,7 @@ class Here:
         self._format = output_format
         self._max_megapixels = max_megapixels
 
-    def __call__(self, data: bytes) -> Colored:
+    def __call__(self, data: bytes) -> ColoredFile:
         """Color one file.
 
         Raises:
@@ -57,7 +57,7 @@ class Here:
             reference=self._reference,
         )
         alpha = to_depth(picture.alpha, deep=deep)
-        return Colored(encode(colored.rgb, alpha, self._format, workers=self._session.threads), colored.scene)
+        return ColoredFile(encode(colored.rgb, alpha, self._format, workers=self._session.threads), colored.scene)
 
 
 def _decode(data: bytes, max_megapixels: float) -> Picture:

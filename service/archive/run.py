@@ -31,7 +31,7 @@ class Stopped(Exception):
     """It makes no sense to go on; the text says why."""
 
 
-class Colored(NamedTuple):
+class ColoredFile(NamedTuple):
     """One answer: the file, and what the network takes the picture for."""
 
     data: bytes
@@ -104,7 +104,7 @@ class Work:
 
 def color_here(
     work: Work,
-    color: Callable[[bytes], Colored],
+    color: Callable[[bytes], ColoredFile],
     report: Callable[[Outcome], None],
     *,
     color_film: Callable[[Path, Path], tuple[int, tuple[str, ...]]] | None = None,
@@ -141,7 +141,7 @@ def color_here(
 
 async def color_there(
     work: Work,
-    color: Callable[[bytes], Awaitable[Colored]],
+    color: Callable[[bytes], Awaitable[ColoredFile]],
     report: Callable[[Outcome], None],
     *,
     jobs: int,

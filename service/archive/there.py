@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from service.archive.run import Colored
+from service.archive.run import ColoredFile
 from service.client import AsyncClient
 from service.client.errors import ClientError, Unreachable
 from service.client.requests import Options
@@ -37,7 +37,7 @@ class There:
         self._media_type = MEDIA_TYPES[output_format]
         self._alone = asyncio.Lock()
 
-    async def __call__(self, data: bytes) -> Colored:
+    async def __call__(self, data: bytes) -> ColoredFile:
         """Color one file.
 
         Raises:
@@ -69,7 +69,7 @@ class There:
         """
         await self._client.model()
 
-    async def _send(self, data: bytes) -> Colored | None:
+    async def _send(self, data: bytes) -> ColoredFile | None:
         """Send a picture once; return None when the connection broke over it."""
         try:
             return await self._color(data)
@@ -78,11 +78,11 @@ class There:
                 return None
             raise
 
-    async def _color(self, data: bytes) -> Colored:
+    async def _color(self, data: bytes) -> ColoredFile:
         if self._reference is None:
             answer = await self._client.colorize(data, **self._options)
         else:
             answer = await self._client.colorize(data, reference=self._reference, **self._options)
         if answer.media_type != self._media_type:
             raise ClientError(f"the service answered with {answer.media_type} instead of {self._media_type}")
-        return Colored(answer.data, answer.scene)
+        return ColoredFile(answer.data, answer.scene)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from service.archive.run import Colored, Stopped
+from service.archive.run import ColoredFile, Stopped
 from service.errors import InternalError, StartupError
 
 MAX_TRIES: Final = 3
@@ -61,7 +61,7 @@ class Worker(Protocol):
             WorkerLost: it is not.
         """
 
-    async def color(self, data: bytes) -> Colored:
+    async def color(self, data: bytes) -> ColoredFile:
         """Color one file.
 
         Raises:
@@ -133,7 +133,7 @@ class WorkerPool:
                 self._held -= 1
                 self._room.notify()
 
-    async def __call__(self, data: bytes) -> Colored:
+    async def __call__(self, data: bytes) -> ColoredFile:
         """Have one file colored by whoever is free; when that one is lost, by another.
 
         A worker that was gone before it got the file says nothing about the file, and is not counted.

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answer:
+class InferenceResult:
     """What the inference gave for one picture.
 
     Attributes:
@@ -57,7 +57,7 @@ class Answer:
 class _Entry:
     query: Query
     on_start: Callable[[], None]
-    future: "Future[Answer]" = field(default_factory=Future)
+    future: "Future[InferenceResult]" = field(default_factory=Future)
     since: float = field(default_factory=time.perf_counter)
 
     @property
@@ -96,7 +96,7 @@ class Batcher:
         self._thread = threading.Thread(target=self._serve, name="inference", daemon=True)
         self._thread.start()
 
-    def submit(self, query: Query, on_start: Callable[[], None] = lambda: None) -> "Future[Answer]":
+    def submit(self, query: Query, on_start: Callable[[], None] = lambda: None) -> "Future[InferenceResult]":
         """Queue a picture.
 
         Args:
@@ -205,4 +205,4 @@ class Batcher:
             return
         took = time.perf_counter() - started
         for entry, head in zip(batch, heads, strict=True):
-            entry.future.set_result(Answer(head, started - entry.since, took, len(batch)))
+            entry.future.set_result(InferenceResult(head, started - entry.since, took, len(batch)))

@@ -69,7 +69,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, eq=False)
-class Colored:
+class ColoredPixels:
     """The answer.
 
     Attributes:
@@ -132,7 +132,7 @@ def finish(
     variant: int = 1,
     versions: Versions | None = None,
     reference: Histogram | None = None,
-) -> Colored:
+) -> ColoredPixels:
     """Turn the network's heads into the answer at full size.
 
     Args:
@@ -153,7 +153,7 @@ def finish(
         ab = apply_hints(prepared.L, ab, prepared.options.hints)
     compose = compose_u16 if prepared.is_deep else compose_u8
     rgb = compose(prepared.L, ab, enlargement=prepared.options.enlargement, workers=workers)
-    return Colored(rgb, stamp.scenes[int(heads[SCENE_LOGITS].argmax())])
+    return ColoredPixels(rgb, stamp.scenes[int(heads[SCENE_LOGITS].argmax())])
 
 
 def as_kept(heads: Heads) -> Heads:
@@ -366,7 +366,7 @@ def colorize(
     deep: bool = True,
     workers: int = 1,
     reference: Histogram | None = None,
-) -> Colored:
+) -> ColoredPixels:
     """Color one picture, all steps on the calling thread.
 
     Args:

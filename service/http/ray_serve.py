@@ -135,13 +135,13 @@ class Proxy:
         if scope["type"] != "http" or scope["path"] in RAYS_OWN:
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._max_upload_bytes)
+        exchange = _ProxiedExchange(scope, receive, send, self._max_upload_bytes)
         if not exchange.is_too_large:
             await self._app(scope, exchange.receive, exchange.send)
         await exchange.finish()
 
 
-class _Exchange:
+class _ProxiedExchange:
     """One request and its answer, as Ray's HTTP server sees them.
 
     Attributes:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from service.archive.here import Here
 from service.archive.report import Report, pace, shown
-from service.archive.run import Colored, Outcome, Stopped, Work, color_here, color_there
+from service.archive.run import ColoredFile, Outcome, Stopped, Work, color_here, color_there
 from service.archive.there import There
 from service.archive.whole_files import write_whole
 from service.client.answers import Answer
@@ -46,10 +46,10 @@ def test_one_bad_file_stops_nothing(tmp_path: Path) -> None:
         b"e": OSError(errno.EACCES, "Permission denied"),
     }
 
-    def color(data: bytes) -> Colored:
+    def color(data: bytes) -> ColoredFile:
         if error := errors.get(data):
             raise error
-        return Colored(ANSWER, "café")
+        return ColoredFile(ANSWER, "café")
 
     work = work_on(tmp_path, *"abcdef")
     (tmp_path / "f").unlink()
@@ -76,14 +76,14 @@ def test_a_full_disk_stops_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("service.archive.run.write_whole", full)
     outcomes: list[Outcome] = []
     with pytest.raises(Stopped, match=os.strerror(number)):
-        color_here(work_on(tmp_path, "a", "b"), lambda _: Colored(ANSWER, ""), outcomes.append)
+        color_here(work_on(tmp_path, "a", "b"), lambda _: ColoredFile(ANSWER, ""), outcomes.append)
     assert outcomes == []
 
 
 def test_as_many_at_once_as_asked_and_all_in_the_end(tmp_path: Path) -> None:
     running, most = 0, 0
 
-    async def color(data: bytes) -> Colored:
+    async def color(data: bytes) -> ColoredFile:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -93,7 +93,7 @@ def test_as_many_at_once_as_asked_and_all_in_the_end(tmp_path: Path) -> None:
             raise TooLarge("too large", type="picture-too-large")
         if data == b"d":
             raise Overloaded("busy")
-        return Colored(ANSWER, "")
+        return ColoredFile(ANSWER, "")
 
     outcomes: list[Outcome] = []
     asyncio.run(color_there(work_on(tmp_path, *"abcdefgh"), color, outcomes.append, jobs=3))
@@ -108,12 +108,12 @@ def test_as_many_at_once_as_asked_and_all_in_the_end(tmp_path: Path) -> None:
 def test_a_service_that_is_gone_stops_the_work(tmp_path: Path, error: ClientError) -> None:
     asked: list[bytes] = []
 
-    async def color(data: bytes) -> Colored:
+    async def color(data: bytes) -> ColoredFile:
         asked.append(data)
         if data == b"c":
             raise error
         await asyncio.sleep(0 if data in (b"a", b"b") else 60)
-        return Colored(ANSWER, "")
+        return ColoredFile(ANSWER, "")
 
     outcomes: list[Outcome] = []
     with pytest.raises(Stopped, match=str(error)):
@@ -124,8 +124,8 @@ def test_a_service_that_is_gone_stops_the_work(tmp_path: Path, error: ClientErro
 
 
 def test_an_error_of_the_report_is_itself(tmp_path: Path) -> None:
-    async def color(_: bytes) -> Colored:
-        return Colored(ANSWER, "")
+    async def color(_: bytes) -> ColoredFile:
+        return ColoredFile(ANSWER, "")
 
     def report(_: Outcome) -> None:
         raise BrokenPipeError  # Whoever read the lines has gone: `photochrom colorize --json | head -1`.

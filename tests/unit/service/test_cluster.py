@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from service.archive import worker_pool
 from service.archive.cluster import ColorizeActor, Instructions, check_reachable
-from service.archive.run import Colored, Outcome, Stopped, Work, color_there
+from service.archive.run import ColoredFile, Outcome, Stopped, Work, color_there
 from service.archive.worker_pool import FILES_AHEAD, FILES_EACH, MAX_TRIES, ClusterError, WorkerLost, WorkerPool
 from service.commands.shared import app
 from service.engine.options import ColorizeQuery
@@ -42,7 +42,7 @@ class Colleague:
     async def ping(self) -> None:
         await asyncio.sleep(0)
 
-    async def color(self, data: bytes) -> Colored:
+    async def color(self, data: bytes) -> ColoredFile:
         assert not self.busy
         assert not self.ended
         self.busy = True
@@ -50,7 +50,7 @@ class Colleague:
         self.busy = False
         self._color(self, data)
         self.colored.append(data)
-        return Colored(ANSWER, data.decode())
+        return ColoredFile(ANSWER, data.decode())
 
     def dismiss(self) -> None:
         self.ended = True
@@ -272,11 +272,11 @@ class Tenant(Colleague):
     async def ping(self) -> None:
         await self._work(2)
 
-    async def color(self, data: bytes) -> Colored:
+    async def color(self, data: bytes) -> ColoredFile:
         await self._work(20)
         if data == self._deadly:
             raise WorkerLost("out of memory")
-        return Colored(ANSWER, data.decode())
+        return ColoredFile(ANSWER, data.decode())
 
     def dismiss(self) -> None:
         if not self.ended and self._machine is not None:
@@ -326,7 +326,7 @@ def test_workers_that_were_gone_before_do_not_count(monkeypatch: pytest.MonkeyPa
                     await asyncio.Event().wait()
                 raise WorkerLost("no machine")
 
-        async def color(self, data: bytes) -> Colored:
+        async def color(self, data: bytes) -> ColoredFile:
             assert data == b"a"
             tried.append(self)
             await self.ping()
@@ -380,7 +380,7 @@ def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) ->
         said.append(text)
         enough.set()
 
-    async def color() -> Colored:
+    async def color() -> ColoredFile:
         async with WorkerPool(lambda: Patient(well), 1, say=say) as pool:
             return await pool(b"a")
 
