@@ -97,34 +97,41 @@ sbom: $(VENV_AUDIT)/.installed ## Write the bill of materials of the service, Cy
 	$(VENV_AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json requirements/service.txt
 	$(VENV_AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom-gpu.json requirements/gpu.txt
 
-# Makes an environment: $(call install,FOLDER,REQUIREMENTS). The project itself goes in as links to this folder,
-# built by the locked setuptools, so that no step downloads anything without a hash.
+# Makes an environment: $(call install,FOLDER,REQUIREMENTS,NEWEST), NEWEST being the newest Python 3 that it runs on. The
+# project itself goes in as links to this folder, built by the locked setuptools, so that no step downloads anything
+# without a hash.
 define install
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else "Photochrom needs Python 3.11 or 3.12, but $(PYTHON) is %d.%d. Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, $(3)) else "$(2) needs Python 3.11 to 3.$(3), but $(PYTHON) is %d.%d. Name another one: make $(MAKECMDGOALS) PYTHON=python3.$(3)" % v)'
 	@echo "Making $(1) from $(2); the first time takes some minutes."
 	test -x $(1)/bin/pip || $(PYTHON) -m venv --clear $(1)
+	@echo "Installing $$(grep -c == $(2)) packages ..."
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(2)
+	@echo "Installing Photochrom itself ..."
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(1)/.installed
 endef
 
+# TensorFlow has no wheel for Python 3.14 yet; the service does not need it.
+NEWEST := 14
+NEWEST_DEV := 13
+
 $(VENV_AUDIT)/.installed: requirements/audit.txt
-	$(call install,$(VENV_AUDIT),$<)
+	$(call install,$(VENV_AUDIT),$<,$(NEWEST))
 
 $(VENV_CLUSTER)/.installed: requirements/cluster.txt pyproject.toml
-	$(call install,$(VENV_CLUSTER),$<)
+	$(call install,$(VENV_CLUSTER),$<,$(NEWEST))
 
 $(VENV_PEERS)/.installed: requirements/peers.txt pyproject.toml
-	$(call install,$(VENV_PEERS),$<)
+	$(call install,$(VENV_PEERS),$<,$(NEWEST))
 
 $(VENV_PEERS)-bentoml/.installed: requirements/peers-bentoml.txt pyproject.toml
-	$(call install,$(VENV_PEERS)-bentoml,$<)
+	$(call install,$(VENV_PEERS)-bentoml,$<,$(NEWEST))
 
 $(VENV)/.installed: requirements/$(RUNTIME).txt pyproject.toml
-	$(call install,$(VENV),$<)
+	$(call install,$(VENV),$<,$(NEWEST))
 
 $(VENV_DEV)/.installed: requirements/dev.txt pyproject.toml
-	$(call install,$(VENV_DEV),$<)
+	$(call install,$(VENV_DEV),$<,$(NEWEST_DEV))
 
 # `+cpu` names the build without CUDA, which not every package index has; pip then says so at once and the tests marked
 # `torch` are skipped. What torch itself depends on is locked in requirements/dev.txt.

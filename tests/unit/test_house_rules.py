@@ -12,8 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("photochrom", "chroma", "training", "export", "service")
-IMPORT_BUDGET_S = 1.5
-"""How long `import service.http.app` may take, s; the start of the service is felt by whoever scales it."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
@@ -159,7 +157,7 @@ def test_layers_are_kept() -> None:
 
 
 IMPORT_PROBE = """
-import os, sys, time
+import os, sys
 root = os.getcwd() + os.sep
 opened = []
 def watch(event, args):
@@ -168,29 +166,18 @@ def watch(event, args):
         if path.startswith(root) and not path.startswith(root + ".venv") and not path.endswith((".py", ".pyc")):
             opened.append(path)
 sys.addaudithook(watch)
-started = time.perf_counter()
 import service.http.app
-print(time.perf_counter() - started)
 print(sorted({name.partition(".")[0] for name in sys.modules}))
 print(opened)
 """
 
 
-def probe_import() -> tuple[float, set[str], list[str]]:
-    """Import the app in a fresh interpreter; return seconds, top-level modules, project files read but code."""
+def test_importing_the_service_is_light() -> None:
     result = subprocess.run([sys.executable, "-c", IMPORT_PROBE], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    seconds, modules, opened = result.stdout.splitlines()
-    return float(seconds), set(ast.literal_eval(modules)), ast.literal_eval(opened)
-
-
-def test_importing_the_service_is_light() -> None:
-    probes = [probe_import() for _ in range(3)]
-    _, modules, opened = probes[0]
-    assert not modules & {"tensorflow", "keras", "tf2onnx", "torch", "jax", "training", "export"}
+    modules, opened = map(ast.literal_eval, result.stdout.splitlines())
+    assert not set(modules) & {"tensorflow", "keras", "tf2onnx", "torch", "jax", "training", "export"}
     assert opened == []
-    # The best of three, and twice the budget: what is measured here is the program, not what else the machine does.
-    assert min(seconds for seconds, _, _ in probes) < 2 * IMPORT_BUDGET_S
 
 
 def test_no_tracked_file_names_a_package_index_or_a_path_of_one_machine() -> None:
