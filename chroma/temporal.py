@@ -34,7 +34,7 @@ NEW_SHARE: Final = 0.2
 _CHANNELS: Final = 4  # of one cv2.remap; more come out as garbage in OpenCV 5
 
 
-class Scene(Enum):
+class Shot(Enum):
     """What a frame is to the ones before it."""
 
     BEGINS = "begins"
@@ -77,7 +77,7 @@ class TemporalAverage:
         self._before: _State | None = None
         self._away = 0
 
-    def see(self, L: Float[np.ndarray, "H W 1"]) -> Scene:
+    def see(self, L: Float[np.ndarray, "H W 1"]) -> Shot:
         """Move on to the next frame.
 
         Args:
@@ -92,15 +92,15 @@ class TemporalAverage:
         state, before = self._state, self._before
         if state is not None and self._follow(state, seen):
             self._state = seen
-            return Scene.GOES_ON
+            return Shot.GOES_ON
         self._state = seen
         if before is not None and self._away <= FLASH_FRAMES and self._follow(before, seen):
             self._before = None
-            return Scene.COMES_BACK
+            return Shot.COMES_BACK
         if before is None or self._away > FLASH_FRAMES:
             # The first of two strange frames does not push out the scene that may come back.
             self._before, self._away = state, 0
-        return Scene.BEGINS
+        return Shot.BEGINS
 
     @property
     def values(self) -> Float[np.ndarray, "h w C"]:

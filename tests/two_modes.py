@@ -51,7 +51,7 @@ from training.recipes import load_recipe
 from training.run.metrics import ColorScores
 from training.run.prediction import Decoder, predict_heads
 from training.run.run_folder import METRICS, Run, open_run
-from training.run.train import Options, train
+from training.run.train import RunOptions, train
 
 SIDE_PX: Final = 32
 PATCH_PX: Final = 8
@@ -354,7 +354,7 @@ class World:
     def train(self, recipe: Recipe, name: str, *, ruled_out: bool = False) -> Run:
         """Train as the command line does."""
         with red_ruled_out() if ruled_out else nullcontext():
-            return open_run(train(recipe, Options(self.folder / "data", self.folder / name, tensorboard=False)))
+            return open_run(train(recipe, RunOptions(self.folder / "data", self.folder / name, tensorboard=False)))
 
     def heads(self, run: Run) -> dict[str, np.ndarray]:
         """Return what a run's best network says of the validation pictures; asked once a run."""

@@ -70,10 +70,10 @@ def run(
     cluster = None
     if distribute or processes > 1 or process_index or coordinator:
         cluster = Cluster(processes, process_index, coordinator)
-    from training.run.train import Options, train
+    from training.run.train import RunOptions, train
 
     folder = folder or Path("runs") / recipe
-    options = Options(data, folder, workers, minutes, epochs, checkpoint_every, tensorboard, start_from, cluster)
+    options = RunOptions(data, folder, workers, minutes, epochs, checkpoint_every, tensorboard, start_from, cluster)
     display = Display()
     # A polite end, like Ctrl-C: the run page then says that it was stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

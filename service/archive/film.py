@@ -19,7 +19,7 @@ from chroma.decoding import posterior_spread, softmax
 from chroma.framing import network_size, resize_lightness
 from chroma.modes import outputs_to_ab
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SPREAD
-from chroma.temporal import NEW_SHARE, Scene, TemporalAverage
+from chroma.temporal import NEW_SHARE, Shot, TemporalAverage
 from service.engine.colorizer import decode_logits, knobs_of, lightness_of
 from service.engine.options import Options
 from service.engine.session import Query, Session
@@ -178,13 +178,13 @@ class FilmColorist:
             ab in Lab units, at the network's grid, shape (h, w, 2).
         """
         small = resize_lightness(L, self._shape)
-        scene = self._average.see(small)
-        if scene is Scene.BEGINS:
+        shot = self._average.see(small)
+        if shot is Shot.BEGINS:
             self.cuts += 1
-        elif scene is Scene.COMES_BACK:
+        elif shot is Shot.COMES_BACK:
             self.cuts -= 1
         self._since += 1
-        if scene is Scene.BEGINS or self._since >= self._every or self._average.unknown > NEW_SHARE:
+        if shot is Shot.BEGINS or self._since >= self._every or self._average.unknown > NEW_SHARE:
             self._average.add(self._look(small))
             self._since = 0
         return self._ab_of(self._average.values, self._average.lightness)

@@ -6,7 +6,7 @@ from typing import Final
 from service.archive.run import ColoredFile
 from service.client import AsyncClient
 from service.client.errors import ClientError, Unreachable
-from service.client.requests import Options
+from service.client.requests import ColorizeOptions
 from service.pictures.encode import MEDIA_TYPES, OutputFormat
 
 MAX_SENT: Final = 3
@@ -21,7 +21,12 @@ class There:
     """
 
     def __init__(
-        self, client: AsyncClient, options: Options, output_format: OutputFormat, *, reference: bytes | None = None
+        self,
+        client: AsyncClient,
+        options: ColorizeOptions,
+        output_format: OutputFormat,
+        *,
+        reference: bytes | None = None,
     ) -> None:
         """Keep what is the same for all pictures.
 
@@ -33,7 +38,7 @@ class There:
         """
         self._reference = reference
         self._client = client
-        self._options: Options = {**options, "format": output_format}
+        self._options: ColorizeOptions = {**options, "format": output_format}
         self._media_type = MEDIA_TYPES[output_format]
         self._alone = asyncio.Lock()
 

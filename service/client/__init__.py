@@ -42,8 +42,8 @@ from service.client.errors import (
 )
 from service.client.requests import (
     BaseClient,
+    ColorizeOptions,
     Hints,
-    Options,
     Picture,
     RenderOptions,
     hints_text,
@@ -59,11 +59,11 @@ __all__ = [
     "AsyncClient",
     "Client",
     "ClientError",
+    "ColorizeOptions",
     "Hints",
     "InvalidRequest",
     "Kept",
     "NotKept",
-    "Options",
     "Overloaded",
     "Picture",
     "RefusedPicture",
@@ -133,9 +133,9 @@ class Client(BaseClient):
         *,
         etag: str | None = None,
         reference: Picture | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[ColorizeOptions],
     ) -> Answer:
-        """Have a picture colored; the further keywords are those of `Options`.
+        """Have a picture colored; the further keywords are those of `ColorizeOptions`.
 
         Args:
             picture: the bytes of a file, its path, or an open file.
@@ -306,9 +306,9 @@ class AsyncClient(BaseClient):
         *,
         etag: str | None = None,
         reference: Picture | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[ColorizeOptions],
     ) -> Answer:
-        """Have a picture colored; the further keywords are those of `Options`.
+        """Have a picture colored; the further keywords are those of `ColorizeOptions`.
 
         Args:
             picture: the bytes of a file, its path, or an open file.

@@ -43,7 +43,7 @@ class _ColorOptions(TypedDict, total=False):
     format: Literal["png", "jpeg", "webp", "json"] | None
 
 
-class Options(_ColorOptions, total=False):
+class ColorizeOptions(_ColorOptions, total=False):
     """How to color; what is left out, the service decides. docs/http.md says what each one means."""
 
     size: int | None
@@ -87,7 +87,7 @@ class BaseClient:
     def _question(
         self, data: bytes, etag: str | None, reference: bytes | None, options: Mapping[str, Any]
     ) -> httpx2.Request:
-        query = _query_of("colorize", options, Options.__annotations__)
+        query = _query_of("colorize", options, ColorizeOptions.__annotations__)
         headers = {"Accept": "image/png, image/*;q=0.9"} | ({"If-None-Match": etag} if etag else {})
         if reference is None:
             headers["Content-Type"] = "application/octet-stream"

@@ -15,7 +15,7 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from service.archive.report import Report
     from service.archive.run import Work
-    from service.client import Options
+    from service.client import ColorizeOptions
     from service.engine.options import ColorizeQuery
     from service.engine.session import Session
 
@@ -141,7 +141,7 @@ class RemoteService:
             except ClientError as error:
                 raise Stopped(str(error)) from error
             # What has its default is left out, so that older services take the rest.
-            options = cast("Options", order.query.model_dump(exclude={"format"}, exclude_defaults=True))
+            options = cast("ColorizeOptions", order.query.model_dump(exclude={"format"}, exclude_defaults=True))
             there = There(client, options, work.output_format, reference=order.reference)
             with report:
                 await color_there(work, there, report, jobs=order.jobs or JOBS_THERE)

@@ -1,6 +1,6 @@
 """How to color: the options, and the queries that bring them, checked; over HTTP and on the command line alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -105,6 +105,18 @@ class _ColorQuery(BaseModel):
         float, Field(ge=0, le=1, description="How far a reference photograph counts, where there is one.")
     ] = 0.5
 
+    def to_options(self) -> Options:
+        """Return the part of the query that concerns the colors."""
+        return Options(
+            mode=self.mode,
+            vividness=self.vividness,
+            temperature=self.temperature,
+            saturation=self.saturation,
+            enlargement=self.enlargement,
+            hints=parse_hints(self.hints),
+            reference_strength=self.reference_strength,
+        )
+
     def picture_format(self) -> OutputFormat | None:
         """Return the format of the pictures in the answer, where the query chooses one."""
         return None if self.format == "json" else self.format
@@ -129,17 +141,7 @@ class ColorizeQuery(_ColorQuery):
 
     def to_options(self) -> Options:
         """Return the part of the query that concerns the colors."""
-        return Options(
-            mode=self.mode,
-            vividness=self.vividness,
-            temperature=self.temperature,
-            saturation=self.saturation,
-            size=self.size,
-            enlargement=self.enlargement,
-            variants=tuple(range(1, self.variants + 1)),
-            hints=parse_hints(self.hints),
-            reference_strength=self.reference_strength,
-        )
+        return replace(super().to_options(), size=self.size, variants=tuple(range(1, self.variants + 1)))
 
 
 class KeepQuery(BaseModel):
@@ -173,17 +175,7 @@ class RenderQuery(_ColorQuery):
 
     def to_options(self) -> Options:
         """Return the part of the query that concerns the colors."""
-        return Options(
-            mode=self.mode,
-            vividness=self.vividness,
-            temperature=self.temperature,
-            saturation=self.saturation,
-            enlargement=self.enlargement,
-            variants=(self.variant,),
-            hints=parse_hints(self.hints),
-            reference_strength=self.reference_strength,
-            max_side=self.max_side,
-        )
+        return replace(super().to_options(), variants=(self.variant,), max_side=self.max_side)
 
 
 def parse_hints(text: str) -> tuple[Hint, ...]:

@@ -42,14 +42,14 @@ import numpy as np
 from training.run.prediction import predict_heads
 from training.recipes import load_recipe
 from training.run.run_folder import open_run
-from training.run.train import Options, train
+from training.run.train import RunOptions, train
 
 data, folder, lightness, answer = map(Path, sys.argv[1:])
 steps = []
 tiny = load_recipe("tiny")
 # Three steps go nowhere at tiny's own pace.
 bold = replace(tiny, optimizer=replace(tiny.optimizer, learning_rate=0.03, warmup=0.0, ema=0.0))
-train(bold, Options(data, folder, epochs=1), watch=steps.append)
+train(bold, RunOptions(data, folder, epochs=1), watch=steps.append)
 heads = predict_heads(open_run(folder).load_model(), np.load(lightness))
 np.savez(answer, backend=keras.backend.backend(), steps=len(steps), **heads)
 """

@@ -15,7 +15,7 @@ from tests.original_recipes import NAMES, narrow, narrow_backbones, train_losses
 from training.recipes import load_recipe
 from training.run import run_folder
 from training.run.run_folder import open_run
-from training.run.train import Options, Progress, train
+from training.run.train import Progress, RunOptions, train
 
 pytestmark = pytest.mark.training
 
@@ -85,7 +85,7 @@ def test_a_recipe_of_the_original_runs_on_a_miniature_coco_stuff(name: str, tmp_
     )
     steps: list[Progress] = []
     with narrow_backbones():
-        folder = train(recipe, Options(make_coco_stuff(tmp_path / "coco"), tmp_path / "run"), watch=steps.append)
+        folder = train(recipe, RunOptions(make_coco_stuff(tmp_path / "coco"), tmp_path / "run"), watch=steps.append)
         network = open_run(folder).load_model()
     assert len(steps) == 3
     for step in steps:

@@ -27,7 +27,7 @@ from training.network.onnx_weights import load_exported, read_exported, restore_
 from training.recipes import load_recipe
 from training.run import run_folder
 from training.run.starting import unpack
-from training.run.train import Options, train
+from training.run.train import RunOptions, train
 
 pytestmark = pytest.mark.training
 
@@ -107,7 +107,7 @@ def test_normalizations_get_statistics_and_compute_what_they_did(exported: Path)
 def test_a_run_starts_from_a_file(exported: Path, tmp_path: Path) -> None:
     data = write_shards(tmp_path / "data", train=12, val=5)
     still = replace(RECIPE, optimizer=OptimizerConfig(learning_rate=1e-12, ema=0.0, weight_decay=0.0))
-    options = Options(data, tmp_path / "run", start_from=exported)
+    options = RunOptions(data, tmp_path / "run", start_from=exported)
     train(still, options)
     note = json.loads((tmp_path / "run" / run_folder.START).read_text())
     assert note["run"] == "origin"
@@ -125,9 +125,9 @@ def test_a_run_starts_from_a_file(exported: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_does_not_fit_leaves_nothing_behind(exported: Path, tmp_path: Path) -> None:
     data = write_shards(tmp_path / "data", train=4, val=1)
-    options = Options(data, tmp_path / "run", start_from=exported)
+    options = RunOptions(data, tmp_path / "run", start_from=exported)
     no_scenes = write_shards(tmp_path / "plain", train=4, val=1, columns=("key", "shard", "split"))
-    cases: list[tuple[Recipe, Options, type[Exception], str]] = [
+    cases: list[tuple[Recipe, RunOptions, type[Exception], str]] = [
         (replace(RECIPE, model=wider()), options, CheckpointError, "holds another network"),
         (RECIPE, replace(options, data=no_scenes), RecipeError, "knows other scenes"),
         (RECIPE, replace(options, start_from=data / "labels.csv"), CheckpointError, "cannot be read|has no stamp"),

@@ -23,7 +23,7 @@ import keras
 
 from training.network.averaging import averaged_weights
 from training.recipes import load_recipe
-from training.run.train import Options, train
+from training.run.train import RunOptions, train
 import training.run.train
 
 seen = {}
@@ -37,7 +37,7 @@ training.run.train.build_model = watched
 options = ["mixed_precision=true", "steps=30", "batch_size=8", "data.crop_px=32", "data.contrast=0.0",
            "optimizer.learning_rate=0.01", "model.unet_channels=[4,8,8]", "model.decoder_channels=[8]"]
 data, folder = map(Path, sys.argv[1:])
-train(load_recipe("tiny").with_options(options), Options(data, folder, tensorboard=False))
+train(load_recipe("tiny").with_options(options), RunOptions(data, folder, tensorboard=False))
 model = seen["model"]
 heads = model(keras.ops.zeros((1, 32, 32, 1)))
 print(json.dumps({

@@ -117,7 +117,7 @@ from dataclasses import replace
 from pathlib import Path
 from training.config import ModelConfig
 from training.recipes import load_recipe
-from training.run.train import Options, train
+from training.run.train import RunOptions, train
 
 class Interrupted(BaseException):
     pass
@@ -130,12 +130,12 @@ small = ModelConfig(encoder="unet", pretrained=False, unet_channels=(4, 8, 8, 8)
                     head_channels=8, regression_channels=4, global_features=8, dropout=0.4)
 recipe = replace(load_recipe("tiny"), model=small)
 data, whole, cut = (Path(name) for name in sys.argv[1:])
-train(recipe, Options(data, whole, checkpoint_every_steps=3))
+train(recipe, RunOptions(data, whole, checkpoint_every_steps=3))
 try:
-    train(recipe, Options(data, cut, checkpoint_every_steps=3), watch=interrupt)
+    train(recipe, RunOptions(data, cut, checkpoint_every_steps=3), watch=interrupt)
 except Interrupted:
     print("interrupted")
-train(recipe, Options(data, cut, checkpoint_every_steps=3, workers=1))
+train(recipe, RunOptions(data, cut, checkpoint_every_steps=3, workers=1))
 """
 """Six steps an epoch, two epochs; stopped after step 8, going on from the checkpoint at 6."""
 

@@ -26,7 +26,7 @@ from training.run.checkpoint import load_checkpoint, weights_digest
 from training.run.locking import LOCK, only_process
 from training.run.preview import COLUMNS, TITLE_PX
 from training.run.status import read_status
-from training.run.train import Options, Progress, train
+from training.run.train import Progress, RunOptions, train
 
 pytestmark = pytest.mark.training
 
@@ -57,7 +57,7 @@ class Finished:
 
     def __init__(self, folder: Path) -> None:
         self.data = write_shards(folder / "data", train=12, val=7, broken=("train003", "val002"))
-        self.options = Options(self.data, folder / "run")
+        self.options = RunOptions(self.data, folder / "run")
         self.progress: list[Progress] = []
         self.rows: list[dict[str, Any]] = []
         self.folder = train(RECIPE, self.options, watch=self.progress.append, report=self.rows.append)
@@ -255,7 +255,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_head(tmp_path: Pat
     data = write_shards(tmp_path / "data", train=12, val=2)
     recipe = replace(RECIPE, optimizer=OptimizerConfig(learning_rate=1e30, warmup=0.0))
     told: list[Progress] = []
-    options = Options(data, tmp_path / "run", checkpoint_every_steps=1)
+    options = RunOptions(data, tmp_path / "run", checkpoint_every_steps=1)
     with pytest.raises(NonFiniteLossError, match=r"^(ab_logits_loss|ab_loss) is (nan|inf) at step \d"):
         train(recipe, options, watch=told.append)
     assert all(np.isfinite(list(progress.losses.values())).all() for progress in told)
@@ -268,7 +268,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_head(tmp_path: Pat
 
 def test_a_run_by_the_clock_stops_in_time_and_stays_stopped(tmp_path: Path) -> None:
     data = write_shards(tmp_path / "data", train=12, val=3)
-    options = Options(data, tmp_path / "run", minutes=1e-4, epochs=50)
+    options = RunOptions(data, tmp_path / "run", minutes=1e-4, epochs=50)
     told: list[Progress] = []
     train(RECIPE, options, watch=told.append)
     assert len(told) == 1
@@ -298,7 +298,7 @@ def test_a_validation_without_color_ends_with_weights_and_unknown_scores(tmp_pat
         Display().scores(row)
         rows.append(row)
 
-    train(RECIPE, Options(gray_validation(tmp_path / "data"), tmp_path / "run"), report=report)
+    train(RECIPE, RunOptions(gray_validation(tmp_path / "data"), tmp_path / "run"), report=report)
     assert [(row["kl"], row["scene_top1"]) for row in rows] == [(None, None)] * 2
     opened = run_folder.open_run(tmp_path / "run")
     assert opened.scenes == ("unknown",)
@@ -315,7 +315,7 @@ def test_without_photographs_nothing_starts_and_nothing_is_left_behind(tmp_path:
         (no_validation, "no photographs in the val split"),
     ):
         with pytest.raises(DataError, match=reason):
-            train(RECIPE, Options(data, tmp_path / "run"))
+            train(RECIPE, RunOptions(data, tmp_path / "run"))
         assert not (tmp_path / "run").exists()
 
 
@@ -325,7 +325,7 @@ def test_training_learns(tmp_path: Path) -> None:
     every = replace(RECIPE.data, repeat=(("day", 50), ("night", 50)))
     recipe = replace(RECIPE, epochs=1, batch_size=8, data=every, optimizer=OptimizerConfig(learning_rate=1e-2, ema=0.9))
     told: list[Progress] = []
-    train(recipe, Options(data, tmp_path / "run"), watch=told.append)
+    train(recipe, RunOptions(data, tmp_path / "run"), watch=told.append)
     assert len(told) == 100
 
     def mean_loss(name: str, part: slice) -> float:
@@ -338,7 +338,7 @@ def test_training_learns(tmp_path: Path) -> None:
 
 def test_a_run_starts_from_anothers_weights(finished: Finished, tmp_path: Path) -> None:
     still = replace(RECIPE, epochs=1, optimizer=OptimizerConfig(learning_rate=1e-12, ema=0.0, weight_decay=0.0))
-    options = Options(finished.data, tmp_path / "run", start_from=finished.folder)
+    options = RunOptions(finished.data, tmp_path / "run", start_from=finished.folder)
     train(still, options)
     expected, got = (run_folder.open_run(folder).load_model() for folder in (finished.folder, tmp_path / "run"))
     for variable, other in zip(expected.trainable_variables, got.trainable_variables, strict=True):
@@ -354,7 +354,7 @@ def test_a_run_starts_from_anothers_weights(finished: Finished, tmp_path: Path) 
 
 
 def test_a_start_that_does_not_fit_leaves_nothing_behind(finished: Finished, tmp_path: Path) -> None:
-    options = Options(finished.data, tmp_path / "run", start_from=finished.folder)
+    options = RunOptions(finished.data, tmp_path / "run", start_from=finished.folder)
     wider = replace(RECIPE, model=replace(RECIPE.model, head_channels=16))
     coarse = replace(RECIPE, data=replace(RECIPE.data, scenes="scene_coarse"))
     for recipe, changed, error, reason in (

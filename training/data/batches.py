@@ -103,6 +103,11 @@ class BatchMaker:
         return self._batch_size
 
     @property
+    def scenes(self) -> int:
+        """How many scenes the photographs are told apart by."""
+        return len(self._photographs.scenes)
+
+    @property
     def steps_per_epoch(self) -> int:
         """How many batches an epoch has; training drops the last incomplete one, validation keeps it."""
         whole, rest = divmod(len(self._chosen), self._batch_size)

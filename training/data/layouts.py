@@ -8,7 +8,6 @@ Split folders: ``train2017`` and ``val2017`` of COCO, ``DIV2K_train_HR`` and ``D
 Plain folder: every picture below it; a hash of its relative path decides the split, so that it never changes.
 """
 
-import csv
 import hashlib
 import os
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Final, Literal
 
 from training import DataError
 from training.data.shards import SUFFIX as SHARD_SUFFIX
+from training.data.tables import read_table
 
 Split = Literal["train", "val", "origin_val"]
 
@@ -117,7 +117,8 @@ def _from_shards(folder: Path, scenes: str) -> Iterator[Photograph]:
     shards: dict[str, Path] = {}
     # Words that return in every row are kept once.
     words: dict[str, str] = {}
-    for number, row in _labels(folder / LABELS, (*SHARD_COLUMNS, scenes, "dataset", "label_map", "member")):
+    columns = (*SHARD_COLUMNS, scenes, "dataset", "label_map", "member")
+    for number, row in read_table(folder / LABELS, columns, SHARD_COLUMNS):
         key, shard, split, scene, dataset, label_map, member = row
         if not key or not shard or not split:
             raise DataError(f"{LABELS}, row {number}: {', '.join(SHARD_COLUMNS)} must not be empty")
@@ -136,24 +137,6 @@ def _from_shards(folder: Path, scenes: str) -> Iterator[Photograph]:
             words.setdefault(dataset, dataset),
             label_map,
         )
-
-
-def _labels(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and the wanted columns of labels.csv; one that it lacks is empty."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            missing = set(SHARD_COLUMNS) - set(header)
-            if missing:
-                raise DataError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
-            places = [header.index(name) if name in header else len(header) for name in columns]
-            for number, row in enumerate(reader, 2):
-                if row:
-                    padded = row + [""] * (len(header) + 1 - len(row))
-                    yield number, [padded[place] for place in places]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name} cannot be read: {error}") from error
 
 
 def _from_split_folders(folder: Path, images: str, splits: dict[str, Split]) -> Iterator[Photograph]:

@@ -43,8 +43,8 @@ from training.data.prepare_part import (
     PARTS,
     Item,
     Part,
+    PartWorker,
     PrepareOptions,
-    Worker,
     load_scene_model,
     note_path,
     write_whole,
@@ -271,7 +271,7 @@ def _work(options: PrepareOptions, plan: _Plan, watch: Watch) -> None:
     done = len(plan) - sum(plan.size(name) for name in waiting)
     watch(done, len(plan))
     if options.workers == 1 or len(waiting) <= 1:
-        worker = Worker(options)
+        worker = PartWorker(options)
         for name in waiting:
             with contextlib.closing(worker.do(plan.part(name))) as photographs:
                 for _ in photographs:
@@ -308,7 +308,7 @@ def _work(options: PrepareOptions, plan: _Plan, watch: Watch) -> None:
 class _Process:
     """What a worker process holds."""
 
-    worker: Worker
+    worker: PartWorker
     counter: Any
     stop: Any
 
@@ -323,7 +323,7 @@ def _start_process(options: PrepareOptions, counter: Any, stop: Any) -> None:
     # Ctrl-C reaches every process of a terminal; the first one tells the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _processes.append(_Process(Worker(options), counter, stop))
+    _processes.append(_Process(PartWorker(options), counter, stop))
 
 
 def _die_with_parent() -> None:

@@ -115,7 +115,7 @@ class Part:
     items: tuple[Item, ...]
 
 
-class Worker:
+class PartWorker:
     """Does parts, one after the other."""
 
     def __init__(self, options: PrepareOptions) -> None:

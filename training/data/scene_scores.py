@@ -4,7 +4,6 @@ scenes.csv has the columns ``key, scene, probability``, one row a photograph and
 after the other; classes that are left out count as 0. The largest `KEPT` of each photograph are used.
 """
 
-import csv
 import heapq
 import itertools
 import math
@@ -17,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from training import DataError
+from training.data.tables import read_table
 
 SCENES: Final = "scenes.csv"
 
@@ -80,25 +80,14 @@ def load_scores(path: Path) -> tuple[SceneScores, dict[str, int]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, float]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            missing = set(COLUMNS) - set(header)
-            if missing:
-                raise DataError(f"{path.name} lacks the columns {', '.join(sorted(missing))}")
-            places = [header.index(name) for name in COLUMNS]
-            for number, row in enumerate(reader, 2):
-                try:
-                    key, scene, value = (row[place] for place in places)
-                    chance = float(value)
-                except (IndexError, ValueError):
-                    raise DataError(f"{path.name}, row {number}: not a key, a scene and a probability") from None
-                if not key or not scene or math.isnan(chance) or not 0 <= chance <= 1:
-                    raise DataError(f"{path.name}, row {number}: needs a key, a scene and a probability in [0, 1]")
-                yield key, scene, chance
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name} cannot be read: {error}") from error
+    for number, (key, scene, value) in read_table(path, COLUMNS, COLUMNS):
+        try:
+            chance = float(value)
+        except ValueError:
+            raise DataError(f"{path.name}, row {number}: not a key, a scene and a probability") from None
+        if not key or not scene or math.isnan(chance) or not 0 <= chance <= 1:
+            raise DataError(f"{path.name}, row {number}: needs a key, a scene and a probability in [0, 1]")
+        yield key, scene, chance
 
 
 def score_rows(key: str, pairs: Iterable[tuple[str, float]]) -> list[tuple[str, str, str]]:

@@ -27,7 +27,7 @@ from training.recipes import load_recipe
 from training.run.prediction import CURVE, ORIGINAL_DECODES, Decoder, predict_picture
 from training.run.preview import write_png
 from training.run.run_folder import METRICS, Run, open_run
-from training.run.train import Options, train
+from training.run.train import RunOptions, train
 from training.whole_files import write_whole
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def ablate(
         folder = out / f"{place}-{row.name}"
         if not (folder / SCORES).exists():
             tell(f"row {place}, {row.name}: {row.change}")
-            train(recipe, Options(data, folder, workers=workers))
+            train(recipe, RunOptions(data, folder, workers=workers))
             write_whole(folder / SCORES, json.dumps(_score_row(folder, pictures), indent=2) + "\n")
         if show is not None:
             _show(folder, show)

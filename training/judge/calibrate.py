@@ -11,7 +11,7 @@ The search has two stages: a grid on every third photograph, then the neighbors 
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ from training.judge.decoder_search import (
     CALM,
     Found,
     Limits,
-    Sample,
+    Prediction,
     Scores,
     Sharpness,
     Survey,
@@ -129,25 +129,31 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     run = open_run(folder)
     model, decoder = run.load_model(), run.decoder()
     photographs = open_photographs(data, scenes=run.recipe.data.scenes)
-    samples: list[Sample] = []
+    predictions: list[Prediction] = []
     kinds: Counter[str] = Counter()
     for photo in alike(photographs.split("val"), pictures):
         try:
-            samples.append(_sample(model, photographs.read(photo), run.recipe.size))
+            predictions.append(_predict(model, photographs.read(photo), run.recipe.size))
         except DataError as error:
             yield f"{photo.key} is left out: {error}"
         else:
             kinds[photo.dataset] += 1
-    if not samples:
+    if not predictions:
         raise DataError(f"no validation photograph in {data} can be read and has color")
     shares = ", ".join(f"{name} {count}" for name, count in sorted(kinds.items()) if name)
-    yield f"{len(samples)} validation photographs{f' ({shares})' if shares else ''}"
+    yield f"{len(predictions)} validation photographs{f' ({shares})' if shares else ''}"
+    yield from _calibrate(folder, predictions, decoder, kinds)
 
-    gray = gray_scores(samples)
-    calm = calmest(survey(samples, decoder, CALM, CALM_GAINS))
+
+def _calibrate(
+    folder: Path, predictions: Sequence[Prediction], decoder: Decoder, kinds: Mapping[str, int]
+) -> Iterator[str]:
+    """Search the knobs on what the network said of photographs, and write curve.json."""
+    gray = gray_scores(predictions)
+    calm = calmest(survey(predictions, decoder, CALM, CALM_GAINS))
     yield f"gray: PSNR {gray.psnr:.2f}"
     default_limits, vivid_limits = _limits(calm.scores.psnr, gray.psnr)
-    tried = _two_stages(samples, decoder)
+    tried = _two_stages(predictions, decoder)
     default = _most_colorful(tried, DEFAULT_COLOR, default_limits, calm)
     vivid = _most_colorful(tried, VIVID_COLOR, vivid_limits, default)
 
@@ -155,19 +161,19 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     knobs = [replace(calm.knobs, cap=default.knobs.cap), default.knobs, vivid.knobs]
     found = [
         knobs[0],
-        _between(samples, decoder, *knobs[:2]),
+        _between(predictions, decoder, *knobs[:2]),
         knobs[1],
-        _between(samples, decoder, *knobs[1:]),
+        _between(predictions, decoder, *knobs[1:]),
         knobs[2],
     ]
     curve = VividnessCurve(tuple(zip((0.0, 0.25, 0.5, 0.75, 1.0), found, strict=True)))
-    scores = [_judge(samples, decoder, at) for _, at in curve.points]
+    scores = [_judge(predictions, decoder, at) for _, at in curve.points]
     names = {0.0: "calm", 0.5: "default", 1.0: "vivid"}
     for (vividness, at), scored in zip(curve.points, scores, strict=True):
         yield _line(names.get(vividness, f"vividness {vividness:g}"), at, scored)
     yield f"default is of the highest PSNR at CFr {default.scores.colorfulness_ratio:.2f} with {default_limits.line()}"
     yield f"vivid is of the highest PSNR at CFr {vivid.scores.colorfulness_ratio:.2f} with {vivid_limits.line()}"
-    confidence = _confidence(samples)
+    confidence = _confidence(predictions)
     temperature = fit(confidence)
     yield (
         f"confidence: its error (ECE) is {confidence[1.0].ece():.3f}, "
@@ -175,7 +181,7 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     )
     chosen: dict[str, Any] = {
         "points": curve.to_rows(),
-        "pictures": len(samples),
+        "pictures": len(predictions),
         "data_sets": dict(kinds),
         "tried": len(tried),
         "gray": _rounded(gray),
@@ -186,7 +192,7 @@ def calibrate_run(folder: Path, data: Path, *, pictures: int = 256) -> Iterator[
     write_whole(folder / CURVE_FILE, json.dumps(chosen, indent=2) + "\n")
 
 
-def _sample(model: keras.Model, data: bytes, side: int) -> Sample:
+def _predict(model: keras.Model, data: bytes, side: int) -> Prediction:
     """Read a photograph and ask the network.
 
     Raises:
@@ -196,17 +202,17 @@ def _sample(model: keras.Model, data: bytes, side: int) -> Sample:
     if is_gray(rgb_u8):
         raise DataError("it has no color to compare with")
     L = rgb_u8_to_lab(cv2.resize(rgb_u8, (side, side), interpolation=cv2.INTER_AREA))[..., :1]
-    return Sample.of(rgb_u8, predict_picture(model, np.ascontiguousarray(L), side))
+    return Prediction.of(rgb_u8, predict_picture(model, np.ascontiguousarray(L), side))
 
 
-def _two_stages(samples: Sequence[Sample], decoder: Decoder) -> Survey:
+def _two_stages(predictions: Sequence[Prediction], decoder: Decoder) -> Survey:
     """Survey the grid on some photographs, and its best with their neighbors on all; return the second survey."""
-    coarse = survey(samples[::EVERY], decoder, GRID, GAINS)
+    coarse = survey(predictions[::EVERY], decoder, GRID, GAINS)
     wanted: list[Sharpness] = []
     for target in (DEFAULT_COLOR, VIVID_COLOR):
         first = leaders(coarse, target, LEADERS)
         wanted += [*first, *(neighbor for sharpness in first[:1] for neighbor in _neighbors(sharpness))]
-    return survey(samples, decoder, wanted, GAINS)
+    return survey(predictions, decoder, wanted, GAINS)
 
 
 def _neighbors(sharpness: Sharpness) -> tuple[Sharpness, ...]:
@@ -224,7 +230,7 @@ def _most_colorful(tried: Survey, target: float, limits: Limits, paler: Found) -
     return paler
 
 
-def _between(samples: Sequence[Sample], decoder: Decoder, low: Knobs, high: Knobs) -> Knobs:
+def _between(predictions: Sequence[Prediction], decoder: Decoder, low: Knobs, high: Knobs) -> Knobs:
     """Return knobs midway, with the gain whose colorfulness is midway, too."""
     middle = Sharpness(
         *(
@@ -232,26 +238,26 @@ def _between(samples: Sequence[Sample], decoder: Decoder, low: Knobs, high: Knob
             for a, b in ((low.temperature, high.temperature), (low.tau, high.tau), (low.cap, high.cap))
         )
     )
-    ends = [_judge(samples[::EVERY], decoder, knobs).colorfulness_ratio for knobs in (low, high)]
+    ends = [_judge(predictions[::EVERY], decoder, knobs).colorfulness_ratio for knobs in (low, high)]
     gains = sorted({round(gain, 3) for gain in np.linspace(0.9, 1.1, 3) * (low.gain + high.gain) / 2})
-    reached = at_colorfulness(survey(samples[::EVERY], decoder, [middle], gains)[middle], sum(ends) / 2)
+    reached = at_colorfulness(survey(predictions[::EVERY], decoder, [middle], gains)[middle], sum(ends) / 2)
     return middle.knobs(round(reached[0], 3) if reached else gains[1])
 
 
-def _judge(samples: Sequence[Sample], decoder: Decoder, knobs: Knobs) -> Scores:
+def _judge(predictions: Sequence[Prediction], decoder: Decoder, knobs: Knobs) -> Scores:
     sharpness = Sharpness(knobs.temperature, knobs.tau, knobs.cap)
-    return survey(samples, decoder, [sharpness], [knobs.gain])[sharpness][knobs.gain]
+    return survey(predictions, decoder, [sharpness], [knobs.gain])[sharpness][knobs.gain]
 
 
-def _confidence(samples: Sequence[Sample]) -> dict[float, Reliability]:
+def _confidence(predictions: Sequence[Prediction]) -> dict[float, Reliability]:
     """Measure how well confidence is calibrated, by temperature, on every third photograph."""
     measured = {temperature: Reliability(temperature) for temperature in TEMPERATURES}
-    for sample in samples[::EVERY]:
-        rows, columns = sample.logits.shape[:2]
-        ab = np.ascontiguousarray(sample.truth_lab[..., 1:])
+    for prediction in predictions[::EVERY]:
+        rows, columns = prediction.logits.shape[:2]
+        ab = np.ascontiguousarray(prediction.truth_lab[..., 1:])
         true_ab = cv2.resize(ab, (columns, rows), interpolation=cv2.INTER_AREA)
         for reliability in measured.values():
-            reliability.add(sample.logits.astype(np.float32), true_ab)
+            reliability.add(prediction.logits.astype(np.float32), true_ab)
     return measured
 
 

@@ -57,7 +57,7 @@ CALM_GAIN_NEAR_DB: Final = 0.005
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class Prediction:
     """A photograph at `SIDE_PX` with what the network says of it.
 
     Attributes:
@@ -79,7 +79,7 @@ class Sample:
     variation: float
 
     @classmethod
-    def of(cls, rgb_u8: np.ndarray, heads: Mapping[str, np.ndarray]) -> "Sample":
+    def of(cls, rgb_u8: np.ndarray, heads: Mapping[str, np.ndarray]) -> "Prediction":
         """Make one of a photograph, uint8, (H, W, 3), and the heads of a batch of 1."""
         truth = cv2.resize(np.ascontiguousarray(rgb_u8), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
         lab = rgb_u8_to_lab(truth)
@@ -184,12 +184,12 @@ def alike(photographs: Sequence[Photograph], count: int) -> list[Photograph]:
 
 
 def survey(
-    samples: Sequence[Sample], decoder: Decoder, sharpnesses: Iterable[Sharpness], gains: Sequence[float]
+    predictions: Sequence[Prediction], decoder: Decoder, sharpnesses: Iterable[Sharpness], gains: Sequence[float]
 ) -> Survey:
     """Score every sharpness at every gain.
 
     Args:
-        samples: to judge on, at least one.
+        predictions: to judge on, at least one.
         decoder: of the run.
         sharpnesses: to try.
         gains: to try with each, rising.
@@ -200,14 +200,18 @@ def survey(
     tried: Survey = {}
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="survey") as pool:
         for sharpness in dict.fromkeys(sharpnesses):
-            rows = np.array(list(pool.map(lambda sample, s=sharpness: _rows(sample, decoder, s, gains), samples)))
-            tried[sharpness] = {gain: _mean(samples, rows[:, i]) for i, gain in enumerate(gains)}
+            rows = np.array(
+                list(pool.map(lambda prediction, s=sharpness: _rows(prediction, decoder, s, gains), predictions))
+            )
+            tried[sharpness] = {gain: _mean(predictions, rows[:, i]) for i, gain in enumerate(gains)}
     return tried
 
 
-def gray_scores(samples: Sequence[Sample]) -> Scores:
+def gray_scores(predictions: Sequence[Prediction]) -> Scores:
     """Return the scores of doing nothing."""
-    return _mean(samples, np.array([_row(sample, np.zeros((1, 1, 2), np.float32)) for sample in samples]))
+    return _mean(
+        predictions, np.array([_row(prediction, np.zeros((1, 1, 2), np.float32)) for prediction in predictions])
+    )
 
 
 def at_colorfulness(tried: Mapping[float, Scores], wanted: float) -> tuple[float, Scores] | None:
@@ -283,34 +287,37 @@ def leaders(tried: Survey, wanted: float, count: int) -> list[Sharpness]:
     return sorted(reached, key=lambda s: -reached[s])[:count]
 
 
-def _rows(sample: Sample, decoder: Decoder, sharpness: Sharpness, gains: Sequence[float]) -> list[list[float]]:
+def _rows(prediction: Prediction, decoder: Decoder, sharpness: Sharpness, gains: Sequence[float]) -> list[list[float]]:
     """Score one photograph at every gain; the decode is `chroma.decoding.decode`, its mean computed once."""
-    logits, (temperature, tau, cap) = sample.logits.astype(np.float32), sharpness
+    logits, (temperature, tau, cap) = prediction.logits.astype(np.float32), sharpness
     mean = decoding.corrected_mean(
         logits, decoder.centers, decoder.log_weights, temperature=temperature, tau=tau, cap=cap, gain=1.0
     )
     backing = decoding.zone_masses(logits, decoder.centers)
-    return [_row(sample, decoding.hue_guard(mean * np.float32(gain), backing, sample.head_lightness)) for gain in gains]
-
-
-def _row(sample: Sample, ab: np.ndarray) -> list[float]:
-    answer = compose_u8(sample.L, ab)
-    lab = rgb_u8_to_lab(answer)
-    false = quality.false_hues(lab, sample.truth_lab, ("red", *FALSE_HUES))
     return [
-        quality.psnr(answer, sample.truth_u8),
+        _row(prediction, decoding.hue_guard(mean * np.float32(gain), backing, prediction.head_lightness))
+        for gain in gains
+    ]
+
+
+def _row(prediction: Prediction, ab: np.ndarray) -> list[float]:
+    answer = compose_u8(prediction.L, ab)
+    lab = rgb_u8_to_lab(answer)
+    false = quality.false_hues(lab, prediction.truth_lab, ("red", *FALSE_HUES))
+    return [
+        quality.psnr(answer, prediction.truth_u8),
         quality.colorfulness(answer),
         100 * float(false["red"].mean()),
-        100 * quality.dark_share(false["red"], sample.truth_lab),
+        100 * quality.dark_share(false["red"], prediction.truth_lab),
         *(100 * float(false[hue].mean()) for hue in FALSE_HUES),
         quality.smooth_variation(lab),
     ]
 
 
-def _mean(samples: Sequence[Sample], rows: np.ndarray) -> Scores:
+def _mean(predictions: Sequence[Prediction], rows: np.ndarray) -> Scores:
     psnr, color, *false, variation = (float(value) for value in rows.mean(axis=0))
-    true_color = float(np.mean([sample.colorfulness for sample in samples]))
-    true_variation = float(np.mean([sample.variation for sample in samples]))
+    true_color = float(np.mean([prediction.colorfulness for prediction in predictions]))
+    true_variation = float(np.mean([prediction.variation for prediction in predictions]))
     # A set without any variation has nothing to compare with.
     tvq = variation / true_variation if true_variation else 0.0
     return Scores(psnr, color / true_color, *false, tvq)

@@ -41,12 +41,10 @@ from training.judge.ways import (
     DO_NOTHING,
     REGRESSION,
     VIVID,
+    Lineup,
     Way,
-    more_ways,
+    line_up,
     plate_name,
-    vividness_ways,
-    ways_beside_plates,
-    ways_through_plates,
     ways_to_decode,
 )
 from training.run.metrics import ColorScores, posterior_table
@@ -89,7 +87,7 @@ GAIN_EDGES: Final = np.arange(-10, 11, 1)
 """Of the histogram of gains over gray, dB; what is beyond counts in the outermost bars."""
 
 
-def evaluate_run(
+def evaluate_run(  # above 60 lines by its arguments, each with a line of its own
     folder: Path,
     pictures: Path,
     *,
@@ -137,62 +135,65 @@ def evaluate_run(
     judges = NetworkScores(networks or Networks())
     exports = _Exports(out, paths)
     model = run.load_model(weights)
-
-    listed = ways_beside_plates(run)
-    plates = ways_through_plates(run) if terms.has_plates else ()
-    everything = {way.name: way for way in (*listed, *plates, *more_ways(run))}
-    first = tuple(way.name for way in listed) if terms.ways is None else terms.ways
-    curve = vividness_ways(run) if terms.ways is None else ()
-    others = [way for name, way in everything.items() if name not in first] if terms.ways is None else []
+    lineup = line_up(run, terms.ways, plates=terms.has_plates)
     bench = Bench(
-        run,
-        model,
-        size or run.recipe.size,
-        [everything[name] for name in first],
-        light=[*others, *(way for _, way in curve)],
-        prior=rebalance,
-        workers=workers,
+        run, model, size or run.recipe.size, lineup.first, light=lineup.light, prior=rebalance, workers=workers
     )
+    names = (*REFERENCES, *(way.name for way in lineup.first))
     gallery, colors = Gallery(), []
     for sample, answers in bench.go_through(paths, terms, watch):
         label = known_labels.get(sample.name, Label()).index
         judges.add_truth(sample.rgb_u8, label)
-        for name in (*REFERENCES, *first):
+        for name in names:
             judges.add(name, answers[name], sample.rgb_u8, label)
-        shown = {what: name for what, name in TILES.items() if terms.has_plates or what not in SEEN}
-        tiles = {what: answers[name] for what, name in shown.items() if name in answers}
-        gallery.add(len(bench.names) - 1, bench.gain(-1), tiles | {"truth": sample.rgb_u8})
+        gallery.add(len(bench.names) - 1, bench.gain(-1), _tiles(sample, answers, terms))
         colors.append({"truth": _mean_ab(sample.rgb_u8), "default": _mean_ab(answers[DEFAULT])})
         exports.write(sample, answers)
+
+    stem = Path(EVALUATION).stem if terms.name == "photographs" else f"{Path(EVALUATION).stem}-{terms.name}"
     validation = score_validation(model, run, data, workers=workers or 2) if data else None
     groups = score_groups(model, run, data, size=bench.size, workers=workers or 2) if data else None
-    stem = Path(EVALUATION).stem if terms.name == "photographs" else f"{Path(EVALUATION).stem}-{terms.name}"
-    report = _headline(bench, terms, (*REFERENCES, *first))
+    report = _headline(bench, terms, names)
     report["details"] = {
         "title": terms.title,
         "columns": list(terms.columns),
         "weights": weights,
         "run": run_facts(run, model.count_params()),
         "posterior": {"photographs": _posterior(bench.posterior), "validation": validation},
-        "confidence": {"photographs": confidence.report(*bench.confidence)},
-        "decoders": {
-            name: {"settings": everything[name].settings() if name in everything else {}, **row}
-            for name, row in bench.rows([*REFERENCES, *(everything if terms.ways is None else first)]).items()
-        },
-        "vividness": [
-            {"vividness": value, "settings": way.settings(), **bench.rows([way.name])[way.name]} for value, way in curve
-        ],
+        **_details(bench, lineup),
         "rebalanced_auc": {"prior": prior.name if prior else "the run's", "least_share": LEAST_SHARE},
-        "histograms": _histograms(bench, [name for name in (CALM, DEFAULT, VIVID) if name in first]),
         "per_picture": _per_picture(bench, gallery, known_labels, stem, colors),
-        "best": _extremes(bench, descending=True),
         "scenes": _by_scene(bench, known_labels),
         "groups": groups,
         "networks": judges.result(),
-        "left_out": [{"name": item.name, "reason": item.reason} for item in bench.left_out],
     }
     _write(folder, stem, report, gallery)
     return report
+
+
+def _tiles(sample: Sample, answers: Mapping[str, np.ndarray], terms: Protocol) -> dict[str, np.ndarray]:
+    shown = {what: name for what, name in TILES.items() if terms.has_plates or what not in SEEN}
+    return {what: answers[name] for what, name in shown.items() if name in answers} | {"truth": sample.rgb_u8}
+
+
+def _details(bench: Bench, lineup: Lineup) -> dict[str, Any]:
+    """Return what the page shows of every way to decode, and of confidence and extremes."""
+    ways = {way.name: way for way in (*lineup.first, *lineup.others)}
+    shown = {way.name for way in lineup.first}
+    return {
+        "confidence": {"photographs": confidence.report(*bench.confidence)},
+        "decoders": {
+            name: {"settings": ways[name].settings() if name in ways else {}, **row}
+            for name, row in bench.rows([*REFERENCES, *ways]).items()
+        },
+        "vividness": [
+            {"vividness": value, "settings": way.settings(), **bench.rows([way.name])[way.name]}
+            for value, way in lineup.curve
+        ],
+        "histograms": _histograms(bench, [name for name in (CALM, DEFAULT, VIVID) if name in shown]),
+        "best": _extremes(bench, descending=True),
+        "left_out": [{"name": item.name, "reason": item.reason} for item in bench.left_out],
+    }
 
 
 def score(

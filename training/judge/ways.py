@@ -1,5 +1,6 @@
 """The ways to turn heads into color that an evaluation compares."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -146,6 +147,47 @@ def vividness_ways(run: Run) -> tuple[tuple[float, Way], ...]:
         (value, Way(named.get(value, f"vividness {value:g}"), "annealed", run.curve.at(value), decoder))
         for value in steps
     )
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """The ways to decode that take turns on what the network said of a picture.
+
+    Attributes:
+        first: scored in full, and first in the report.
+        others: scored without SSIM and delta E, which take most of the time.
+        curve: the points of the vividness curve, likewise.
+    """
+
+    first: tuple[Way, ...]
+    others: tuple[Way, ...]
+    curve: tuple[tuple[float, Way], ...]
+
+    @property
+    def light(self) -> tuple[Way, ...]:
+        """All but the first."""
+        return (*self.others, *(way for _, way in self.curve))
+
+
+def line_up(run: Run, names: Sequence[str] | None, *, plates: bool) -> Lineup:
+    """Choose what an evaluation compares.
+
+    Args:
+        run: whose curve counts.
+        names: the only ones; None for all.
+        plates: also through the plates of their time.
+
+    Returns:
+        The ways, in the order of the report.
+    """
+    listed = ways_beside_plates(run)
+    through = ways_through_plates(run) if plates else ()
+    everything = {way.name: way for way in (*listed, *through, *more_ways(run))}
+    if names is not None:
+        return Lineup(tuple(everything[name] for name in names), (), ())
+    first = {way.name for way in listed}
+    others = tuple(way for name, way in everything.items() if name not in first)
+    return Lineup(listed, others, vividness_ways(run))
 
 
 def _annealed(temperature: float) -> Knobs:

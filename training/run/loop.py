@@ -28,7 +28,7 @@ Reporter = Callable[[Row], None]
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """How to run a recipe; nothing here changes what comes out, but for `minutes` and `epochs`.
 
     Attributes:
@@ -62,7 +62,7 @@ class Loop:
     def __init__(
         self,
         recipe: Recipe,
-        options: Options,
+        options: RunOptions,
         model: keras.Model,
         maker: BatchMaker,
         state: RunState,
@@ -175,7 +175,7 @@ class Loop:
         return bool(every and self._step % every == 0) or time.monotonic() - self._saved_at > CHECKPOINT_EVERY_S
 
 
-def is_done(recipe: Recipe, options: Options, maker: BatchMaker, state: RunState) -> bool:
+def is_done(recipe: Recipe, options: RunOptions, maker: BatchMaker, state: RunState) -> bool:
     """Whether a run has no steps left.
 
     Args:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from training import DistributionError, RecipeError
 from training.config import Recipe
 from training.data.batches import BatchMaker
-from training.data.photographs import PhotographSet, open_photographs
+from training.data.photographs import Photograph, PhotographSet, open_photographs
 from training.network.averaging import averaged_weights, copy_averaged
 from training.network.losses import compile_model
 from training.network.model import build_model
@@ -28,20 +28,20 @@ from training.run.history import Row
 from training.run.journal import Journal, Progress, Watcher
 from training.run.keeping import Keeper
 from training.run.locking import only_process
-from training.run.loop import Loop, Options, is_done
+from training.run.loop import Loop, RunOptions, is_done
 from training.run.starting import Start, open_start
 from training.run.status import read_status
 from training.run.validation import Validator, evenly
 from training.whole_files import remove_partial
 
-__all__ = ["Options", "Progress", "train"]
+__all__ = ["Progress", "RunOptions", "train"]
 
 log = logging.getLogger(__name__)
 
 
 def train(
     recipe: Recipe,
-    options: Options,
+    options: RunOptions,
     *,
     watch: Watcher | None = None,
     report: Callable[[Row], None] | None = None,
@@ -71,20 +71,14 @@ def train(
     # Before there is a run folder: a mistyped path leaves nothing behind.
     photographs = open_photographs(options.data, scenes=recipe.data.scenes)
     chosen = photographs.split("train", repeat=dict(recipe.data.repeat))
-    start = options.start_from and open_start(options.start_from, recipe, photographs.scenes)
-    validation = evenly(photographs.split("val"), recipe.data.validation_pictures)
-    has_origin = photographs.has("origin_val")
-    origin = evenly(photographs.split("origin_val"), recipe.data.validation_pictures) if has_origin else ()
+    judged = _judged(recipe, photographs)
+    start = open_start(options.start_from, recipe, photographs.scenes) if options.start_from else None
 
     writes = team is None or team.index == 0
-    share = (0, 1) if team is None else (team.index, team.processes)
-    classes = recipe.model.segmentation_classes
     with only_process(options.folder) if writes else nullcontext():
         digest, prior = _begin(recipe, options, photographs, team, start)
-        size, seed = recipe.batch_size, recipe.seed
-        maker = BatchMaker(
-            photographs, chosen, recipe.data, batch_size=size, seed=seed, segmentation_classes=classes, share=share
-        )
+        share = (0, 1) if team is None else (team.index, team.processes)
+        maker = _maker(recipe, photographs, chosen, seed=recipe.seed, share=share)
         model = _build(recipe, len(photographs.scenes), start, maker)
         compile_model(model, build_optimizer(recipe.optimizer), recipe.loss, prior)
         model.optimizer.build(model.trainable_variables)
@@ -92,26 +86,63 @@ def train(
 
         if is_done(recipe, options, maker, state) and (not writes or read_status(options.folder).state == "finished"):
             return options.folder
-        watch, report = watch or (lambda _: None), report or (lambda _: None)
-        if not writes:
-            Loop(recipe, options, model, maker, state, None).run(watch, report)
-            return options.folder
-        makers = [
-            BatchMaker(photographs, split, recipe.data, batch_size=size, seed=None, segmentation_classes=classes)
-            for split in (validation, origin)
-            if split
-        ]
-        scorer, *origin_scorer = (Validator(recipe, each, prior, workers=options.workers) for each in makers)
-        judge = _Judge(recipe, model, len(photographs.scenes), team)
-        with _journal(options, state, team) as journal:
-            keeper = Keeper(options.folder, model, judge.averaged, scorer, journal, state.best_kl, *origin_scorer)
+        with _keeper(recipe, options, model, state, prior, judged, team) if writes else nullcontext() as keeper:
             try:
-                Loop(recipe, options, model, maker, state, keeper).run(watch, report)
+                Loop(recipe, options, model, maker, state, keeper).run(watch or _unwatched, report or _unwatched)
             finally:
-                refused = [each.refused for each in (maker, *makers)]
-                note_refused(options.folder, {key: reason for part in refused for key, reason in part.items()})
-        log.info("weights %s", weights_digest(model))
+                if writes:
+                    note_refused(options.folder, {k: v for each in (maker, *judged) for k, v in each.refused.items()})
+        if writes:
+            log.info("weights %s", weights_digest(model))
     return options.folder
+
+
+def _unwatched(_: object) -> None:
+    """Nobody wants to know."""
+
+
+def _maker(
+    recipe: Recipe,
+    photographs: PhotographSet,
+    chosen: tuple[Photograph, ...],
+    *,
+    seed: int | None,
+    share: tuple[int, int] = (0, 1),
+) -> BatchMaker:
+    return BatchMaker(
+        photographs,
+        chosen,
+        recipe.data,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        segmentation_classes=recipe.model.segmentation_classes,
+        share=share,
+    )
+
+
+def _judged(recipe: Recipe, photographs: PhotographSet) -> list[BatchMaker]:
+    """Return the batches that judge the run: of validation, then of photographs of other origin, where there are."""
+    chosen = [evenly(photographs.split("val"), recipe.data.validation_pictures)]
+    if photographs.has("origin_val"):
+        chosen.append(evenly(photographs.split("origin_val"), recipe.data.validation_pictures))
+    return [_maker(recipe, photographs, split, seed=None) for split in chosen if split]
+
+
+@contextmanager
+def _keeper(
+    recipe: Recipe,
+    options: RunOptions,
+    model: keras.Model,
+    state: RunState,
+    prior: np.ndarray,
+    judged: Sequence[BatchMaker],
+    team: Team | None,
+) -> Iterator[Keeper]:
+    """Give what evaluates and saves, with the run's journal open."""
+    scorer, *origin_scorer = (Validator(recipe, each, prior, workers=options.workers) for each in judged)
+    judge = _Judge(recipe, model, judged[0].scenes, team)
+    with _journal(options, state, team) as journal:
+        yield Keeper(options.folder, model, judge.averaged, scorer, journal, state.best_kl, *origin_scorer)
 
 
 def seed_everything(recipe: Recipe) -> None:
@@ -131,7 +162,7 @@ def seed_everything(recipe: Recipe) -> None:
 
 
 def _begin(
-    recipe: Recipe, options: Options, photographs: PhotographSet, team: Team | None, start: Start | None
+    recipe: Recipe, options: RunOptions, photographs: PhotographSet, team: Team | None, start: Start | None
 ) -> tuple[str, np.ndarray]:
     """Claim the run folder; return the recipe's hash there, and the raw prior, (Q,)."""
     listed = hashlib.sha256(repr([(photo.key, photo.split) for photo in photographs.photographs]).encode())
@@ -207,7 +238,7 @@ class _Judge:
 
 
 @contextmanager
-def _journal(options: Options, state: RunState, team: Team | None) -> Iterator[Journal]:
+def _journal(options: RunOptions, state: RunState, team: Team | None) -> Iterator[Journal]:
     """Keep the run's journal, and write down how it ended."""
     processes = 1 if team is None else team.processes
     journal = Journal(options.folder, start=state.step, processes=processes, tensorboard=options.tensorboard)

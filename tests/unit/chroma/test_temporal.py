@@ -5,7 +5,7 @@ import pytest
 
 from chroma.framing import resize_lightness
 from chroma.lab import rgb_u8_to_lightness
-from chroma.temporal import FLASH_FRAMES, Scene, TemporalAverage
+from chroma.temporal import FLASH_FRAMES, Shot, TemporalAverage
 from tests import films
 
 SHAPE = (96, 128)
@@ -21,7 +21,7 @@ def maps(value: float, channels: int = 5) -> np.ndarray:
     return np.full((*GRID, channels), value, np.float32)
 
 
-def watch(average: TemporalAverage, L: np.ndarray, value: float) -> Scene:
+def watch(average: TemporalAverage, L: np.ndarray, value: float) -> Shot:
     scene = average.see(L)
     average.add(maps(value))
     return scene
@@ -49,9 +49,9 @@ def test_nothing_carries_over_a_cut() -> None:
     average = TemporalAverage(memory=12.0)
     for _ in range(4):
         watch(average, lightness(COFFEE), 1.0)
-    assert watch(average, lightness(CAT), 9.0) is Scene.BEGINS
+    assert watch(average, lightness(CAT), 9.0) is Shot.BEGINS
     np.testing.assert_array_equal(average.values, maps(9.0))
-    assert watch(average, lightness(CAT), 9.0) is Scene.GOES_ON
+    assert watch(average, lightness(CAT), 9.0) is Shot.GOES_ON
 
 
 @pytest.mark.parametrize("flash", ["white", "bright"])
@@ -62,7 +62,7 @@ def test_a_flash_does_not_interrupt(flash: str) -> None:
     burnt = np.full_like(L, 100) if flash == "white" else np.minimum(0.5 * L + 45, 100)
     watch(average, burnt, 5.0)
     after = watch(average, L, 1.0)
-    assert after is (Scene.COMES_BACK if flash == "white" else Scene.GOES_ON)
+    assert after is (Shot.COMES_BACK if flash == "white" else Shot.GOES_ON)
     assert np.abs(average.values - 1).max() < 0.5
 
 
@@ -71,7 +71,7 @@ def test_a_scene_that_was_away_for_long_begins_anew() -> None:
     watch(average, lightness(COFFEE), 1.0)
     for _ in range(FLASH_FRAMES + 1):
         watch(average, lightness(CAT), 5.0)
-    assert watch(average, lightness(COFFEE), 9.0) is Scene.BEGINS
+    assert watch(average, lightness(COFFEE), 9.0) is Shot.BEGINS
     np.testing.assert_array_equal(average.values, maps(9.0))
 
 
@@ -80,7 +80,7 @@ def test_a_fade_through_black_starts_anew() -> None:
     for share in np.linspace(1, 0, 8):
         watch(average, lightness(COFFEE) * np.float32(share), 1.0)
     scenes = [watch(average, lightness(CAT) * np.float32(share), 9.0) for share in np.linspace(0, 1, 8)]
-    assert Scene.BEGINS in scenes
+    assert Shot.BEGINS in scenes
     np.testing.assert_allclose(average.values, 9.0, rtol=1e-5)
 
 

@@ -27,7 +27,7 @@ from service.client.errors import (
     Unauthorized,
     Unreachable,
 )
-from service.client.requests import Options, RenderOptions
+from service.client.requests import ColorizeOptions, RenderOptions
 from service.engine.parcel import pack_json, pack_zip
 from service.errors import PROBLEMS, TYPE_PREFIX
 
@@ -138,7 +138,7 @@ def test_without_a_key_none_is_sent(ask: Ask) -> None:
 def test_every_option_of_the_http_interface_can_be_given() -> None:
     operation = json.loads(GOLDEN.read_text())["paths"]["/colorize"]["post"]
     render = json.loads(GOLDEN.read_text())["paths"]["/pictures/{id}"]["get"]
-    for options, described in ((Options, operation), (RenderOptions, render)):
+    for options, described in ((ColorizeOptions, operation), (RenderOptions, render)):
         names = {parameter["name"] for parameter in described["parameters"] if parameter["in"] == "query"}
         assert set(options.__annotations__) == names
 

@@ -20,7 +20,7 @@ from training.judge.decoder_search import (
     CALM_GAIN_NEAR_DB,
     CALM_NEAR_DB,
     Limits,
-    Sample,
+    Prediction,
     Scores,
     Sharpness,
     alike,
@@ -44,7 +44,7 @@ def scores(psnr: float = 20.0, color: float = 0.5, red: float = 0.0, dark: float
     return Scores(psnr, color, red, dark, 0.0, 0.0, 0.0, tvq)
 
 
-def make_samples(count: int = 4) -> list[Sample]:
+def make_predictions(count: int = 4) -> list[Prediction]:
     """Smooth photographs, and a network that is half sure of their colors."""
     rng = np.random.default_rng(0)
     made = []
@@ -55,13 +55,13 @@ def make_samples(count: int = 4) -> list[Sample]:
         near = nearest_bins(truth, CENTERS, k=1)[..., 0]
         logits = -squared_distances(CENTERS[near], CENTERS).astype(np.float32) / 800
         L = rgb_u8_to_lab(rgb[::24, ::24])[..., :1]
-        made.append(Sample.of(rgb, {"ab_logits": logits[None], "lightness": L[None]}))
+        made.append(Prediction.of(rgb, {"ab_logits": logits[None], "lightness": L[None]}))
     return made
 
 
 @pytest.fixture(scope="module")
-def samples() -> list[Sample]:
-    return make_samples()
+def predictions() -> list[Prediction]:
+    return make_predictions()
 
 
 @pytest.fixture(scope="module")
@@ -86,20 +86,20 @@ def test_every_data_set_gives_as_many_photographs_or_all_it_has() -> None:
     assert alike(everything, 5000) == everything
 
 
-def test_a_survey_scores_what_the_decoder_would_show(samples: list[Sample], decoder: Decoder) -> None:
+def test_a_survey_scores_what_the_decoder_would_show(predictions: list[Prediction], decoder: Decoder) -> None:
     knobs = Knobs(temperature=0.7, tau=0.5, cap=4.0, gain=1.3)
-    found = survey(samples, decoder, [Sharpness(0.7, 0.5, 4.0)], [1.0, 1.3])[Sharpness(0.7, 0.5, 4.0)][1.3]
+    found = survey(predictions, decoder, [Sharpness(0.7, 0.5, 4.0)], [1.0, 1.3])[Sharpness(0.7, 0.5, 4.0)][1.3]
     answers = []
-    for sample in samples:
+    for prediction in predictions:
         heads = {
-            "ab_logits": sample.logits[None].astype(np.float32),
+            "ab_logits": prediction.logits[None].astype(np.float32),
             "ab": np.zeros((1, 4, 4, 2), np.float32),
-            "lightness": sample.head_lightness[None],
+            "lightness": prediction.head_lightness[None],
         }
-        answers.append(compose_u8(sample.L, decoder.ab(heads, "annealed", knobs)[0]))
-    truths = [sample.truth_u8 for sample in samples]
+        answers.append(compose_u8(prediction.L, decoder.ab(heads, "annealed", knobs)[0]))
+    truths = [prediction.truth_u8 for prediction in predictions]
     labs = [rgb_u8_to_lab(answer) for answer in answers]
-    true_labs = [sample.truth_lab for sample in samples]
+    true_labs = [prediction.truth_lab for prediction in predictions]
     false = [quality.false_hue_fractions(a, b) for a, b in zip(labs, true_labs, strict=True)]
     assert found.psnr == pytest.approx(np.mean([quality.psnr(a, b) for a, b in zip(answers, truths, strict=True)]))
     assert found.colorfulness_ratio == pytest.approx(quality.colorfulness_ratio(answers, truths))
@@ -109,20 +109,20 @@ def test_a_survey_scores_what_the_decoder_would_show(samples: list[Sample], deco
     assert found.tvq == pytest.approx(quality.tvq(labs, true_labs))
 
 
-def test_gray_has_no_color_and_logits_keep_their_meaning_in_half_precision(samples: list[Sample]) -> None:
-    gray = gray_scores(samples)
+def test_gray_has_no_color_and_logits_keep_their_meaning_in_half_precision(predictions: list[Prediction]) -> None:
+    gray = gray_scores(predictions)
     assert gray.colorfulness_ratio == pytest.approx(0, abs=0.02)
     assert gray.false_red == 0
     assert gray.tvq == pytest.approx(0, abs=1e-6)
-    sample = samples[0]
-    assert sample.logits.dtype == np.float16
-    assert_array_equal(sample.logits.max(axis=-1), 0)
-    exact = make_samples(1)[0]
-    assert_array_equal(decoding.argmax_ab(exact.logits, CENTERS), decoding.argmax_ab(sample.logits, CENTERS))
+    prediction = predictions[0]
+    assert prediction.logits.dtype == np.float16
+    assert_array_equal(prediction.logits.max(axis=-1), 0)
+    exact = make_predictions(1)[0]
+    assert_array_equal(decoding.argmax_ab(exact.logits, CENTERS), decoding.argmax_ab(prediction.logits, CENTERS))
 
 
-def test_more_gain_is_more_color(samples: list[Sample], decoder: Decoder) -> None:
-    by_gain = survey(samples, decoder, [PLAIN], [0.5, 1.0, 1.5])[PLAIN]
+def test_more_gain_is_more_color(predictions: list[Prediction], decoder: Decoder) -> None:
+    by_gain = survey(predictions, decoder, [PLAIN], [0.5, 1.0, 1.5])[PLAIN]
     color = [row.colorfulness_ratio for row in by_gain.values()]
     assert color == sorted(color)
     gain, at = at_colorfulness(by_gain, color[1]) or pytest.fail("it is reached")

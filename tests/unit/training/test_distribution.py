@@ -10,7 +10,7 @@ from training.data.batches import BatchMaker
 from training.data.photographs import open_photographs
 from training.recipes import load_recipe
 from training.run.distribution import Cluster, Team, join, one_device
-from training.run.train import Options, train
+from training.run.train import RunOptions, train
 
 pytestmark = pytest.mark.training
 
@@ -42,14 +42,14 @@ def test_good_options_are_taken() -> None:
 def test_another_backend_is_refused_before_anything_is_read_or_written(tmp_path: Path) -> None:
     with pytest.raises(DistributionError, match="several devices need KERAS_BACKEND=jax, it is"):
         join(Cluster(), batch_size=4)
-    options = Options(tmp_path / "nowhere", tmp_path / "run", cluster=Cluster())
+    options = RunOptions(tmp_path / "nowhere", tmp_path / "run", cluster=Cluster())
     with pytest.raises(DistributionError, match="KERAS_BACKEND=jax"):
         train(load_recipe("tiny"), options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_distributed_run_does_not_go_by_the_clock(tmp_path: Path) -> None:
-    options = Options(tmp_path, tmp_path / "run", minutes=1.0, cluster=Cluster())
+    options = RunOptions(tmp_path, tmp_path / "run", minutes=1.0, cluster=Cluster())
     with pytest.raises(RecipeError, match="leave --minutes out"):
         train(load_recipe("tiny"), options)
 
