@@ -58,6 +58,21 @@ class SignatureError(ValueError):
     """The model file does not say what it is, or says it is something else."""
 
 
+STAMP_TYPES: Final[dict[str, type]] = {
+    "run_id": str,
+    "recipe": str,
+    "created": str,
+    "size": int,
+    "license": str,
+    "parameters": int,
+    "scores": dict,
+    "tolerances": dict,
+    "precision": str,
+    "signature_version": int,
+    "bins_sha256": str,
+}
+
+
 @dataclass(frozen=True)
 class Stamp:
     """What a model file says of itself; export writes it, the service compares it at start-up.
@@ -99,9 +114,15 @@ class Stamp:
         """Refuse a stamp that cannot be of a model of this signature.
 
         Raises:
-            SignatureError: another signature version, other bins, a size that the network cannot take, or a
-                prior of the wrong length, sum or sign.
+            SignatureError: a value of another type, another signature version, other bins, a size that the network
+                cannot take, or a prior of the wrong length, sum or sign.
         """
+        for name, kind in STAMP_TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise SignatureError(f"the stamp's {name} must be {kind.__name__}, is {type(value).__name__}")
+        if any(isinstance(value, bool) or not isinstance(value, int | float) for value in self.tolerances.values()):
+            raise SignatureError("the stamp's tolerances must be numbers")
         if self.signature_version != SIGNATURE_VERSION:
             raise SignatureError(
                 f"model has signature version {self.signature_version}, this program speaks {SIGNATURE_VERSION}: "

@@ -6,7 +6,8 @@
     |-- StartupError            the service cannot start; the text says what to do
     |   |-- ModelError          the model file is missing, broken or of a stranger
     |   |-- DeviceError         the device asked for does not work here
-    |   `-- KeysError           the API keys cannot be read
+    |   |-- KeysError           the API keys cannot be read
+    |   `-- SettingsError         a setting's name is misspelled
     `-- RequestError            one request fails; has a status and a stable name
         |-- MalformedRequest    400  the body cannot be parsed
         |-- Unauthorized        401  no API key, or a wrong one
@@ -16,6 +17,7 @@
         |-- NotAcceptable       406  the caller takes no format that we write
         |-- UploadTooLarge      413  bytes
         |-- PictureTooLarge     413  pixels, or a side
+        |-- CostlyPicture       413  decoding it takes more than a picture of its size may
         |-- AnswerTooLarge      413  several pictures in one answer have too many bytes
         |-- TooLargeToKeep      413  no room for it among the kept pictures; it can be colored
         |-- UnsupportedPicture  415  not a picture, or of a kind we do not read
@@ -26,6 +28,7 @@
         |-- UnfitFormat         422  the answer does not fit the format asked for
         |-- InternalError       500  ours
         |-- Overloaded          503  too much at once; says when to come back
+        |-- OutOfMemory         503  there was too little memory for it; says when to come back
         |-- Draining            503  stopping
         |-- Failing             503  broken inside; wants a restart
         `-- DeadlineExceeded    504
@@ -57,6 +60,10 @@ class DeviceError(StartupError):
 
 class KeysError(StartupError):
     """The API keys cannot be read, or are no keys; the text never holds one."""
+
+
+class SettingsError(StartupError):
+    """A variable is nearly the name of a setting, or one is set that opens the service by mistake."""
 
 
 class RequestError(ServiceError):
@@ -144,6 +151,12 @@ class PictureTooLarge(RequestError):
     status, name, title = 413, "picture-too-large", "The picture has too many pixels"
 
 
+class CostlyPicture(RequestError):
+    """Its tiles, strips or scans would cost more memory or time than a picture of its size may."""
+
+    status, name, title = 413, "picture-too-costly", "Decoding the picture costs more than one of its size may"
+
+
 class AnswerTooLarge(RequestError):
     """The pictures of one answer have more bytes than the service puts into one."""
 
@@ -208,6 +221,16 @@ class Overloaded(RequestError):
         super().__init__(detail, headers={"Retry-After": str(retry_after_s)}, retry_after_s=retry_after_s, **facts)
 
 
+class OutOfMemory(RequestError):
+    """The machine had too little memory at that moment; the picture is not at fault."""
+
+    status, name, title = 503, "out-of-memory", "The service had too little memory"
+
+    def __init__(self, detail: str = "There was too little memory for this picture; try again later.") -> None:
+        """Ask to come back when others are done."""
+        super().__init__(detail, headers={"Retry-After": "5"}, retry_after_s=5)
+
+
 class Draining(RequestError):
     """The service is stopping and takes no more work."""
 
@@ -239,6 +262,7 @@ PROBLEMS: tuple[type[RequestError], ...] = (
     NotAcceptable,
     UploadTooLarge,
     PictureTooLarge,
+    CostlyPicture,
     AnswerTooLarge,
     TooLargeToKeep,
     UnsupportedPicture,
@@ -249,6 +273,7 @@ PROBLEMS: tuple[type[RequestError], ...] = (
     UnfitFormat,
     InternalError,
     Overloaded,
+    OutOfMemory,
     Draining,
     Failing,
     DeadlineExceeded,

@@ -3,7 +3,10 @@
 Nothing else in the service reads the environment. ``docs/operating.md`` holds the table that `settings_table` makes.
 """
 
+import difflib
 import math
+import re
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
@@ -14,6 +17,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ENV_PREFIX = "PHOTOCHROM_"
 OPENCV_MOST_PIXELS: Final = 2**62
 """A limit that fits into the 64 bits that OpenCV reads it into."""
+
+DAY_S: Final = 86_400.0
+
+MOST_BYTES: Final = 2**50
+
+OTHER_VARIABLES: Final = frozenset(
+    {"API_KEY"}  # of whoever calls a service from here
+    | {"CPUS", "MEMORY", "MODELS", "TAG", "PHOTOS", "RECIPE", "WORK", "TRAIN_CPUS", "TRAIN_MEMORY"}  # of Compose
+    | {"BUILD_NETWORK", "REVISION", "TEST_CLUSTER"}  # of builds and tests
+)
+"""Names behind ``PHOTOCHROM_`` that are no settings, and mean something."""
+
+LINK_VARIABLE: Final = re.compile(r"SERVICE_(HOST|PORT)(_.+)?|PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?|NAME|ENV_.+")
+"""What Docker and Kubernetes put into a container beside a service that is called `photochrom`."""
+
+LEAST_LIKENESS: Final = 0.72
+"""Of a name to a setting's, for one that is meant as it: `PROT` is .75 of `PORT`."""
 
 Device = Literal["auto", "cpu", "cuda"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -41,6 +61,7 @@ class Settings(BaseSettings):
     threads: int = Field(
         default=0,
         ge=0,
+        le=1024,
         description="Threads of the inference and of the codec pool; 0: the cores this process may use.",
     )
     max_batch: int = Field(
@@ -55,7 +76,7 @@ class Settings(BaseSettings):
         default=None, description="File with more API keys, one a line; `#` starts a remark."
     )
 
-    max_upload_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, bytes.")
+    max_upload_bytes: int = Field(default=32 * 2**20, ge=1, le=MOST_BYTES, description="Largest request body, bytes.")
     max_megapixels: float = Field(default=50, gt=0, description="Largest picture, millions of pixels.")
     max_inflight_megapixels: float = Field(
         default=120,
@@ -65,29 +86,39 @@ class Settings(BaseSettings):
     max_held_bytes: int = Field(
         default=512 * 2**20,
         ge=1,
+        le=MOST_BYTES,
         description="Most bytes of uploads and answers in memory; more uploads get 503.",
     )
     max_answer_bytes: int = Field(
         default=256 * 2**20,
         ge=1,
+        le=MOST_BYTES,
         description="Most bytes of an answer that holds several pictures, or one as JSON.",
     )
     kept_bytes: int = Field(
         default=64 * 2**20,
         ge=0,
+        le=MOST_BYTES,
         description="Most bytes of kept pictures; the least recently used go first. 0 switches `/pictures` off.",
     )
-    kept_s: float = Field(default=900, gt=0, description="How long a kept picture stays after its last use, seconds.")
-    max_queue: int = Field(default=64, ge=0, description="Most requests that wait for their turn; more get 503.")
-    deadline_s: float = Field(default=30, gt=0, description="Longest time for one picture, upload included, seconds.")
+    kept_s: float = Field(
+        default=900, gt=0, le=DAY_S, description="How long a kept picture stays after its last use, seconds."
+    )
+    max_queue: int = Field(
+        default=64, ge=0, le=100_000, description="Most requests that wait for their turn; more get 503."
+    )
+    deadline_s: float = Field(
+        default=30, gt=0, le=DAY_S, description="Longest time for one picture, upload included, seconds."
+    )
 
     drain_notice_s: float = Field(
         default=0,
         ge=0,
+        le=DAY_S,
         description="After SIGTERM: how long to say `not ready` while still serving, seconds.",
     )
     drain_s: float = Field(
-        default=25, ge=0, description="After that: how long requests under way may take to end, seconds."
+        default=25, ge=0, le=DAY_S, description="After that: how long requests under way may take to end, seconds."
     )
 
     log_level: LogLevel = Field(default="info", description="Least important messages to log.")
@@ -105,6 +136,23 @@ def pixels_of(megapixels: float) -> int:
     """Return how many pixels so many millions are, at most `OPENCV_MOST_PIXELS`; a fraction counts as one more."""
     # In decimals, as it was written: times 1e6, 2.007 would be more than 2007000 and 4.1 less than 4100000.
     return math.ceil(min(Decimal(str(megapixels)) * 1_000_000, Decimal(OPENCV_MOST_PIXELS)))
+
+
+def unknown_variables(names: Iterable[str]) -> dict[str, str]:
+    """Return the variables that look like settings and are none, each with the one it is nearly; empty where none is.
+
+    Args:
+        names: of all variables.
+    """
+    known = {name.upper() for name in Settings.model_fields}
+    found = {}
+    for name in sorted(names):
+        bare = name.removeprefix(ENV_PREFIX)
+        if name == bare or bare in known | OTHER_VARIABLES or LINK_VARIABLE.fullmatch(bare):
+            continue
+        near = difflib.get_close_matches(bare, sorted(known), n=1, cutoff=LEAST_LIKENESS)
+        found[name] = ENV_PREFIX + near[0] if near else ""
+    return found
 
 
 def settings_table() -> str:

@@ -25,6 +25,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from service.text import printable
+
 Stage = Literal["read", "probe", "admit", "decode", "queue", "infer", "merge", "encode"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 """The steps of one request, in order."""
@@ -195,7 +197,8 @@ class TextFormatter(logging.Formatter):
         """Return the record as one line, and a traceback below it when there is one."""
         # As JSON values, so that a line feed in a path cannot start a line of its own.
         facts = " ".join(f"{name}={json.dumps(value)}" for name, value in getattr(record, "facts", {}).items())
-        parts = (self.formatTime(record, "%H:%M:%S"), record.levelname.lower(), record.getMessage(), facts)
+        message = printable(record.getMessage())
+        parts = (self.formatTime(record, "%H:%M:%S"), record.levelname.lower(), message, facts)
         line = " ".join(part for part in parts if part)
         line += "" if request_id.get() == "-" else f" [{request_id.get()}]"
         return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")

@@ -3,10 +3,12 @@
 Nothing here reads a pixel. Whatever would overwrite a source, or one answer with another, is refused before any work.
 """
 
+import errno
 import fnmatch
 import functools
 import glob
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -141,6 +143,19 @@ def find_pictures(
                 chosen[found.entry] = found
     for found in chosen.values():
         yield found.path, found.place
+
+
+def read_file(path: Path) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        OSError: it cannot be read, or is no file: a pipe or a device would keep one waiting, or never end.
+    """
+    # Not to block is what opening a pipe without a writer takes; reading a file is not changed by it.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "this is no file but a folder, a pipe or a device")
+        return stream.read()
 
 
 class _Found(NamedTuple):

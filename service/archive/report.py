@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from service.archive.run import Outcome, Status
+from service.text import printable
 
 FRAMES_TOLD_S: Final = 10.0
 """How often a film's progress is told where there is no terminal, seconds."""
@@ -76,10 +77,12 @@ class Report:
         told = pace(done, self._total, time.monotonic() - self._started)
         self._progress.update(self._task, advance=1, pace=told)
         if self._plain:
-            notes = "".join(f"; {note}" for note in outcome.notes)
+            notes = printable("".join(f"; {note}" for note in outcome.notes))
             typer.echo(f"[{done}/{self._total}] {shown(outcome.source)}: {outcome.status}{notes}; {told}", err=True)
         elif outcome.notes and not self._quiet:
-            self._progress.console.print(f"{shown(outcome.source)}: {'; '.join(outcome.notes)}", markup=False)
+            self._progress.console.print(
+                f"{shown(outcome.source)}: {printable('; '.join(outcome.notes))}", markup=False
+            )
 
     @contextmanager
     def frames_of(self, source: Path) -> Iterator[Callable[[int, int], None]]:
@@ -91,7 +94,7 @@ class Report:
         Yields:
             What is to be told how many frames of how many are done.
         """
-        bar = self._progress.add_task(source.name, total=None, pace="")
+        bar = self._progress.add_task(printable(source.name), total=None, pace="")
         started = told = time.monotonic()
 
         def tell(done: int, total: int) -> None:
@@ -133,7 +136,7 @@ def pace(done: int, total: int, elapsed_s: float) -> str:
 
 def shown(path: Path) -> str:
     """Return a path that any terminal can take; names of old archives may be in no known encoding."""
-    return os.fsencode(path).decode(errors="replace")
+    return printable(os.fsencode(path).decode(errors="replace"))
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from service.archive.finding import is_film
+from service.archive.finding import is_film, read_file
 from service.archive.whole_files import unfinished, write_whole
 from service.client.errors import ClientError, Unauthorized, Unreachable
 from service.errors import RequestError, StartupError
@@ -128,7 +128,7 @@ def color_here(
                     frames, notes = color_film(source, path)
                 outcome = Outcome(source, target, "colored", frames=frames, notes=notes)
             else:
-                question = source.read_bytes()
+                question = read_file(source)
                 colored = color(question)
                 work.store(question, colored.data, target)
                 outcome = Outcome(source, target, "colored", scene=colored.scene)
@@ -173,7 +173,7 @@ async def color_there(
     async def color_one(source: Path, target: Path) -> Outcome:
         started = time.monotonic()
         try:
-            question = await asyncio.to_thread(source.read_bytes)
+            question = await asyncio.to_thread(read_file, source)
             colored = await color(question)
             await asyncio.to_thread(work.store, question, colored.data, target)
         except Exception as error:  # As above.

@@ -94,6 +94,7 @@ _BY_TYPE: Final[Mapping[str, type[ClientError]]] = {
     "empty-upload": RefusedPicture,
     "broken-picture": RefusedPicture,
     "several-frames": RefusedPicture,
+    "picture-too-costly": RefusedPicture,
     "unfit-format": InvalidRequest,
     "picture-not-kept": NotKept,
 }

@@ -28,6 +28,7 @@ from service.commands.shared import (
     prepare_codecs,
     read_settings,
 )
+from service.text import printable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -191,9 +192,9 @@ def _tell(report: "Report", stopped: str, out: Path, *, as_json: bool) -> None:
     from service.archive.report import shown
 
     for failure in report.failures:
-        typer.echo(f"failed: {shown(failure.source)}: {failure.reason}", err=True)
+        typer.echo(f"failed: {shown(failure.source)}: {printable(failure.reason)}", err=True)
     if stopped:
-        typer.echo(f"photochrom: {stopped}; {report.left} left, the same call goes on with them", err=True)
+        typer.echo(f"photochrom: {printable(stopped)}; {report.left} left, the same call goes on with them", err=True)
     if as_json:
         typer.echo(json.dumps({"summary": report.summary(stopped)}))
         return
@@ -235,8 +236,10 @@ def _without_films(plan: dict[Path, Path], named: list[Path], place: Place) -> d
 
 
 def _read_reference(path: Path | None) -> bytes | None:
+    from service.archive.finding import read_file
+
     try:
-        return None if path is None else path.read_bytes()
+        return None if path is None else read_file(path)
     except OSError as error:
         raise misuse(f"--reference {path}: {error.strerror}") from error
 

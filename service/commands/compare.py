@@ -24,6 +24,7 @@ from service.commands.shared import (
 )
 from service.errors import RequestError
 from service.settings import Settings
+from service.text import printable
 
 if TYPE_CHECKING:
     from service.archive.sheet import Strip
@@ -93,7 +94,7 @@ def _find(inputs: list[Path], out: Path) -> tuple[list[Path], int]:
     def on_unlisted(folder: Path, _: Path, error: OSError) -> None:
         nonlocal failures
         failures += 1
-        typer.echo(f"failed: {shown(folder)}: {explain_folder(error)[1]}", err=True)
+        typer.echo(f"failed: {shown(folder)}: {printable(explain_folder(error)[1])}", err=True)
 
     try:
         found = find_pictures(inputs, on_unlisted=on_unlisted)
@@ -112,6 +113,7 @@ def _color(
     from rich.console import Console
     from rich.progress import track
 
+    from service.archive.finding import read_file
     from service.archive.report import shown
     from service.archive.run import explain
     from service.archive.sheet import compare as compare_ways
@@ -125,11 +127,11 @@ def _color(
         sources, "comparing", console=console, transient=True, disable=quiet or not console.is_terminal
     ):
         try:
-            data = source.read_bytes()
+            data = read_file(source)
             picture = decode(data, probe(data, max_megapixels=settings.max_megapixels))
             strips.append(compare_ways(picture, ways, session, name=shown(source), cell_px=cell_px))
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
-            typer.echo(f"failed: {shown(source)}: {explain(error)[1]}", err=True)
+            typer.echo(f"failed: {shown(source)}: {printable(explain(error)[1])}", err=True)
     return strips
 
 

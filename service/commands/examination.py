@@ -1,6 +1,5 @@
 """Looks at this machine and the settings: what holds, what is wrong, and how to mend it."""
 
-import difflib
 import errno
 import os
 import platform
@@ -18,7 +17,7 @@ from service.engine.session import CUDA, Session, missing_cuda_libraries, shippe
 from service.errors import StartupError
 from service.http.auth import ApiKeys
 from service.machine import available_memory_bytes, usable_cores
-from service.settings import ENV_PREFIX, Settings
+from service.settings import ENV_PREFIX, Settings, unknown_variables
 from service.version import program_version
 
 PACKAGES: Final = ("numpy", "opencv-python-headless", "pillow", "fastapi", "uvicorn", "httpx2")
@@ -28,9 +27,6 @@ TOGETHER_BROKEN: Final = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", 
 
 FILM_CURE: Final = "pip install --require-hashes -r requirements/video.txt (the extra `video`)"
 """What lets `photochrom colorize` take films."""
-
-OTHER_VARIABLES: Final = frozenset({"PHOTOCHROM_API_KEY"})
-"""Not settings of the service: what the command line reads."""
 
 MEMORY_BASE_BYTES: Final = 250_000_000
 
@@ -215,21 +211,12 @@ def _look_at_model(seen: Examination, settings: Settings) -> None:
 
 
 def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[str, str]) -> None:
-    known = {name.upper() for name in Settings.model_fields}
     for name, value in settings.model_dump().items():
         shown = value if value is None or isinstance(value, int | float) else str(value)
         seen.facts[f"{ENV_PREFIX}{name.upper()}"] = "" if shown is None else shown
-    for name in sorted(variables):
-        bare = name.removeprefix(ENV_PREFIX)
-        if name != bare and bare not in known and name not in OTHER_VARIABLES:
-            near = difflib.get_close_matches(bare, known, n=1)
-            seen.findings.append(
-                Finding(
-                    "warning",
-                    f"{name} is no setting and has no effect",
-                    f"did you mean {ENV_PREFIX}{near[0]}?" if near else "",
-                )
-            )
+    for name, near in unknown_variables(variables).items():
+        text = f"{name} is no setting and has no effect"
+        seen.findings.append(Finding("problem", text, f"did you mean {near}?") if near else Finding("warning", text))
     if settings.max_upload_bytes > settings.max_held_bytes:
         seen.findings.append(
             Finding(

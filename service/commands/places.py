@@ -11,6 +11,7 @@ import typer
 from service.commands.shared import load_session, misuse, stop
 from service.errors import RequestError, StartupError
 from service.settings import Settings
+from service.text import printable
 
 if TYPE_CHECKING:
     from service.archive.report import Report
@@ -176,7 +177,7 @@ class RayCluster:
 
         def say(text: str) -> None:
             if not order.quiet:
-                typer.echo(f"photochrom: {text}", err=True)
+                typer.echo(f"photochrom: {printable(text)}", err=True)
 
         try:
             with report:

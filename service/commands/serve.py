@@ -1,6 +1,8 @@
 """``photochrom serve``: the HTTP service."""
 
+import logging
 import math
+import os
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +56,7 @@ def serve(
     from service.http.app import create_app
     from service.http.auth import ApiKeys
     from service.http.connection import Connection
+    from service.http.environment import check_environment
     from service.http.server import Server
     from service.telemetry import Metrics, configure_logging
     from service.version import program_version
@@ -61,7 +64,8 @@ def serve(
     configure_logging(level=settings.log_level, log_format=settings.log_format)
     try:
         # Before the model, which takes seconds: a key file that is not there is said at once.
-        ApiKeys.of(settings)
+        for odd in check_environment(settings, ApiKeys.of(settings), os.environ):
+            logging.getLogger(__name__).warning(odd)
         pipeline = Pipeline(settings, Metrics(), version=program_version())
     except StartupError as error:
         raise stop(error) from error

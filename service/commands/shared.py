@@ -1,8 +1,6 @@
 """What the commands share: the program, its exit codes, common options, settings read and errors told."""
 
-import logging
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +9,7 @@ from pydantic import ValidationError
 
 from service.errors import StartupError
 from service.settings import ENV_PREFIX, Settings
+from service.text import printable
 
 if TYPE_CHECKING:
     from service.engine.options import ColorizeQuery
@@ -45,13 +44,13 @@ def read_settings(**given: Any) -> Settings:
 
 def stop(error: StartupError) -> typer.Exit:
     """Say why nothing can start, and return the exit."""
-    typer.echo(f"photochrom: {error}", err=True)
+    typer.echo(f"photochrom: {printable(str(error))}", err=True)
     return typer.Exit(FAILED)
 
 
 def misuse(text: object) -> typer.Exit:
     """Say what was asked for wrongly, and return the exit."""
-    typer.echo(f"photochrom: {text}", err=True)
+    typer.echo(f"photochrom: {printable(str(text))}", err=True)
     return typer.Exit(MISUSED)
 
 
@@ -85,9 +84,6 @@ def prepare_codecs() -> None:
     from service.pictures.decode import prepare_codecs
 
     prepare_codecs()
-    # Pillow tells the world of every odd tag; people with boxes of photographs cannot do anything about it.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def check_query(**given: object) -> "ColorizeQuery":

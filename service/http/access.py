@@ -1,10 +1,12 @@
 """Lets callers with a key in, and says who calls."""
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
+from service.errors import InvalidOption
 from service.http.auth import KEY_HEADER
 from service.http.guard import FACTS_KEY
 from service.http.services import services_of
@@ -26,9 +28,20 @@ async def require_key(
     Raises:
         Unauthorized: keys are needed, and the request carries none of them.
     """
-    fingerprint = services_of(request).keys.admit(bearer.credentials if bearer else key)
+    fingerprint = services_of(request).keys.admit(bearer.credentials if bearer else None, key)
     if fingerprint:
         request.scope[FACTS_KEY]["key"] = fingerprint
+
+
+async def refuse_repeats(request: Request) -> None:
+    """Refuse an option that is given twice: whichever counted, somebody would have meant the other.
+
+    Raises:
+        InvalidOption: the query names an option more than once.
+    """
+    for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
+        if times > 1:
+            raise InvalidOption(f"{name}: given {times} times.", errors=[{"option": name, "reason": "given twice"}])
 
 
 def caller_of(request: Request) -> str:

@@ -1,6 +1,8 @@
 """Puts the service together: settings in, ASGI application out."""
 
 import asyncio
+import logging
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +14,7 @@ from fastapi import FastAPI
 from service.engine.pipeline import Pipeline
 from service.http import open_inference, operation, pictures, site
 from service.http.auth import ApiKeys
+from service.http.environment import check_environment
 from service.http.guard import install
 from service.http.services import Services
 from service.http.site import load_page
@@ -37,9 +40,13 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
 
     Raises:
         KeysError: the API keys cannot be read.
+        SettingsError: see `check_environment`.
     """
     chosen = Settings() if settings is None else settings
     keys = ApiKeys.of(chosen)
+    if settings is None:
+        for odd in check_environment(chosen, keys, os.environ):
+            logging.getLogger(__name__).warning(odd)
     metrics = Metrics() if pipeline is None else pipeline.metrics
     version = program_version()
 
@@ -66,6 +73,7 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
         version=version,
         docs_url=None,  # They load scripts from elsewhere.
         redoc_url=None,
+        redirect_slashes=False,  # They would go where the Host header says.
         lifespan=lifespan,
     )
     for router in ROUTERS:

@@ -52,7 +52,10 @@ class ApiKeys:
         Raises:
             KeysError: the file cannot be read or names no key, or something is no key.
         """
-        keys = [key.strip() for key in settings.api_keys.get_secret_value().split(",") if key.strip()]
+        given = settings.api_keys.get_secret_value()
+        keys = [key.strip() for key in given.split(",") if key.strip()]
+        if given and not keys:
+            raise KeysError(f"{ENV_PREFIX}API_KEYS is set and holds no key: leave it out to let everyone in")
         if settings.api_keys_file is not None:
             from_file = _read_lines(settings.api_keys_file)
             if not from_file:
@@ -64,11 +67,11 @@ class ApiKeys:
         """How many keys there are."""
         return len(self._digests)
 
-    def admit(self, given: str | None) -> str:
+    def admit(self, *given: str | None) -> str:
         """Let a caller in.
 
         Args:
-            given: the key that came with the request.
+            *given: the keys that came with the request; one that is right is enough.
 
         Returns:
             The key's fingerprint for the log; empty where no key is needed.
@@ -79,12 +82,12 @@ class ApiKeys:
         if not self._digests:
             return ""
         # Hashes have one length, and every one is compared: time tells nothing of the keys.
-        digest = hashlib.sha256((given or "").encode(errors="replace")).digest()
-        matches = [hmac.compare_digest(digest, known) for known in self._digests]
-        if not any(matches):
-            what = "The API key is none of this service's" if given else "This service needs an API key"
+        digests = [hashlib.sha256((key or "").encode(errors="replace")).digest() for key in given]
+        matches = [digest for digest in digests for known in self._digests if hmac.compare_digest(digest, known)]
+        if not matches:
+            what = "The API key is none of this service's" if any(given) else "This service needs an API key"
             raise Unauthorized(f"{what}: send it as 'Authorization: Bearer KEY' or '{KEY_HEADER}: KEY'.")
-        return digest.hex()[:FINGERPRINT_LENGTH]
+        return matches[0].hex()[:FINGERPRINT_LENGTH]
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -29,6 +29,7 @@ from service.errors import (
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
+    OutOfMemory,
     Overloaded,
     RequestError,
     UploadTooLarge,
@@ -105,6 +106,9 @@ class Guard:
             return
         started = time.perf_counter()
         headers = Headers(scope=scope)
+        method = scope["method"]
+        if method == "HEAD":  # As GET; the server below knows the method too, and leaves the content out.
+            scope = {**scope, "method": "GET"}
         token = request_id.set(_request_id(headers.get("x-request-id")))
         scope[FACTS_KEY] = {}
         exchange = _Exchange(self, headers, receive, send)
@@ -118,7 +122,7 @@ class Guard:
             status = exchange.status or CLIENT_LEFT
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_duration.labels(route).observe(took)
-            facts = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": took}
+            facts = {"method": method, "path": scope["path"], "status": status, "seconds": took}
             facts |= scope[FACTS_KEY]
             quiet = route.startswith(("/health", "/metrics", "/v2"))
             log.log(logging.DEBUG if quiet else logging.INFO, "request", extra={"facts": facts})
@@ -133,7 +137,10 @@ class Guard:
         except Exception as error:
             if exchange.status:  # The answer is on its way: all that is left is to break the connection.
                 raise
-            if not isinstance(error, RequestError):
+            if isinstance(error, MemoryError):
+                log.exception("out of memory")
+                error = OutOfMemory()
+            elif not isinstance(error, RequestError):
                 log.exception("unexpected error")
                 error = InternalError("The service could not finish this request; its log has the reason.")
             await refuse(scope, error, self._metrics)(scope, exchange.receive, exchange.send)
@@ -156,13 +163,18 @@ class _Exchange:
         self._receive = receive
         self._send = send
         length = headers.get("content-length", "")
-        self._announced = int(length) if length.isdecimal() else math.inf if "transfer-encoding" in headers else 0
+        chunked = "transfer-encoding" in headers
+        self._conflicts = chunked and bool(length)
+        self._announced = math.inf if chunked else int(length) if length.isdecimal() else 0
         self._received = 0
         self._is_read = self._announced == 0
         self._closes = False
 
     def check_announced(self) -> None:
         """Refuse an upload that says it is too large, before a byte of it is read."""
+        if self._conflicts:
+            # Whoever stands in between may have taken the other for the end of this request (RFC 9112, section 6.1).
+            raise MalformedRequest("Content-Length and Transfer-Encoding contradict each other: send one of them.")
         if self._announced < math.inf:
             self._check(int(self._announced), int(self._announced))
 
@@ -203,7 +215,7 @@ class _Exchange:
         for name, value in SECURITY_HEADERS.items():
             answer.setdefault(name, value)
         # The server reads and drops what is left of an upload to use the connection again: not for any price.
-        self._closes = not self._is_read and self._announced - self._received > DROPPED_BYTES
+        self._closes = self._conflicts or (not self._is_read and self._announced - self._received > DROPPED_BYTES)
         if self._closes:
             answer["Connection"] = "close"
 
@@ -271,6 +283,8 @@ def _methods_of(routes: Iterable[BaseRoute], scope: Scope) -> str:
     for route in routes:
         if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
             methods |= route.methods or set()
+    if "GET" in methods:
+        methods.add("HEAD")
     return ", ".join(sorted(methods))
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query, Request, Security
+from fastapi import APIRouter, Depends, Query, Request, Security
 from starlette.responses import Response
 
 from service.engine.job import Inspected, Job, Result
@@ -15,6 +15,7 @@ from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
 from service.engine.pipeline import Pipeline
 from service.errors import (
     BrokenPicture,
+    CostlyPicture,
     DeadlineExceeded,
     Draining,
     EmptyUpload,
@@ -22,6 +23,7 @@ from service.errors import (
     InvalidOption,
     MalformedRequest,
     NotAcceptable,
+    OutOfMemory,
     Overloaded,
     PictureNotKept,
     PictureTooLarge,
@@ -32,7 +34,7 @@ from service.errors import (
     UploadTooLarge,
 )
 from service.http.accept import Wanted, choose_answer
-from service.http.access import caller_of, require_key
+from service.http.access import caller_of, refuse_repeats, require_key
 from service.http.answers import Confidence, Kept, Scene
 from service.http.conditional import has_already
 from service.http.guard import HOLD_KEY
@@ -62,7 +64,7 @@ router = APIRouter()
     response_class=Response,
     responses=COLORIZE_RESPONSES,
     openapi_extra=body_of(FILE_FIELD, REFERENCE_FIELD),
-    dependencies=[Security(require_key)],
+    dependencies=[Security(require_key), Depends(refuse_repeats)],
     tags=["pictures"],
 )
 async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -> Response:
@@ -160,6 +162,7 @@ async def _answer(request: Request, job: Job, result: Result, stages: Stages, he
             PictureNotKept,
             UploadTooLarge,
             PictureTooLarge,
+            CostlyPicture,
             TooLargeToKeep,
             UnsupportedPicture,
             EmptyUpload,
@@ -167,13 +170,14 @@ async def _answer(request: Request, job: Job, result: Result, stages: Stages, he
             SeveralFrames,
             InvalidOption,
             Overloaded,
+            OutOfMemory,
             Draining,
             Failing,
             DeadlineExceeded,
         ),
     },
     openapi_extra=body_of(FILE_FIELD),
-    dependencies=[Security(require_key)],
+    dependencies=[Security(require_key), Depends(refuse_repeats)],
     tags=["pictures"],
 )
 async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Response:
@@ -221,7 +225,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
     description="Color a kept photograph, without another inference.",
     response_class=Response,
     responses={**PICTURE_ANSWERS, **problem_responses(*RENDER_PROBLEMS)},
-    dependencies=[Security(require_key)],
+    dependencies=[Security(require_key), Depends(refuse_repeats)],
     tags=["pictures"],
 )
 async def render(request: Request, id: str, query: Annotated[RenderQuery, Query()]) -> Response:
@@ -261,7 +265,7 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
         },
         **problem_responses(Unauthorized, PictureNotKept, InvalidOption, Overloaded, DeadlineExceeded),
     },
-    dependencies=[Security(require_key)],
+    dependencies=[Security(require_key), Depends(refuse_repeats)],
     tags=["pictures"],
 )
 async def confidence(request: Request, id: str) -> Response:
@@ -287,7 +291,7 @@ async def confidence(request: Request, id: str) -> Response:
     description="Let a kept photograph go at once.",
     response_class=Response,
     responses=problem_responses(Unauthorized, PictureNotKept, InvalidOption),
-    dependencies=[Security(require_key)],
+    dependencies=[Security(require_key), Depends(refuse_repeats)],
     tags=["pictures"],
 )
 async def forget(request: Request, id: str) -> Response:

@@ -72,6 +72,7 @@ const WORDS = {
     + "Save it smaller, for example as JPEG, and add it again.",
   "picture-too-large": (f) => `The photograph has more pixels than this service takes${f.limit ? ` (${f.limit} ${f.unit || ""})`.replace(" )", ")") : ""}. `
     + "Scale it down and add it again.",
+  "picture-too-costly": () => "The file is built in a way that costs too much to open. Save it anew, for example as PNG, and add it again.",
   "unsupported-picture": () => "This is not a photograph that the service can read. It reads JPEG, PNG, WebP, TIFF and BMP; "
     + "save HEIC, RAW or PDF as one of these and add it again.",
   "empty-upload": () => "The file is empty. Copy it again from where it came from.",
@@ -79,6 +80,7 @@ const WORDS = {
   "several-frames": () => "The file holds several pictures. Save the one you want as a file of its own.",
   unauthorized: () => "The service needs an API key. Try again to enter it.",
   overloaded: () => "The service has too much to do just now.",
+  "out-of-memory": () => "The service had too little memory just now.",
   draining: () => "The service is restarting.",
   failing: () => "The service is broken inside and needs a restart by its operator. Try again later.",
   "deadline-exceeded": () => "It took too long. Try again, or with a smaller photograph.",

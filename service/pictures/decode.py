@@ -1,6 +1,8 @@
 """Bytes -> pixels: upright, in sRGB, at the depth of the file."""
 
 import io
+import logging
+import warnings
 from dataclasses import dataclass
 
 import cv2
@@ -8,7 +10,7 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image, TiffImagePlugin
 
-from service.errors import BrokenPicture
+from service.errors import BrokenPicture, OutOfMemory
 from service.pictures import planes
 from service.pictures.levels import Alpha, Pixels
 from service.pictures.probe import Header, front_of
@@ -47,9 +49,11 @@ def prepare_codecs() -> None:
     """Set the libraries up for strangers' files; call once at start.
 
     Pillow's own limit of 89 megapixels would contradict a higher setting, and every picture passes `probe` first;
-    OpenCV would print a line for each broken file.
+    OpenCV would print a line for each broken file, and Pillow warn of every odd tag, of which there can be thousands.
     """
     Image.MAX_IMAGE_PIXELS = None
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -68,13 +72,18 @@ def decode(data: bytes, header: Header) -> Picture:
 
     Raises:
         BrokenPicture: truncated or damaged, or its pixels contradict its header.
+        OutOfMemory: the machine had too little memory; nothing is said of the picture.
     """
     try:
         by_pillow = header.format == "BMP" or (header.format == "TIFF" and not header.wide) or header.mode == "CMYK"
         pixels, alpha = (_decode_with_pillow if by_pillow else _decode_with_opencv)(data, header)
         if pixels.shape[:2] != (header.height, header.width):
             raise ValueError("size differs from the header's")
+    except MemoryError as error:
+        raise OutOfMemory() from error
     except Exception as error:
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            raise OutOfMemory() from error
         # The same as in probe: whatever a decoder throws at these bytes, the bytes are at fault.
         raise BrokenPicture("The picture starts well, but its pixels cannot be decoded.") from error
     if header.icc_profile and header.mode != "CMYK":

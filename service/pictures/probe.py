@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from service.errors import BrokenPicture, EmptyUpload, PictureTooLarge, SeveralFrames, UnsupportedPicture
+from service.errors import BrokenPicture, CostlyPicture, EmptyUpload, PictureTooLarge, SeveralFrames, UnsupportedPicture
 from service.pictures import planes
+from service.pictures.cost import why_costly
 
 READABLE: Final = {
     plugin.format: signatures
@@ -99,6 +100,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
         UnsupportedPicture: not a picture, or of a format or pixel layout that is not read.
         BrokenPicture: the header is damaged.
         PictureTooLarge: more pixels, or a longer side, than allowed.
+        CostlyPicture: decoding it would take more than a picture of its size may.
         SeveralFrames: an animation, or more than one page.
     """
     if not data:
@@ -111,6 +113,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
         with Image.open(io.BytesIO(front_of(data)), formats=tuple(READABLE)) as image:
             header = _header(image)
             has_more = _has_more_frames(image)
+            costly = why_costly(image, data)
     except Exception as error:
         # Decoders answer damaged headers with nearly any exception; each means that this is no good picture.
         if any(data.startswith(signature) for signatures in READABLE.values() for signature in signatures):
@@ -131,6 +134,8 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
             limit=max_megapixels,
             unit="megapixels",
         )
+    if costly:
+        raise CostlyPicture(f"Decoding the picture would cost too much: {costly}. Save it anew, and it is taken.")
     if has_more:
         raise SeveralFrames("Animations and files of several pages are not taken: send one picture.", limit=1)
     if header.mode not in _MODES:

@@ -164,6 +164,18 @@ def test_a_full_disk_hinders_nobody(own_server: Server) -> None:
         assert pixels_of(form).shape == (1100, 1200, 3)
 
 
+def test_framing_that_contradicts_itself_ends_the_connection(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        head = b"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        connection.sendall(head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        answer = b""
+        while part := connection.recv(1 << 16):  # until the other side has closed
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b"malformed-request" in answer
+    assert answer.count(b"HTTP/1.1") == 1
+
+
 def test_logs_are_json_lines_with_request_ids(server: Server) -> None:
     server.client.get("/model", headers={"X-Request-ID": "find-me"})
     lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]

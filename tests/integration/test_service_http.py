@@ -232,6 +232,18 @@ def test_the_same_question_has_the_same_answer_and_tag(client: TestClient) -> No
     assert len(others | {first.headers["etag"]}) == 5
 
 
+@pytest.mark.parametrize("named", ["*", 'W/"x", *', '"x", {tag}'])
+def test_any_answer_and_one_of_several_count_as_had(client: TestClient, named: str) -> None:
+    tag = post(client, GRAY).headers["etag"]
+    assert post(client, GRAY, **{"If-None-Match": named.format(tag=tag)}).status_code == 304
+
+
+def test_tags_may_come_in_several_lines(client: TestClient) -> None:
+    tag = client.get("/page/app.js").headers["etag"]
+    lines = [("If-None-Match", '"x"'), ("If-None-Match", tag)]
+    assert client.get("/page/app.js", headers=lines).status_code == 304
+
+
 def test_who_has_the_answer_already_gets_none(client: TestClient) -> None:
     tag = post(client, GRAY).headers["etag"]
     for given in (tag, f"W/{tag}", f'"other", {tag}'):
@@ -347,6 +359,48 @@ def test_content_types_and_forms(client: TestClient) -> None:
     check_problem(client.post("/colorize", content=b"x", headers=without_boundary), 400, "malformed-request")
     empty_file = client.post("/colorize", files={"image": ("p.png", b"")})
     check_problem(empty_file, 422, "empty-upload")
+
+
+@pytest.mark.parametrize("query", ["?vividness=0&vividness=1", "?format=png&size=64&format=png", "?hints=&hints="])
+def test_an_option_given_twice_is_refused(client: TestClient, query: str) -> None:
+    problem = check_problem(post(client, GRAY, query), 422, "invalid-option")
+    assert [error["option"] for error in problem["errors"]] == [query[1:].partition("=")[0]]
+
+
+@pytest.mark.parametrize("path", ["/health/", "/colorize/", "/page/app.js/"])
+def test_nobody_is_sent_elsewhere(client: TestClient, path: str) -> None:
+    answer = client.get(path, headers={"Host": "elsewhere.example"}, follow_redirects=False)
+    check_problem(answer, 404, "not-found")
+    assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/page/app.js", "/health", "/health/live", "/metrics", "/model", "/openapi.json"]
+)
+def test_head_is_get_without_the_content(client: TestClient, path: str) -> None:
+    head, got = client.head(path), client.get(path)
+    assert head.status_code == 200
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert head.headers.get("etag") == got.headers.get("etag")
+
+
+def test_head_is_for_what_can_be_got(client: TestClient) -> None:
+    answer = client.head("/colorize")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+
+
+def test_too_little_memory_is_our_fault(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode_without_room(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("service.pictures.decode._decode_with_opencv", decode_without_room)
+        answer = post(client, GRAY)
+    check_problem(answer, 503, "out-of-memory")
+    assert answer.headers["retry-after"] == "5"
+    assert 'photochrom_rejected_total{reason="out-of-memory"}' in client.get("/metrics").text
+    assert post(client, GRAY).status_code == 200
 
 
 def test_the_framework_answers_with_problems_too(client: TestClient) -> None:

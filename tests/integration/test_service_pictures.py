@@ -210,7 +210,11 @@ def test_a_picture_can_be_let_go(client: TestClient) -> None:
 
 
 def test_every_method_of_an_address_is_named(client: TestClient) -> None:
-    for path, methods in (("/pictures/x", "DELETE, GET"), ("/pictures", "POST"), ("/pictures/x/confidence", "GET")):
+    for path, methods in (
+        ("/pictures/x", "DELETE, GET, HEAD"),
+        ("/pictures", "POST"),
+        ("/pictures/x/confidence", "GET, HEAD"),
+    ):
         answer = client.put(path)
         check_problem(answer, 405, "method-not-allowed")
         assert answer.headers["allow"] == methods

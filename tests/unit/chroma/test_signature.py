@@ -116,3 +116,22 @@ def test_names_survive_both_frameworks() -> None:
     assert len(set(names)) == len(names)
     assert all(name == name.lower() and name.isidentifier() for name in names)
     assert sorted(signature.OUTPUT_NAMES) == list(signature.OUTPUT_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("run_id", 7),
+        ("license", None),
+        ("size", 256.0),
+        ("size", True),
+        ("parameters", "many"),
+        ("scores", []),
+        ("tolerances", {"ab": "small"}),
+        ("precision", 32),
+    ],
+)
+def test_a_value_of_another_type_is_refused(stamp: Stamp, name: str, value: Any) -> None:
+    fields = json.loads(stamp.to_json()) | {name: value}
+    with pytest.raises(SignatureError, match=name):
+        Stamp.from_json(json.dumps(fields))

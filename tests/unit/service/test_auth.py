@@ -32,6 +32,13 @@ def test_keys_come_from_the_environment_and_from_a_file(tmp_path: Path) -> None:
         assert keys.admit(key) == hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
+def test_one_right_key_is_enough_whatever_came_with_it() -> None:
+    keys = ApiKeys([FIRST, SECOND])
+    assert keys.admit("a token of a proxy", FIRST) == keys.admit(FIRST, None) == keys.admit(FIRST, SECOND)
+    with pytest.raises(Unauthorized, match="none of this service's"):
+        keys.admit("a token of a proxy", None)
+
+
 @pytest.mark.parametrize("given", [None, "", FIRST[:-1], FIRST + "x", FIRST.upper(), f" {FIRST}", "\udcff", "ключ" * 9])
 def test_nothing_else_gets_in(given: str | None) -> None:
     keys = ApiKeys([FIRST, SECOND])

@@ -448,11 +448,11 @@ def test_the_doctor_speaks_json_and_says_how_to_mend(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PHOTOCHROM_PROT", "80")
     monkeypatch.setenv("PHOTOCHROM_API_KEYS", "very-secret-key-12345")
     result = run("doctor", "--json")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     seen = json.loads(result.stdout)
-    assert seen["ok"] is True
+    assert seen["ok"] is False
     assert seen["facts"]["provider in use"] == "CPUExecutionProvider"
-    assert {"level": "warning", "what": "PHOTOCHROM_PROT is no setting and has no effect"}.items() <= next(
+    assert {"level": "problem", "what": "PHOTOCHROM_PROT is no setting and has no effect"}.items() <= next(
         finding for finding in seen["findings"] if "PROT" in finding["what"]
     ).items()
     assert "very-secret" not in result.output

@@ -239,6 +239,8 @@ def test_every_problem_of_the_service_has_a_type_of_its_own() -> None:
         kinds[kind.name] = type(caught.value)
     assert kinds == {
         "malformed-request": InvalidRequest,
+        "out-of-memory": Overloaded,
+        "picture-too-costly": RefusedPicture,
         "unauthorized": Unauthorized,
         "not-found": InvalidRequest,
         "picture-not-kept": NotKept,

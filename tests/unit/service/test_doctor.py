@@ -80,7 +80,7 @@ def test_an_open_port_without_keys_is_said(settings: Settings, host: str, open_t
 
 def test_a_misspelled_setting_is_found(settings: Settings) -> None:
     assert only(settings, {"PHOTOCHROM_MAX_MEGAPIXEL": "9"}) == (
-        "warning",
+        "problem",
         "PHOTOCHROM_MAX_MEGAPIXEL is no setting and has no effect",
         "did you mean PHOTOCHROM_MAX_MEGAPIXELS?",
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.archive.finding import PlanError, find_pictures, is_done, is_whole, plan_outputs
+from service.archive.finding import PlanError, find_pictures, is_done, is_whole, plan_outputs, read_file
 from tests.pictures import by_pillow, smooth_gray
 
 GRAY = smooth_gray(20, 30)
@@ -403,3 +403,14 @@ def test_done_means_whole_and_not_older(tmp_path: Path) -> None:
     assert not is_done(source, target)
     source.unlink()
     assert not is_done(source, target)
+
+
+def test_a_pipe_is_left_out_of_a_folder_and_refused_by_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "waits.jpg")
+    (tmp_path / "good.jpg").write_bytes(b"jpeg")
+    assert [path.name for path, _ in find_pictures([tmp_path])] == ["good.jpg"]
+    assert read_file(tmp_path / "good.jpg") == b"jpeg"
+    with pytest.raises(OSError, match="no file but a folder, a pipe or a device"):
+        read_file(tmp_path / "waits.jpg")
+    with pytest.raises(IsADirectoryError):
+        read_file(tmp_path)
