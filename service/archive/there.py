@@ -1,13 +1,17 @@
 """Photographs colored by a running service."""
 
 import asyncio
+import math
 from typing import Final
 
 from service.archive.run import ColoredFile
 from service.client import AsyncClient
 from service.client.errors import ClientError, Unreachable
 from service.client.requests import ColorizeOptions
+from service.errors import RequestError
+from service.pictures.decode import decode
 from service.pictures.encode import MEDIA_TYPES, OutputFormat
+from service.pictures.probe import Header, probe
 
 MAX_SENT: Final = 3
 """A picture over which the connection to the service breaks so often is what ends the service."""
@@ -90,4 +94,30 @@ class There:
             answer = await self._client.colorize(data, reference=self._reference, **self._options)
         if answer.media_type != self._media_type:
             raise ClientError(f"the service answered with {answer.media_type} instead of {self._media_type}")
+        await asyncio.to_thread(_check, data, answer.data)
         return ColoredFile(answer.data, answer.scene)
+
+
+def _check(question: bytes, answer: bytes) -> None:
+    """Refuse what is no whole picture of the size that was sent: it would be stored as the answer.
+
+    Raises:
+        ClientError: it is none.
+    """
+    try:
+        header = probe(answer, max_megapixels=math.inf)
+        decode(answer, header)
+    except RequestError as error:
+        raise ClientError("the service's answer is no picture that can be read", type="bad-answer") from error
+    try:
+        asked = probe(question, max_megapixels=math.inf)
+    except RequestError:
+        return  # A service may read what we do not.
+    if header.upright_size != asked.upright_size:
+        raise ClientError(
+            f"the service's answer has {_size(header)} px, the photograph {_size(asked)}", type="bad-answer"
+        )
+
+
+def _size(header: Header) -> str:
+    return "{} x {}".format(*header.upright_size)

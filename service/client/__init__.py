@@ -22,6 +22,7 @@ Importing this needs neither the model nor anything that runs it.
 
 import asyncio
 import time
+from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -86,6 +87,8 @@ class Client(BaseClient):
         *,
         api_key: str | None = None,
         timeout_s: float = 60,
+        deadline_s: float = 300,
+        max_answer_bytes: int = 1 << 30,
         retries: int = 4,
         max_wait_s: float = 60,
         resend: bool = True,
@@ -97,6 +100,8 @@ class Client(BaseClient):
             url: of the service, without the path of a route.
             api_key: where the service wants one.
             timeout_s: longest silence of the service within one try, seconds.
+            deadline_s: longest time from the request of one try to the end of its answer, seconds.
+            max_answer_bytes: most bytes that are taken of an answer.
             retries: most further tries after one that was turned away (503, 429) or found no connection.
             max_wait_s: longest time spent on the pauses between them, seconds.
             resend: whether a picture is sent again over which the connection broke; it may be what ended the service.
@@ -109,6 +114,8 @@ class Client(BaseClient):
             url,
             api_key=api_key,
             timeout_s=timeout_s,
+            deadline_s=deadline_s,
+            max_answer_bytes=max_answer_bytes,
             retries=retries,
             max_wait_s=max_wait_s,
             resend=resend,
@@ -244,10 +251,14 @@ class Client(BaseClient):
                 return only_response(end.value)
 
     def _send(self, request: httpx2.Request) -> httpx2.Response | httpx2.RequestError:
+        body = self._body(request)
         try:
-            return self._http.send(request)
+            with closing(self._http.send(request, stream=True)) as response:
+                for part in response.iter_bytes():
+                    body.add(part)
         except httpx2.RequestError as error:
             return error
+        return body.response(response)
 
 
 class AsyncClient(BaseClient):
@@ -259,6 +270,8 @@ class AsyncClient(BaseClient):
         *,
         api_key: str | None = None,
         timeout_s: float = 60,
+        deadline_s: float = 300,
+        max_answer_bytes: int = 1 << 30,
         retries: int = 4,
         max_wait_s: float = 60,
         resend: bool = True,
@@ -270,6 +283,8 @@ class AsyncClient(BaseClient):
             url: of the service, without the path of a route.
             api_key: where the service wants one.
             timeout_s: longest silence of the service within one try, seconds.
+            deadline_s: longest time from the request of one try to the end of its answer, seconds.
+            max_answer_bytes: most bytes that are taken of an answer.
             retries: most further tries after one that was turned away (503, 429) or found no connection.
             max_wait_s: longest time spent on the pauses between them, seconds.
             resend: whether a picture is sent again over which the connection broke; it may be what ended the service.
@@ -282,6 +297,8 @@ class AsyncClient(BaseClient):
             url,
             api_key=api_key,
             timeout_s=timeout_s,
+            deadline_s=deadline_s,
+            max_answer_bytes=max_answer_bytes,
             retries=retries,
             max_wait_s=max_wait_s,
             resend=resend,
@@ -419,7 +436,15 @@ class AsyncClient(BaseClient):
                 return only_response(end.value)
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response | httpx2.RequestError:
+        body = self._body(request)
         try:
-            return await self._http.send(request)
+            async with asyncio.timeout(self._deadline_s):
+                response = await self._http.send(request, stream=True)
+                async with aclosing(response):
+                    async for part in response.aiter_bytes():
+                        body.add(part)
+        except TimeoutError:
+            return body.late()
         except httpx2.RequestError as error:
             return error
+        return body.response(response)

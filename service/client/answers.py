@@ -124,7 +124,9 @@ def answer_of(response: httpx2.Response) -> Answer:
     unchanged = response.status_code == 304
     media_type = headers.get("Content-Type", "").partition(";")[0]
     query = response.request.url.params
-    expected = ("image/", JSON_TYPE) if query.get("format") == "json" else ("image/", ZIP_TYPE)
+    asked = query.get("format")
+    picture = "image/" if asked in (None, "json") else f"image/{asked}"
+    expected = (picture, JSON_TYPE if asked == "json" else ZIP_TYPE)
     if not unchanged and not media_type.startswith(expected):
         raise InvalidRequest(
             f"{place_of(response.request)} answers with {media_type or 'nothing'}, not with a picture: "

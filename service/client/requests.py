@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import time
 from collections.abc import Generator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import httpx2
 
 from service.client.answers import Kept
-from service.client.errors import ClientError, Overloaded, Unreachable, error_of
+from service.client.errors import ClientError, InvalidRequest, Overloaded, Unreachable, error_of, place_of
 
 Picture = bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO
 """What `colorize` takes: the bytes of a picture file, its path, or a file that is open for reading bytes."""
@@ -62,15 +63,28 @@ class BaseClient:
     """What both clients share: how to ask, when to ask again, what an answer means. No input or output."""
 
     def __init__(
-        self, url: str, *, api_key: str | None, timeout_s: float, retries: int, max_wait_s: float, resend: bool
+        self,
+        url: str,
+        *,
+        api_key: str | None,
+        timeout_s: float,
+        deadline_s: float,
+        max_answer_bytes: int,
+        retries: int,
+        max_wait_s: float,
+        resend: bool,
     ) -> None:
         if not _is_address(url):
             raise ValueError(f"the address of the service looks like http://127.0.0.1:8000, not like {url!r}")
-        if timeout_s <= 0 or retries < 0 or max_wait_s < 0:
-            raise ValueError("timeout_s must be above 0, retries and max_wait_s not below")
+        if min(timeout_s, deadline_s, max_answer_bytes) <= 0 or retries < 0 or max_wait_s < 0:
+            raise ValueError(
+                "timeout_s, deadline_s and max_answer_bytes must be above 0, retries and max_wait_s not below"
+            )
         if api_key is not None and (not api_key.isascii() or not api_key.isprintable() or " " in api_key):
             raise ValueError("the API key has characters that no header can carry")
         self._url = url.rstrip("/")
+        self._deadline_s = deadline_s
+        self._max_answer_bytes = max_answer_bytes
         self._retries = retries
         self._max_wait_s = max_wait_s
         self._resend = resend
@@ -78,6 +92,9 @@ class BaseClient:
         self._headers = {"User-Agent": "photochrom-client"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
+
+    def _body(self, request: httpx2.Request) -> "Body":
+        return Body(request, max_bytes=self._max_answer_bytes, deadline_s=self._deadline_s)
 
     def _request(self, method: str, path: str, **given: Any) -> httpx2.Request:
         headers = self._headers | given.pop("headers", {})
@@ -125,6 +142,51 @@ class BaseClient:
             waited_s += pause_s
             yield pause_s
         raise AssertionError("unreachable")  # pragma: no cover
+
+
+class Body:
+    """What an answer holds, taken part by part: no more bytes and no longer than allowed."""
+
+    def __init__(self, request: httpx2.Request, *, max_bytes: int, deadline_s: float) -> None:
+        """Begin to count.
+
+        Args:
+            request: that is answered.
+            max_bytes: most bytes, after any decompression.
+            deadline_s: longest time from now to the last part, seconds.
+        """
+        self._request = request
+        self._max_bytes = max_bytes
+        self._ends = time.monotonic() + deadline_s
+        self._data = bytearray()
+
+    def add(self, part: bytes) -> None:
+        """Take a part.
+
+        Raises:
+            InvalidRequest: the answer has too many bytes.
+            ReadTimeout: it takes too long.
+        """
+        self._data += part
+        if len(self._data) > self._max_bytes:
+            raise InvalidRequest(f"{place_of(self._request)} answers with more than {self._max_bytes} bytes")
+        if time.monotonic() > self._ends:
+            raise self.late()
+
+    def late(self) -> httpx2.ReadTimeout:
+        """Return the error of an answer that takes too long."""
+        return httpx2.ReadTimeout("the answer took too long", request=self._request)
+
+    def response(self, head: httpx2.Response) -> httpx2.Response:
+        """Return the whole answer.
+
+        Args:
+            head: the answer as it came, its body read.
+        """
+        # Neither holds any more: the body is in one piece, and decompressed.
+        left_out = ("content-encoding", "content-length", "transfer-encoding")
+        headers = [(name, value) for name, value in head.headers.multi_items() if name.lower() not in left_out]
+        return httpx2.Response(head.status_code, headers=headers, content=bytes(self._data), request=self._request)
 
 
 def _query_of(method: str, options: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, str]:

@@ -27,6 +27,8 @@ from tests.pictures import by_opencv, by_pillow, smooth_gray
 
 ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
 
+GRAY_30_20 = by_pillow(smooth_gray(20, 30), "BMP")
+
 
 def work_on(tmp_path: Path, *names: str) -> Work:
     for name in names:
@@ -203,6 +205,30 @@ def test_there_takes_only_what_was_asked_for() -> None:
 
     with pytest.raises(ClientError, match="image/webp instead of image/png"):
         asyncio.run(There(Strange(), {"vividness": 1.0}, "png")(b"x"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (by_pillow(smooth_gray(20, 30), "PNG"), ""),
+        (b"all is well", "no picture that can be read"),
+        (by_pillow(smooth_gray(20, 30), "PNG")[:-100], "no picture that can be read"),
+        (by_pillow(smooth_gray(30, 20), "PNG"), "has 20 x 30 px, the photograph 30 x 20"),
+    ],
+)
+def test_there_stores_whole_pictures_of_the_size_sent(answer: bytes, said: str) -> None:
+    class Careless:
+        async def colorize(self, _: bytes, **__: object) -> Answer:
+            return Answer(answer, "image/png")
+
+    there = There(Careless(), {}, "png")  # type: ignore[arg-type]
+    if said:
+        with pytest.raises(ClientError, match=said) as caught:
+            asyncio.run(there(GRAY_30_20))
+        assert caught.value.type == "bad-answer"
+    else:
+        assert asyncio.run(there(GRAY_30_20)).data == answer
+        assert asyncio.run(there(b"a format that is read there alone")).data == answer
 
 
 @pytest.mark.parametrize(

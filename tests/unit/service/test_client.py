@@ -1,11 +1,13 @@
 """service.client: asks as the HTTP interface wants it, tries again where that helps, and types every failure."""
 
 import asyncio
+import gzip
 import io
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -119,7 +121,7 @@ def test_the_answer_holds_what_the_service_said(ask: Ask) -> None:
 
 
 def test_the_question_is_what_the_service_wants(ask: Ask) -> None:
-    script = Script(PICTURE)
+    script = Script(httpx2.Response(200, content=b"color", headers={"Content-Type": "image/webp"}))
     ask(script, "colorize", b"gray", vividness=0.25, size=None, format="webp", settings={"api_key": "k-1"})
     request = script.requests[0]
     assert (request.method, str(request.url)) == ("POST", "http://host:1/colorize?vividness=0.25&format=webp")
@@ -127,6 +129,60 @@ def test_the_question_is_what_the_service_wants(ask: Ask) -> None:
     assert request.headers["Authorization"] == "Bearer k-1"
     assert request.headers["Content-Type"] == "application/octet-stream"
     assert "If-None-Match" not in request.headers
+
+
+@pytest.mark.parametrize(("given", "sent"), [("png", "image/jpeg"), ("webp", "application/zip"), ("jpeg", "text/html")])
+def test_another_format_than_asked_for_is_no_answer(ask: Ask, given: str, sent: str) -> None:
+    script = Script(httpx2.Response(200, content=b"color", headers={"Content-Type": sent}))
+    if sent == "application/zip":
+        assert ask(script, "colorize", b"gray", format=given).media_type == sent  # several variants
+    else:
+        with pytest.raises(InvalidRequest, match=f"answers with {sent}"):
+            ask(script, "colorize", b"gray", format=given)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_an_answer_without_end_is_not_taken(ask: Ask, encoding: str) -> None:
+    zeros = bytes(2_000_000)
+    content = gzip.compress(zeros) if encoding == "gzip" else zeros
+    headers = {"Content-Type": "image/png", "Content-Encoding": encoding}
+    script = Script(httpx2.Response(200, content=zeros, headers={"Content-Type": "image/png"}))
+    assert len(ask(script, "colorize", b"gray", settings={"max_answer_bytes": 2_000_000}).data) == 2_000_000
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=httpx2.ByteStream(content), headers=headers)
+
+    with pytest.raises(InvalidRequest, match="more than 1999999 bytes"):
+        ask(answer, "colorize", b"gray", settings={"max_answer_bytes": 1_999_999})
+
+
+class Dribble(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+    """A part now and then, and never the last."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            threading.Event().wait(0.01)
+            yield b"x"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.to_thread(threading.Event().wait, 0.01)
+            yield b"x"
+
+
+def test_an_answer_that_dribbles_in_is_left_at_the_deadline(ask: Ask) -> None:
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, stream=Dribble(), headers={"Content-Type": "image/png"})
+
+    with pytest.raises(TimedOut, match="did not answer in time"):
+        ask(answer, "colorize", b"gray", settings={"deadline_s": 0.2})
+
+
+def test_the_key_goes_nowhere_else(ask: Ask) -> None:
+    script = Script(httpx2.Response(307, headers={"Location": "http://elsewhere.example/colorize"}), PICTURE)
+    with pytest.raises(ClientError, match="sends callers on to"):
+        ask(script, "colorize", b"gray", settings={"api_key": "k-1"})
+    assert [request.url.host for request in script.requests] == ["host"]
 
 
 def test_without_a_key_none_is_sent(ask: Ask) -> None:

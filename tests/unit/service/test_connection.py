@@ -6,11 +6,12 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import h11
 import pytest
 import uvicorn
 
 from service.http import connection
-from service.http.connection import Connection
+from service.http.connection import FREE_PARTS, LEAST_PART_BYTES, PARTS_A_TURN, Connection
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
@@ -182,3 +183,68 @@ def test_garbage_in_a_body_under_way_breaks_the_connection() -> None:
         writer.close()
 
     serve(App(seconds=0.1), scene)
+
+
+def chunked(parts: int, size: int) -> bytes:
+    """Return a request whose body comes in so many parts of so many bytes."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"%x\r\n%b\r\n" % (size, b"x" * size) * parts + b"0\r\n\r\n"
+
+
+class Reader(App):
+    """Reads all of a request, and says how much there was."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "http"
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            size, more = size + len(message["body"]), message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d bytes" % size})
+
+
+@pytest.mark.parametrize(
+    ("parts", "size"), [(1, 300_000), (FREE_PARTS, 1), (3000, LEAST_PART_BYTES), (PARTS_A_TURN + 1, 10)]
+)
+def test_bodies_may_come_in_parts(parts: int, size: int) -> None:
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(chunked(parts, size))
+        answer = await read_all(reader)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"%d bytes" % (parts * size) in answer
+        writer.close()
+
+    serve(Reader(), scene)
+
+
+def test_parts_that_cost_more_than_they_carry_end_the_connection() -> None:
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(chunked(FREE_PARTS + 1, 1))
+        answer = await read_all(reader)
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:photochrom:problem:malformed-request"
+        writer.close()
+        other, more = await asyncio.open_connection("127.0.0.1", port)
+        more.write(chunked(2, 5))
+        assert b"10 bytes" in await read_all(other)
+        more.close()
+
+    serve(Reader(), scene)
+
+
+def test_parts_are_taken_in_turns() -> None:
+    parts = connection._Parts(h11.SERVER)
+    parts.receive_data(chunked(3 * PARTS_A_TURN, 1))
+    assert isinstance(parts.next_event(), h11.Request)
+    for _ in range(2):
+        parts.left, parts.has_more = PARTS_A_TURN, False
+        taken = 0
+        while (event := parts.next_event()) is not h11.NEED_DATA:
+            assert isinstance(event, h11.Data)
+            taken += 1
+        assert (taken, parts.has_more) == (PARTS_A_TURN, True)
