@@ -113,7 +113,7 @@ def test_tensors_are_not_taken(client: TestClient) -> None:
     answer = client.post(f"/v2/models/{NAME}/infer", json={"inputs": []})
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:photochrom:problem:not-found")
     answer = client.post("/v2/health/ready")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 def test_probes_do_not_fill_the_log(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
