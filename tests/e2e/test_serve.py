@@ -178,8 +178,11 @@ def test_framing_that_contradicts_itself_ends_the_connection(server: Server) -> 
 
 def test_logs_are_json_lines_with_request_ids(server: Server) -> None:
     server.client.get("/model", headers={"X-Request-ID": "find-me"})
-    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
-    found = [line for line in lines if line["request_id"] == "find-me"]
+    found: list[dict[str, object]] = []
+    ends = time.monotonic() + PATIENCE_S
+    while not found and time.monotonic() < ends:  # The line is written once the answer has left.
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.endswith("}")]
+        found = [line for line in lines if line["request_id"] == "find-me"]
     assert [(line["message"], line["path"], line["status"]) for line in found] == [("request", "/model", 200)]
 
 
