@@ -21,8 +21,8 @@ Errors:
 """
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, get_origin
 
 from chroma.bins import BINS_SHA256, Q
 from chroma.decoding import VividnessCurve
@@ -56,21 +56,6 @@ SEGMENTATION_LOGITS: Final = "segmentation_logits"
 
 class SignatureError(ValueError):
     """The model file does not say what it is, or says it is something else."""
-
-
-STAMP_TYPES: Final[dict[str, type]] = {
-    "run_id": str,
-    "recipe": str,
-    "created": str,
-    "size": int,
-    "license": str,
-    "parameters": int,
-    "scores": dict,
-    "tolerances": dict,
-    "precision": str,
-    "signature_version": int,
-    "bins_sha256": str,
-}
 
 
 @dataclass(frozen=True)
@@ -117,10 +102,11 @@ class Stamp:
             SignatureError: a value of another type, another signature version, other bins, a size that the network
                 cannot take, or a prior of the wrong length, sum or sign.
         """
-        for name, kind in STAMP_TYPES.items():
-            value = getattr(self, name)
+        for each in fields(self):
+            kind: Any = get_origin(each.type) or each.type
+            value = getattr(self, each.name)
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise SignatureError(f"the stamp's {name} must be {kind.__name__}, is {type(value).__name__}")
+                raise SignatureError(f"the stamp's {each.name} must be {kind.__name__}, is {type(value).__name__}")
         if any(isinstance(value, bool) or not isinstance(value, int | float) for value in self.tolerances.values()):
             raise SignatureError("the stamp's tolerances must be numbers")
         if self.signature_version != SIGNATURE_VERSION:
@@ -137,8 +123,8 @@ class Stamp:
 
     def to_json(self) -> str:
         """Return the stamp as JSON text with sorted keys."""
-        fields = asdict(self) | {"vividness_curve": self.vividness_curve.to_rows()}
-        return json.dumps(fields, sort_keys=True, ensure_ascii=False)
+        told = asdict(self) | {"vividness_curve": self.vividness_curve.to_rows()}
+        return json.dumps(told, sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Stamp":
@@ -148,11 +134,11 @@ class Stamp:
             SignatureError: not JSON, a field is missing or unknown, or `__post_init__` refuses it.
         """
         try:
-            fields = json.loads(text)
-            fields["vividness_curve"] = VividnessCurve.from_rows(fields["vividness_curve"])
-            fields["prior"] = tuple(float(share) for share in fields["prior"])
-            fields["scenes"] = tuple(str(name) for name in fields["scenes"])
-            return cls(**fields)
+            told = json.loads(text)
+            told["vividness_curve"] = VividnessCurve.from_rows(told["vividness_curve"])
+            told["prior"] = tuple(float(share) for share in told["prior"])
+            told["scenes"] = tuple(str(name) for name in told["scenes"])
+            return cls(**told)
         except SignatureError:
             raise
         except (KeyError, TypeError, ValueError) as error:

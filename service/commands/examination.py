@@ -7,7 +7,6 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +15,7 @@ import onnxruntime
 from service.engine.session import CUDA, Session, missing_cuda_libraries, shipped_model
 from service.errors import StartupError
 from service.http.auth import ApiKeys
+from service.http.environment import is_loopback
 from service.machine import available_memory_bytes, usable_cores
 from service.settings import ENV_PREFIX, Settings, unknown_variables
 from service.version import program_version
@@ -177,7 +177,7 @@ def _look_at_keys(seen: Examination, settings: Settings) -> None:
         seen.findings.append(Finding("problem", str(error)))
         return
     seen.facts["API keys"] = count or "none: everyone who reaches the port may color pictures"
-    if not count and not _is_local(settings.host):
+    if not count and not is_loopback(settings.host):
         seen.findings.append(
             Finding(
                 "warning",
@@ -185,13 +185,6 @@ def _look_at_keys(seen: Examination, settings: Settings) -> None:
                 "set PHOTOCHROM_API_KEYS_FILE, or PHOTOCHROM_HOST=127.0.0.1",
             )
         )
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _look_at_model(seen: Examination, settings: Settings) -> None:

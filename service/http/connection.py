@@ -23,7 +23,7 @@ STALL_S: Final = 30.0
 
 
 PARTS_A_TURN: Final = 64
-"""So many parts of a body are taken before others have their turn: each costs the event loop some 30 us."""
+"""So many parts of a body are taken before others have their turn: each costs the event loop time, however small."""
 
 FREE_PARTS: Final = 256
 """A body may come in so many parts, however small..."""

@@ -2,23 +2,26 @@
 
 A few pixels can hide behind tiles of gigabytes, strips that each read the whole file, or thousands of scans over the
 same blocks. Ordinary files stay far below every limit here.
+
+References:
+    TIFF 6.0 (Aldus, 1992), sections 8 and 15, for the tags. ITU-T T.81 (1992), annex B, for the scans of a JPEG.
 """
 
 from typing import Final
 
 from PIL import Image
 
-WIDE: Final = 322
+TILE_WIDTH: Final = 322
 
-HIGH: Final = 323
+TILE_LENGTH: Final = 323
 
-STRIP_LENGTHS: Final = 279
+STRIP_BYTE_COUNTS: Final = 279
 
-STRIP_STARTS: Final = 273
+STRIP_OFFSETS: Final = 273
 
-TILE_LENGTHS: Final = 325
+TILE_BYTE_COUNTS: Final = 325
 
-TILE_STARTS: Final = 324
+TILE_OFFSETS: Final = 324
 
 SPARE_TILE_PIXELS: Final = 1 << 22
 """A tile may have so many pixels whatever the picture's size: 2048 x 2048."""
@@ -33,6 +36,7 @@ RAW_FACTOR: Final = 2
 """Strips that share bytes may together hold so many times the bytes of the pixels; compression may enlarge noise."""
 
 SPARE_RAW_BYTES: Final = 1 << 20
+"""...and so many bytes more."""
 
 SPARE_SCANS: Final = 16
 """A JPEG may have so many whatever its size; progressive ones have about ten."""
@@ -61,7 +65,7 @@ def why_costly(image: Image.Image, data: bytes) -> str:
 
 def _why_costly_tiles(image: Image.Image) -> str:
     pixels = image.width * image.height
-    wide, high = (_whole(image, tag) for tag in (WIDE, HIGH))
+    wide, high = (_whole(image, tag) for tag in (TILE_WIDTH, TILE_LENGTH))
     if not wide or not high:
         return ""
     tiled = -(-image.width // wide) * -(-image.height // high) * wide * high
@@ -73,10 +77,10 @@ def _why_costly_tiles(image: Image.Image) -> str:
 def _why_costly_strips(image: Image.Image, size: int) -> str:
     tags = image.tag_v2  # type: ignore[attr-defined]
     read = 0
-    for starts, lengths in ((STRIP_STARTS, STRIP_LENGTHS), (TILE_STARTS, TILE_LENGTHS)):
-        pairs = zip(_numbers(tags.get(starts)), _numbers(tags.get(lengths)), strict=False)
+    for offsets, counts in ((STRIP_OFFSETS, STRIP_BYTE_COUNTS), (TILE_OFFSETS, TILE_BYTE_COUNTS)):
+        pairs = zip(_numbers(tags.get(offsets)), _numbers(tags.get(counts)), strict=False)
         # What lies behind the end of a truncated file is not read.
-        read += sum(max(min(length, size - start), 0) for start, length in pairs)
+        read += sum(max(min(count, size - offset), 0) for offset, count in pairs)
     raw = image.width * image.height * 8  # four channels of 16 bits
     if read > max(size, RAW_FACTOR * raw + SPARE_RAW_BYTES):
         return f"its strips lie over each other: {read} bytes would be read of a file of {size}"

@@ -6,7 +6,15 @@ from typing import Any, Final
 
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
 
-from service.errors import BrokenPicture, CostlyPicture, EmptyUpload, PictureTooLarge, SeveralFrames, UnsupportedPicture
+from service.errors import (
+    BrokenPicture,
+    CostlyPicture,
+    EmptyUpload,
+    OutOfMemory,
+    PictureTooLarge,
+    SeveralFrames,
+    UnsupportedPicture,
+)
 from service.pictures import planes
 from service.pictures.cost import why_costly
 
@@ -102,6 +110,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
         PictureTooLarge: more pixels, or a longer side, than allowed.
         CostlyPicture: decoding it would take more than a picture of its size may.
         SeveralFrames: an animation, or more than one page.
+        OutOfMemory: the machine had too little memory; nothing is said of the picture.
     """
     if not data:
         raise EmptyUpload("The body is empty: send the bytes of a picture.")
@@ -114,6 +123,8 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
             header = _header(image)
             has_more = _has_more_frames(image)
             costly = why_costly(image, data)
+    except MemoryError as error:
+        raise OutOfMemory() from error
     except Exception as error:
         # Decoders answer damaged headers with nearly any exception; each means that this is no good picture.
         if any(data.startswith(signature) for signatures in READABLE.values() for signature in signatures):

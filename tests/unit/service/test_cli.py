@@ -514,3 +514,19 @@ def test_what_makes_no_sense_is_misuse(tmp_path: Path, options: list[str], named
     result = run("colorize", source, *options)
     assert result.exit_code == 2, result.output
     assert named in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("PHOTOCHROM_PROT", "80", "did you mean PHOTOCHROM_PORT?"),
+        ("PHOTOCHROM_API_KEYS", " , ", "PHOTOCHROM_API_KEYS is set and holds no key"),
+    ],
+)
+def test_serve_does_not_start_with_what_cannot_be_meant(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = run("serve", "--port", "0")
+    assert result.exit_code == 1
+    assert said in result.stderr
