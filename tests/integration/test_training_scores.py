@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from chroma import quality
+from chroma import quality, signature
 from chroma.bins import load_centers, squared_distances
 from chroma.compose import compose_u8
 from chroma.decoding import Knobs
@@ -496,12 +496,29 @@ def test_the_terms_of_the_div2k_table(folder: Path, tmp_path: Path, monkeypatch:
     assert cv2.imread(str(tmp_path / "out" / "0801.png")).shape[0] == 110
 
 
+def sees_one_color(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """Let the network be sure of one color, another for every mean L; returns what it will have seen.
+
+    Random weights hardly look at L: their answers to two plates may agree in every digit that a report shows.
+    """
+    seen: list[np.ndarray] = []
+    real = bench.predict_picture
+
+    def predict(model: Any, L: np.ndarray, size: int) -> dict[str, np.ndarray]:
+        seen.append(L)
+        heads = real(model, L, size)
+        sure = np.zeros_like(heads[signature.AB_LOGITS])
+        sure[..., round(L.mean() * 7) % len(CENTERS)] = 20
+        return heads | {signature.AB_LOGITS: sure}
+
+    monkeypatch.setattr(bench, "predict_picture", predict)
+    return seen
+
+
 def test_the_terms_of_plates(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three plates in three ways; the network sees the plate, the truth's L is put back."""
     pictures = write_plates(tmp_path / "plates", 2)
-    seen: list[np.ndarray] = []
-    real = bench.predict_picture
-    monkeypatch.setattr(bench, "predict_picture", lambda m, L, size: seen.append(L) or real(m, L, size))
+    seen = sees_one_color(monkeypatch)
     report = evaluate_run(folder, pictures, size=64, protocol="plates")
     assert list(report["rows"])[:3] == ROWS[:3]
     assert tuple(report["rows"])[3:] == PROTOCOLS["plates"].ways
@@ -517,8 +534,12 @@ def test_the_terms_of_plates(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     assert "/rows/default, blue plate/kept_skin" in {number["data-json"] for number in page.numbers}
 
 
-def test_the_rows_of_plates_see_the_mean_mix(evaluated: Evaluated) -> None:
-    rows = evaluated.report["rows"]
+def test_the_rows_of_plates_see_the_mean_mix(
+    evaluated: Evaluated, folder: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = sees_one_color(monkeypatch)
+    rows = evaluate_run(folder, small, size=64)["rows"]
+    assert len(seen) == 2 * 3
     assert len({rows[name]["ab_error"] for name in ROWS[4:7]}) == 3
     assert not [one for one in evaluated.report["details"]["per_picture"] if "ortho" in one["tiles"]]
 
