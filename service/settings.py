@@ -76,6 +76,12 @@ class Settings(BaseSettings):
         default=None, description="File with more API keys, one a line; `#` starts a remark."
     )
 
+    client_header: str = Field(
+        default="",
+        description="Header in which a trusted proxy names the caller's address, such as `X-Forwarded-For`; its last "
+        "entry counts, for who is served next. Empty: the connection's other end.",
+    )
+
     max_upload_bytes: int = Field(default=32 * 2**20, ge=1, le=MOST_BYTES, description="Largest request body, bytes.")
     max_megapixels: float = Field(default=50, gt=0, description="Largest picture, millions of pixels.")
     max_inflight_megapixels: float = Field(
@@ -109,6 +115,13 @@ class Settings(BaseSettings):
     )
     deadline_s: float = Field(
         default=30, gt=0, le=DAY_S, description="Longest time for one picture, upload included, seconds."
+    )
+
+    decode_s: float = Field(
+        default=2,
+        gt=0,
+        le=DAY_S,
+        description="Processor time that decoding a picture may take, seconds, beside a quarter of one a megapixel.",
     )
 
     drain_notice_s: float = Field(

@@ -33,6 +33,9 @@ STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 EvictionReason = Literal["room", "age"]
 
+LossReason = Literal["time", "crash", "killed"]
+"""Why a decoding process was lost: over its time, by a decoder's fault, or ended by somebody else."""
+
 SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 MEGAPIXEL_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2, 5, 12, 25, 50, 100)
 BYTES_BUCKETS: Final = tuple(2.0**power for power in range(12, 28, 2))
@@ -146,8 +149,12 @@ class Metrics:
         self.kept_evictions = self._counter(
             "kept_evictions", "Kept pictures that were let go: for want of room, or of age.", "reason"
         )
+        self.lost_workers = self._counter(
+            "lost_workers", "Processes that decoded a picture and had to end: time, crash or killed.", "reason"
+        )
         self.rejected = self._counter("rejected", "Requests refused, by the name of the problem.", "reason")
         self.cancelled = self._counter("cancelled", "Requests whose client left, by stage.", "where")
+        self.late = self._counter("late", "Requests that were not done in time, by stage.", "where")
         self.input_megapixels = self._histogram("input_megapixels", "Pictures that came in.", MEGAPIXEL_BUCKETS)
         self.output_bytes = self._histogram("output_bytes", "Pictures that went out.", BYTES_BUCKETS)
         self.model_info = self._gauge("model_info", "The loaded model; always 1.", "name", "digest", "provider", "ort")
@@ -155,6 +162,9 @@ class Metrics:
         for stage in STAGES:
             self.stage_duration.labels(stage)
             self.cancelled.labels(stage)
+            self.late.labels(stage)
+        for loss in get_args(LossReason):
+            self.lost_workers.labels(loss)
         for reason in get_args(EvictionReason):
             self.kept_evictions.labels(reason)
 

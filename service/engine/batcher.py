@@ -14,9 +14,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.engine.priority import give_way
 from service.engine.session import Heads, Query
 from service.errors import Draining, Failing, Overloaded
+from service.machine import give_way
 
 BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64)
 """Batches have one of these sizes, so that a GPU meets few different shapes."""

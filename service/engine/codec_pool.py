@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from service.engine.priority import give_way
+from service.machine import give_way
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,5 +1,6 @@
-"""One request as the pipeline sees it: what is asked for, what is known before decoding, what comes out."""
+"""One request as the pipeline sees it: who asks, for what, what is known before decoding, what comes out."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,19 @@ from service.engine.options import Options
 from service.engine.parcel import Pictures
 from service.pictures.encode import OutputFormat
 from service.pictures.probe import Header
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: callers get their turns fairly.
+
+    Attributes:
+        name: the same for all requests of one caller: a fingerprint of its key, or its address.
+        deadline: when it stops to wait, `time.monotonic` seconds.
+    """
+
+    name: str = ""
+    deadline: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +33,7 @@ class Job:
         output_format: of the pictures in the answer.
         tells: whether the answer also says what the network thinks of the picture.
         reference: a color photograph whose palette is followed, as uploaded; or None.
+        caller: who asks.
     """
 
     data: bytes
@@ -26,6 +41,7 @@ class Job:
     output_format: OutputFormat
     tells: bool = False
     reference: bytes | None = None
+    caller: Caller = Caller()
 
     @property
     def needs_posterior(self) -> bool:

@@ -36,23 +36,28 @@ from service.engine.colorizer import (
     prepare,
     prepare_kept,
 )
-from service.engine.job import Inspected, Job, Result
+from service.engine.job import Caller, Inspected, Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
 from service.engine.making import Maker, Parts, hold_nothing
 from service.engine.options import Options
-from service.engine.priority import give_way
 from service.engine.session import Heads, Session, shipped_model
 from service.errors import RequestError
-from service.pictures.decode import Picture, decode, prepare_codecs
+from service.machine import give_way, usable_cores
+from service.pictures.decode import Picture, prepare_codecs
 from service.pictures.encode import encode_gray
 from service.pictures.levels import Alpha, to_depth
 from service.pictures.probe import Header, probe
+from service.pictures.worker.pool import DecodePool
 from service.settings import Settings
 from service.telemetry import Metrics, Stages
 
 POSTERIOR_WEIGHT: Final = 32
 """Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a
 picture: 78 bytes of logits, and a few times that while they are decoded."""
+
+
+CALLER_SHARE: Final = 2 / 3
+"""Of the megapixels worked on, this much is the most for one caller: the next one finds some room."""
 
 
 class Pipeline:
@@ -63,6 +68,7 @@ class Pipeline:
         session: the loaded model.
         batcher: the inference thread.
         admission: how much may be worked on.
+        decoders: processes that decode pictures.
         kept: pictures that can be decoded again without an inference.
         maker: makes the answers of what the network said.
         draining: set when the service is to stop; `/health/ready` then says no.
@@ -81,6 +87,14 @@ class Pipeline:
         """
         prepare_codecs()
         self.metrics = metrics
+        threads = settings.threads or usable_cores()
+        # One more than one caller gets: nobody's slow files are in the way of everyone.
+        self.decoders = DecodePool(
+            threads + 1,
+            share=threads,
+            cpu_s=settings.decode_s,
+            on_loss=lambda reason: metrics.lost_workers.labels(reason).inc(),
+        )
         with ThreadPoolExecutor(1, initializer=give_way) as loader:  # ONNX Runtime's own threads inherit it.
             self.session = loader.submit(
                 Session, settings.model or shipped_model(), device=settings.device, threads=settings.threads
@@ -97,7 +111,9 @@ class Pipeline:
         )
         self.admission = Admission(
             max_megapixels=settings.max_inflight_megapixels,
-            max_pictures=self.session.threads + 2 * max_batch,  # Every thread busy, one batch running, one ready.
+            # Every thread busy, one batch running, one ready; and one more than one caller gets.
+            max_pictures=self.session.threads + 2 * max_batch + 1,
+            share=CALLER_SHARE,
             max_waiting=settings.max_queue,
             on_change=self._count_admitted,
         )
@@ -126,6 +142,7 @@ class Pipeline:
         """Finish what is under way, then stop the threads."""
         self.batcher.close()
         self._codecs.close()
+        self.decoders.close()
         self.kept.clear()
 
     async def inspect(self, job: Job, stages: Stages) -> Inspected:
@@ -168,12 +185,13 @@ class Pipeline:
             weight += self._posterior_weight(header, job.options.size)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
-                await admitted.enter_async_context(self.admission.admit(weight))
+                await admitted.enter_async_context(self.admission.admit(weight, job.caller))
             with stages.measure("decode"):
                 reference = None
                 if job.reference is not None and inspected.reference is not None:
-                    reference = await self._codecs.run(_read_reference, job.reference, inspected.reference)
-                prepared, alpha = await self._codecs.run(self._decode, job, header)
+                    reference = await self._read_reference(job, job.reference, inspected.reference)
+                picture = await self.decoders.decode(job.data, header, job.caller.name)
+                prepared, alpha = await self._codecs.run(self._prepare, picture, job)
             heads = await self._infer(prepared, stages)
             return await self.maker.make(Parts(prepared, alpha, heads, reference), job, stages, hold)
 
@@ -197,14 +215,15 @@ class Pipeline:
         weight = header.megapixels + self._posterior_weight(header, job.options.size)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
-                await admitted.enter_async_context(self.admission.admit(weight))
+                await admitted.enter_async_context(self.admission.admit(weight, job.caller))
             with stages.measure("decode"):
-                prepared, ready, histogram = await self._codecs.run(self._decode_to_keep, job, header)
+                picture = await self.decoders.decode(job.data, header, job.caller.name)
+                prepared, ready, histogram = await self._codecs.run(self._prepare_to_keep, picture, job)
             heads = await self._infer(prepared, stages)
             with stages.measure("merge"):
                 confidence = await self._codecs.run(confidence_of, heads)
                 posterior = await self._codecs.run(Posterior.of, heads, prepared.query.lightness)
-        picture = KeptPicture(
+        kept = KeptPicture(
             data=job.data,
             header=header,
             digest=inspected.digest,
@@ -214,7 +233,7 @@ class Pipeline:
             confidence=confidence,
             ready=ready,
         )
-        return self.kept.put(picture, owner)
+        return self.kept.put(kept, owner)
 
     def name_render(self, kept: KeptPicture, job: Job, reference: KeptPicture | None) -> str:
         """Return the entity tag of what `render` would give for the same arguments."""
@@ -247,18 +266,22 @@ class Pipeline:
         weight = kept.header.megapixels + self._posterior_weight(kept.header, kept.size)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
-                await admitted.enter_async_context(self.admission.admit(weight))
+                await admitted.enter_async_context(self.admission.admit(weight, job.caller))
             with stages.measure("decode"):
-                prepared, alpha = await self._codecs.run(self._take_up, kept, job)
+                picture = None
+                if kept.ready is None:
+                    picture = await self.decoders.decode(kept.data, kept.header, job.caller.name)
+                prepared, alpha = await self._codecs.run(self._take_up, kept, picture, job)
                 heads = await self._codecs.run(kept.posterior.heads)
             histogram = reference.histogram if reference else None
             return await self.maker.make(Parts(prepared, alpha, heads, histogram), job, stages, hold)
 
-    async def draw_confidence(self, kept: KeptPicture, stages: Stages) -> bytes:
+    async def draw_confidence(self, kept: KeptPicture, caller: Caller, stages: Stages) -> bytes:
         """Draw where the network is sure of a kept picture.
 
         Args:
             kept: the picture.
+            caller: who asks.
             stages: where to time it.
 
         Returns:
@@ -275,7 +298,7 @@ class Pipeline:
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
                 weight = self._posterior_weight(kept.header, kept.size)
-                await admitted.enter_async_context(self.admission.admit(weight))
+                await admitted.enter_async_context(self.admission.admit(weight, caller))
             with stages.measure("merge"):
                 return await self._codecs.run(draw)
 
@@ -303,8 +326,13 @@ class Pipeline:
         # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
         return self.session.threads if self.admission.admitted == 1 else 1
 
-    def _decode(self, job: Job, header: Header) -> tuple[Prepared, Alpha]:
-        picture = decode(job.data, header)
+    async def _read_reference(self, job: Job, data: bytes, header: Header) -> Histogram:
+        """Return what a reference photograph holds."""
+        with _of_the_reference():
+            picture = await self.decoders.decode(data, header, job.caller.name)
+        return await self._codecs.run(histogram_of, picture)
+
+    def _prepare(self, picture: Picture, job: Job) -> tuple[Prepared, Alpha]:
         deep = job.output_format == "png"
         prepared = prepare(
             picture,
@@ -316,15 +344,15 @@ class Pipeline:
         )
         return prepared, to_depth(picture.alpha, deep=prepared.is_deep)
 
-    def _decode_to_keep(self, job: Job, header: Header) -> tuple[Prepared, ReadyPixels, Histogram]:
-        picture = decode(job.data, header)
+    def _prepare_to_keep(self, picture: Picture, job: Job) -> tuple[Prepared, ReadyPixels, Histogram]:
         prepared = prepare(picture, job.options, self.session.stamp, posterior=True, workers=self._threads())
         return prepared, make_ready(picture, prepared.L), histogram_of(picture)
 
-    def _take_up(self, kept: KeptPicture, job: Job) -> tuple[Prepared, Alpha]:
+    def _take_up(self, kept: KeptPicture, picture: Picture | None, job: Job) -> tuple[Prepared, Alpha]:
         pixels = kept.ready
         if pixels is None:
-            picture = decode(kept.data, kept.header)
+            if picture is None:
+                raise ValueError("a picture whose pixels are not kept must be decoded first")
             pixels = make_ready(picture, lightness_of(picture))
         deep = job.output_format == "png"
         prepared = prepare_kept(kept, pixels, job.options, self.session.stamp, deep=deep)
@@ -346,12 +374,6 @@ class Pipeline:
     def _count_admitted(self, megapixels: float, waiting: int) -> None:
         self.metrics.inflight_megapixels.set(megapixels)
         self.metrics.waiting_requests.set(waiting)
-
-
-def _read_reference(data: bytes, header: Header) -> Histogram:
-    """Return what a reference photograph holds."""
-    with _of_the_reference():
-        return histogram_of(decode(data, header))
 
 
 @contextmanager

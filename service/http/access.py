@@ -1,11 +1,14 @@
 """Lets callers with a key in, and says who calls."""
 
+import time
 from collections import Counter
+from ipaddress import IPv6Address, ip_address
 from typing import Annotated
 
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
+from service.engine.job import Caller
 from service.errors import InvalidOption
 from service.http.auth import KEY_HEADER
 from service.http.guard import FACTS_KEY
@@ -44,6 +47,28 @@ async def refuse_repeats(request: Request) -> None:
             raise InvalidOption(f"{name}: given {times} times.", errors=[{"option": name, "reason": "given twice"}])
 
 
-def caller_of(request: Request) -> str:
+def owner_of(request: Request) -> str:
     """Return the fingerprint of the caller's API key; empty where none is needed."""
     return str(request.scope[FACTS_KEY].get("key", ""))
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who asks, by API key or else by address, and how long that waits from now on."""
+    settings = services_of(request).settings
+    name = owner_of(request) or _network_of(_address_of(request, settings.client_header))
+    return Caller(name, time.monotonic() + settings.deadline_s)
+
+
+def _address_of(request: Request, header: str) -> str:
+    """Return where a request comes from: as a trusted proxy says, or the other end of the connection."""
+    told = ",".join(request.headers.getlist(header)) if header else ""
+    return told.rpartition(",")[2].strip() or (request.client.host if request.client else "")
+
+
+def _network_of(address: str) -> str:
+    """Return an address; of IPv6 its first half, since one subscriber has all addresses that share it (RFC 6177)."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address[:64]
+    return str(parsed) if parsed.version == 4 else str(IPv6Address(int(parsed) >> 64 << 64))

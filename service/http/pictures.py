@@ -34,7 +34,7 @@ from service.errors import (
     UploadTooLarge,
 )
 from service.http.accept import Wanted, choose_answer
-from service.http.access import caller_of, refuse_repeats, require_key
+from service.http.access import caller_of, owner_of, refuse_repeats, require_key
 from service.http.answers import Confidence, Kept, Scene
 from service.http.conditional import has_already
 from service.http.guard import HOLD_KEY
@@ -79,13 +79,14 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     # The body is not a parameter: FastAPI would read all of it before this function could refuse the request.
     # Whatever the head of a request is refused for, it is refused for before a byte of the body is read.
     services = services_of(request)
-    wanted = _choose(request, query)
-    services.pipeline.admission.refuse_when_full()
+    wanted, caller = _choose(request, query), caller_of(request)
+    services.pipeline.admission.refuse_when_full(caller)
     stages = Stages()
 
     async def work() -> Response:
         upload = await receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
-        job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, upload.get(REFERENCE_FIELD))
+        reference = upload.get(REFERENCE_FIELD)
+        job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, reference, caller)
         return await unless_gone(request.receive, _colorize(services.pipeline, request, job, stages))
 
     return await in_time(services, stages, work())
@@ -114,7 +115,7 @@ async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stag
 
 
 async def _inspect(pipeline: Pipeline, job: Job, stages: Stages) -> Inspected:
-    arrived = pipeline.admission.expect()
+    arrived = pipeline.admission.expect(job.caller)
     try:
         return await pipeline.inspect(job, stages)
     finally:
@@ -192,15 +193,16 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
     services = services_of(request)
     pipeline = services.pipeline
     pipeline.kept.check_on()
-    pipeline.admission.refuse_when_full()
+    caller = caller_of(request)
+    pipeline.admission.refuse_when_full(caller)
     stages = Stages()
 
     async def work() -> KeptPicture:
         upload = await receive_files(request, stages, FILE_FIELD)
-        job = Job(upload[FILE_FIELD], Options(size=query.size), "png")
+        job = Job(upload[FILE_FIELD], Options(size=query.size), "png", caller=caller)
 
         async def go_on() -> KeptPicture:
-            return await pipeline.keep(job, await _inspect(pipeline, job, stages), caller_of(request), stages)
+            return await pipeline.keep(job, await _inspect(pipeline, job, stages), owner_of(request), stages)
 
         return await unless_gone(request.receive, go_on())
 
@@ -241,14 +243,14 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
     services = services_of(request)
     pipeline, stages = services.pipeline, Stages()
     wanted = _choose(request, query)
-    kept = pipeline.kept.get(id, caller_of(request))
-    reference = pipeline.kept.get(query.reference, caller_of(request)) if query.reference is not None else None
-    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json)
+    kept = pipeline.kept.get(id, owner_of(request))
+    reference = pipeline.kept.get(query.reference, owner_of(request)) if query.reference is not None else None
+    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request))
     tag = pipeline.name_render(kept, job, reference)
     headers = _headers(pipeline, tag) | NO_STORE
     if has_already(request, tag):
         return Response(status_code=304, headers=headers)
-    pipeline.admission.refuse_when_full()
+    pipeline.admission.refuse_when_full(job.caller)
     made = pipeline.render(kept, job, reference, stages, request.scope[HOLD_KEY])
     result = await in_time(services, stages, unless_gone(request.receive, made))
     return await _answer(request, job, result, stages, headers)
@@ -279,9 +281,10 @@ async def confidence(request: Request, id: str) -> Response:
     """
     services = services_of(request)
     pipeline, stages = services.pipeline, Stages()
-    kept = pipeline.kept.get(id, caller_of(request))
-    pipeline.admission.refuse_when_full()
-    drawn = unless_gone(request.receive, pipeline.draw_confidence(kept, stages))
+    kept = pipeline.kept.get(id, owner_of(request))
+    caller = caller_of(request)
+    pipeline.admission.refuse_when_full(caller)
+    drawn = unless_gone(request.receive, pipeline.draw_confidence(kept, caller, stages))
     return Response(await in_time(services, stages, drawn), media_type=MEDIA_TYPES["png"], headers=NO_STORE)
 
 
@@ -300,5 +303,5 @@ async def forget(request: Request, id: str) -> Response:
     Raises:
         PictureNotKept: there is none of this id for this caller, or not any more.
     """
-    services_of(request).pipeline.kept.remove(id, caller_of(request))
+    services_of(request).pipeline.kept.remove(id, owner_of(request))
     return Response(status_code=204, headers=NO_STORE)

@@ -31,6 +31,7 @@ async def in_time(services: Services, stages: Stages, work: Coroutine[Any, Any, 
                 metrics.cancelled.labels(stages.current).inc()
                 raise
     except TimeoutError:
+        metrics.late.labels(stages.current).inc()
         raise DeadlineExceeded(
             f"The picture was not done within {deadline_s:g} seconds; it was at the stage {stages.current!r}.",
             limit=deadline_s,

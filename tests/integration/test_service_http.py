@@ -391,11 +391,11 @@ def test_head_is_for_what_can_be_got(client: TestClient) -> None:
 
 
 def test_too_little_memory_is_our_fault(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    def decode_without_room(*_: object) -> None:
+    def prepare_without_room(*_: object, **__: object) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.pictures.decode._decode_with_opencv", decode_without_room)
+        patch.setattr("service.engine.pipeline.prepare", prepare_without_room)
         answer = post(client, GRAY)
     check_problem(answer, 503, "out-of-memory")
     assert answer.headers["retry-after"] == "5"

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from service.engine.colorizer import Prepared, prepare
 from service.engine.pipeline import Pipeline
-from service.engine.priority import NICENESS
 from service.engine.session import Heads, Query, Session, shipped_model
 from service.http.app import create_app
-from service.pictures.decode import Picture, decode
-from service.pictures.probe import Header
+from service.machine import NICENESS
+from service.pictures.decode import Picture
 from service.settings import Settings
 from service.telemetry import STAGES
 from tests import onnx_factory
@@ -199,8 +199,8 @@ def inferences(pipeline: Pipeline) -> float:
 GATES = {
     "read": "service.engine.pipeline.probe",
     "probe": "service.engine.pipeline.probe",
-    "admit": "service.engine.pipeline.decode",
-    "decode": "service.engine.pipeline.decode",
+    "admit": "service.pictures.worker.wire.pack_task",
+    "decode": "service.pictures.worker.wire.pack_task",
     "queue": "service.engine.session.Session.run",
     "infer": "service.engine.session.Session.run",
     "merge": "service.engine.making.finish",
@@ -284,11 +284,11 @@ def test_who_leaves_during_the_upload_is_no_error(model_path: Path, caplog: pyte
 def test_pixels_stay_admitted_until_their_thread_has_stopped(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate()
 
-    def gated(data: bytes, header: Header) -> Picture:
+    def gated(picture: Picture, *given: Any, **named: Any) -> Prepared:
         gate.wait()
-        return decode(data, header)
+        return prepare(picture, *given, **named)
 
-    monkeypatch.setattr("service.engine.pipeline.decode", gated)
+    monkeypatch.setattr("service.engine.pipeline.prepare", gated)
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
@@ -477,7 +477,7 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
 
     for place in (
         "service.engine.pipeline:probe",
-        "service.engine.pipeline:decode",
+        "service.engine.pipeline:prepare",
         "service.engine.session:Session.run",
     ):
         note(place)
@@ -493,7 +493,7 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
     low = min(own + NICENESS, 19)
     run(scene)
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
-    assert (found["probe"], found["decode"], found["run"]) == (own, low, low)
+    assert (found["probe"], found["prepare"], found["run"]) == (own, low, low)
     assert found["inside"] >= 3  # Of the codecs, of the network, inside one inside ONNX Runtime.
 
 

@@ -94,5 +94,5 @@ def test_no_step_goes_back_up_a_layer(walk: Walk) -> None:
 def test_the_page_names_the_rooms_in_their_order(walk: Walk) -> None:
     """In the order in which a request first comes to each, the event loop's and the threads' together."""
     text = PAGE.read_text().partition("<!-- walk: start -->")[2].partition("<!-- walk: end -->")[0]
-    named = re.findall(r"`([a-z_]+/[a-z_]+)`", text)
+    named = re.findall(r"`([a-z_]+(?:/[a-z_]+)+)`", text)
     assert named == [step.removeprefix("service.").replace(".", "/") for step in walk.steps]

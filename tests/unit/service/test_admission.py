@@ -1,24 +1,29 @@
 """service.engine.admission: pixels are the currency, the line is fair and bounded, the books balance."""
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from service.engine.admission import MAX_RETRY_AFTER_S, Admission
+from service.engine.admission import MAX_RETRY_AFTER_S, Admission, ServiceTimes
+from service.engine.job import Caller
 from service.errors import Overloaded
 
 
 class Visitor:
     """Someone who holds megapixels until told to leave."""
 
-    def __init__(self, admission: Admission, megapixels: float) -> None:
+    def __init__(
+        self, admission: Admission, megapixels: float, caller: str = "", *, deadline: float = math.inf
+    ) -> None:
         self.inside = asyncio.Event()
         self.leave = asyncio.Event()
-        self.task = asyncio.create_task(self._visit(admission, megapixels))
+        self.task = asyncio.create_task(self._visit(admission, megapixels, Caller(caller, deadline)))
 
-    async def _visit(self, admission: Admission, megapixels: float) -> None:
-        async with admission.admit(megapixels):
+    async def _visit(self, admission: Admission, megapixels: float, caller: Caller) -> None:
+        async with admission.admit(megapixels, caller):
             self.inside.set()
             await self.leave.wait()
 
@@ -182,11 +187,12 @@ def test_retry_after_follows_the_measured_service_time() -> None:
             await Visitor(admission, 1).task
         # Two pictures of full size are ahead, and one took 0.3 s.
         assert caught.value.facts["retry_after_s"] == 1
-        admission._seconds_a_megapixel = 2.0
+        admission.times = ServiceTimes()
+        admission.times.add(4, 8)
         with pytest.raises(Overloaded) as caught:
             await Visitor(admission, 1).task
         assert caught.value.facts["retry_after_s"] == 16
-        admission._seconds_a_megapixel = 1e3
+        admission.times.add(4, 4e3)
         with pytest.raises(Overloaded) as caught:
             await Visitor(admission, 1).task
         assert caught.value.facts["retry_after_s"] == MAX_RETRY_AFTER_S
@@ -242,3 +248,95 @@ def test_an_error_inside_gives_the_place_back() -> None:
         assert (admission.admitted_megapixels, admission.admitted) == (0, 0)
 
     run(scene)
+
+
+def test_one_caller_leaves_room_for_the_next() -> None:
+    async def scene() -> None:
+        admission = Admission(max_pictures=3, max_megapixels=9, max_waiting=9, share=2 / 3)
+        greedy = [Visitor(admission, 3, "greedy") for _ in range(4)]
+        await settle()
+        assert [one.inside.is_set() for one in greedy] == [True, True, False, False]
+        modest = Visitor(admission, 3, "modest")
+        await settle()
+        assert modest.inside.is_set()
+        for one in (modest, *greedy):
+            await one.go()
+        assert (admission.admitted_megapixels, admission.admitted, admission.waiting) == (0, 0, 0)
+        large = Visitor(admission, 8, "greedy")  # More than the share, and alone.
+        await settle()
+        assert large.inside.is_set()
+        await large.go()
+
+    run(scene)
+
+
+def test_a_full_line_sends_the_one_away_who_fills_it() -> None:
+    async def scene() -> None:
+        admission = Admission(max_pictures=1, max_megapixels=9, max_waiting=3)
+        greedy = [Visitor(admission, 1, "greedy") for _ in range(4)]
+        await settle()
+        admission.refuse_when_full(Caller("modest"))
+        with pytest.raises(Overloaded):
+            admission.refuse_when_full(Caller("greedy"))
+        modest = Visitor(admission, 2, "modest")
+        await settle()
+        with pytest.raises(Overloaded):
+            await greedy[-1].task
+        # Now one has two places and the other one; a third caller would have as many as the second.
+        with pytest.raises(Overloaded):
+            await Visitor(admission, 1, "modest").task
+        for one in (*greedy[:-1], modest):
+            await one.go()
+        assert (admission.admitted_megapixels, admission.admitted, admission.waiting) == (0, 0, 0)
+
+    run(scene)
+
+
+def test_what_would_be_late_is_refused_at_once() -> None:
+    async def scene() -> None:
+        admission = Admission(max_pictures=1, max_megapixels=9, max_waiting=9)
+        admission.times.add(1, 5)
+        soon = time.monotonic() + 6
+        # Nothing is ahead: whatever was measured, it is tried.
+        holder = Visitor(admission, 1, deadline=time.monotonic() + 1)
+        await settle()
+        assert holder.inside.is_set()
+        with pytest.raises(Overloaded, match="in time"):
+            await Visitor(admission, 1, deadline=soon).task
+        patient = Visitor(admission, 1, deadline=soon + 5)
+        await settle()
+        assert admission.waiting == 1
+        for one in (holder, patient):
+            await one.go()
+
+    run(scene)
+
+
+def test_whose_turn_comes_too_late_is_not_computed() -> None:
+    async def scene() -> None:
+        admission = Admission(max_pictures=2, max_megapixels=9, max_waiting=9)
+        first, second = Visitor(admission, 1), Visitor(admission, 1)
+        waiter = Visitor(admission, 1, deadline=time.monotonic() + 5)
+        await settle()
+        admission.times.add(1, 100)
+        await first.go()
+        with pytest.raises(Overloaded, match="too late"):
+            await waiter.task
+        await second.go()
+        assert (admission.admitted_megapixels, admission.admitted, admission.waiting) == (0, 0, 0)
+
+    run(scene)
+
+
+def test_service_times_are_a_line_over_megapixels() -> None:
+    times = ServiceTimes()
+    assert times.expect(12) == 0
+    times.add(1, 0.3)
+    assert times.expect(1) == times.expect(50) == pytest.approx(0.3)  # One size says nothing of others.
+    for weight in (2, 4, 8, 16):
+        times.add(weight, 0.2 + 0.1 * weight)
+    assert times.expect(50) == pytest.approx(5.2)
+    assert times.expect(0) == pytest.approx(0.2)
+    for _ in range(200):
+        times.add(4, 0.1)
+    assert times.expect(4) == pytest.approx(0.1, abs=0.01)

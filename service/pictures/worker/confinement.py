@@ -1,0 +1,105 @@
+"""What a worker may not do: more than its memory and time, use the network, start programs, touch other processes.
+
+The filter of system calls is for the day on which a decoder has a fault that lets a picture run code. It says no to
+what decoding never needs, and is left out where the kernel or the processor is not known.
+
+References:
+    Linux manual pages: getrlimit(2), prctl(2), seccomp(2), core(5); include/uapi/linux/{audit,filter,seccomp}.h.
+"""
+
+import ctypes
+import os
+import platform
+import resource
+import signal
+import struct
+from typing import Final
+
+from service.machine import NICENESS
+
+PR_SET_PDEATHSIG: Final = 1
+PR_SET_SECCOMP: Final = 22
+PR_SET_NO_NEW_PRIVS: Final = 38
+SECCOMP_MODE_FILTER: Final = 2
+
+CORE_BYTES: Final = 1
+"""No core dump into a file for want of room, and none into a pipe either: the kernel takes 1 for a sign."""
+
+REFUSED: Final = {
+    # socket, connect, accept, bind, listen, socketpair, execve, kill, ptrace, mount, accept4, perf_event_open, setns,
+    # unshare, process_vm_readv, process_vm_writev, bpf, execveat, userfaultfd, io_uring_setup
+    "x86_64": (
+        0xC000003E,
+        (41, 42, 43, 49, 50, 53, 59, 62, 101, 165, 288, 298, 308, 272, 310, 311, 321, 322, 323, 425),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (198, 203, 202, 200, 201, 199, 221, 129, 117, 40, 242, 241, 268, 97, 270, 271, 280, 281, 282, 425),
+    ),
+}
+"""By processor: its number in `audit.h`, and the numbers of the system calls that are refused."""
+
+X32_CALLS: Final = 0x40000000
+"""From here on x86-64 counts the same calls once more."""
+
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_ALLOW, _EPERM = 0x7FFF0000, 0x00050001
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+
+
+def confine() -> None:
+    """Give up what decoding never needs, for good; before the first picture."""
+    os.nice(NICENESS)
+    resource.setrlimit(resource.RLIMIT_CORE, (CORE_BYTES, CORE_BYTES))
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    prctl = ctypes.CDLL(None).prctl
+    prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if platform.machine() in REFUSED:
+        instructions = call_filter(*REFUSED[platform.machine()])
+        program = _Program(len(instructions) // 8, instructions)
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0)
+
+
+def call_filter(processor: int, refused: tuple[int, ...]) -> bytes:
+    """Return a BPF program for seccomp: `refused` calls, and those of another processor, end in EPERM.
+
+    Args:
+        processor: number of the architecture.
+        refused: numbers of system calls.
+    """
+    checks = 4
+    refuse = checks + len(refused) + 1
+    steps = [
+        (_LOAD, 0, 0, 4),  # seccomp_data.arch
+        (_EQUAL, 0, refuse - 2, processor),
+        (_LOAD, 0, 0, 0),  # seccomp_data.nr
+        (_AT_LEAST, refuse - 4, 0, X32_CALLS),
+        *((_EQUAL, refuse - place - 1, 0, number) for place, number in enumerate(refused, checks)),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _EPERM),
+    ]
+    return b"".join(struct.pack("=HBBI", *step) for step in steps)
+
+
+def allow(*, cpu_s: float, memory_bytes: int) -> None:
+    """Allow one picture; past the time the process ends by SIGPROF, past the memory allocations fail.
+
+    Args:
+        cpu_s: processor time, seconds.
+        memory_bytes: beyond what the process has now.
+    """
+    with open("/proc/self/statm", "rb") as statm:
+        has = int(statm.read().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (has + memory_bytes, resource.RLIM_INFINITY))
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
+
+
+def allow_rest() -> None:
+    """Allow what goes between pictures."""
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

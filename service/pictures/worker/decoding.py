@@ -1,0 +1,62 @@
+"""The worker: one picture after the other, until the service closes the socket."""
+
+import os
+import socket
+import sys
+
+import cv2
+
+from service.errors import CostlyPicture, InternalError, OutOfMemory, RequestError
+from service.pictures.decode import Picture, decode
+from service.pictures.worker import wire
+from service.pictures.worker.confinement import allow, allow_rest, confine
+
+
+def work(link: socket.socket) -> None:
+    """Decode what comes over a socket.
+
+    Args:
+        link: to the service; its messages are those of `wire`.
+    """
+    confine()
+    cv2.setNumThreads(1)  # Whoever decodes beside it is another process.
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(link, wire.MESSAGE_BYTES, 1)
+        if not message:
+            return
+        answer, files = _answer(wire.unpack_task(message, descriptors[0]))
+        socket.send_fds(link, [answer], files)
+        for file in files:
+            os.close(file)
+
+
+def _answer(task: wire.Task) -> tuple[bytes, list[int]]:
+    allow(cpu_s=task.cpu_s, memory_bytes=task.memory_bytes)
+    try:
+        picture = decode(bytes(task.data), task.header)
+    except (OutOfMemory, MemoryError):
+        # Where memory is short all over, the kernel ends processes; an allocation fails for the limit alone.
+        megabytes = task.memory_bytes >> 20
+        return wire.pack_error(CostlyPicture.name, f"Decoding the picture takes more than {megabytes} MB."), []
+    except RequestError as error:
+        return wire.pack_error(error.name, error.detail), []
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        return wire.pack_error(InternalError.name, "The picture could not be decoded; the log has the reason."), []
+    finally:
+        allow_rest()
+    return wire.pack_picture(picture)
+
+
+def warm_up() -> None:
+    """Have everything loaded that the first picture needs."""
+    import numpy as np
+
+    from service.pictures.decode import prepare_codecs
+    from service.pictures.probe import probe
+
+    prepare_codecs()
+    for suffix in (".png", ".jpg", ".webp", ".tiff", ".bmp"):
+        data = cv2.imencode(suffix, np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+        picture: Picture = decode(data, probe(data, max_megapixels=1))
+        del picture

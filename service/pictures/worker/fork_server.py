@@ -1,0 +1,58 @@
+"""A small process that has the decoders loaded, and becomes a worker as often as the service asks.
+
+A worker made this way is there within milliseconds and shares what it does not change. Started as a program of its own
+it has no thread, no key, and no model in memory, whatever the service has.
+"""
+
+import gc
+import os
+import socket
+import sys
+from typing import Final
+
+from service.pictures.worker.decoding import warm_up, work
+
+START: Final = b"start"
+"""Asks for a worker; its socket comes along. The answer is its process id."""
+
+BURY: Final = b"bury "
+"""Asks how a worker ended, its process id behind it. The answer is its wait status."""
+
+NUMBER_BYTES: Final = 8
+
+
+def main(descriptor: int) -> None:
+    """Serve until the service closes its socket, or ends.
+
+    Args:
+        descriptor: of a socket to the service.
+    """
+    control = socket.socket(fileno=descriptor)
+    warm_up()
+    gc.collect()
+    gc.freeze()  # Else a collection would copy every page that workers share.
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 64, 1)
+        if not message:
+            return
+        if message == START:
+            number = _start(control, descriptors[0])
+        else:
+            number = os.waitpid(int(message.removeprefix(BURY)), 0)[1]
+        control.send(number.to_bytes(NUMBER_BYTES, "little"))
+
+
+def _start(control: socket.socket, descriptor: int) -> int:
+    process = os.fork()
+    if process:
+        os.close(descriptor)
+        return process
+    try:
+        control.close()
+        work(socket.socket(fileno=descriptor))
+    except OSError:
+        pass  # The service has gone.
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    os._exit(0)

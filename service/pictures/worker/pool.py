@@ -1,0 +1,340 @@
+"""The workers, seen from the service: as many as there may be, each replaced when it ends."""
+
+import asyncio
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
+from typing import Final
+
+from service.errors import PROBLEMS, BrokenPicture, CostlyPicture, InternalError, OutOfMemory
+from service.pictures.decode import Picture
+from service.pictures.probe import Header
+from service.pictures.worker import wire
+from service.pictures.worker.fork_server import BURY, NUMBER_BYTES, START
+from service.telemetry import LossReason
+
+CPU_S_A_MEGAPIXEL: Final = 0.25
+"""Processor time that decoding may take for a million pixels; the slowest ordinary files take a fifth of it."""
+
+SPARE_BYTES: Final = 64 << 20
+"""Memory that decoding may take whatever the picture's size..."""
+
+FILES: Final = 2
+"""...for so many copies of the file..."""
+
+COPIES: Final = 4
+"""...and so many of the pixels. Turning, profiles and opacity take up to three at a time."""
+
+TRIES: Final = 2
+"""A worker may end for another's fault; a picture that ends two is at fault itself."""
+
+PICTURES_EACH: Final = 1000
+"""A worker is replaced after so many, whatever it may have kept of them."""
+
+_FAULTS: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+
+
+def memory_for(data_bytes: int, header: Header) -> int:
+    """Return how much memory decoding a picture may take, bytes."""
+    depth = 2 if header.wide or header.mode.startswith("I;16") else 1
+    channels = 1 if header.mode in ("1", "L") or header.mode.startswith("I;16") else 4
+    # PNG files of 16 bits a channel are plain RGB to the header.
+    depth = 2 if header.format == "PNG" else depth
+    return SPARE_BYTES + FILES * data_bytes + round(COPIES * channels * depth * header.megapixels * 1e6)
+
+
+class _Ended(Exception):
+    """The worker has ended; or the fork server, and every worker with it."""
+
+
+class ForkServer:
+    """The process that makes workers; started again when it is lost. It ends when this process does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def launch(self) -> None:
+        """Start it, without waiting until it is ready."""
+        with self._lock:
+            self._launch()
+
+    def start_worker(self) -> tuple[int, socket.socket]:
+        """Return a new worker's process id, and the socket to it.
+
+        Raises:
+            InternalError: it does not start.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            for _ in range(TRIES):
+                with suppress(_Ended):
+                    return self._ask(START, theirs), ours
+        ours.close()
+        raise InternalError("No process to decode pictures can be started.")
+
+    def bury(self, process: int) -> int | None:
+        """Return the wait status of a worker that has ended; None where nobody knows."""
+        try:
+            return self._ask(BURY + str(process).encode())
+        except _Ended:
+            return None
+
+    def close(self) -> None:
+        """End it, and every worker."""
+        with self._lock:
+            self._end()
+
+    def _ask(self, question: bytes, *sockets: socket.socket) -> int:
+        with self._lock:
+            control = self._control or self._launch()
+            try:
+                socket.send_fds(control, [question], [each.fileno() for each in sockets])
+                answer = control.recv(NUMBER_BYTES)
+            except OSError:
+                answer = b""
+            if not answer:
+                self._end()
+                raise _Ended
+            return int.from_bytes(answer, "little")
+
+    def _launch(self) -> socket.socket:
+        if self._control is None:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "service.pictures.worker", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                    env=_environment(),
+                )
+            self._control = ours
+        return self._control
+
+    def _end(self) -> None:
+        if self._control is not None and self._process is not None:
+            self._control.close()
+            self._process.kill()  # Its workers end with it.
+            self._process.wait()
+        self._control = self._process = None
+
+
+@cache
+def fork_server() -> ForkServer:
+    """Return the one of this process."""
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of workers: no key, and one thread where libraries would start several."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOCHROM_")}
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+class _Worker:
+    """One worker.
+
+    Attributes:
+        pictures: how many it has been asked for.
+    """
+
+    def __init__(self, server: ForkServer) -> None:
+        self._server = server
+        self._process, self._link = server.start_worker()
+        self.pictures = 0
+
+    def ask(self, task: wire.Task) -> Picture | tuple[str, str]:
+        """Return a decoded picture, or what is wrong with it.
+
+        Raises:
+            _Ended: it has ended, or must.
+        """
+        self.pictures += 1
+        message, upload = wire.pack_task(task)
+        descriptors: list[int] = []
+        try:
+            socket.send_fds(self._link, [message], [upload])
+            answer, descriptors, _, _ = socket.recv_fds(self._link, wire.MESSAGE_BYTES, 2)
+            if not answer:
+                raise _Ended
+            return wire.unpack_answer(answer, descriptors, task.header)
+        except (OSError, wire.WireError) as error:
+            raise _Ended from error
+        finally:
+            for each in (upload, *descriptors):
+                os.close(each)
+
+    def kill(self) -> None:
+        """End it at once; its process id is its own until `bury`."""
+        with suppress(OSError):
+            os.kill(self._process, signal.SIGKILL)
+
+    def bury(self) -> int:
+        """Close the socket; return the signal that it ended by, 0 for none."""
+        self.kill()
+        self._link.close()
+        status = self._server.bury(self._process)
+        return signal.SIGKILL if status is None else os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+
+
+class _Call:
+    """One picture that is being decoded, and can be given up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._worker: _Worker | None = None
+        self.is_given_up = False
+
+    def hold(self, worker: _Worker | None) -> None:
+        """Note who is at work on it.
+
+        Raises:
+            _Ended: it was given up.
+        """
+        with self._lock:
+            self._worker = worker
+            if self.is_given_up and worker:
+                raise _Ended
+
+    def give_up(self) -> None:
+        """End whoever is at work on it."""
+        with self._lock:
+            self.is_given_up = True
+            if self._worker:
+                self._worker.kill()
+
+
+class DecodePool:
+    """Decodes pictures in processes that are ended when they take too much."""
+
+    def __init__(
+        self,
+        workers: int,
+        *,
+        cpu_s: float,
+        share: int | None = None,
+        on_loss: Callable[[LossReason], None] = lambda _: None,
+    ) -> None:
+        """Start to load the decoders; workers are made as they are needed.
+
+        Args:
+            workers: how many there may be.
+            cpu_s: processor time that a picture may take beside `CPU_S_A_MEGAPIXEL`, seconds.
+            share: most workers for one caller; None for all.
+            on_loss: told why a worker was lost.
+        """
+        self._cpu_s = cpu_s
+        self._share = share or workers
+        self._on_loss = on_loss
+        self._server = fork_server()
+        self._server.launch()
+        self._idle: list[_Worker] = []
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(self._share))
+        self._callers: defaultdict[str, int] = defaultdict(int)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+
+    async def decode(self, data: bytes, header: Header, caller: str = "") -> Picture:
+        """Decode a picture that `probe` has passed; when cancelled, its worker is ended.
+
+        Args:
+            data: the whole file.
+            header: from `probe` of the same bytes.
+            caller: who asks; one caller gets no more than its share of workers.
+
+        Returns:
+            The picture; its arrays can only be read.
+
+        Raises:
+            BrokenPicture: as `decode`; or decoders crash over it.
+            CostlyPicture: it takes more memory or time than a picture of its size may.
+            OutOfMemory: its workers were ended from outside.
+            InternalError: no worker can be started.
+        """
+        self._callers[caller] += 1
+        try:
+            async with self._turns[caller]:
+                return await self._run(data, header)
+        finally:
+            self._callers[caller] -= 1
+            if not self._callers[caller]:
+                del self._callers[caller]
+                self._turns.pop(caller, None)
+
+    def close(self) -> None:
+        """Finish what is under way, then end the workers."""
+        self._threads.shutdown()
+        for worker in self._idle:
+            worker.bury()
+        self._idle.clear()
+
+    async def _run(self, data: bytes, header: Header) -> Picture:
+        call = _Call()
+        future = self._threads.submit(self._decode, call, data, header)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            call.give_up()
+            if not future.cancelled():  # Its pixels are in memory until it has returned.
+                await asyncio.wait([asyncio.wrap_future(future)])
+            raise
+
+    def _decode(self, call: _Call, data: bytes, header: Header) -> Picture:
+        cpu_s = self._cpu_s + CPU_S_A_MEGAPIXEL * header.megapixels
+        task = wire.Task(data, header, cpu_s, memory_for(len(data), header))
+        ended = 0
+        for _ in range(TRIES):
+            worker = self._take()
+            try:
+                call.hold(worker)
+                answer = worker.ask(task)
+            except _Ended:
+                call.hold(None)
+                ended = worker.bury()
+                if call.is_given_up:
+                    break
+                if ended == signal.SIGPROF:
+                    self._on_loss("time")
+                    raise CostlyPicture(
+                        f"Decoding the picture takes longer than {cpu_s:.1f} s, which are allowed at its size.",
+                        limit=round(cpu_s, 3),
+                        unit="s",
+                    ) from None
+                self._on_loss("crash" if ended in _FAULTS else "killed")
+                continue
+            call.hold(None)
+            self._put_back(worker)
+            if isinstance(answer, Picture):
+                return answer
+            name, detail = answer
+            raise next((kind for kind in PROBLEMS if kind.name == name), BrokenPicture)(detail)
+        if ended in _FAULTS:
+            raise BrokenPicture("The picture starts well, but decoders crash over it.")
+        raise OutOfMemory("The processes that decoded this picture were ended; try again later.")
+
+    def _take(self) -> _Worker:
+        with suppress(IndexError):
+            return self._idle.pop()
+        return _Worker(self._server)
+
+    def _put_back(self, worker: _Worker) -> None:
+        if worker.pictures < PICTURES_EACH:
+            self._idle.append(worker)
+        else:
+            worker.bury()

@@ -1,0 +1,428 @@
+"""service.pictures.worker: pictures decoded in processes that are ended when they take too much, and replaced."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMemory
+from service.pictures.decode import decode, prepare_codecs
+from service.pictures.probe import Header, probe
+from service.pictures.worker import confinement, wire
+from service.pictures.worker import pool as pools
+from service.pictures.worker.pool import DecodePool
+from tests.pictures import by_opencv, by_pillow, smooth_gray
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are processes of Linux")
+
+GRAY = by_pillow(smooth_gray(48, 64), "PNG")
+LARGE = by_opencv(smooth_gray(2000, 2000), ".png")
+
+
+def header_of(data: bytes) -> Header:
+    prepare_codecs()
+    return probe(data, max_megapixels=100)
+
+
+def run(scene: Callable[[DecodePool], Awaitable[None]], workers: int = 2, **options: Any) -> None:
+    async def play() -> None:
+        pool = DecodePool(workers, **{"cpu_s": 60, **options})
+        try:
+            await asyncio.wait_for(scene(pool), 60)  # type: ignore[arg-type]
+        finally:
+            pool.close()
+
+    asyncio.run(play())
+
+
+async def check_works(pool: DecodePool) -> None:
+    assert_array_equal((await pool.decode(GRAY, header_of(GRAY))).pixels, smooth_gray(48, 64))
+
+
+def processes_of(pool: DecodePool) -> list[int]:
+    return [worker._process for worker in pool._idle]
+
+
+def status_of(process: int, name: str) -> str:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(line.split(":")[1].strip() for line in lines if line.startswith(f"{name}:"))
+
+
+@pytest.fixture
+def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals, int], None]:
+    """Returns a function: end so many workers by a signal just before they get their picture."""
+    left: list[signal.Signals] = []
+    start_worker = pools.ForkServer.start_worker
+
+    def start_and_strike(server: pools.ForkServer) -> Any:
+        process, link = start_worker(server)
+        if left:
+            os.kill(process, left.pop())
+            while status_of(process, "State")[0] != "Z":
+                time.sleep(0.001)
+        return process, link
+
+    monkeypatch.setattr(pools.ForkServer, "start_worker", start_and_strike)
+    return lambda kind, times: left.extend([kind] * times)
+
+
+RGB = np.dstack([smooth_gray(40, 50), smooth_gray(40, 50)[::-1], smooth_gray(40, 50)[:, ::-1]])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        by_pillow(RGB, "JPEG"),
+        by_pillow(RGB, "PNG"),
+        by_opencv(RGB.astype(np.uint16) * 257, ".png"),
+        by_opencv(np.dstack([RGB, RGB[..., 0]]).astype(np.uint16) * 257, ".png"),
+        by_pillow(np.dstack([RGB, RGB[..., 1]]), "WEBP"),
+        by_opencv(RGB.astype(np.uint16) * 100, ".tiff"),
+        by_pillow(RGB, "TIFF"),
+        by_pillow(smooth_gray(7, 1), "BMP"),
+    ],
+    ids=["jpeg", "png", "png16", "rgba16", "webp", "tiff16", "tiff", "bmp"],
+)
+def test_a_worker_decodes_what_decode_does(data: bytes) -> None:
+    expected = decode(data, header_of(data))
+
+    async def scene(pool: DecodePool) -> None:
+        found = await pool.decode(data, header_of(data))
+        assert found.pixels.dtype == expected.pixels.dtype
+        assert_array_equal(found.pixels, expected.pixels)
+        assert (found.alpha is None) == (expected.alpha is None)
+        if expected.alpha is not None:
+            assert_array_equal(found.alpha, expected.alpha)
+        assert not found.pixels.flags.writeable
+
+    run(scene)
+
+
+def test_what_is_wrong_with_a_picture_is_said_as_by_decode() -> None:
+    data = by_pillow(smooth_gray(300, 300), "BMP")[:-2000]
+    with pytest.raises(BrokenPicture) as expected:
+        decode(data, header_of(data))
+
+    async def scene(pool: DecodePool) -> None:
+        with pytest.raises(BrokenPicture) as caught:
+            await pool.decode(data, header_of(data))
+        assert caught.value.detail == expected.value.detail
+        workers = processes_of(pool)
+        await check_works(pool)
+        assert processes_of(pool) == workers  # Nobody had to end for it.
+
+    run(scene)
+
+
+def test_a_picture_that_takes_too_long_ends_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "CPU_S_A_MEGAPIXEL", 0.001)
+    losses: list[str] = []
+
+    async def scene(pool: DecodePool) -> None:
+        began = time.monotonic()
+        with pytest.raises(CostlyPicture, match="longer than") as caught:
+            await pool.decode(LARGE, header_of(LARGE))
+        assert time.monotonic() - began < 5
+        assert caught.value.facts == {"limit": 0.005, "unit": "s"}
+        assert losses == ["time"]
+        monkeypatch.undo()
+        pool._cpu_s = 60
+        await check_works(pool)
+
+    run(scene, cpu_s=0.001, on_loss=losses.append)
+
+
+def test_a_picture_that_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "memory_for", lambda *_: 1 << 20)
+
+    async def scene(pool: DecodePool) -> None:
+        with pytest.raises(CostlyPicture, match="more than 1 MB"):
+            await pool.decode(by_pillow(smooth_gray(2000, 2000), "TIFF"), header_of(LARGE))
+        workers = processes_of(pool)
+        await check_works(pool)
+        assert processes_of(pool) == workers
+
+    run(scene)
+
+
+def test_a_lost_worker_costs_nobody_anything(strike: Callable[[signal.Signals, int], None]) -> None:
+    losses: list[str] = []
+
+    async def scene(pool: DecodePool) -> None:
+        strike(signal.SIGKILL, 1)
+        await check_works(pool)
+        assert losses == ["killed"]
+
+    run(scene, on_loss=losses.append)
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss", "error"),
+    [(signal.SIGSEGV, "crash", BrokenPicture), (signal.SIGKILL, "killed", OutOfMemory)],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_a_picture_that_ends_two_workers(
+    strike: Callable[[signal.Signals, int], None], kind: signal.Signals, loss: str, error: type[Exception]
+) -> None:
+    losses: list[str] = []
+
+    async def scene(pool: DecodePool) -> None:
+        strike(kind, 2)
+        with pytest.raises(error):
+            await pool.decode(GRAY, header_of(GRAY))
+        assert losses == [loss, loss]
+        await check_works(pool)
+
+    run(scene, on_loss=losses.append)
+
+
+def test_two_hundred_kills_lose_nothing() -> None:
+    losses: list[str] = []
+
+    async def scene(pool: DecodePool) -> None:
+        rng = np.random.default_rng(1)
+        is_over = False
+
+        async def ask() -> None:
+            while not is_over:
+                with suppress(OutOfMemory):  # Two workers in a row: said, not lost.
+                    await check_works(pool)
+
+        async def kill() -> None:
+            nonlocal is_over
+            deaths = 0
+            while deaths < 200:
+                await asyncio.sleep(rng.uniform(0, 0.004))
+                server = pools.fork_server()._process
+                assert server is not None
+                children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+                with suppress(ProcessLookupError, ValueError):  # Just buried; or none there.
+                    os.kill(int(rng.choice(children)), signal.SIGKILL)
+                    deaths += 1
+            is_over = True
+
+        await asyncio.gather(kill(), *(ask() for _ in range(4)))
+        await check_works(pool)
+        assert len(losses) > 20
+
+    run(scene, workers=3, on_loss=losses.append)
+
+
+def test_who_gives_up_ends_the_worker() -> None:
+    async def scene(pool: DecodePool) -> None:
+        await check_works(pool)
+        (process,) = processes_of(pool)
+        os.kill(process, signal.SIGSTOP)
+        task = asyncio.create_task(pool.decode(LARGE, header_of(LARGE)))
+        await asyncio.sleep(0.1)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not Path(f"/proc/{process}").exists()
+        await check_works(pool)
+
+    run(scene)
+
+
+def test_one_caller_leaves_a_worker_to_the_next() -> None:
+    async def scene(pool: DecodePool) -> None:
+        await check_works(pool)
+        (process,) = processes_of(pool)
+        os.kill(process, signal.SIGSTOP)
+        header = header_of(GRAY)
+        greedy = [asyncio.create_task(pool.decode(GRAY, header, "greedy")) for _ in range(4)]
+        await asyncio.sleep(0.05)
+        await asyncio.wait_for(pool.decode(GRAY, header, "modest"), 20)
+        assert not any(task.done() for task in greedy)
+        os.kill(process, signal.SIGCONT)
+        await asyncio.gather(*greedy)
+        assert not pool._turns
+        assert not pool._callers
+
+    run(scene, share=1)
+
+
+def test_workers_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOCHROM_API_KEYS", "secret")
+    pools.fork_server().close()  # The next one is started with this environment.
+
+    async def scene(pool: DecodePool) -> None:
+        await check_works(pool)
+        (process,) = processes_of(pool)
+        assert status_of(process, "NoNewPrivs") == "1"
+        assert status_of(process, "Seccomp") == "2"
+        assert status_of(process, "Threads") == "1"
+        assert b"PHOTOCHROM_" not in Path(f"/proc/{process}/environ").read_bytes()
+        limits = Path(f"/proc/{process}/limits").read_text()
+        (core,) = (line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core file size"))
+        assert core == ["1", "1"]
+        assert os.getpriority(os.PRIO_PROCESS, process) > os.getpriority(os.PRIO_PROCESS, 0)
+        opened = [os.readlink(f"/proc/{process}/fd/{each}") for each in os.listdir(f"/proc/{process}/fd")]
+        assert len([each for each in opened if each.startswith("socket:")]) == 1, opened
+
+    run(scene)
+
+
+CONFINED = """
+import os, socket, subprocess
+from service.pictures.worker.confinement import confine
+before = socket.socketpair()
+confine()
+def refused(call):
+    try:
+        call()
+    except PermissionError:
+        return True
+print(
+    refused(socket.socket), refused(lambda: socket.socketpair()), refused(lambda: os.execv("/bin/true", ["true"])),
+    refused(lambda: os.kill(os.getppid(), 0)), refused(lambda: before[0].connect("/nowhere")),
+)
+before[0].send(b"x")
+print(before[1].recv(1), len(os.urandom(4)), os.fork() >= 0, os.memfd_create("x") > 0)
+"""
+
+
+def test_a_confined_process_has_no_network_and_starts_nothing() -> None:
+    ended = subprocess.run([sys.executable, "-c", CONFINED], capture_output=True, text=True, timeout=60, check=False)
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "True True True True True", ended.stderr
+    assert lines[1] == "b'x' 4 True True"
+
+
+@pytest.mark.parametrize("machine", list(confinement.REFUSED))
+def test_the_filter_says_no_to_what_is_listed_and_to_nothing_else(machine: str) -> None:
+    """The program, run by hand: load, compare, jump, return are all it has."""
+    processor, refused = confinement.REFUSED[machine]
+    steps = np.frombuffer(
+        confinement.call_filter(processor, refused),
+        np.dtype([("code", "u2"), ("hit", "u1"), ("miss", "u1"), ("value", "u4")]),
+    )
+
+    def returned(number: int, of: int) -> int:
+        place, loaded = 0, 0
+        while True:
+            code, hit, miss, value = (int(part) for part in steps[place])
+            if code == 0x06:
+                return value
+            if code == 0x20:
+                loaded = {0: number, 4: of}[value]
+                place += 1
+                continue
+            holds = loaded == value if code == 0x15 else loaded >= value
+            place += 1 + (hit if holds else miss)
+
+    numbers = range(600)
+    assert [number for number in numbers if returned(number, processor) != 0x7FFF0000] == sorted(refused)
+    assert {returned(number, processor) for number in refused} == {0x00050001}
+    for number, of in ((0, processor + 1), (0x40000000, processor), (0x40000029, processor)):
+        assert returned(number, of) == 0x00050001
+
+
+def test_a_lost_fork_server_is_started_again() -> None:
+    async def scene(pool: DecodePool) -> None:
+        await check_works(pool)
+        server = pools.fork_server()._process
+        assert server is not None
+        server.kill()
+        for _ in range(2):
+            await check_works(pool)
+
+    run(scene)
+
+
+def test_a_fork_server_that_does_not_start_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    pools.fork_server().close()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    async def scene(pool: DecodePool) -> None:
+        with pytest.raises(InternalError, match="No process"):
+            await pool.decode(GRAY, header_of(GRAY))
+        monkeypatch.undo()
+        await check_works(pool)
+
+    run(scene)
+
+
+SERVICE = """
+import asyncio, sys, time
+from pathlib import Path
+from service.pictures.decode import prepare_codecs
+from service.pictures.probe import probe
+from service.pictures.worker.pool import DecodePool, fork_server
+prepare_codecs()
+data = Path(sys.argv[1]).read_bytes()
+pool = DecodePool(1, cpu_s=60)
+asyncio.run(pool.decode(data, probe(data, max_megapixels=1)))
+print(fork_server()._process.pid, pool._idle[0]._process, flush=True)
+time.sleep(60)
+"""
+
+
+def test_nothing_is_left_of_a_service_that_was_killed(tmp_path: Path) -> None:
+    picture = tmp_path / "gray.png"
+    picture.write_bytes(GRAY)
+    with subprocess.Popen([sys.executable, "-c", SERVICE, str(picture)], stdout=subprocess.PIPE, text=True) as service:
+        assert service.stdout is not None
+        processes = [int(process) for process in service.stdout.readline().split()]
+        service.kill()
+    began = time.monotonic()
+    while any(is_alive(process) for process in processes):
+        assert time.monotonic() - began < 20
+        time.sleep(0.02)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        return status_of(process, "State")[0] != "Z"
+    except OSError:
+        return False
+
+
+def memory_of(content: bytes) -> int:
+    descriptor = os.memfd_create("test", os.MFD_ALLOW_SEALING)
+    os.write(descriptor, content)
+    return descriptor
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"not json",
+        b"[]",
+        b"{}",
+        b'{"planes": [{"shape": [48, 64], "dtype": "float32"}]}',
+        b'{"planes": [{"shape": [48, 65], "dtype": "uint8"}]}',
+        b'{"planes": [{"shape": [48, 64, 3], "dtype": "uint8"}]}',
+        b'{"planes": [{"shape": [48, 64], "dtype": "uint16"}]}',
+        b'{"planes": []}',
+    ],
+)
+def test_an_answer_that_is_none_is_not_believed(message: bytes) -> None:
+    descriptor = memory_of(bytes(48 * 64))
+    try:
+        with pytest.raises(wire.WireError):
+            wire.unpack_answer(message, [descriptor], header_of(GRAY))
+    finally:
+        os.close(descriptor)
+
+
+def test_pixels_cannot_be_made_fewer_while_they_are_read() -> None:
+    descriptor = memory_of(smooth_gray(48, 64).tobytes())
+    told = b'{"planes": [{"shape": [48, 64], "dtype": "uint8"}]}'
+    picture = wire.unpack_answer(told, [descriptor], header_of(GRAY))
+    with pytest.raises(PermissionError):
+        os.ftruncate(descriptor, 1)
+    os.close(descriptor)
+    assert not isinstance(picture, tuple)
+    assert_array_equal(picture.pixels, smooth_gray(48, 64))
