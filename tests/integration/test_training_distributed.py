@@ -25,7 +25,7 @@ SMALL = ("--set", "model.unet_channels=[4,8,8]", "--set", "model.decoder_channel
 
 def start(data: Path, folder: Path, *more: str, devices: int = 1) -> subprocess.Popen[str]:
     cache = {"JAX_COMPILATION_CACHE_DIR": str(data.parent / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    flags = {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"}
     command = ["run", "tiny", "--data", str(data), "--run", str(folder), *FEW_STEPS, *SMALL, *more]
     return subprocess.Popen(
         [sys.executable, "-m", "training.cli", *command],

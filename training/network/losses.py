@@ -8,7 +8,7 @@ Targets, float32:
 A picture's value is scaled so that the batch mean is the mean over weighted pixels (or known scenes), not over all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import keras
@@ -158,3 +158,17 @@ def compile_model(
         loss_weights={head: weights[head] for head in heads},
         jit_compile=keras.backend.backend() == "jax",
     )
+
+
+def make_loss_trackers(model: keras.Model, lightness: np.ndarray, targets: Mapping[str, np.ndarray]) -> None:
+    """Have the means of the losses made: made while TensorFlow traces the first step, they have it traced twice.
+
+    Args:
+        model: compiled.
+        lightness: of a batch, (N, H, W, 1).
+        targets: of the same pictures, by head.
+    """
+    if keras.backend.backend() == "tensorflow":
+        y_pred = model(lightness[:1], training=False)
+        model.compute_loss(lightness[:1], {name: target[:1] for name, target in targets.items()}, y_pred)
+        model.reset_metrics()

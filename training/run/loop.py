@@ -13,6 +13,7 @@ import keras
 from training import NonFiniteLossError
 from training.config import Recipe
 from training.data.batches import Batch, BatchMaker, stream
+from training.network.losses import make_loss_trackers
 from training.network.optimization import learning_rate_at
 from training.run.checkpoint import RunState, not_finite
 from training.run.distribution import Cluster
@@ -113,6 +114,8 @@ class Loop:
             self._recipe.optimizer, self._progress(), self._step / self._maker.steps_per_epoch
         )
         self._model.optimizer.learning_rate = learning_rate
+        if not self._steps_here:
+            make_loss_trackers(self._model, batch.lightness, batch.targets())
         self._model.reset_metrics()
         logs = self._model.train_on_batch(batch.lightness, batch.targets(), return_dict=True)
         losses = {name: float(value) for name, value in logs.items()}

@@ -19,6 +19,7 @@ from training.network.losses import (
     build_losses,
     compile_model,
     loss_weights,
+    make_loss_trackers,
     regression_loss,
     scene_loss,
     soft_encoding_loss,
@@ -219,3 +220,28 @@ def test_a_training_step_reports_each_head_and_their_weighted_sum() -> None:
     assert 0 < expected["segmentation_logits"] <= 1
     total = sum(loss_weights(config)[name] * value for name, value in expected.items())
     assert got["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_a_step_is_traced_once() -> None:
+    from training.network.model import build_model
+
+    recipe = load_recipe("tiny")
+    model = build_model(recipe.model, scenes=5)
+    compile_model(model, build_optimizer(recipe.optimizer), LossConfig(), PRIOR)
+    model.optimizer.build(model.trainable_variables)
+    lightness = np.random.default_rng(21).uniform(0, 100, (2, 32, 32, 1)).astype(np.float32)
+    target = colors(22, side=8)
+    targets = {"ab_logits": target, "ab": target, "scene_logits": np.eye(5, dtype=np.float32)[[3, 0]]}
+    make_loss_trackers(model, lightness, targets)
+    traced = 0
+    compute_loss = model.compute_loss
+
+    def count(*given: Any, **named: Any) -> Any:
+        nonlocal traced
+        traced += 1
+        return compute_loss(*given, **named)
+
+    model.compute_loss = count
+    for _ in range(3):
+        model.train_on_batch(lightness, targets)
+    assert traced == 1
