@@ -15,6 +15,7 @@
         |-- PictureNotKept      404  unknown, expired, evicted, of another key, or none are kept here
         |-- MethodNotAllowed    405
         |-- NotAcceptable       406  the caller takes no format that we write
+        |-- UploadTooSlow       408  bytes a second
         |-- UploadTooLarge      413  bytes
         |-- PictureTooLarge     413  pixels, or a side
         |-- CostlyPicture       413  decoding it takes more than a picture of its size may
@@ -139,6 +140,12 @@ class NotAcceptable(RequestError):
     status, name, title = 406, "not-acceptable", "The answer has no format that the caller takes"
 
 
+class UploadTooSlow(RequestError):
+    """The body comes with fewer bytes a second than the service waits for."""
+
+    status, name, title = 408, "upload-too-slow", "The upload comes too slowly"
+
+
 class UploadTooLarge(RequestError):
     """The body has more bytes than the service takes."""
 
@@ -152,7 +159,7 @@ class PictureTooLarge(RequestError):
 
 
 class CostlyPicture(RequestError):
-    """Its tiles, strips or scans would cost more memory or time than a picture of its size may."""
+    """Decoding it takes more memory or time than a picture of its size may."""
 
     status, name, title = 413, "picture-too-costly", "Decoding the picture costs more than one of its size may"
 
@@ -260,6 +267,7 @@ PROBLEMS: tuple[type[RequestError], ...] = (
     PictureNotKept,
     MethodNotAllowed,
     NotAcceptable,
+    UploadTooSlow,
     UploadTooLarge,
     PictureTooLarge,
     CostlyPicture,

@@ -95,6 +95,13 @@ class Settings(BaseSettings):
         le=MOST_BYTES,
         description="Most bytes of uploads and answers in memory; more uploads get 503.",
     )
+    least_rate: int = Field(
+        default=16_384,
+        ge=0,
+        le=MOST_BYTES,
+        description="Least bytes a second that a caller sends or takes, on average; slower ones are cut off after ten "
+        "seconds. 0: no least rate.",
+    )
     max_answer_bytes: int = Field(
         default=256 * 2**20,
         ge=1,

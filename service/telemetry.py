@@ -154,6 +154,7 @@ class Metrics:
         )
         self.rejected = self._counter("rejected", "Requests refused, by the name of the problem.", "reason")
         self.cancelled = self._counter("cancelled", "Requests whose client left, by stage.", "where")
+        self.slow = self._counter("slow", "Requests that ended because the caller sent or took too little.")
         self.late = self._counter("late", "Requests that were not done in time, by stage.", "where")
         self.input_megapixels = self._histogram("input_megapixels", "Pictures that came in.", MEGAPIXEL_BUCKETS)
         self.output_bytes = self._histogram("output_bytes", "Pictures that went out.", BYTES_BUCKETS)

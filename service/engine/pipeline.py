@@ -44,7 +44,7 @@ from service.engine.session import Heads, Session, shipped_model
 from service.errors import RequestError
 from service.machine import give_way, usable_cores
 from service.pictures.decode import Picture, prepare_codecs
-from service.pictures.encode import encode_gray
+from service.pictures.encode import encode_gray, most_bytes
 from service.pictures.levels import Alpha, to_depth
 from service.pictures.probe import Header, probe
 from service.pictures.worker.pool import DecodePool
@@ -170,7 +170,7 @@ class Pipeline:
             job: the upload.
             inspected: from `inspect`.
             stages: where to time it.
-            hold: told how many bytes each of several pictures takes.
+            hold: told how many bytes the answer will take, or each of several pictures takes.
 
         Returns:
             The encoded answers.
@@ -192,6 +192,7 @@ class Pipeline:
                     reference = await self._read_reference(job, job.reference, inspected.reference)
                 picture = await self.decoders.decode(job.data, header, job.caller.name)
                 prepared, alpha = await self._codecs.run(self._prepare, picture, job)
+            _reserve(prepared, alpha, job, hold)
             heads = await self._infer(prepared, stages)
             return await self.maker.make(Parts(prepared, alpha, heads, reference), job, stages, hold)
 
@@ -255,7 +256,7 @@ class Pipeline:
             job: what to make of it; its bytes do not count.
             reference: another kept picture whose palette is followed.
             stages: where to time it.
-            hold: told how many bytes each of several pictures takes.
+            hold: told how many bytes the answer will take, or each of several pictures takes.
 
         Returns:
             The encoded answers.
@@ -273,6 +274,7 @@ class Pipeline:
                     picture = await self.decoders.decode(kept.data, kept.header, job.caller.name)
                 prepared, alpha = await self._codecs.run(self._take_up, kept, picture, job)
                 heads = await self._codecs.run(kept.posterior.heads)
+            _reserve(prepared, alpha, job, hold)
             histogram = reference.histogram if reference else None
             return await self.maker.make(Parts(prepared, alpha, heads, histogram), job, stages, hold)
 
@@ -374,6 +376,13 @@ class Pipeline:
     def _count_admitted(self, megapixels: float, waiting: int) -> None:
         self.metrics.inflight_megapixels.set(megapixels)
         self.metrics.waiting_requests.set(waiting)
+
+
+def _reserve(prepared: Prepared, alpha: Alpha, job: Job, hold: Callable[[int], None]) -> None:
+    """Have the bytes counted that the answer may take, before it is made; of several each is counted when it is."""
+    if not job.is_packed:
+        channels = 3 if alpha is None else 4
+        hold(most_bytes(job.output_format, prepared.L.size, channels=channels, deep=prepared.is_deep))
 
 
 @contextmanager

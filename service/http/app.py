@@ -11,6 +11,7 @@ from typing import Final
 import onnxruntime
 from fastapi import FastAPI
 
+from service.engine.held import Limits
 from service.engine.pipeline import Pipeline
 from service.http import open_inference, operation, pictures, site
 from service.http.auth import ApiKeys
@@ -82,8 +83,7 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
         app,
         routes=[route for router in ROUTERS for route in router.routes],
         metrics=metrics,
-        max_upload_bytes=chosen.max_upload_bytes,
-        max_held_bytes=chosen.max_held_bytes,
+        limits=Limits(chosen.max_upload_bytes, chosen.max_held_bytes, chosen.least_rate),
     )
     return app
 

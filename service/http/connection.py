@@ -13,6 +13,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.errors import MalformedRequest
+from service.http.exchange import ABORT_KEY
 from service.http.problems import PROBLEM_TYPE, SECURITY_HEADERS, problem_of
 
 HEAD_S: Final = 15.0
@@ -97,6 +98,8 @@ class Connection(H11Protocol):
         """Take what has come, in turns."""
         self.conn.left, self.conn.has_more = PARTS_A_TURN, False
         super().handle_events()
+        if self.scope is not None:  # Its task starts in the loop's next turn.
+            self.scope[ABORT_KEY] = self.transport.abort  # type: ignore[typeddict-unknown-key]
         if self.conn.has_more:
             self.loop.call_soon(self._go_on)
 

@@ -111,7 +111,7 @@ async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stag
     if has_already(request, inspected.tag):
         return Response(status_code=304, headers=headers)
     result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
-    return await _answer(request, job, result, stages, headers)
+    return await _answer(job, result, stages, headers)
 
 
 async def _inspect(pipeline: Pipeline, job: Job, stages: Stages) -> Inspected:
@@ -126,13 +126,12 @@ def _headers(pipeline: Pipeline, tag: str) -> dict[str, str]:
     return {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(pipeline.session.stamp.run_id)}
 
 
-async def _answer(request: Request, job: Job, result: Result, stages: Stages, headers: dict[str, str]) -> Response:
+async def _answer(job: Job, result: Result, stages: Stages, headers: dict[str, str]) -> Response:
     """Return the one picture, or all that belongs into the answer in one file."""
     media_type = MEDIA_TYPES[job.output_format]
     headers = headers | {"Server-Timing": stages.server_timing(), "X-Photochrom-Scene": quote(result.scene)}
     if not job.is_packed:
         return Response(result.pictures[0][1], media_type=media_type, headers=headers)
-    held = sum(len(data) for _, data in result.pictures)
     if job.tells:
         data = await asyncio.to_thread(pack_json, result.facts, result.pictures, media_type)
         media_type = JSON_TYPE
@@ -140,7 +139,6 @@ async def _answer(request: Request, job: Job, result: Result, stages: Stages, he
         data = await asyncio.to_thread(pack_zip, result.pictures, SUFFIXES[job.output_format])
         media_type = ZIP_TYPE
         headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
-    request.scope[HOLD_KEY](-held)  # From here on the answer itself counts.
     return Response(data, media_type=media_type, headers=headers)
 
 
@@ -253,7 +251,7 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
     pipeline.admission.refuse_when_full(job.caller)
     made = pipeline.render(kept, job, reference, stages, request.scope[HOLD_KEY])
     result = await in_time(services, stages, unless_gone(request.receive, made))
-    return await _answer(request, job, result, stages, headers)
+    return await _answer(job, result, stages, headers)
 
 
 @router.get(

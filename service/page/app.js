@@ -70,6 +70,7 @@ class Unreachable extends Error {}
 const WORDS = {
   "upload-too-large": (f) => `The file is larger than this service takes${f.limit ? ` (${Math.floor(f.limit / 1e6)} MB)` : ""}. `
     + "Save it smaller, for example as JPEG, and add it again.",
+  "upload-too-slow": () => "The file came too slowly. Try again over a better connection.",
   "picture-too-large": (f) => `The photograph has more pixels than this service takes${f.limit ? ` (${f.limit} ${f.unit || ""})`.replace(" )", ")") : ""}. `
     + "Scale it down and add it again.",
   "picture-too-costly": () => "The file is built in a way that costs too much to open. Save it anew, for example as PNG, and add it again.",

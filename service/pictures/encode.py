@@ -23,6 +23,21 @@ MEDIA_TYPES: Final[dict[OutputFormat, str]] = {"png": "image/png", "jpeg": "imag
 SUFFIXES: Final[dict[OutputFormat, str]] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 
 
+LOSSY_BYTES: Final = 2
+"""A pixel of JPEG or WebP takes hardly more at that quality, whatever it shows."""
+
+SPARE_BYTES: Final = 1 << 16
+"""For what stands beside the pixels of a file."""
+
+
+def most_bytes(output_format: OutputFormat, pixels: int, *, channels: int, deep: bool) -> int:
+    """Return how many bytes an answer may have; pixels that cannot be compressed take a little more than they are."""
+    if output_format != "png":
+        return LOSSY_BYTES * pixels + SPARE_BYTES
+    raw = pixels * channels * (2 if deep else 1)
+    return raw + raw // 500 + SPARE_BYTES
+
+
 def encode_gray(levels: UInt8[np.ndarray, "H W"]) -> bytes:
     """Return a gray PNG of levels, uint8, shape (H, W)."""
     return png.encode(levels)

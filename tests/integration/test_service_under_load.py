@@ -372,7 +372,7 @@ def test_who_cannot_have_a_place_is_refused_before_the_header_is_judged(
 
 
 def test_the_bytes_in_memory_are_bounded_whatever_callers_do(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.http.guard.LINGER_S", 0.01)
+    monkeypatch.setattr("service.http.exchange.LINGER_S", 0.01)
 
     async def scene() -> None:
         async with running(model_path, max_upload_bytes=1000, max_held_bytes=1500) as (app, pipeline):

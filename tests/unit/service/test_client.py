@@ -302,6 +302,7 @@ def test_every_problem_of_the_service_has_a_type_of_its_own() -> None:
         "picture-not-kept": NotKept,
         "method-not-allowed": InvalidRequest,
         "not-acceptable": InvalidRequest,
+        "upload-too-slow": TimedOut,
         "upload-too-large": TooLarge,
         "picture-too-large": TooLarge,
         "answer-too-large": TooLarge,

@@ -1,0 +1,162 @@
+"""The bytes of uploads and answers in memory: how many there may be, and who goes when there is no room."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from service.errors import Overloaded
+
+GRACE_S: Final = 10.0
+"""So long nobody is too slow: connections begin slowly, and some wait for others."""
+
+HURRY_S: Final = 1.0
+"""Where bytes run short, whoever has taken longer for an answer..."""
+
+HURRY_BYTES_S: Final = 1 << 20
+"""...and takes less a second is cut off, the one with most to wait for first."""
+
+
+MOST_S: Final = 86_400.0
+"""Without a least rate an answer ends after a day."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What callers may cost beside pixels.
+
+    Attributes:
+        max_upload_bytes: largest request body.
+        max_held_bytes: most bytes of uploads and answers in memory at once.
+        least_rate: bytes a second that a caller must send or take, on average, from `GRACE_S` on.
+    """
+
+    max_upload_bytes: int
+    max_held_bytes: int
+    least_rate: int
+
+
+class Held:
+    """The bytes of all uploads and answers in memory.
+
+    Attributes:
+        limits: for them.
+        count: how many there are.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        """Start without any."""
+        self.limits = limits
+        self.count = 0
+        self._limit = max(limits.max_held_bytes, limits.max_upload_bytes)
+        self._taken: set[Taking] = set()
+
+    def check(self, new: int, own: int = 0) -> None:
+        """Make room for so many more; the slowest of those who take answers are cut off for it.
+
+        Args:
+            new: bytes.
+            own: that the same exchange holds. Whoever is alone gets what it needs: the next would not have more room.
+
+        Raises:
+            Overloaded: there is none.
+        """
+        while new > 0 and self.count > own and self.count + new > self._limit:
+            slow = [each for each in self._taken if each.is_slow()]
+            if not slow:
+                raise Overloaded(
+                    "Too many bytes are in memory; try again later.", retry_after_s=1, limit=self._limit, unit="bytes"
+                )
+            max(slow, key=Taking.left_s).cut()
+
+    @contextmanager
+    def taking(self, size: int, cut: Callable[[], None]) -> Iterator["Taking"]:
+        """Watch a caller who takes an answer of so many bytes; who takes too long is cut off."""
+        taking = Taking(size, cut)
+        self._taken.add(taking)
+        least_rate = self.limits.least_rate
+        allowed_s = GRACE_S + size / least_rate if least_rate else MOST_S
+        end = asyncio.get_running_loop().call_later(allowed_s, taking.cut)
+        try:
+            yield taking
+        finally:
+            end.cancel()
+            self._taken.discard(taking)
+
+
+class Taking:
+    """A caller who takes an answer."""
+
+    def __init__(self, size: int, cut: Callable[[], None]) -> None:
+        """Start to watch a caller who takes so many bytes, and whose connection can be broken."""
+        self._break, self._left = cut, size
+        self._taken, self._began, self._is_cut = 0, time.monotonic(), False
+
+    def note(self, size: int) -> None:
+        """Note that so many bytes more are taken."""
+        self._taken += size
+        self._left -= size
+
+    def left_s(self) -> float:
+        """Return how long the rest takes at the pace so far, seconds."""
+        return self._left * (time.monotonic() - self._began) / max(self._taken, 1)
+
+    def is_slow(self) -> bool:
+        """Return whether it may be cut off."""
+        took = time.monotonic() - self._began
+        return not self._is_cut and took > HURRY_S and self._taken < HURRY_BYTES_S * took
+
+    def cut(self) -> None:
+        """Break the connection; its bytes are free."""
+        self._is_cut = True
+        self._break()
+
+
+class Holding:
+    """What one request and its answer hold.
+
+    Attributes:
+        held: what it is counted in.
+    """
+
+    def __init__(self, held: Held) -> None:
+        """Start with nothing."""
+        self.held = held
+        self._count = self._promised = 0
+
+    def add(self, count: int) -> None:
+        """Count bytes that are there, whatever others hold."""
+        self._count += count
+        self.held.count += count
+
+    def promise(self, count: int) -> None:
+        """Count bytes that an answer in the making will take, or takes; the answer itself replaces them.
+
+        Raises:
+            Overloaded: more bytes would be in memory than may.
+        """
+        self.held.check(count, 0 if self._promised else self._count)
+        self._promised += count
+        self.add(count)
+
+    def replace_promised(self, count: int) -> None:
+        """Count an answer.
+
+        Raises:
+            Overloaded: more bytes would be in memory than may.
+        """
+        self.held.check(count - self._promised, self._count)
+        self.add(count - self._promised)
+        self._promised = 0
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether bytes of an answer in the making are counted."""
+        return self._promised > 0
+
+    def let_go(self) -> None:
+        """Count nothing any more."""
+        self.held.count -= self._count
+        self._count = self._promised = 0

@@ -1,0 +1,166 @@
+"""One request and its answer, seen from outside: what of them is in memory, and how fast they come and go."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import Message, Receive, Scope, Send
+
+from service.engine.held import GRACE_S, Held, Holding, Taking
+from service.errors import MalformedRequest, UploadTooLarge, UploadTooSlow
+from service.http.problems import SECURITY_HEADERS
+from service.telemetry import request_id
+
+DROPPED_BYTES: Final = 1 << 20
+"""What is left of a refused upload is read and dropped up to this; of a larger one the connection ends."""
+
+LINGER_S: Final = 2.0
+"""How long a connection that ends still listens, so that the caller gets to read the answer (RFC 9112, section 9.6)."""
+
+PIECE_BYTES: Final = 1 << 18
+"""Answers are handed over in pieces of this size. Those that are one piece are not counted: they leave at once."""
+
+ABORT_KEY: Final = "photochrom.abort"
+"""Where a connection's scope holds the function that breaks it; other servers than ours have none."""
+
+
+class Exchange:
+    """One request and its answer; parts from the caller well.
+
+    Attributes:
+        holding: what it holds in memory.
+        status: of the answer; 0 before there is one.
+        answered: `time.perf_counter` of when the answer had been handed over; None before.
+        was_slow: whether it ended because the caller sent or took too little.
+    """
+
+    def __init__(self, held: Held, scope: Scope, receive: Receive, send: Send) -> None:
+        """Begin with its head."""
+        headers = Headers(scope=scope)
+        self.holding = Holding(held)
+        self._abort: Callable[[], None] | None = scope.get(ABORT_KEY)
+        self.status = 0
+        self.answered: float | None = None
+        self.was_slow = False
+        self._receive = receive
+        self._send = send
+        length = headers.get("content-length", "")
+        chunked = "transfer-encoding" in headers
+        self._conflicts = chunked and bool(length)
+        self._announced = math.inf if chunked else int(length) if length.isdecimal() else 0
+        self._began = time.monotonic()
+        self._received = 0
+        self._is_read = self._announced == 0
+        self._closes = False
+        self._head: Message | None = None
+
+    def check_announced(self) -> None:
+        """Refuse an upload that says it is too large, before a byte of it is read.
+
+        Raises:
+            MalformedRequest: two headers contradict each other about its length.
+            UploadTooLarge: it says it is too large.
+            Overloaded: there is no room for it in memory.
+        """
+        if self._conflicts:
+            # Whoever stands in between may have taken the other for the end of this request (RFC 9112, section 6.1).
+            raise MalformedRequest("Content-Length and Transfer-Encoding contradict each other: send one of them.")
+        if self._announced < math.inf:
+            self._check(int(self._announced), int(self._announced))
+
+    async def receive(self) -> Message:
+        """Take a part of the upload, or refuse to: one that is too large may have been announced as a smaller one.
+
+        Raises:
+            UploadTooLarge: more has come than may.
+            UploadTooSlow: less has come than must.
+            Overloaded: there is no room for it in memory.
+        """
+        message = await (self._receive() if self._is_read else self._receive_in_time())
+        if message["type"] == "http.request":
+            new = len(message.get("body", b""))
+            self._received += new
+            self._is_read = not message.get("more_body", False)
+            self._check(self._received, new)
+            self.holding.add(new)
+        return message
+
+    async def _receive_in_time(self) -> Message:
+        least_rate = self.holding.held.limits.least_rate
+        allowed = GRACE_S + self._received / least_rate if least_rate else None
+        left = None if allowed is None else allowed - (time.monotonic() - self._began)
+        try:
+            return await asyncio.wait_for(self._receive(), left)
+        except TimeoutError:
+            self.was_slow = True
+            raise UploadTooSlow(
+                f"The upload comes with less than {least_rate} bytes a second.", limit=least_rate, unit="bytes/s"
+            ) from None
+
+    async def send(self, message: Message) -> None:
+        """Hand over a part of the answer: a large one in pieces, so that a caller who takes none can be left.
+
+        Raises:
+            Overloaded: it is large, and there is no room for it in memory; nothing of it was sent.
+        """
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        body, is_last = memoryview(message.get("body", b"")), not message.get("more_body", False)
+        if len(body) > PIECE_BYTES or self.holding.is_promised:
+            self.holding.replace_promised(len(body))
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._start(head)
+            await self._send(head)
+        waits = is_last and self._closes
+        with self.holding.held.taking(len(body), self.cut) as taking:
+            await self._hand_over(message["type"], body, taking, more=waits or not is_last)
+        if is_last:
+            self.answered = time.perf_counter()
+        if waits:
+            await self._linger()
+            await self._send({"type": message["type"], "body": b"", "more_body": False})
+
+    async def _hand_over(self, kind: str, body: memoryview, taking: Taking, *, more: bool) -> None:
+        while len(body) > PIECE_BYTES:
+            await self._send({"type": kind, "body": bytes(body[:PIECE_BYTES]), "more_body": True})
+            taking.note(PIECE_BYTES)
+            body = body[PIECE_BYTES:]
+        await self._send({"type": kind, "body": bytes(body), "more_body": more})
+
+    def _start(self, message: Message) -> None:
+        self.status = message["status"]
+        answer = MutableHeaders(scope=message)
+        answer["X-Request-ID"] = request_id.get()
+        for name, value in SECURITY_HEADERS.items():
+            answer.setdefault(name, value)
+        # The server reads and drops what is left of an upload to use the connection again: not for any price.
+        self._closes = self._conflicts or (not self._is_read and self._announced - self._received > DROPPED_BYTES)
+        if self._closes:
+            answer["Connection"] = "close"
+
+    async def _linger(self) -> None:
+        """Drop what still comes for a moment: closing on unread bytes could cost the caller the answer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while not self._is_read:
+                    message = await self._receive()
+                    self._is_read = not message.get("more_body", False)
+
+    def cut(self) -> None:
+        """Break the connection, since the caller takes too little."""
+        if self._abort is not None and not self.was_slow:
+            self.was_slow = True
+            self.holding.let_go()
+            self._abort()
+
+    def _check(self, upload: int, new: int) -> None:
+        limit = self.holding.held.limits.max_upload_bytes
+        if upload > limit:
+            raise UploadTooLarge(f"At most {limit} bytes are taken.", limit=limit, unit="bytes")
+        self.holding.held.check(new)

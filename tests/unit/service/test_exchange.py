@@ -1,0 +1,225 @@
+"""service.http.exchange: how much callers hold in memory, and what becomes of those who send or take too little."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from service.engine import held as held_bytes
+from service.engine.held import HURRY_BYTES_S, Held, Limits, Taking
+from service.errors import Overloaded
+from service.http import exchange
+from service.http.exchange import ABORT_KEY, PIECE_BYTES, Exchange
+from tests.unit.service.test_connection import HEAD, read_all, serve
+
+LARGE = PIECE_BYTES + 1
+
+
+class Caller:
+    """Takes pieces when told to; its connection can be broken."""
+
+    def __init__(self, held: Held, **headers: str) -> None:
+        self.takes = asyncio.Event()
+        self.pieces = 0
+        self.is_cut = False
+        self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        scope: dict[str, Any] = {
+            "type": "http",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            ABORT_KEY: self.abort,
+        }
+        self.exchange = Exchange(held, scope, self.sent.get, self.take)  # type: ignore[arg-type]
+
+    async def take(self, message: Any) -> None:
+        if message["type"] == "http.response.body":
+            self.pieces += 1
+            await self.takes.wait()
+
+    def abort(self) -> None:
+        self.is_cut = True
+        self.takes.set()
+
+    async def answer(self, size: int) -> None:
+        await self.exchange.send({"type": "http.response.start", "status": 200, "headers": []})
+        await self.exchange.send({"type": "http.response.body", "body": bytes(size)})
+        self.exchange.holding.let_go()
+
+
+def run(scene: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(scene(), 20))  # type: ignore[arg-type]
+
+
+def limits(held: int = 10 * LARGE, *, upload: int = 1000, rate: int = 0) -> Limits:
+    return Limits(max_upload_bytes=upload, max_held_bytes=held, least_rate=rate)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_what_is_promised_is_replaced_by_the_answer() -> None:
+    async def scene() -> None:
+        held = Held(limits())
+        caller = Caller(held)
+        caller.exchange.holding.promise(3 * LARGE)
+        assert held.count == 3 * LARGE
+        task = asyncio.create_task(caller.answer(LARGE))
+        await settle()
+        assert held.count == LARGE
+        caller.takes.set()
+        await task
+        assert held.count == 0
+
+    run(scene)
+
+
+def test_small_answers_are_given_whatever_is_held() -> None:
+    async def scene() -> None:
+        held = Held(limits(held=LARGE))
+        first, second = Caller(held), Caller(held)
+        first.exchange.holding.promise(LARGE)
+        second.takes.set()
+        await second.answer(PIECE_BYTES)
+        assert second.exchange.status == 200
+        with pytest.raises(Overloaded):
+            await second.answer(LARGE)
+        # Of what was refused nothing was sent: a problem can be.
+        assert second.pieces == 1
+
+    run(scene)
+
+
+def test_whoever_is_alone_gets_what_it_needs() -> None:
+    async def scene() -> None:
+        held = Held(limits(held=LARGE))
+        large = Caller(held)
+        large.exchange.holding.promise(5 * LARGE)
+        with pytest.raises(Overloaded):
+            large.exchange.holding.promise(1)
+        with pytest.raises(Overloaded):
+            Caller(held).exchange.holding.promise(1)
+
+    run(scene)
+
+
+def test_the_slowest_goes_where_bytes_run_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_bytes, "HURRY_S", 0.05)
+
+    async def scene() -> None:
+        held = Held(limits(held=20 * PIECE_BYTES))
+        slow, slower = Caller(held), Caller(held)
+        tasks = [asyncio.create_task(slow.answer(8 * PIECE_BYTES)), asyncio.create_task(slower.answer(9 * PIECE_BYTES))]
+        await settle()
+        newcomer = Caller(held)
+        with pytest.raises(Overloaded):
+            newcomer.exchange.holding.promise(4 * PIECE_BYTES)  # Both have only begun.
+        await asyncio.sleep(0.1)
+        newcomer.exchange.holding.promise(3 * PIECE_BYTES)  # There is room.
+        assert not slower.is_cut
+        newcomer.exchange.holding.promise(PIECE_BYTES)
+        assert (slow.is_cut, slower.is_cut) == (False, True)
+        assert slower.exchange.was_slow
+        assert held.count == 12 * PIECE_BYTES
+        slow.takes.set()
+        await asyncio.gather(*tasks)
+        assert held.count == 4 * PIECE_BYTES
+
+    run(scene)
+
+
+def test_who_takes_fast_is_never_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_bytes, "HURRY_S", 0.0)
+    clock = [100.0]
+    monkeypatch.setattr(held_bytes.time, "monotonic", lambda: clock[0])
+
+    async def scene() -> None:
+        taking = Taking(10 * HURRY_BYTES_S, lambda: None)
+        taking.note(HURRY_BYTES_S)
+        clock[0] += 0.9
+        assert not taking.is_slow()
+        assert taking.left_s() == pytest.approx(8.1)
+        clock[0] += 0.2
+        assert taking.is_slow()
+
+    run(scene)
+
+
+def test_an_answer_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_bytes, "GRACE_S", 0.1)
+
+    async def scene() -> None:
+        held = Held(limits(rate=10 * LARGE))
+        caller = Caller(held)
+        began = time.monotonic()
+        await caller.answer(LARGE)
+        assert caller.is_cut
+        assert 0.15 < time.monotonic() - began < 5
+        assert held.count == 0
+
+    run(scene)
+
+
+class Upload:
+    """An application behind the guard's exchange that reads all of a request."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        each = Exchange(Held(limits(rate=1000, upload=10_000)), scope, receive, send)
+        try:
+            while (await each.receive()).get("more_body"):
+                pass
+            answer = b"all"
+        except Exception as error:
+            answer = json.dumps(type(error).__name__).encode()
+        await each.send({"type": "http.response.start", "status": 200, "headers": []})
+        await each.send({"type": "http.response.body", "body": answer})
+
+
+@pytest.mark.parametrize(("pause_s", "answer"), [(0.02, b"all"), (0.5, b"UploadTooSlow")])
+def test_who_sends_too_little_is_told(monkeypatch: pytest.MonkeyPatch, pause_s: float, answer: bytes) -> None:
+    monkeypatch.setattr(exchange, "GRACE_S", 0.2)
+    monkeypatch.setattr(exchange, "LINGER_S", 0.1)
+
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD % 600)
+        for _ in range(6):
+            writer.write(bytes(100))
+            await writer.drain()
+            await asyncio.sleep(pause_s)
+        writer.write_eof()
+        assert answer in await read_all(reader)
+        writer.close()
+
+    serve(Upload(), scene)  # type: ignore[arg-type]
+
+
+def test_the_connection_of_who_takes_too_little_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_bytes, "GRACE_S", 0.2)
+    held = Held(limits(held=1 << 30, rate=1 << 30))
+    ended: list[Exchange] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        each = Exchange(held, scope, receive, send)
+        await each.receive()
+        await each.send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"209715200")]})
+        await each.send({"type": "http.response.body", "body": bytes(200 << 20)})
+        each.holding.let_go()
+        ended.append(each)
+
+    async def scene(port: int) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+        writer.write(HEAD % 1 + b"a")
+        while not ended:
+            await asyncio.sleep(0.02)
+        assert ended[0].was_slow
+        assert held.count == 0
+        writer.close()
+
+    serve(app, scene)  # type: ignore[arg-type]
