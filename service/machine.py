@@ -1,5 +1,7 @@
 """What this process may use of its machine: cores and memory, by the limits of its control group; who gives way."""
 
+import ctypes
+import gc
 import os
 import sys
 import threading
@@ -91,3 +93,10 @@ def give_way() -> None:
         thread = threading.get_native_id()
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
+
+
+def give_memory_back() -> None:
+    """Return what this process does not need to the system; glibc keeps what is freed otherwise."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -153,14 +153,18 @@ class Batcher:
         batch: list[_Entry] = []
         try:
             while batch := self._next_batch():
-                self._busy_since = time.monotonic()
-                for entry in batch:
-                    entry.on_start()
+                self._start(batch)
                 self._answer(batch)
                 self._busy_since = None
+                batch = []  # While it waits for the next one it must not keep the last one's answers.
         except BaseException:  # Whatever it was, the thread ends here, and liveness says so.
             log.critical("the inference thread has died", exc_info=True)
             self._give_up(batch)
+
+    def _start(self, batch: list[_Entry]) -> None:
+        self._busy_since = time.monotonic()
+        for entry in batch:
+            entry.on_start()
 
     def _give_up(self, batch: list[_Entry]) -> None:
         """Tell everyone who waits, and who will come, that there will be no answer."""

@@ -35,6 +35,10 @@ class CodecPool:
                 await asyncio.wait([asyncio.wrap_future(future)])
             raise
 
+    def start(self, work: Callable[[], object]) -> None:
+        """Have work done that nobody waits for."""
+        self._pool.submit(work)
+
     def close(self) -> None:
         """Finish what is under way, then stop the threads."""
         self._pool.shutdown()

@@ -42,7 +42,7 @@ from service.engine.making import Maker, Parts, hold_nothing
 from service.engine.options import Options
 from service.engine.session import Heads, Session, shipped_model
 from service.errors import RequestError
-from service.machine import give_way, usable_cores
+from service.machine import give_memory_back, give_way, usable_cores
 from service.pictures.decode import Picture, prepare_codecs
 from service.pictures.encode import encode_gray, most_bytes
 from service.pictures.levels import Alpha, to_depth
@@ -55,6 +55,12 @@ POSTERIOR_WEIGHT: Final = 32
 """Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a
 picture: 78 bytes of logits, and a few times that while they are decoded."""
 
+
+LARGE_MEGAPIXELS: Final = 20.0
+"""After so many at once, what they took is given back to the system as soon as there is nothing to do."""
+
+SENT_S: Final = 2.0
+"""...and their answers are taken, as far as that goes fast."""
 
 CALLER_SHARE: Final = 2 / 3
 """Of the megapixels worked on, this much is the most for one caller: the next one finds some room."""
@@ -126,6 +132,7 @@ class Pipeline:
         metrics.kept_pictures.set_function(lambda: len(self.kept))
         metrics.kept_bytes.set_function(lambda: self.kept.kept_bytes)
         self.draining = False
+        self._most_megapixels = 0.0
         self._codecs = CodecPool(self.session.threads)
         self.maker = Maker(
             self.session.stamp,
@@ -374,6 +381,14 @@ class Pipeline:
         return answer.heads
 
     def _count_admitted(self, megapixels: float, waiting: int) -> None:
+        self._most_megapixels = max(self._most_megapixels, megapixels)
+        if not megapixels and self._most_megapixels > LARGE_MEGAPIXELS:
+            self._most_megapixels = 0.0
+            asyncio.get_running_loop().call_later(SENT_S, self._give_memory_back)
+
+    def _give_memory_back(self) -> None:
+        if not self.draining:
+            self._codecs.start(give_memory_back)
         self.metrics.inflight_megapixels.set(megapixels)
         self.metrics.waiting_requests.set(waiting)
 

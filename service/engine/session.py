@@ -60,6 +60,10 @@ def shipped_model() -> Path:
     return Path(str(resources.files("service") / "model" / "default.onnx"))
 
 
+LARGE_FACTOR: Final = 4
+"""What is so many times the model's own size takes memory that the next ones hardly need: it is given back."""
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
     """One picture as the network takes it.
@@ -124,6 +128,9 @@ class Session:
         model = _read(path)
         self.digest = hashlib.sha256(model).hexdigest()
         self._session = _open(model, path, device, self.threads)
+        self._giving_back = ort.RunOptions()
+        devices = "cpu:0" if self._session.get_providers()[0] != CUDA else "cpu:0;gpu:0"
+        self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", devices)
         self.provider: str = self._session.get_providers()[0]
         self.stamp = _read_stamp(self._session, path)
         self.inputs = tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in self._session.get_inputs())
@@ -153,7 +160,16 @@ class Session:
             feeds[name] = np.array([getattr(query.knobs, name) for query in queries], np.float32)
         names = queries[0].outputs
         outputs = self._session.run(names, feeds)
+        if feeds[LIGHTNESS].size > LARGE_FACTOR * self.stamp.size**2:
+            outputs = [output.copy() for output in outputs]  # They lie in what is to be given back.
+            self._give_back()
         return [{name: head[row] for name, head in zip(names, outputs, strict=True)} for row in range(len(queries))]
+
+    def _give_back(self) -> None:
+        """Return memory that only large pictures need: ONNX Runtime does it at the end of a run that asks for it."""
+        feeds = {LIGHTNESS: np.full((1, 32, 32, 1), 50, np.float32)}
+        feeds |= {name: np.ones(1, np.float32) for name in KNOB_NAMES}
+        self._session.run([SCENE_LOGITS], feeds, self._giving_back)
 
     def warm_up(self, batch_sizes: Sequence[int] = (1,)) -> None:
         """Run once for real at the model's own size, so that the first request is not the slow one.

@@ -1,6 +1,7 @@
 """Memory stays within what docs/operating.md promises, whatever comes at once."""
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def peak_mb(server: Server, kind: str = "VmHWM") -> float:
     found = re.search(rf"^{kind}:\s+(\d+) kB", status, re.MULTILINE)
     assert found
     return int(found.group(1)) / 1024
+
+
+def tree_mb(process: int) -> float:
+    """Return what a process and its children have in memory, MB; what they share counts once."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    assert found
+    return int(found.group(1)) / 1024 + sum(tree_mb(int(child)) for child in children)
 
 
 def published_mb_a_megapixel() -> float:
@@ -56,3 +66,18 @@ def test_bombs_and_huge_pictures_at_once_stay_within_the_promise(tmp_path: Path)
     finally:
         server.stop()
     assert "Traceback" not in server.log.read_text()
+
+
+def test_memory_comes_back_after_a_large_picture(tmp_path: Path) -> None:
+    server = Server(onnx_factory.write_model(tmp_path / "tiny.onnx"), tmp_path / "log", deadline_s=600)
+    try:
+        server.post(cv2.imencode(".png", smooth_gray(1000, 1000))[1].tobytes())
+        idle_mb = tree_mb(server.process.pid)
+        answer = server.post(cv2.imencode(".png", smooth_gray(1500, 2000))[1].tobytes(), "?size=1024&variants=2")
+        assert answer.status_code == 200
+        ends = time.monotonic() + 30
+        while tree_mb(server.process.pid) > idle_mb + 60:
+            assert time.monotonic() < ends, (idle_mb, tree_mb(server.process.pid))
+            time.sleep(0.1)
+    finally:
+        server.stop()

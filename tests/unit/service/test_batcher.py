@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 
@@ -261,3 +262,15 @@ def test_many_short_batches_may_take_longer_than_one(engine: Engine) -> None:
     futures = [batcher.submit(query(number)) for number in range(20)]
     batcher.close(patience_s=0.5)
     assert [future.result(0).heads["ab"] for future in futures] == list(range(20))
+
+
+def test_an_answer_is_not_kept_while_nobody_asks(engine: Engine) -> None:
+    batcher = Batcher(engine.run, max_batch=1)
+    answer = batcher.submit(query(7)).result(10).heads["ab"]
+    is_there = weakref.ref(answer)
+    del answer
+    ends = time.monotonic() + 10
+    while is_there() is not None:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    batcher.close()
