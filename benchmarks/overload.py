@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,15 +69,16 @@ def picture() -> bytes:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[str, Path]]:
-    """Start the service; give its address and its log."""
-    settings = {"port": 0, "device": "cpu", "deadline_s": DEADLINE_S, "max_queue": QUEUE, "log_format": "json"}
+def serving(changes: Mapping[str, object], prelude: str = "") -> Iterator[tuple[str, Path]]:
+    """Start the service with settings, after a line of Python; give its address and its log."""
+    settings = {"port": 0, "device": "cpu", "log_format": "json", **changes}
+    command = f"import sys; sys.argv[1:] = ['serve']; {prelude}from service.commands import main; main()"
     environment = os.environ | {f"PHOTOCHROM_{name.upper()}": str(value) for name, value in settings.items()}
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
+                [sys.executable, "-c", command], cwd=ROOT, env=environment, stdout=stream, stderr=stream
             )
         try:
             for _ in range(20 * PATIENCE_S):
@@ -157,10 +158,10 @@ async def measure(address: str, rounds: int) -> dict[str, Any]:
         "goodput_per_s": round(goodput, 2),
         "ratio_goodput_to_capacity": round(goodput / capacity, 3),
         "statuses": dict(sorted(tally.statuses.items())),
-        "accepted_s": {"median": _quantile(tally.accepted_s, 0.5), "p99": _quantile(tally.accepted_s, 0.99)},
+        "accepted_s": {"median": quantile(tally.accepted_s, 0.5), "p99": quantile(tally.accepted_s, 0.99)},
         "refused_for_the_caller_s": {
-            "median": _quantile(tally.refused_s, 0.5),
-            "p99": _quantile(tally.refused_s, 0.99),
+            "median": quantile(tally.refused_s, 0.5),
+            "p99": quantile(tally.refused_s, 0.99),
         },
         "without_retry_after": tally.without_retry_after,
         "gauges": gauges,
@@ -177,7 +178,8 @@ def refusals_s(log: Path) -> list[float]:
     return found
 
 
-def _quantile(values: list[float], share: float) -> float | None:
+def quantile(values: list[float], share: float) -> float | None:
+    """Return the value that so many are below, rounded; None where there are none."""
     if not values:
         return None
     return round(sorted(values)[min(int(share * len(values)), len(values) - 1)], 4)
@@ -189,13 +191,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="seconds of each phase")
     parser.add_argument("--output", type=Path, help="write the result to this file, too")
     options = parser.parse_args()
-    with serving() as (address, log):
+    with serving({"deadline_s": DEADLINE_S, "max_queue": QUEUE}) as (address, log):
         result = asyncio.run(measure(address, options.rounds))
         refused = refusals_s(log)
     result["refused_in_the_service_s"] = {
         "median": round(statistics.median(refused), 4) if refused else None,
-        "p99": _quantile(refused, 0.99),
-        "longest": _quantile(refused, 1.0),
+        "p99": quantile(refused, 0.99),
+        "longest": quantile(refused, 1.0),
     }
     result["wanted"] = {
         "ratio_goodput_to_capacity": LEAST_GOODPUT,
@@ -207,7 +209,7 @@ def main() -> int:
         "goodput": result["ratio_goodput_to_capacity"] >= LEAST_GOODPUT,
         "deadline": p99 is not None and p99 <= DEADLINE_S and set(result["statuses"]) <= {"200", "503"},
         "refusals": bool(refused)
-        and (_quantile(refused, 0.99) or 0) < MOST_REFUSAL_S
+        and (quantile(refused, 0.99) or 0) < MOST_REFUSAL_S
         and not result["without_retry_after"],
         "gauges": not any(result["gauges"].values()),
     }

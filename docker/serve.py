@@ -145,10 +145,17 @@ class Keeper:
         if self.listening is not None:  # Nobody comes after this service, so nobody shall wait for one.
             self.listening.close()
 
+    def hand_on(self, number: int, frame: FrameType | None) -> None:
+        """Hand a signal on that stops nothing: SIGHUP has the service read its keys and its model again."""
+        del frame
+        if self.child is not None:
+            self.child.send_signal(number)
+
     def run(self) -> int:
         """Serve until told to stop, or until the service ends by itself; return an exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
+        signal.signal(signal.SIGHUP, self.hand_on)
         while not self.stopped.is_set():
             self.child = self.start()
             if self.stopped.is_set():  # The signal came while there was no child to hand it to.

@@ -33,6 +33,8 @@ STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 EvictionReason = Literal["room", "age"]
 
+ReloadedThing = Literal["keys", "model"]
+
 LossReason = Literal["time", "crash", "killed"]
 """Why a decoding process was lost: over its time, by a decoder's fault, or ended by somebody else."""
 
@@ -152,6 +154,7 @@ class Metrics:
         self.lost_workers = self._counter(
             "lost_workers", "Processes that decoded a picture and had to end: time, crash or killed.", "reason"
         )
+        self.reloads = self._counter("reloads", "Keys and models taken up anew, or refused.", "what", "outcome")
         self.rejected = self._counter("rejected", "Requests refused, by the name of the problem.", "reason")
         self.cancelled = self._counter("cancelled", "Requests whose client left, by stage.", "where")
         self.slow = self._counter("slow", "Requests that ended because the caller sent or took too little.")
@@ -164,6 +167,9 @@ class Metrics:
             self.stage_duration.labels(stage)
             self.cancelled.labels(stage)
             self.late.labels(stage)
+        for what in get_args(ReloadedThing):
+            for outcome in ("done", "refused"):
+                self.reloads.labels(what, outcome)
         for loss in get_args(LossReason):
             self.lost_workers.labels(loss)
         for reason in get_args(EvictionReason):

@@ -11,6 +11,7 @@ lies in the folder `--keep`.
 """
 
 import argparse
+import asyncio
 import json
 import mmap
 import multiprocessing
@@ -31,8 +32,9 @@ import numpy as np
 from PIL import Image
 
 from service.errors import RequestError
-from service.pictures.decode import decode, prepare_codecs
-from service.pictures.probe import probe
+from service.pictures.decode import Picture, decode, prepare_codecs
+from service.pictures.probe import Header, probe
+from service.pictures.worker.pool import DecodePool
 from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, smooth_gray, with_orientation
 from tests.tiffs import tiff
 
@@ -262,6 +264,25 @@ def work(seed: int, connection: Any, path: str) -> None:
         connection.send((outcomes, broken, slowest, growth_mb))
 
 
+def work_through_workers(seed: int, connection: Any, path: str) -> None:
+    """Execute as the service does: decoding in a process that is ended when it takes too much. See `work`."""
+    loop = asyncio.new_event_loop()
+    losses: list[str] = []
+    pool = DecodePool(1, cpu_s=MAX_SECONDS, on_loss=losses.append)
+
+    def decode_in_worker(data: bytes, header: Header) -> Picture:
+        try:
+            return loop.run_until_complete(pool.decode(data, header))
+        finally:
+            while losses:
+                if (reason := losses.pop()) != "time":
+                    raise AssertionError(f"a worker was lost: {reason}")
+
+    globals()["decode"] = decode_in_worker
+    work(seed, connection, path)
+    pool.close()
+
+
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -367,8 +388,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"), help="folder for what breaks the promise")
+    parser.add_argument("--in-process", action="store_true", help="decode without the service's workers")
     options = parser.parse_args()
-    fuzzer, started = Fuzzer(seed=options.seed, keep=options.keep), time.monotonic()
+    fuzzer = Fuzzer(seed=options.seed, keep=options.keep, work=work if options.in_process else work_through_workers)
+    started = time.monotonic()
 
     def report(done: int) -> None:
         if done % (50 * CHUNK) == 0:

@@ -70,9 +70,10 @@ def serve(
     except StartupError as error:
         raise stop(error) from error
 
+    application = create_app(settings, pipeline=pipeline)
     server = Server(
         uvicorn.Config(
-            create_app(settings, pipeline=pipeline),
+            application,
             host=settings.host,
             port=settings.port,
             http=Connection,
@@ -82,6 +83,7 @@ def serve(
             timeout_graceful_shutdown=math.ceil(settings.drain_s),
         ),
         pipeline,
+        lambda: application.state.reload(),
         drain_notice_s=settings.drain_notice_s,
     )
     with suppress(KeyboardInterrupt):  # Ctrl-C is a normal end; uvicorn has drained by then.

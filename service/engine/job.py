@@ -1,4 +1,4 @@
-"""One request as the pipeline sees it: who asks, for what, what is known before decoding, what comes out."""
+"""One request as the pipeline sees it: who asks, for what, and what comes out."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 from service.engine.options import Options
 from service.engine.parcel import Pictures
 from service.pictures.encode import OutputFormat
-from service.pictures.probe import Header
 
 
 @dataclass(frozen=True)
@@ -52,23 +51,6 @@ class Job:
     def is_packed(self) -> bool:
         """Whether the answer is a file that holds pictures, not a picture."""
         return self.tells or len(self.options.variants) > 1
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """What is known of a job before a pixel is decoded.
-
-    Attributes:
-        header: of the picture.
-        reference: header of the reference photograph, where there is one.
-        tag: entity tag of the answer to come: the same program, model, options and bytes give the same answer.
-        digest: sha256 of the upload, hexadecimal.
-    """
-
-    header: Header
-    reference: Header | None
-    tag: str
-    digest: str
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,21 +12,17 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-import numpy as np
-
-from chroma.framing import network_size
 from service.engine.admission import Admission
-from service.engine.batcher import Batcher, batch_sizes_up_to
+from service.engine.batcher import Batcher
 from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import (
     Histogram,
     Prepared,
-    colorize,
     confidence_of,
     draw_confidence,
     fit_alpha,
@@ -36,28 +32,27 @@ from service.engine.colorizer import (
     prepare,
     prepare_kept,
 )
-from service.engine.job import Caller, Inspected, Job, Result
+from service.engine.job import Caller, Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
-from service.engine.making import Maker, Parts, hold_nothing
-from service.engine.options import Options
-from service.engine.session import Heads, Session, shipped_model
+from service.engine.loaded_model import LoadedModel
+from service.engine.making import Parts, hold_nothing
+from service.engine.session import Heads, Session
+from service.engine.weights import posterior_weight, reserve
 from service.errors import RequestError
-from service.machine import give_memory_back, give_way, usable_cores
+from service.machine import give_memory_back, usable_cores
 from service.pictures.decode import Picture, prepare_codecs
-from service.pictures.encode import encode_gray, most_bytes
+from service.pictures.encode import encode_gray
 from service.pictures.levels import Alpha, to_depth
 from service.pictures.probe import Header, probe
 from service.pictures.worker.pool import DecodePool
 from service.settings import Settings
 from service.telemetry import Metrics, Stages
 
-POSTERIOR_WEIGHT: Final = 32
-"""Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a
-picture: 78 bytes of logits, and a few times that while they are decoded."""
-
-
 LARGE_MEGAPIXELS: Final = 20.0
 """After so many at once, what they took is given back to the system as soon as there is nothing to do."""
+
+LOOK_S: Final = 0.05
+"""How often is looked whether anyone still uses the model before."""
 
 SENT_S: Final = 2.0
 """...and their answers are taken, as far as that goes fast."""
@@ -66,17 +61,34 @@ CALLER_SHARE: Final = 2 / 3
 """Of the megapixels worked on, this much is the most for one caller: the next one finds some room."""
 
 
+@dataclass(frozen=True, eq=False)
+class Inspected:
+    """What is known of a job before a pixel is decoded.
+
+    Attributes:
+        model: that answers it.
+        header: of the picture.
+        reference: header of the reference photograph, where there is one.
+        tag: entity tag of the answer to come: the same program, model, options and bytes give the same answer.
+        digest: sha256 of the upload, hexadecimal.
+    """
+
+    model: LoadedModel
+    header: Header
+    reference: Header | None
+    tag: str
+    digest: str
+
+
 class Pipeline:
     """Everything that lives as long as the service: model, threads, admission.
 
     Attributes:
         metrics: where it counts.
-        session: the loaded model.
-        batcher: the inference thread.
+        model: that new requests get.
         admission: how much may be worked on.
         decoders: processes that decode pictures.
         kept: pictures that can be decoded again without an inference.
-        maker: makes the answers of what the network said.
         draining: set when the service is to stop; `/health/ready` then says no.
     """
 
@@ -101,24 +113,15 @@ class Pipeline:
             cpu_s=settings.decode_s,
             on_loss=lambda reason: metrics.lost_workers.labels(reason).inc(),
         )
-        with ThreadPoolExecutor(1, initializer=give_way) as loader:  # ONNX Runtime's own threads inherit it.
-            self.session = loader.submit(
-                Session, settings.model or shipped_model(), device=settings.device, threads=settings.threads
-            ).result()
-        max_batch = settings.max_batch or self.session.default_batch
-        self.session.warm_up(batch_sizes_up_to(max_batch))
-        # The first composition makes tables that take a third of a second.
-        colorize(Picture(np.zeros((1, 1), np.uint8)), Options(), self.session)
-        self.batcher = Batcher(
-            self.session.run,
-            max_batch=max_batch,
-            max_queue=self.session.threads + 2 * max_batch,
-            on_batch=metrics.batch_size.observe,
+        self._codecs = CodecPool(threads)
+        self._load = partial(
+            LoadedModel, settings, metrics, self._codecs, version=version, free_threads=lambda: self._threads()
         )
+        self.model = self._load()
         self.admission = Admission(
             max_megapixels=settings.max_inflight_megapixels,
             # Every thread busy, one batch running, one ready; and one more than one caller gets.
-            max_pictures=self.session.threads + 2 * max_batch + 1,
+            max_pictures=threads + 2 * self.model.max_batch + 1,
             share=CALLER_SHARE,
             max_waiting=settings.max_queue,
             on_change=self._count_admitted,
@@ -133,30 +136,57 @@ class Pipeline:
         metrics.kept_bytes.set_function(lambda: self.kept.kept_bytes)
         self.draining = False
         self._most_megapixels = 0.0
-        self._codecs = CodecPool(self.session.threads)
-        self.maker = Maker(
-            self.session.stamp,
-            self._codecs,
-            free_threads=self._threads,
-            max_answer_bytes=settings.max_answer_bytes,
-            on_picture=metrics.output_bytes.observe,
-        )
         self._max_megapixels = settings.max_megapixels
-        self._identity = f"{version} {self.session.digest} {self.session.provider}"
         metrics.queue_depth.set_function(lambda: self.batcher.depth)
+
+    @property
+    def session(self) -> Session:
+        """The model that new requests get."""
+        return self.model.session
+
+    @property
+    def batcher(self) -> Batcher:
+        """Its inference thread."""
+        return self.model.batcher
+
+    @contextmanager
+    def use_model(self, model: LoadedModel | None = None) -> Iterator[LoadedModel]:
+        """Have the model of now, or a known one, for a whole request, whatever is taken up meanwhile."""
+        model = model or self.model
+        model.users += 1
+        try:
+            yield model
+        finally:
+            model.users -= 1
+
+    async def reload(self) -> None:
+        """Load the model's file again beside the model of now, and give it to new requests.
+
+        What was kept is let go: it holds what the other model said.
+
+        Raises:
+            StartupError: it does not work, and the model of now stays.
+        """
+        fresh = await asyncio.to_thread(self._load)
+        stale, self.model = self.model, fresh
+        self.kept.clear()
+        while stale.users:
+            await asyncio.sleep(LOOK_S)
+        await asyncio.to_thread(stale.close)
 
     def close(self) -> None:
         """Finish what is under way, then stop the threads."""
-        self.batcher.close()
+        self.model.close()
         self._codecs.close()
         self.decoders.close()
         self.kept.clear()
 
-    async def inspect(self, job: Job, stages: Stages) -> Inspected:
+    async def inspect(self, job: Job, model: LoadedModel, stages: Stages) -> Inspected:
         """Judge a job's header, and name its answer.
 
         Args:
             job: the upload.
+            model: from `use_model`.
             stages: where to time it.
 
         Returns:
@@ -166,7 +196,7 @@ class Pipeline:
             RequestError: the picture, or the reference, is not taken; see `images.probe`.
         """
         with stages.measure("probe"):
-            return await asyncio.to_thread(self._inspect, job)
+            return await asyncio.to_thread(self._inspect, job, model)
 
     async def run(
         self, job: Job, inspected: Inspected, stages: Stages, hold: Callable[[int], None] = hold_nothing
@@ -185,11 +215,11 @@ class Pipeline:
         Raises:
             RequestError: the picture is damaged, there is no room, or the answer does not fit its format.
         """
-        header = inspected.header
+        header, model = inspected.header, inspected.model
         self.metrics.input_megapixels.observe(header.megapixels)
         weight = max(header.megapixels, inspected.reference.megapixels if inspected.reference else 0)
         if job.needs_posterior:
-            weight += self._posterior_weight(header, job.options.size)
+            weight += posterior_weight(header, job.options.size or model.session.stamp.size)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
                 await admitted.enter_async_context(self.admission.admit(weight, job.caller))
@@ -198,10 +228,10 @@ class Pipeline:
                 if job.reference is not None and inspected.reference is not None:
                     reference = await self._read_reference(job, job.reference, inspected.reference)
                 picture = await self.decoders.decode(job.data, header, job.caller.name)
-                prepared, alpha = await self._codecs.run(self._prepare, picture, job)
-            _reserve(prepared, alpha, job, hold)
-            heads = await self._infer(prepared, stages)
-            return await self.maker.make(Parts(prepared, alpha, heads, reference), job, stages, hold)
+                prepared, alpha = await self._codecs.run(self._prepare, picture, job, model)
+            reserve(prepared, alpha, job, hold)
+            heads = await self._infer(prepared, model, stages)
+            return await model.maker.make(Parts(prepared, alpha, heads, reference), job, stages, hold)
 
     async def keep(self, job: Job, inspected: Inspected, owner: str, stages: Stages) -> KeptPicture:
         """Run one picture through the network, and keep what it says.
@@ -218,19 +248,22 @@ class Pipeline:
         Raises:
             RequestError: the picture is damaged, or there is no room for it.
         """
-        header = inspected.header
+        header, model = inspected.header, inspected.model
         self.metrics.input_megapixels.observe(header.megapixels)
-        weight = header.megapixels + self._posterior_weight(header, job.options.size)
+        weight = header.megapixels + posterior_weight(header, job.options.size or model.session.stamp.size)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
                 await admitted.enter_async_context(self.admission.admit(weight, job.caller))
             with stages.measure("decode"):
                 picture = await self.decoders.decode(job.data, header, job.caller.name)
-                prepared, ready, histogram = await self._codecs.run(self._prepare_to_keep, picture, job)
-            heads = await self._infer(prepared, stages)
+                prepared, ready, histogram = await self._codecs.run(self._prepare_to_keep, picture, job, model)
+            heads = await self._infer(prepared, model, stages)
             with stages.measure("merge"):
                 confidence = await self._codecs.run(confidence_of, heads)
                 posterior = await self._codecs.run(Posterior.of, heads, prepared.query.lightness)
+        if model is not self.model:  # Another one was taken up meanwhile.
+            with self.use_model() as newer:
+                return await self.keep(job, replace(inspected, model=newer), owner, stages)
         kept = KeptPicture(
             data=job.data,
             header=header,
@@ -244,15 +277,16 @@ class Pipeline:
         return self.kept.put(kept, owner)
 
     def name_render(self, kept: KeptPicture, job: Job, reference: KeptPicture | None) -> str:
-        """Return the entity tag of what `render` would give for the same arguments."""
+        """Return the entity tag of what `render` would give for the same arguments, with the model of now."""
         given = f"{kept.digest} {kept.size} {reference.digest if reference else ''}"
-        return self._tag(f"kept {job.options} {job.output_format} {job.tells} {given}")
+        return self.model.tag(f"kept {job.options} {job.output_format} {job.tells} {given}")
 
     async def render(
         self,
         kept: KeptPicture,
         job: Job,
         reference: KeptPicture | None,
+        model: LoadedModel,
         stages: Stages,
         hold: Callable[[int], None] = hold_nothing,
     ) -> Result:
@@ -262,6 +296,7 @@ class Pipeline:
             kept: the picture.
             job: what to make of it; its bytes do not count.
             reference: another kept picture whose palette is followed.
+            model: from `use_model`, as it was when the picture was found.
             stages: where to time it.
             hold: told how many bytes the answer will take, or each of several pictures takes.
 
@@ -271,7 +306,7 @@ class Pipeline:
         Raises:
             RequestError: there is no room, or the answer does not fit its format.
         """
-        weight = kept.header.megapixels + self._posterior_weight(kept.header, kept.size)
+        weight = kept.header.megapixels + posterior_weight(kept.header, kept.size or model.session.stamp.size)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
                 await admitted.enter_async_context(self.admission.admit(weight, job.caller))
@@ -279,11 +314,11 @@ class Pipeline:
                 picture = None
                 if kept.ready is None:
                     picture = await self.decoders.decode(kept.data, kept.header, job.caller.name)
-                prepared, alpha = await self._codecs.run(self._take_up, kept, picture, job)
+                prepared, alpha = await self._codecs.run(self._take_up, kept, picture, job, model)
                 heads = await self._codecs.run(kept.posterior.heads)
-            _reserve(prepared, alpha, job, hold)
+            reserve(prepared, alpha, job, hold)
             histogram = reference.histogram if reference else None
-            return await self.maker.make(Parts(prepared, alpha, heads, histogram), job, stages, hold)
+            return await model.maker.make(Parts(prepared, alpha, heads, histogram), job, stages, hold)
 
     async def draw_confidence(self, kept: KeptPicture, caller: Caller, stages: Stages) -> bytes:
         """Draw where the network is sure of a kept picture.
@@ -306,18 +341,12 @@ class Pipeline:
 
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
-                weight = self._posterior_weight(kept.header, kept.size)
+                weight = posterior_weight(kept.header, kept.size or self.session.stamp.size)
                 await admitted.enter_async_context(self.admission.admit(weight, caller))
             with stages.measure("merge"):
                 return await self._codecs.run(draw)
 
-    def _posterior_weight(self, header: Header, size: int | None) -> float:
-        """Return what the posterior of a picture takes in memory, in megapixels."""
-        width, height = header.upright_size
-        rows, columns = network_size(height, width, size or self.session.stamp.size)
-        return POSTERIOR_WEIGHT * rows * columns / 1e6
-
-    def _inspect(self, job: Job) -> Inspected:
+    def _inspect(self, job: Job, model: LoadedModel) -> Inspected:
         header = probe(job.data, max_megapixels=self._max_megapixels)
         digest, given = hashlib.sha256(job.data).hexdigest(), ""
         reference = None
@@ -325,11 +354,8 @@ class Pipeline:
             with _of_the_reference():
                 reference = probe(job.reference, max_megapixels=self._max_megapixels)
             given = hashlib.sha256(job.reference).hexdigest()
-        tag = self._tag(f"{job.options} {job.output_format} {job.tells} {digest} {given}")
-        return Inspected(header, reference, tag, digest)
-
-    def _tag(self, recipe: str) -> str:
-        return hashlib.sha256(f"{self._identity} {recipe}".encode()).hexdigest()[:32]
+        tag = model.tag(f"{job.options} {job.output_format} {job.tells} {digest} {given}")
+        return Inspected(model, header, reference, tag, digest)
 
     def _threads(self) -> int:
         # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
@@ -341,38 +367,42 @@ class Pipeline:
             picture = await self.decoders.decode(data, header, job.caller.name)
         return await self._codecs.run(histogram_of, picture)
 
-    def _prepare(self, picture: Picture, job: Job) -> tuple[Prepared, Alpha]:
+    def _prepare(self, picture: Picture, job: Job, model: LoadedModel) -> tuple[Prepared, Alpha]:
         deep = job.output_format == "png"
         prepared = prepare(
             picture,
             job.options,
-            self.session.stamp,
+            model.session.stamp,
             deep=deep,
             posterior=job.needs_posterior,
             workers=self._threads(),
         )
         return prepared, to_depth(picture.alpha, deep=prepared.is_deep)
 
-    def _prepare_to_keep(self, picture: Picture, job: Job) -> tuple[Prepared, ReadyPixels, Histogram]:
-        prepared = prepare(picture, job.options, self.session.stamp, posterior=True, workers=self._threads())
+    def _prepare_to_keep(
+        self, picture: Picture, job: Job, model: LoadedModel
+    ) -> tuple[Prepared, ReadyPixels, Histogram]:
+        prepared = prepare(picture, job.options, model.session.stamp, posterior=True, workers=self._threads())
         return prepared, make_ready(picture, prepared.L), histogram_of(picture)
 
-    def _take_up(self, kept: KeptPicture, picture: Picture | None, job: Job) -> tuple[Prepared, Alpha]:
+    def _take_up(
+        self, kept: KeptPicture, picture: Picture | None, job: Job, model: LoadedModel
+    ) -> tuple[Prepared, Alpha]:
         pixels = kept.ready
         if pixels is None:
             if picture is None:
                 raise ValueError("a picture whose pixels are not kept must be decoded first")
             pixels = make_ready(picture, lightness_of(picture))
         deep = job.output_format == "png"
-        prepared = prepare_kept(kept, pixels, job.options, self.session.stamp, deep=deep)
+        prepared = prepare_kept(kept, pixels, job.options, model.session.stamp, deep=deep)
         shape = (prepared.L.shape[0], prepared.L.shape[1])
         return prepared, to_depth(fit_alpha(pixels.alpha, shape), deep=prepared.is_deep)
 
-    async def _infer(self, prepared: Prepared, stages: Stages) -> Heads:
+    async def _infer(self, prepared: Prepared, model: LoadedModel, stages: Stages) -> Heads:
         stages.enter("queue")
         since = time.perf_counter()
         try:
-            answer = await asyncio.wrap_future(self.batcher.submit(prepared.query, partial(stages.enter, "infer")))
+            answer = await asyncio.wrap_future(model.batcher.submit(prepared.query, partial(stages.enter, "infer")))
         except BaseException:  # The client left, time is up, or the inference failed.
             stages.add(stages.current, time.perf_counter() - since)
             raise
@@ -381,6 +411,8 @@ class Pipeline:
         return answer.heads
 
     def _count_admitted(self, megapixels: float, waiting: int) -> None:
+        self.metrics.inflight_megapixels.set(megapixels)
+        self.metrics.waiting_requests.set(waiting)
         self._most_megapixels = max(self._most_megapixels, megapixels)
         if not megapixels and self._most_megapixels > LARGE_MEGAPIXELS:
             self._most_megapixels = 0.0
@@ -389,15 +421,6 @@ class Pipeline:
     def _give_memory_back(self) -> None:
         if not self.draining:
             self._codecs.start(give_memory_back)
-        self.metrics.inflight_megapixels.set(megapixels)
-        self.metrics.waiting_requests.set(waiting)
-
-
-def _reserve(prepared: Prepared, alpha: Alpha, job: Job, hold: Callable[[int], None]) -> None:
-    """Have the bytes counted that the answer may take, before it is made; of several each is counted when it is."""
-    if not job.is_packed:
-        channels = 3 if alpha is None else 4
-        hold(most_bytes(job.output_format, prepared.L.size, channels=channels, deep=prepared.is_deep))
 
 
 @contextmanager

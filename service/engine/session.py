@@ -167,7 +167,7 @@ class Session:
 
     def _give_back(self) -> None:
         """Return memory that only large pictures need: ONNX Runtime does it at the end of a run that asks for it."""
-        feeds = {LIGHTNESS: np.full((1, 32, 32, 1), 50, np.float32)}
+        feeds: dict[str, Any] = {LIGHTNESS: np.full((1, 32, 32, 1), 50, np.float32)}
         feeds |= {name: np.ones(1, np.float32) for name in KNOB_NAMES}
         self._session.run([SCENE_LOGITS], feeds, self._giving_back)
 

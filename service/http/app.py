@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-import onnxruntime
 from fastapi import FastAPI
 
 from service.engine.held import Limits
@@ -17,6 +16,7 @@ from service.http import open_inference, operation, pictures, site
 from service.http.auth import ApiKeys
 from service.http.environment import check_environment
 from service.http.guard import install
+from service.http.reload import Reloader, tell_model
 from service.http.services import Services
 from service.http.site import load_page
 from service.settings import Settings
@@ -54,17 +54,19 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         loaded = Pipeline(chosen, metrics, version=version) if pipeline is None else pipeline
-        session = loaded.session
+        reloader = Reloader(chosen, keys, loaded)
         app.state.services = Services(chosen, keys, loaded, load_page(), version, time.monotonic())
-        metrics.model_info.labels(
-            session.stamp.run_id, session.digest[:12], session.provider, onnxruntime.__version__
-        ).set(1)
+        app.state.reload = reloader.reload
+        tell_model(metrics, loaded.session)
         metrics.ready.set_function(lambda: 0 if loaded.draining else 1)
-        sweeper = asyncio.create_task(_let_go(loaded))
+        watchers = [asyncio.create_task(_let_go(loaded))]
+        if chosen.api_keys_file:
+            watchers.append(asyncio.create_task(reloader.watch()))
         try:
             yield
         finally:
-            sweeper.cancel()
+            for watcher in watchers:
+                watcher.cancel()
             loaded.draining = True
             loaded.close()
 

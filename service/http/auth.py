@@ -63,6 +63,17 @@ class ApiKeys:
             keys += from_file
         return cls(keys)
 
+    def renew(self, settings: Settings) -> None:
+        """Take the keys that are set now in place of these; they decide about the next request.
+
+        Raises:
+            KeysError: as `of`; or there are none any more, which would open the service. These stay.
+        """
+        fresh = ApiKeys.of(settings)
+        if self._digests and not fresh._digests:
+            raise KeysError("no API key is left, and the service would be open: start it anew without any")
+        self._digests = fresh._digests
+
     def __len__(self) -> int:
         """How many keys there are."""
         return len(self._digests)

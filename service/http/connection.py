@@ -23,10 +23,13 @@ STALL_S: Final = 30.0
 """How long a caller may take nothing of an answer."""
 
 
+LINGER_S: Final = 1.0
+"""How long a connection that made no sense stays, unread."""
+
 PARTS_A_TURN: Final = 64
 """So many parts of a body are taken before others have their turn: each costs the event loop time, however small."""
 
-FREE_PARTS: Final = 256
+FREE_PARTS: Final = 32
 """A body may come in so many parts, however small..."""
 
 LEAST_PART_BYTES: Final = 64
@@ -148,7 +151,14 @@ class Connection(H11Protocol):
             }
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             self.transport.write(f"HTTP/1.1 {error.status} Bad Request\r\n{head}\r\n{body}".encode("ascii"))
-        self.transport.close()
+        if cycle is not None:  # Whatever the application still says is for nobody.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        # Whoever sends such things would be back at once: for a moment nothing is read of the connection.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.transport.pause_reading()
+        self.loop.call_later(LINGER_S, self.transport.abort)
 
     def _await_head(self, last: Any) -> None:
         """Leave the caller when no request has followed the last one for too long."""

@@ -8,11 +8,12 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Request, Security
 from starlette.responses import Response
 
-from service.engine.job import Inspected, Job, Result
+from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture
+from service.engine.loaded_model import LoadedModel
 from service.engine.options import ColorizeQuery, KeepQuery, Options, RenderQuery
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
-from service.engine.pipeline import Pipeline
+from service.engine.pipeline import Inspected, Pipeline
 from service.errors import (
     BrokenPicture,
     CostlyPicture,
@@ -106,24 +107,25 @@ def _choose(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
 
 
 async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stages) -> Response:
-    inspected = await _inspect(pipeline, job, stages)
-    headers = _headers(pipeline, inspected.tag)
-    if has_already(request, inspected.tag):
-        return Response(status_code=304, headers=headers)
-    result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
+    with pipeline.use_model() as model:
+        inspected = await _inspect(pipeline, job, model, stages)
+        headers = _headers(model, inspected.tag)
+        if has_already(request, inspected.tag):
+            return Response(status_code=304, headers=headers)
+        result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
     return await _answer(job, result, stages, headers)
 
 
-async def _inspect(pipeline: Pipeline, job: Job, stages: Stages) -> Inspected:
+async def _inspect(pipeline: Pipeline, job: Job, model: LoadedModel, stages: Stages) -> Inspected:
     arrived = pipeline.admission.expect(job.caller)
     try:
-        return await pipeline.inspect(job, stages)
+        return await pipeline.inspect(job, model, stages)
     finally:
         arrived()
 
 
-def _headers(pipeline: Pipeline, tag: str) -> dict[str, str]:
-    return {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(pipeline.session.stamp.run_id)}
+def _headers(model: LoadedModel, tag: str) -> dict[str, str]:
+    return {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(model.session.stamp.run_id)}
 
 
 async def _answer(job: Job, result: Result, stages: Stages, headers: dict[str, str]) -> Response:
@@ -200,7 +202,9 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         job = Job(upload[FILE_FIELD], Options(size=query.size), "png", caller=caller)
 
         async def go_on() -> KeptPicture:
-            return await pipeline.keep(job, await _inspect(pipeline, job, stages), owner_of(request), stages)
+            with pipeline.use_model() as model:
+                inspected = await _inspect(pipeline, job, model, stages)
+                return await pipeline.keep(job, inspected, owner_of(request), stages)
 
         return await unless_gone(request.receive, go_on())
 
@@ -212,7 +216,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         height=height,
         megapixels=kept.header.megapixels,
         model=pipeline.session.stamp.run_id,
-        scene=[Scene(**scene) for scene in pipeline.maker.tell_scenes(kept.posterior.scene_heads)],
+        scene=[Scene(**scene) for scene in pipeline.model.maker.tell_scenes(kept.posterior.scene_heads)],
         confidence=Confidence(mean=round(kept.confidence, 4)),
         expires_in_s=pipeline.kept.max_age_s,
     )
@@ -245,12 +249,17 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
     reference = pipeline.kept.get(query.reference, owner_of(request)) if query.reference is not None else None
     job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request))
     tag = pipeline.name_render(kept, job, reference)
-    headers = _headers(pipeline, tag) | NO_STORE
+    model = pipeline.model
+    headers = _headers(model, tag) | NO_STORE
     if has_already(request, tag):
         return Response(status_code=304, headers=headers)
     pipeline.admission.refuse_when_full(job.caller)
-    made = pipeline.render(kept, job, reference, stages, request.scope[HOLD_KEY])
-    result = await in_time(services, stages, unless_gone(request.receive, made))
+
+    async def work() -> Result:
+        with pipeline.use_model(model):
+            return await pipeline.render(kept, job, reference, model, stages, request.scope[HOLD_KEY])
+
+    result = await in_time(services, stages, unless_gone(request.receive, work()))
     return await _answer(job, result, stages, headers)
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -19,22 +21,40 @@ LINGER_S: Final = 0.25
 class Server(uvicorn.Server):
     """Says `not ready` before it stops, so that whoever sends pictures here can go elsewhere first."""
 
-    def __init__(self, config: uvicorn.Config, pipeline: Pipeline, *, drain_notice_s: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        pipeline: Pipeline,
+        reload: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        drain_notice_s: float,
+    ) -> None:
         """Prepare to serve.
 
         Args:
             config: uvicorn's.
             pipeline: told when the end begins.
+            reload: takes keys and model up anew.
             drain_notice_s: how long the port stays open after a first SIGTERM, seconds.
         """
         super().__init__(config)
         self._pipeline = pipeline
+        self._reload = reload
         self._drain_notice_s = drain_notice_s
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop."""
         self._loop = asyncio.get_running_loop()
+        if hasattr(signal, "SIGHUP"):
+            self._loop.add_signal_handler(signal.SIGHUP, self._hang_up, _has_terminal())
         await super().serve(sockets)
+
+    def _hang_up(self, had_terminal: bool) -> None:
+        """Take keys and model up anew; where the terminal has gone that it was started from, stop instead."""
+        if had_terminal and not _has_terminal():
+            self.handle_exit(signal.SIGTERM, None)
+        elif self.started and not self._pipeline.draining:
+            self._reloading = self._loop.create_task(self._reload())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the port."""
@@ -60,3 +80,12 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_notice_s, stop)
         else:
             super().handle_exit(sig, frame)
+
+
+def _has_terminal() -> bool:
+    """Return whether this process still has the terminal of its standard input, if it ever had one."""
+    try:
+        os.tcgetpgrp(0)
+    except OSError:
+        return False
+    return True

@@ -662,3 +662,47 @@ def test_a_kept_picture_goes_when_nobody_asks(model_path: Path) -> None:
             assert metric(pipeline, 'photochrom_kept_evictions_total{reason="age"}') == 1
 
     run(scene)
+
+
+def test_what_was_kept_goes_with_the_model_that_said_it(model_path: Path) -> None:
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            before = pipeline.model
+            kept = await Call(app, GRAY, path="/pictures").done()
+            place = json.loads(kept.body)["id"]
+            shown = await Call(app, b"", method="GET", path=f"/pictures/{place}").done()
+            await pipeline.reload()
+            assert pipeline.model is not before
+            assert not before.batcher.is_alive(60)
+            gone = await Call(app, b"", method="GET", path=f"/pictures/{place}").done()
+            assert (shown.status, gone.status) == (200, 404)
+            assert (await Call(app, GRAY).done()).status == 200
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_who_is_under_way_keeps_its_model(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = hold(monkeypatch, "service.engine.pipeline.prepare")
+
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            before = pipeline.model
+            gate.is_open.clear()
+            passed = gate.passed
+            calls = [Call(app, GRAY), Call(app, GRAY, path="/pictures")]
+            await until(lambda: gate.passed == passed + 2)
+            assert before.users == 2
+            reloading = asyncio.create_task(pipeline.reload())
+            await until(lambda: pipeline.model is not before)
+            assert before.batcher.is_alive(60)
+            gate.is_open.set()
+            assert [(await call.done()).status for call in calls] == [200, 201]
+            await reloading
+            assert before.users == pipeline.model.users == 0
+            assert not before.batcher.is_alive(60)
+            # What is kept was said by the model of now.
+            place = json.loads(calls[1].body)["id"]
+            assert (await Call(app, b"", method="GET", path=f"/pictures/{place}").done()).status == 200
+
+    run(scene)

@@ -50,7 +50,7 @@ async def check_works(pool: DecodePool) -> None:
 
 
 def processes_of(pool: DecodePool) -> list[int]:
-    return [worker._process for worker in pool._idle]
+    return [worker._process for worker in pool._idle[False]]
 
 
 def status_of(process: int, name: str) -> str:
@@ -184,6 +184,26 @@ def test_a_picture_that_ends_two_workers(
         await check_works(pool)
 
     run(scene, on_loss=losses.append)
+
+
+def test_who_sends_costly_pictures_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "CPU_S_A_MEGAPIXEL", 0.001)
+
+    async def scene(pool: DecodePool) -> None:
+        with pytest.raises(CostlyPicture):
+            await pool.decode(LARGE, header_of(LARGE), "costly")
+        pool._cpu_s = 60
+        await pool.decode(GRAY, header_of(GRAY), "costly")
+        await pool.decode(GRAY, header_of(GRAY), "ordinary")
+        (last,), (other,) = pool._idle[True], pool._idle[False]
+        assert os.getpriority(os.PRIO_PROCESS, last._process) == pools.LEAST_PRIORITY
+        assert os.getpriority(os.PRIO_PROCESS, other._process) < pools.LEAST_PRIORITY
+        monkeypatch.setattr(pools.time, "monotonic", lambda: now + 2 * pools.SUSPECT_S)
+        await pool.decode(GRAY, header_of(GRAY), "costly")
+        assert not pool._suspects
+
+    now = time.monotonic()
+    run(scene, cpu_s=0.001)
 
 
 def test_two_hundred_kills_lose_nothing() -> None:
@@ -365,7 +385,7 @@ prepare_codecs()
 data = Path(sys.argv[1]).read_bytes()
 pool = DecodePool(1, cpu_s=60)
 asyncio.run(pool.decode(data, probe(data, max_megapixels=1)))
-print(fork_server()._process.pid, pool._idle[0]._process, flush=True)
+print(fork_server()._process.pid, pool._idle[False][0]._process, flush=True)
 time.sleep(60)
 """
 

@@ -52,7 +52,7 @@ class _Program(ctypes.Structure):
 
 def confine() -> None:
     """Give up what decoding never needs, for good; before the first picture."""
-    os.nice(NICENESS)
+    os.nice(NICENESS)  # Below the fork server, which is below the service: whoever is decoded already goes first.
     resource.setrlimit(resource.RLIMIT_CORE, (CORE_BYTES, CORE_BYTES))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     prctl = ctypes.CDLL(None).prctl

@@ -10,6 +10,7 @@ import socket
 import sys
 from typing import Final
 
+from service.machine import NICENESS
 from service.pictures.worker.decoding import warm_up, work
 
 START: Final = b"start"
@@ -27,6 +28,7 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: of a socket to the service.
     """
+    os.nice(NICENESS)
     control = socket.socket(fileno=descriptor)
     warm_up()
     gc.collect()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,11 @@ TRIES: Final = 2
 
 PICTURES_EACH: Final = 1000
 """A worker is replaced after so many, whatever it may have kept of them."""
+
+SUSPECT_S: Final = 60.0
+"""For so long after a picture that took too long its caller's others get only what time nobody else wants."""
+
+LEAST_PRIORITY: Final = 19
 
 _FAULTS: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
@@ -116,7 +122,7 @@ class ForkServer:
                     [sys.executable, "-m", "service.pictures.worker", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
-                    start_new_session=True,
+                    process_group=0,  # Ctrl-C is for the service. A session of its own would undo its niceness.
                     env=_environment(),
                 )
             self._control = ours
@@ -153,12 +159,20 @@ class _Worker:
 
     Attributes:
         pictures: how many it has been asked for.
+        is_last: whether it only takes what processor time nobody else wants.
     """
 
     def __init__(self, server: ForkServer) -> None:
         self._server = server
         self._process, self._link = server.start_worker()
         self.pictures = 0
+        self.is_last = False
+
+    def go_last(self) -> None:
+        """Take only what processor time nobody else wants, from now on."""
+        self.is_last = True
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, self._process, LEAST_PRIORITY)
 
     def ask(self, task: wire.Task) -> Picture | tuple[str, str]:
         """Return a decoded picture, or what is wrong with it.
@@ -245,7 +259,8 @@ class DecodePool:
         self._on_loss = on_loss
         self._server = fork_server()
         self._server.launch()
-        self._idle: list[_Worker] = []
+        self._idle: dict[bool, list[_Worker]] = {False: [], True: []}
+        self._suspects: dict[str, float] = {}
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(self._share))
         self._callers: defaultdict[str, int] = defaultdict(int)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
@@ -270,7 +285,7 @@ class DecodePool:
         self._callers[caller] += 1
         try:
             async with self._turns[caller]:
-                return await self._run(data, header)
+                return await self._run(data, header, caller)
         finally:
             self._callers[caller] -= 1
             if not self._callers[caller]:
@@ -280,27 +295,32 @@ class DecodePool:
     def close(self) -> None:
         """Finish what is under way, then end the workers."""
         self._threads.shutdown()
-        for worker in self._idle:
-            worker.bury()
-        self._idle.clear()
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().bury()
 
-    async def _run(self, data: bytes, header: Header) -> Picture:
+    async def _run(self, data: bytes, header: Header, caller: str) -> Picture:
         call = _Call()
-        future = self._threads.submit(self._decode, call, data, header)
+        now = time.monotonic()
+        self._suspects = {name: until for name, until in self._suspects.items() if until > now}
+        future = self._threads.submit(self._decode, call, data, header, caller in self._suspects)
         try:
             return await asyncio.wrap_future(future)
+        except CostlyPicture:
+            self._suspects[caller] = time.monotonic() + SUSPECT_S
+            raise
         except asyncio.CancelledError:
             call.give_up()
             if not future.cancelled():  # Its pixels are in memory until it has returned.
                 await asyncio.wait([asyncio.wrap_future(future)])
             raise
 
-    def _decode(self, call: _Call, data: bytes, header: Header) -> Picture:
+    def _decode(self, call: _Call, data: bytes, header: Header, is_suspect: bool) -> Picture:
         cpu_s = self._cpu_s + CPU_S_A_MEGAPIXEL * header.megapixels
         task = wire.Task(data, header, cpu_s, memory_for(len(data), header))
         ended = 0
         for _ in range(TRIES):
-            worker = self._take()
+            worker = self._take(is_suspect)
             try:
                 call.hold(worker)
                 answer = worker.ask(task)
@@ -328,13 +348,16 @@ class DecodePool:
             raise BrokenPicture("The picture starts well, but decoders crash over it.")
         raise OutOfMemory("The processes that decoded this picture were ended; try again later.")
 
-    def _take(self) -> _Worker:
+    def _take(self, is_suspect: bool) -> _Worker:
         with suppress(IndexError):
-            return self._idle.pop()
-        return _Worker(self._server)
+            return self._idle[is_suspect].pop()  # Nobody may raise a priority again.
+        worker = _Worker(self._server)
+        if is_suspect:
+            worker.go_last()
+        return worker
 
     def _put_back(self, worker: _Worker) -> None:
         if worker.pictures < PICTURES_EACH:
-            self._idle.append(worker)
+            self._idle[worker.is_last].append(worker)
         else:
             worker.bury()

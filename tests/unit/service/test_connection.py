@@ -207,7 +207,7 @@ class Reader(App):
 
 
 @pytest.mark.parametrize(
-    ("parts", "size"), [(1, 300_000), (FREE_PARTS, 1), (3000, LEAST_PART_BYTES), (PARTS_A_TURN + 1, 10)]
+    ("parts", "size"), [(1, 300_000), (FREE_PARTS, 1), (3000, LEAST_PART_BYTES), (PARTS_A_TURN + 1, LEAST_PART_BYTES)]
 )
 def test_bodies_may_come_in_parts(parts: int, size: int) -> None:
     async def scene(port: int) -> None:
@@ -239,7 +239,7 @@ def test_parts_that_cost_more_than_they_carry_end_the_connection() -> None:
 
 def test_parts_are_taken_in_turns() -> None:
     parts = connection._Parts(h11.SERVER)
-    parts.receive_data(chunked(3 * PARTS_A_TURN, 1))
+    parts.receive_data(chunked(3 * PARTS_A_TURN, LEAST_PART_BYTES))
     assert isinstance(parts.next_event(), h11.Request)
     for _ in range(2):
         parts.left, parts.has_more = PARTS_A_TURN, False
