@@ -19,6 +19,9 @@ def work(link: socket.socket) -> None:
         link: to the service; its messages are those of `wire`.
     """
     confine()
+    # Decoders tell of every fault of every file: nobody's log shall be filled from outside.
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     cv2.setNumThreads(1)  # Whoever decodes beside it is another process.
     while True:
         message, descriptors, _, _ = socket.recv_fds(link, wire.MESSAGE_BYTES, 1)

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Final
 
 from service.errors import PROBLEMS, BrokenPicture, CostlyPicture, InternalError, OutOfMemory
-from service.pictures.decode import Picture
+from service.pictures.decode import Picture, decode
 from service.pictures.probe import Header
 from service.pictures.worker import wire
 from service.pictures.worker.fork_server import BURY, NUMBER_BYTES, START
@@ -37,6 +37,9 @@ COPIES: Final = 4
 
 TRIES: Final = 2
 """A worker may end for another's fault; a picture that ends two is at fault itself."""
+
+CAN_CONFINE: Final = sys.platform == "linux"
+"""Elsewhere pictures are decoded in the service itself."""
 
 PICTURES_EACH: Final = 1000
 """A worker is replaced after so many, whatever it may have kept of them."""
@@ -258,7 +261,8 @@ class DecodePool:
         self._share = share or workers
         self._on_loss = on_loss
         self._server = fork_server()
-        self._server.launch()
+        if CAN_CONFINE:
+            self._server.launch()
         self._idle: dict[bool, list[_Worker]] = {False: [], True: []}
         self._suspects: dict[str, float] = {}
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(self._share))
@@ -316,6 +320,8 @@ class DecodePool:
             raise
 
     def _decode(self, call: _Call, data: bytes, header: Header, is_suspect: bool) -> Picture:
+        if not CAN_CONFINE:
+            return decode(data, header)
         cpu_s = self._cpu_s + CPU_S_A_MEGAPIXEL * header.megapixels
         task = wire.Task(data, header, cpu_s, memory_for(len(data), header))
         ended = 0
