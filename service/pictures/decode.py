@@ -57,7 +57,7 @@ def prepare_codecs() -> None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def decode(data: bytes, header: Header) -> Picture:
+def decode(data: bytes | memoryview, header: Header) -> Picture:
     """Decode a picture that `probe` has passed.
 
     Orientation is applied; embedded color profiles are converted to sRGB, and without one the values count as sRGB. A
@@ -94,7 +94,7 @@ def decode(data: bytes, header: Header) -> Picture:
     return Picture(pixels, None if alpha is None else np.ascontiguousarray(_upright(alpha, header.orientation)))
 
 
-def _decode_with_opencv(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
+def _decode_with_opencv(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     if header.format == "JPEG" and header.mode == "RGB":
         rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
         if rgb is None:
@@ -104,7 +104,7 @@ def _decode_with_opencv(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
         raise ValueError("OpenCV does not decode it")
     if decoded.ndim == 2:
-        return decoded, _color_key_alpha(data, decoded) if header.format == "PNG" else None
+        return decoded, _color_key_alpha(bytes(data), decoded) if header.format == "PNG" else None
     if decoded.shape[2] == 4:
         return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGB), decoded[..., 3]
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), None
@@ -122,7 +122,7 @@ def _color_key_alpha(data: bytes, gray: Shaped[np.ndarray, "H W"]) -> Alpha:
     return np.asarray(np.where(gray == key, gray.dtype.type(0), opaque))
 
 
-def _decode_with_pillow(data: bytes, header: Header) -> tuple[Pixels, Alpha]:
+def _decode_with_pillow(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             _join_single_plane(image)

@@ -36,7 +36,7 @@ def work(link: socket.socket) -> None:
 def _answer(task: wire.Task) -> tuple[bytes, list[int]]:
     allow(cpu_s=task.cpu_s, memory_bytes=task.memory_bytes)
     try:
-        picture = decode(bytes(task.data), task.header)
+        picture = decode(task.data, task.header)
     except (OutOfMemory, MemoryError):
         # Where memory is short all over, the kernel ends processes; an allocation fails for the limit alone.
         megabytes = task.memory_bytes >> 20
