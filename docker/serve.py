@@ -169,9 +169,14 @@ class Keeper:
     def start(self) -> "subprocess.Popen[bytes]":
         """Start a service."""
         environment = self.environment()  # Which may take a while: a signal closes the socket.
-        if self.listening is None or (place := self.listening.fileno()) < 0:
-            return subprocess.Popen(self.serve, env=environment)
-        return subprocess.Popen([*self.serve, "--fd", str(place)], env=environment, pass_fds=(place,))
+        place = -1 if self.listening is None else self.listening.fileno()
+        more = () if place < 0 else ("--fd", str(place))
+        return subprocess.Popen(
+            [*self.serve, *more],
+            env=environment,
+            pass_fds=() if place < 0 else (place,),
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),  # Until it knows what it means.
+        )
 
     def environment(self) -> dict[str, str]:
         """Return the service's environment, with the watched model in it when there is one that works."""

@@ -77,6 +77,7 @@ def serve(
             host=settings.host,
             port=settings.port,
             http=Connection,
+            proxy_headers=False,  # A caller could name itself: PHOTOCHROM_CLIENT_HEADER says whom to believe.
             log_config=None,
             access_log=False,
             server_header=False,

@@ -162,9 +162,10 @@ class Admission:
         if not self._line and self._may(turn) and self._fits(turn):
             self._take(weight, caller.name)
             return
-        self._check_time(turn, now)
         self._line.add(turn)
         self._call_next()
+        if not turn.comes.done():
+            self._check_time(turn, now)
         if len(self._line) > self._max_waiting and not turn.comes.done():
             self._send_one_away(turn)
         try:
@@ -185,8 +186,9 @@ class Admission:
         Raises:
             Overloaded: it would not be done in time.
         """
-        took = self._wait(self._line.ahead_of(turn, now)) + self.times.expect(turn.weight)
+        took = self._wait(self._line.ahead_of(turn, now, may=self._may)) + self.times.expect(turn.weight)
         if self.admitted and now + took > turn.deadline:
+            self._line.remove(turn)
             raise self._overloaded("So much is ahead of the picture that it would not be done in time.")
 
     def _wait(self, ahead: Iterable[float]) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 from service.machine import give_way
@@ -32,7 +33,8 @@ class CodecPool:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             if not future.cancelled():
-                await asyncio.wait([asyncio.wrap_future(future)])
+                with suppress(Exception):  # Nobody waits for it.
+                    await asyncio.wrap_future(future)
             raise
 
     def start(self, work: Callable[[], object]) -> None:

@@ -53,23 +53,27 @@ class Held:
         self._limit = max(limits.max_held_bytes, limits.max_upload_bytes)
         self._taken: set[Taking] = set()
 
-    def check(self, new: int, own: int = 0) -> None:
-        """Make room for so many more; the slowest of those who take answers are cut off for it.
+    def check(self, new: int, own: int = 0, *, may_cut: bool = True) -> None:
+        """Make room for so many more; the slowest of those who take answers are cut off for it, if that is enough.
 
         Args:
             new: bytes.
             own: that the same exchange holds. Whoever is alone gets what it needs: the next would not have more room.
+            may_cut: whether anyone may be cut off.
 
         Raises:
             Overloaded: there is none.
         """
-        while new > 0 and self.count > own and self.count + new > self._limit:
-            slow = [each for each in self._taken if each.is_slow()]
-            if not slow:
-                raise Overloaded(
-                    "Too many bytes are in memory; try again later.", retry_after_s=1, limit=self._limit, unit="bytes"
-                )
-            max(slow, key=Taking.left_s).cut()
+        missing = self.count + new - self._limit
+        if new <= 0 or self.count <= own or missing <= 0:
+            return
+        slow = sorted((each for each in self._taken if may_cut and each.is_slow()), key=Taking.left_s)
+        if sum(each.size for each in slow) < missing:
+            raise Overloaded(
+                "Too many bytes are in memory; try again later.", retry_after_s=1, limit=self._limit, unit="bytes"
+            )
+        while self.count + new > self._limit and slow:
+            slow.pop().cut()
 
     @contextmanager
     def taking(self, size: int, cut: Callable[[], None]) -> Iterator["Taking"]:
@@ -87,21 +91,24 @@ class Held:
 
 
 class Taking:
-    """A caller who takes an answer."""
+    """A caller who takes an answer.
+
+    Attributes:
+        size: of it, bytes.
+    """
 
     def __init__(self, size: int, cut: Callable[[], None]) -> None:
         """Start to watch a caller who takes so many bytes, and whose connection can be broken."""
-        self._break, self._left = cut, size
+        self._break, self.size = cut, size
         self._taken, self._began, self._is_cut = 0, time.monotonic(), False
 
     def note(self, size: int) -> None:
         """Note that so many bytes more are taken."""
         self._taken += size
-        self._left -= size
 
     def left_s(self) -> float:
         """Return how long the rest takes at the pace so far, seconds."""
-        return self._left * (time.monotonic() - self._began) / max(self._taken, 1)
+        return (self.size - self._taken) * (time.monotonic() - self._began) / max(self._taken, 1)
 
     def is_slow(self) -> bool:
         """Return whether it may be cut off."""

@@ -87,10 +87,18 @@ class Line:
                 return None
         return None
 
-    def ahead_of(self, turn: Turn, now: float) -> list[float]:
-        """Return the weights of what goes before a request, as far as is known now."""
+    def ahead_of(self, turn: Turn, now: float, *, may: Callable[[Turn], bool]) -> list[float]:
+        """Return the weights of what goes before a request, as far as is known now.
+
+        Args:
+            turn: the request, in the line or about to come.
+            now: seconds, on the clock of `Turn.since`.
+            may: whether its caller may have one more under way; of those who may not, nothing goes before it.
+        """
         own = self._callers.get(turn.caller, deque())
-        others = [each for name, turns in self._callers.items() if name != turn.caller for each in turns]
+        others = [
+            each for name, turns in self._callers.items() if name != turn.caller and may(turns[0]) for each in turns
+        ]
         smaller = [each.weight for each in others if each.size_at(now) <= turn.size_at(now)]
         return [each.weight for each in own if each is not turn and each.since <= turn.since] + smaller
 

@@ -168,6 +168,9 @@ class Pipeline:
             StartupError: it does not work, and the model of now stays.
         """
         fresh = await asyncio.to_thread(self._load)
+        if self.draining:
+            fresh.close()
+            return
         stale, self.model = self.model, fresh
         self.kept.clear()
         while stale.users:

@@ -1,9 +1,10 @@
 """Lets callers with a key in, and says who calls."""
 
+import re
 import time
 from collections import Counter
-from ipaddress import IPv6Address, ip_address
-from typing import Annotated
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Annotated, Final
 
 from fastapi import Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
@@ -13,6 +14,9 @@ from service.errors import InvalidOption
 from service.http.auth import KEY_HEADER
 from service.http.guard import FACTS_KEY
 from service.http.services import services_of
+
+PORT: Final = re.compile(r"(?<=[\]\d]):\d+$")
+"""A port behind an address of IPv4, or of IPv6 in brackets, as some proxies write it."""
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key, where the operator has set some.")
 
@@ -67,8 +71,12 @@ def _address_of(request: Request, header: str) -> str:
 
 def _network_of(address: str) -> str:
     """Return an address; of IPv6 its first half, since one subscriber has all addresses that share it (RFC 6177)."""
+    has_port = address.startswith("[") or address.count(":") == 1
+    host = (PORT.sub("", address) if has_port else address).strip("[]")
     try:
-        parsed = ip_address(address)
+        parsed = ip_address(host)
     except ValueError:
         return address[:64]
-    return str(parsed) if parsed.version == 4 else str(IPv6Address(int(parsed) >> 64 << 64))
+    if isinstance(parsed, IPv4Address) or parsed.ipv4_mapped:
+        return str(parsed if isinstance(parsed, IPv4Address) else parsed.ipv4_mapped)
+    return str(IPv6Address(int(parsed) >> 64 << 64))

@@ -5,7 +5,11 @@ answered with a problem, as everything else is.
 """
 
 import asyncio
+import fcntl
+import termios
 import uuid
+from array import array
+from contextlib import suppress
 from typing import Any, Final
 
 import h11
@@ -64,7 +68,8 @@ class _Parts(h11.Connection):
             self._parts = self._bytes = 0
         elif isinstance(event, h11.Data):
             self.left -= 1
-            self._parts += 1
+            # A chunk that came in two reads counts when all of it is there.
+            self._parts += event.chunk_end or not event.chunk_start
             self._bytes += len(event.data)
             if self._parts > FREE_PARTS and self._bytes < LEAST_PART_BYTES * self._parts:
                 raise h11.RemoteProtocolError("the body comes in parts that are too small")
@@ -82,6 +87,8 @@ class Connection(H11Protocol):
         limit = config.h11_max_incomplete_event_size
         self.conn = _Parts(h11.SERVER, *([] if limit is None else [limit]))
 
+    _next_turn: asyncio.Handle | None = None
+    _is_over = False
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
 
@@ -99,15 +106,20 @@ class Connection(H11Protocol):
 
     def handle_events(self) -> None:
         """Take what has come, in turns."""
+        if self._next_turn or self._is_over:
+            return
         self.conn.left, self.conn.has_more = PARTS_A_TURN, False
         super().handle_events()
         if self.scope is not None:  # Its task starts in the loop's next turn.
             self.scope[ABORT_KEY] = self.transport.abort  # type: ignore[typeddict-unknown-key]
-        if self.conn.has_more:
-            self.loop.call_soon(self._go_on)
+        if self.conn.has_more and not self._is_over:
+            self.flow.pause_reading()
+            self._next_turn = self.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
+        self._next_turn = None
         if not self.transport.is_closing():
+            self.flow.resume_reading()  # Whoever has enough to read will say so again.
             self.handle_events()
 
     def on_response_complete(self) -> None:
@@ -119,7 +131,7 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """Note that the caller takes less than it gets."""
         super().pause_writing()
-        self._stall_timer = self.loop.call_later(STALL_S, self.transport.abort)
+        self._watch_stall(self._left_to_send())
 
     def resume_writing(self) -> None:
         """Note that the caller has taken what there was."""
@@ -127,10 +139,29 @@ class Connection(H11Protocol):
         if self._stall_timer:
             self._stall_timer.cancel()
 
+    def _watch_stall(self, before: int) -> None:
+        self._stall_timer = self.loop.call_later(STALL_S, self._leave_if_stalled, before)
+
+    def _leave_if_stalled(self, before: int) -> None:
+        """Break the connection if nothing was taken; buffers are large, and writing resumes long after some was."""
+        left = self._left_to_send()
+        if left < before:
+            self._watch_stall(left)
+        else:
+            self.transport.abort()
+
+    def _left_to_send(self) -> int:
+        """Return how many bytes the caller has not taken: ours, and where it can be asked those of the kernel."""
+        left = self.transport.get_write_buffer_size()
+        queued = array("i", [0])
+        with suppress(OSError, AttributeError):
+            fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
+        return left + queued[0]
+
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection that nothing comes over; with force where the end of an answer is never taken."""
         super().timeout_keep_alive_handler()
-        self.loop.call_later(STALL_S, self.transport.abort)
+        self._watch_stall(self._left_to_send())
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and close.
@@ -138,6 +169,7 @@ class Connection(H11Protocol):
         Args:
             msg: what uvicorn would say.
         """
+        self._is_over = True
         cycle: Any = self.cycle  # None before the first request.
         if cycle is None or not cycle.response_started or cycle.response_complete:
             error = MalformedRequest(msg)
@@ -152,10 +184,10 @@ class Connection(H11Protocol):
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             self.transport.write(f"HTTP/1.1 {error.status} Bad Request\r\n{head}\r\n{body}".encode("ascii"))
         if cycle is not None:  # Whatever the application still says is for nobody.
-            cycle.disconnected = True
+            cycle.disconnected, cycle.waiting_for_100_continue = True, False
             cycle.message_event.set()
         # Whoever sends such things would be back at once: for a moment nothing is read of the connection.
-        if self.transport.can_write_eof():
+        with suppress(OSError, NotImplementedError):  # It may have gone, or speak TLS.
             self.transport.write_eof()
         self.transport.pause_reading()
         self.loop.call_later(LINGER_S, self.transport.abort)

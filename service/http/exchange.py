@@ -42,7 +42,8 @@ class Exchange:
         """Begin with its head."""
         headers = Headers(scope=scope)
         self.holding = Holding(held)
-        self._abort: Callable[[], None] | None = scope.get(ABORT_KEY)
+        self._abort: Callable[[], None] = scope.get(ABORT_KEY, self._end_sending)
+        self._sending: asyncio.Timeout | None = None
         self.status = 0
         self.answered: float | None = None
         self.was_slow = False
@@ -70,7 +71,7 @@ class Exchange:
             # Whoever stands in between may have taken the other for the end of this request (RFC 9112, section 6.1).
             raise MalformedRequest("Content-Length and Transfer-Encoding contradict each other: send one of them.")
         if self._announced < math.inf:
-            self._check(int(self._announced), int(self._announced))
+            self._check(int(self._announced), int(self._announced), may_cut=False)
 
     async def receive(self) -> Message:
         """Take a part of the upload, or refuse to: one that is too large may have been announced as a smaller one.
@@ -119,7 +120,8 @@ class Exchange:
             await self._send(head)
         waits = is_last and self._closes
         with self.holding.held.taking(len(body), self.cut) as taking:
-            await self._hand_over(message["type"], body, taking, more=waits or not is_last)
+            async with asyncio.timeout(None) as self._sending:
+                await self._hand_over(message["type"], body, taking, more=waits or not is_last)
         if is_last:
             self.answered = time.perf_counter()
         if waits:
@@ -154,13 +156,18 @@ class Exchange:
 
     def cut(self) -> None:
         """Break the connection, since the caller takes too little."""
-        if self._abort is not None and not self.was_slow:
+        if not self.was_slow:
             self.was_slow = True
             self.holding.let_go()
             self._abort()
 
-    def _check(self, upload: int, new: int) -> None:
+    def _end_sending(self) -> None:
+        """Have the server break the connection, where it is none of ours: the error that `send` raises does."""
+        if self._sending is not None:
+            self._sending.reschedule(asyncio.get_running_loop().time())
+
+    def _check(self, upload: int, new: int, *, may_cut: bool = True) -> None:
         limit = self.holding.held.limits.max_upload_bytes
         if upload > limit:
             raise UploadTooLarge(f"At most {limit} bytes are taken.", limit=limit, unit="bytes")
-        self.holding.held.check(new)
+        self.holding.held.check(new, may_cut=may_cut)

@@ -124,6 +124,8 @@ class Guard:
         except Exception as error:
             if exchange.status:  # The answer is on its way: all that is left is to break the connection.
                 raise
+            if isinstance(error.__cause__, RequestError):  # So the framework says it of one that `send` raises.
+                error = error.__cause__
             if isinstance(error, MemoryError):
                 log.exception("out of memory")
                 error = OutOfMemory()

@@ -44,7 +44,9 @@ class Reloader:
             self._reload_keys()
             try:
                 await self._pipeline.reload()
-            except StartupError as error:
+            except Exception as error:  # Two models take more memory than one, for example.
+                if not isinstance(error, StartupError):
+                    log.exception("the model cannot be taken up anew")
                 self._refuse("model", error)
             else:
                 tell_model(self._pipeline.metrics, self._pipeline.session)
@@ -71,7 +73,7 @@ class Reloader:
         self._pipeline.metrics.reloads.labels(what, "done").inc()
         log.info("taken up anew: %s: %s", what, now)
 
-    def _refuse(self, what: ReloadedThing, error: StartupError) -> None:
+    def _refuse(self, what: ReloadedThing, error: Exception) -> None:
         self._pipeline.metrics.reloads.labels(what, "refused").inc()
         log.error("the %s of before stay: %s" if what == "keys" else "the %s of before stays: %s", what, error)
 

@@ -54,6 +54,7 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
+            gone.result()  # A body that nobody wants may be refused.
             raise ClientDisconnect
         return task.result()
     finally:

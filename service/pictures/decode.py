@@ -106,7 +106,8 @@ def _decode_with_opencv(data: bytes | memoryview, header: Header) -> tuple[Pixel
     if decoded.ndim == 2:
         return decoded, _color_key_alpha(bytes(data), decoded) if header.format == "PNG" else None
     if decoded.shape[2] == 4:
-        return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGB), decoded[..., 3]
+        # A view of the opacity would keep all four channels in memory.
+        return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGB), np.ascontiguousarray(decoded[..., 3])
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), None
 
 

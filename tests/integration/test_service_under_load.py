@@ -706,3 +706,56 @@ def test_who_is_under_way_keeps_its_model(model_path: Path, monkeypatch: pytest.
             assert (await Call(app, b"", method="GET", path=f"/pictures/{place}").done()).status == 200
 
     run(scene)
+
+
+def test_a_large_answer_that_has_no_room_is_a_problem(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The framework has seen the head of the answer by then; the caller has not."""
+    monkeypatch.setattr("service.engine.weights.most_bytes", lambda *_, **__: 1)
+
+    async def scene() -> None:
+        async with running(model_path, max_upload_bytes=1_100_000, max_held_bytes=1_200_000) as (app, pipeline):
+            other = Call(app, bytes(900_000), ends=False)
+            await until(lambda: metric(pipeline, "photochrom_held_bytes") == 900_000)
+            refused = await Call(app, MEGAPIXEL).done()
+            assert refused.status == 503
+            assert b"overloaded" in refused.body
+            other.leave()
+            await other.done()
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_a_body_that_nobody_wants_may_be_refused(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = hold(monkeypatch, "service.engine.pipeline.prepare_kept")
+
+    async def scene() -> None:
+        async with running(model_path, max_upload_bytes=10_000) as (app, pipeline):
+            kept = await Call(app, GRAY, path="/pictures").done()
+            gate.is_open.clear()
+            chunked = {"transfer-encoding": "chunked"}
+            place = f"/pictures/{json.loads(kept.body)['id']}"
+            refused = await Call(app, bytes(20_000), method="GET", path=place, headers=chunked).done()
+            assert refused.status == 413
+            gate.is_open.set()
+            await until(lambda: pipeline.admission.admitted == 0)
+
+    run(scene)
+
+
+def test_a_reload_that_fails_for_any_reason_is_told(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+
+            def no_room() -> None:
+                raise MemoryError
+
+            monkeypatch.setattr(pipeline, "_load", no_room)
+            await app.state.reload()
+            assert metric(pipeline, 'photochrom_reloads_total{outcome="refused",what="model"}') == 1
+            assert (await Call(app, GRAY).done()).status == 200
+
+    run(scene)
+    assert "the model of before stays" in caplog.text

@@ -1,7 +1,9 @@
 """service.pictures.worker: pictures decoded in processes that are ended when they take too much, and replaced."""
 
 import asyncio
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +60,12 @@ def status_of(process: int, name: str) -> str:
     return next(line.split(":")[1].strip() for line in lines if line.startswith(f"{name}:"))
 
 
+def await_end(process: int) -> None:
+    """Wait until a worker has ended, and before anybody has asked how."""
+    while status_of(process, "State")[0] != "Z":
+        time.sleep(0.001)
+
+
 @pytest.fixture
 def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals, int], None]:
     """Returns a function: end so many workers by a signal just before they get their picture."""
@@ -65,12 +73,11 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals, int], N
     start_worker = pools.ForkServer.start_worker
 
     def start_and_strike(server: pools.ForkServer) -> Any:
-        process, link = start_worker(server)
+        process, *others = start_worker(server)
         if left:
             os.kill(process, left.pop())
-            while status_of(process, "State")[0] != "Z":
-                time.sleep(0.001)
-        return process, link
+            await_end(process)
+        return process, *others
 
     monkeypatch.setattr(pools.ForkServer, "start_worker", start_and_strike)
     return lambda kind, times: left.extend([kind] * times)
@@ -350,16 +357,109 @@ def test_the_filter_says_no_to_what_is_listed_and_to_nothing_else(machine: str) 
         assert returned(number, of) == 0x00050001
 
 
-def test_a_lost_fork_server_is_started_again() -> None:
+async def fill(pool: DecodePool, count: int) -> list[int]:
+    """Have so many workers idle; returns their processes."""
+    workers = [pools._Worker(pool._server) for _ in range(count)]
+    pool._idle[False].extend(workers)
+    return [worker._process for worker in workers]
+
+
+def test_a_lost_fork_server_costs_nobody_anything() -> None:
+    losses: list[str] = []
+
+    async def scene(pool: DecodePool) -> None:
+        await fill(pool, 4)
+        server = pools.fork_server()
+        assert server._process is not None
+        server._process.kill()
+        server._process.wait()
+        while any(worker.is_alive() for worker in pool._idle[False]):
+            await asyncio.sleep(0.001)
+        for _ in range(6):
+            await check_works(pool)
+        assert losses == []
+        assert len(processes_of(pool)) == 1
+
+    run(scene, on_loss=losses.append)
+
+
+def test_workers_that_ended_idle_are_not_asked() -> None:
+    losses: list[str] = []
+
+    async def scene(pool: DecodePool) -> None:
+        for process in await fill(pool, 3):
+            os.kill(process, signal.SIGKILL)
+            await_end(process)
+        await check_works(pool)
+        assert losses == []
+
+    run(scene, on_loss=losses.append)
+
+
+def test_sigterm_to_all_processes_lets_what_is_under_way_end() -> None:
     async def scene(pool: DecodePool) -> None:
         await check_works(pool)
         server = pools.fork_server()._process
         assert server is not None
-        server.kill()
-        for _ in range(2):
-            await check_works(pool)
+        server.terminate()
+        await check_works(pool)
+        assert server.poll() is None
 
     run(scene)
+
+
+def test_no_room_for_the_upload_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(pool: DecodePool) -> None:
+        with monkeypatch.context() as patch:
+
+            def no_room(*_: object) -> int:
+                raise OSError(errno.ENOMEM, "no room")
+
+            patch.setattr(os, "memfd_create", no_room)
+            for _ in range(3):
+                with pytest.raises(OutOfMemory):
+                    await pool.decode(GRAY, header_of(GRAY))
+        await check_works(pool)
+        server = pools.fork_server()._process
+        assert server is not None
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        assert [int(child) for child in children] == processes_of(pool)  # Nobody is left unburied.
+
+    run(scene)
+
+
+LIMITED = """
+import asyncio, resource, sys
+from service.pictures.decode import prepare_codecs
+from service.pictures.probe import probe
+from service.pictures.worker.pool import DecodePool
+if __name__ == "__main__":
+    for limit, hard in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_DATA, 4 << 30)):
+        resource.setrlimit(limit, (hard, hard))
+    prepare_codecs()
+    data = open(sys.argv[1], "rb").read()
+    pool = DecodePool(1, cpu_s=60)
+    print(asyncio.run(pool.decode(data, probe(data, max_megapixels=1))).pixels.shape)
+    pool.close()
+"""
+
+
+def test_limits_of_whoever_starts_the_service_are_kept(tmp_path: Path) -> None:
+    picture = tmp_path / "gray.png"
+    picture.write_bytes(GRAY)
+    command = [sys.executable, "-c", LIMITED, str(picture)]
+    if os.geteuid() == 0 and shutil.which("setpriv"):  # Root may raise limits.
+        command = ["setpriv", "--bounding-set=-sys_resource", *command]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.stdout == "(48, 64)\n", ended.stderr
+
+
+def test_nothing_is_imported_from_where_the_service_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cv2.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    pools.fork_server().close()
+    run(check_works)
+    pools.fork_server().close()
 
 
 def test_a_fork_server_that_does_not_start_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import platform
 import resource
 import signal
 import struct
+from contextlib import suppress
 from typing import Final
 
 from service.machine import NICENESS
@@ -53,7 +54,8 @@ class _Program(ctypes.Structure):
 def confine() -> None:
     """Give up what decoding never needs, for good; before the first picture."""
     os.nice(NICENESS)  # Below the fork server, which is below the service: whoever is decoded already goes first.
-    resource.setrlimit(resource.RLIMIT_CORE, (CORE_BYTES, CORE_BYTES))
+    with suppress(ValueError, OSError):  # Where the limit is 0 already, nobody may raise it to 1.
+        resource.setrlimit(resource.RLIMIT_CORE, (CORE_BYTES, CORE_BYTES))
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     prctl = ctypes.CDLL(None).prctl
     prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
@@ -93,13 +95,21 @@ def allow(*, cpu_s: float, memory_bytes: int) -> None:
         cpu_s: processor time, seconds.
         memory_bytes: beyond what the process has now.
     """
-    with open("/proc/self/statm", "rb") as statm:
-        has = int(statm.read().split()[5]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_DATA, (has + memory_bytes, resource.RLIM_INFINITY))
+    with suppress(OSError):  # Without procfs there is no limit of memory.
+        with open("/proc/self/statm", "rb") as statm:
+            has = int(statm.read().split()[5]) * resource.getpagesize()
+        _limit_data(has + memory_bytes)
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
 
 
 def allow_rest() -> None:
     """Allow what goes between pictures."""
     signal.setitimer(signal.ITIMER_PROF, 0)
-    resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    _limit_data(resource.RLIM_INFINITY)
+
+
+def _limit_data(size: int) -> None:
+    """Limit what may be allocated, at most to what whoever started the service allows."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limits = [each for each in (size, hard) if each != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits, default=resource.RLIM_INFINITY), hard))

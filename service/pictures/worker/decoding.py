@@ -12,13 +12,16 @@ from service.pictures.worker import wire
 from service.pictures.worker.confinement import allow, allow_rest, confine
 
 
-def work(link: socket.socket) -> None:
+def work(link: socket.socket, parent: int) -> None:
     """Decode what comes over a socket.
 
     Args:
         link: to the service; its messages are those of `wire`.
+        parent: process that it ends with.
     """
     confine()
+    if os.getppid() != parent:  # It ended before this one could ask to end with it.
+        return
     # Decoders tell of every fault of every file: nobody's log shall be filled from outside.
     sys.stderr = os.fdopen(os.dup(2), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

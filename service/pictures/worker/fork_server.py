@@ -6,6 +6,7 @@ it has no thread, no key, and no model in memory, whatever the service has.
 
 import gc
 import os
+import signal
 import socket
 import sys
 from typing import Final
@@ -21,6 +22,12 @@ BURY: Final = b"bury "
 
 NUMBER_BYTES: Final = 8
 
+FAILED: Final = 0
+"""The answer to `START` where no process can be made."""
+
+UNKNOWN: Final = (1 << 32) - 1
+"""The answer to `BURY` where there is no such worker."""
+
 
 def main(descriptor: int) -> None:
     """Serve until the service closes its socket, or ends.
@@ -28,6 +35,8 @@ def main(descriptor: int) -> None:
     Args:
         descriptor: of a socket to the service.
     """
+    # Whoever ends the service may signal all its processes: decoding goes on until the service has no more use for it.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(NICENESS)
     control = socket.socket(fileno=descriptor)
     warm_up()
@@ -40,18 +49,27 @@ def main(descriptor: int) -> None:
         if message == START:
             number = _start(control, descriptors[0])
         else:
-            number = os.waitpid(int(message.removeprefix(BURY)), 0)[1]
+            try:
+                number = os.waitpid(int(message.removeprefix(BURY)), 0)[1]
+            except ChildProcessError:
+                number = UNKNOWN
         control.send(number.to_bytes(NUMBER_BYTES, "little"))
 
 
 def _start(control: socket.socket, descriptor: int) -> int:
-    process = os.fork()
+    own = os.getpid()
+    try:
+        process = os.fork()
+    except OSError:  # No memory for one more process, or no place.
+        os.close(descriptor)
+        return FAILED
     if process:
         os.close(descriptor)
         return process
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         control.close()
-        work(socket.socket(fileno=descriptor))
+        work(socket.socket(fileno=descriptor), own)
     except OSError:
         pass  # The service has gone.
     except BaseException:

@@ -16,11 +16,11 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from service.errors import PROBLEMS, BrokenPicture, CostlyPicture, InternalError, OutOfMemory
+from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMemory, RequestError
 from service.pictures.decode import Picture, decode
 from service.pictures.probe import Header
 from service.pictures.worker import wire
-from service.pictures.worker.fork_server import BURY, NUMBER_BYTES, START
+from service.pictures.worker.fork_server import BURY, FAILED, NUMBER_BYTES, START, UNKNOWN
 from service.telemetry import LossReason
 
 CPU_S_A_MEGAPIXEL: Final = 0.25
@@ -32,8 +32,11 @@ SPARE_BYTES: Final = 64 << 20
 FILES: Final = 2
 """...for so many copies of the file..."""
 
-COPIES: Final = 4
-"""...and so many of the pixels. Turning, profiles and opacity take up to three at a time."""
+COPIES: Final = 6
+"""...and so many of the pixels. The most that was measured are four: opacity and a profile at 16 bits a channel."""
+
+TOLD: Final[dict[str, type[RequestError]]] = {kind.name: kind for kind in (BrokenPicture, CostlyPicture, InternalError)}
+"""What a worker may say of a picture."""
 
 TRIES: Final = 2
 """A worker may end for another's fault; a picture that ends two is at fault itself."""
@@ -66,63 +69,79 @@ class _Ended(Exception):
 
 
 class ForkServer:
-    """The process that makes workers; started again when it is lost. It ends when this process does."""
+    """The process that makes workers; started again when it is lost. It ends when this process does.
+
+    Attributes:
+        generation: how often it was lost; workers of an earlier one have ended with it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self.generation = 0
 
     def launch(self) -> None:
         """Start it, without waiting until it is ready."""
-        with self._lock:
+        with self._lock, suppress(OSError):  # It is tried again with the first picture.
             self._launch()
 
-    def start_worker(self) -> tuple[int, socket.socket]:
-        """Return a new worker's process id, and the socket to it.
+    def start_worker(self) -> tuple[int, socket.socket, int]:
+        """Return a new worker's process id, the socket to it, and its generation.
 
         Raises:
+            OutOfMemory: the machine has no room for one more process.
             InternalError: it does not start.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             for _ in range(TRIES):
-                with suppress(_Ended):
-                    return self._ask(START, theirs), ours
+                with suppress(_Ended), self._lock:
+                    process = self._ask(self._control or self._launch(), START, theirs)
+                    if process == FAILED:
+                        ours.close()
+                        raise OutOfMemory("No more processes can be started here; try again later.")
+                    return process, ours, self.generation
         ours.close()
         raise InternalError("No process to decode pictures can be started.")
 
-    def bury(self, process: int) -> int | None:
-        """Return the wait status of a worker that has ended; None where nobody knows."""
-        try:
-            return self._ask(BURY + str(process).encode())
-        except _Ended:
-            return None
+    def bury(self, process: int, generation: int) -> int | None:
+        """End a worker; return its wait status, None where nobody knows."""
+        with suppress(_Ended), self._lock:
+            if self._control is not None and generation == self.generation:
+                kill(process)  # Until it is waited for, nobody else can have its id.
+                status = self._ask(self._control, BURY + str(process).encode())
+                return None if status == UNKNOWN else status
+        return None
+
+    def kill(self, process: int, generation: int) -> None:
+        """End a worker."""
+        with self._lock:
+            if generation == self.generation:
+                kill(process)
 
     def close(self) -> None:
         """End it, and every worker."""
         with self._lock:
             self._end()
 
-    def _ask(self, question: bytes, *sockets: socket.socket) -> int:
-        with self._lock:
-            control = self._control or self._launch()
-            try:
-                socket.send_fds(control, [question], [each.fileno() for each in sockets])
-                answer = control.recv(NUMBER_BYTES)
-            except OSError:
-                answer = b""
-            if not answer:
-                self._end()
-                raise _Ended
-            return int.from_bytes(answer, "little")
+    def _ask(self, control: socket.socket, question: bytes, *sockets: socket.socket) -> int:
+        try:
+            socket.send_fds(control, [question], [each.fileno() for each in sockets])
+            answer = control.recv(NUMBER_BYTES)
+        except OSError:
+            answer = b""
+        if not answer:
+            self._end()
+            raise _Ended
+        return int.from_bytes(answer, "little")
 
     def _launch(self) -> socket.socket:
         if self._control is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "service.pictures.worker", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "service.pictures.worker", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()],
                     process_group=0,  # Ctrl-C is for the service. A session of its own would undo its niceness.
@@ -136,7 +155,14 @@ class ForkServer:
             self._control.close()
             self._process.kill()  # Its workers end with it.
             self._process.wait()
+            self.generation += 1
         self._control = self._process = None
+
+
+def kill(process: int) -> None:
+    """End a process, if it has not ended."""
+    with suppress(OSError):
+        os.kill(process, signal.SIGKILL)
 
 
 @cache
@@ -167,7 +193,7 @@ class _Worker:
 
     def __init__(self, server: ForkServer) -> None:
         self._server = server
-        self._process, self._link = server.start_worker()
+        self._process, self._link, self._generation = server.start_worker()
         self.pictures = 0
         self.is_last = False
 
@@ -198,16 +224,23 @@ class _Worker:
             for each in (upload, *descriptors):
                 os.close(each)
 
+    def is_alive(self) -> bool:
+        """Return whether it waits for a picture; who has ended has closed the socket."""
+        try:
+            return bool(self._link.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
     def kill(self) -> None:
-        """End it at once; its process id is its own until `bury`."""
-        with suppress(OSError):
-            os.kill(self._process, signal.SIGKILL)
+        """End it at once."""
+        self._server.kill(self._process, self._generation)
 
     def bury(self) -> int:
-        """Close the socket; return the signal that it ended by, 0 for none."""
-        self.kill()
+        """End it; return the signal that it ended by, 0 for none."""
         self._link.close()
-        status = self._server.bury(self._process)
+        status = self._server.bury(self._process, self._generation)
         return signal.SIGKILL if status is None else os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
@@ -219,7 +252,7 @@ class _Call:
         self._worker: _Worker | None = None
         self.is_given_up = False
 
-    def hold(self, worker: _Worker | None) -> None:
+    def hold(self, worker: _Worker) -> None:
         """Note who is at work on it.
 
         Raises:
@@ -227,7 +260,18 @@ class _Call:
         """
         with self._lock:
             self._worker = worker
-            if self.is_given_up and worker:
+            if self.is_given_up:
+                raise _Ended
+
+    def let_go(self) -> None:
+        """Note that nobody is at work on it any more.
+
+        Raises:
+            _Ended: it was given up, and whoever was at work has ended.
+        """
+        with self._lock:
+            self._worker = None
+            if self.is_given_up:
                 raise _Ended
 
     def give_up(self) -> None:
@@ -316,7 +360,8 @@ class DecodePool:
         except asyncio.CancelledError:
             call.give_up()
             if not future.cancelled():  # Its pixels are in memory until it has returned.
-                await asyncio.wait([asyncio.wrap_future(future)])
+                with suppress(Exception):
+                    await asyncio.wrap_future(future)
             raise
 
     def _decode(self, call: _Call, data: bytes, header: Header, is_suspect: bool) -> Picture:
@@ -330,8 +375,8 @@ class DecodePool:
             try:
                 call.hold(worker)
                 answer = worker.ask(task)
+                call.let_go()
             except _Ended:
-                call.hold(None)
                 ended = worker.bury()
                 if call.is_given_up:
                     break
@@ -344,19 +389,27 @@ class DecodePool:
                     ) from None
                 self._on_loss("crash" if ended in _FAULTS else "killed")
                 continue
-            call.hold(None)
+            except BaseException as error:
+                worker.bury()
+                if isinstance(error, OSError | MemoryError):
+                    raise OutOfMemory() from error
+                raise
             self._put_back(worker)
             if isinstance(answer, Picture):
                 return answer
             name, detail = answer
-            raise next((kind for kind in PROBLEMS if kind.name == name), BrokenPicture)(detail)
+            raise TOLD.get(name, BrokenPicture)(detail)
         if ended in _FAULTS:
             raise BrokenPicture("The picture starts well, but decoders crash over it.")
         raise OutOfMemory("The processes that decoded this picture were ended; try again later.")
 
     def _take(self, is_suspect: bool) -> _Worker:
         with suppress(IndexError):
-            return self._idle[is_suspect].pop()  # Nobody may raise a priority again.
+            while True:
+                worker = self._idle[is_suspect].pop()  # Nobody may raise a priority again.
+                if worker.is_alive():
+                    return worker
+                worker.bury()
         worker = _Worker(self._server)
         if is_suspect:
             worker.go_last()

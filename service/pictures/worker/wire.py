@@ -58,9 +58,7 @@ class Task:
 def pack_task(task: Task) -> tuple[bytes, int]:
     """Return a message, and the descriptor of what goes with it; the caller closes it."""
     header = pickle.dumps(task.header)
-    descriptor = _memory("upload")
-    for part in (task.data, header):
-        _write_all(descriptor, memoryview(part))
+    descriptor = _write("upload", memoryview(task.data), memoryview(header))
     return _TASK.pack(len(task.data), len(header), task.cpu_s, task.memory_bytes), descriptor
 
 
@@ -76,7 +74,8 @@ def pack_picture(picture: Picture) -> tuple[bytes, list[int]]:
     """Return a message, and the descriptors of pixels and opacity; the caller closes them."""
     planes = [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha]
     told = [{"shape": plane.shape, "dtype": plane.dtype.name} for plane in planes]
-    return json.dumps({"planes": told}).encode(), [_write(plane) for plane in planes]
+    files = [_write("pixels", plane.reshape(-1).view(np.uint8).data) for plane in planes]
+    return json.dumps({"planes": told}).encode(), files
 
 
 def pack_error(name: str, detail: str) -> bytes:
@@ -108,25 +107,22 @@ def unpack_answer(message: bytes, descriptors: Sequence[int], header: Header) ->
             raise ValueError("not the header's size")
         if alpha is not None and (alpha.shape != (height, width) or alpha.dtype != pixels.dtype):
             raise ValueError("opacity that does not fit")
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except Exception as error:  # Whatever a worker says that is none any more: nothing of it is believed.
         raise WireError(f"a worker gave no answer that makes sense: {error}") from error
     return Picture(pixels, alpha)
 
 
-def _memory(name: str) -> int:
-    return os.memfd_create(f"photochrom-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-
-
-def _write(plane: Pixels) -> int:
-    descriptor = _memory("pixels")
-    # A mapping would cost a page fault for every 4 kB.
-    _write_all(descriptor, plane.reshape(-1).view(np.uint8).data)
+def _write(name: str, *parts: memoryview) -> int:
+    """Return the descriptor of anonymous memory that holds the parts; a mapping would cost a fault for every page."""
+    descriptor = os.memfd_create(f"photochrom-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        for rest in parts:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
-
-
-def _write_all(descriptor: int, rest: memoryview) -> None:
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def _read(plane: dict[str, Any], descriptor: int) -> Pixels:

@@ -340,3 +340,22 @@ def test_service_times_are_a_line_over_megapixels() -> None:
     for _ in range(200):
         times.add(4, 0.1)
     assert times.expect(4) == pytest.approx(0.1, abs=0.01)
+
+
+def test_who_waits_for_its_own_share_is_in_nobodys_way() -> None:
+    async def scene() -> None:
+        admission = Admission(max_pictures=5, max_megapixels=99, max_waiting=60, share=2 / 3)
+        admission.times.add(1, 2)
+        greedy = [Visitor(admission, 1, "greedy") for _ in range(40)]
+        await settle()
+        assert (admission.admitted, admission.waiting) == (4, 36)
+        modest = Visitor(admission, 1, "modest", deadline=time.monotonic() + 25)
+        await settle()
+        assert modest.inside.is_set()
+        next_one = Visitor(admission, 1, "other", deadline=time.monotonic() + 25)
+        await settle()
+        assert admission.waiting == 37  # Five are ahead of it, not forty.
+        for one in (modest, next_one, *greedy):
+            await one.go()
+
+    run(scene)

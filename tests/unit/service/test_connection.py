@@ -248,3 +248,72 @@ def test_parts_are_taken_in_turns() -> None:
             assert isinstance(event, h11.Data)
             taken += 1
         assert (taken, parts.has_more) == (PARTS_A_TURN, True)
+
+
+EXPECTS = b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        EXPECTS + b"ZZ\r\n",
+        chunked(8000, LEAST_PART_BYTES)[:-5] + b"ZZ\r\n" + chunked(3000, LEAST_PART_BYTES),
+        HEAD % 9 + b"123456789GARBAGE\r\n\r\n" + b"\0" * 70_000,
+    ],
+    ids=["expects", "many parts", "pipelined"],
+)
+def test_garbage_writes_no_traceback(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        answer = await read_all(reader)
+        assert answer.count(b"HTTP/1.1 400") <= 1
+        await asyncio.sleep(0.05)
+        writer.close()
+
+    serve(Reader(), scene)
+    assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]
+
+
+def test_a_connection_has_one_turn_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[float] = []
+    longest = [0]
+    go_on = Connection._go_on
+
+    def count(self: Connection) -> None:
+        turns.append(asyncio.get_running_loop().time())
+        longest[0] = max(longest[0], len(self.conn._receive_buffer))
+        go_on(self)
+
+    monkeypatch.setattr(Connection, "_go_on", count)
+
+    async def scene(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(chunked(20_000, LEAST_PART_BYTES))
+        assert b"%d bytes" % (20_000 * LEAST_PART_BYTES) in await read_all(reader)
+        writer.close()
+
+    serve(Reader(), scene)
+    assert len(turns) > 20_000 // PARTS_A_TURN - 50
+    assert longest[0] < 1 << 20  # Nothing is read while there is enough.
+
+
+def test_who_takes_steadily_is_not_taken_for_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel says only after long that there is room again: what it has sent meanwhile counts."""
+    monkeypatch.setattr(connection, "STALL_S", 0.3)
+    app = App(answer=3 << 20)
+
+    async def scene(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            caller.setblocking(False)
+            reader, writer = await asyncio.open_connection(sock=caller, limit=4096)
+            writer.write(HEAD % 1 + b"a")
+            taken = 0
+            while taken < 3 << 20:
+                part = await reader.read(40_000)
+                assert part, "cut off"
+                taken += len(part)
+                await asyncio.sleep(0.02)
+            writer.close()
+
+    serve(app, scene)

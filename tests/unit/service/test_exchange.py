@@ -21,7 +21,7 @@ LARGE = PIECE_BYTES + 1
 class Caller:
     """Takes pieces when told to; its connection can be broken."""
 
-    def __init__(self, held: Held, **headers: str) -> None:
+    def __init__(self, held: Held, *, aborts: bool = True, **headers: str) -> None:
         self.takes = asyncio.Event()
         self.pieces = 0
         self.is_cut = False
@@ -29,8 +29,9 @@ class Caller:
         scope: dict[str, Any] = {
             "type": "http",
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-            ABORT_KEY: self.abort,
         }
+        if aborts:
+            scope[ABORT_KEY] = self.abort
         self.exchange = Exchange(held, scope, self.sent.get, self.take)  # type: ignore[arg-type]
 
     async def take(self, message: Any) -> None:
@@ -223,3 +224,40 @@ def test_the_connection_of_who_takes_too_little_is_broken(monkeypatch: pytest.Mo
         writer.close()
 
     serve(app, scene)  # type: ignore[arg-type]
+
+
+def test_nobody_is_cut_off_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_bytes, "HURRY_S", 0.0)
+
+    async def scene() -> None:
+        held = Held(limits(held=20 * PIECE_BYTES, upload=20 * PIECE_BYTES))
+        other, slow = Caller(held), Caller(held)
+        other.exchange.holding.promise(15 * PIECE_BYTES)
+        task = asyncio.create_task(slow.answer(4 * PIECE_BYTES))
+        await settle()
+        with pytest.raises(Overloaded):
+            held.check(6 * PIECE_BYTES)  # All that the slow one has would not do.
+        announced = Caller(held, **{"content-length": str(2 * PIECE_BYTES)})
+        with pytest.raises(Overloaded):
+            announced.exchange.check_announced()  # Nothing of it is there yet.
+        assert not slow.is_cut
+        held.check(2 * PIECE_BYTES)
+        assert slow.is_cut
+        await task
+
+    run(scene)
+
+
+def test_another_server_breaks_the_connection_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the function that ours gives, the answer ends in an error, which every server ends the connection for."""
+    monkeypatch.setattr(held_bytes, "GRACE_S", 0.05)
+
+    async def scene() -> None:
+        held = Held(limits(rate=100 * LARGE))
+        caller = Caller(held, aborts=False)
+        with pytest.raises(TimeoutError):
+            await caller.answer(LARGE)
+        assert caller.exchange.was_slow
+        assert held.count == 0
+
+    run(scene)

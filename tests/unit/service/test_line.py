@@ -95,8 +95,12 @@ def test_what_is_ahead() -> None:
     mine, before, after = turn("a", 5, 1), turn("a", 7, 0), turn("a", 1, 2)
     for each in (before, mine, after, turn("b", 3), turn("b", 9)):
         line.add(each)
-    assert sorted(line.ahead_of(mine, 2)) == [3, 7]
-    assert sorted(line.ahead_of(turn("new", 20, 2), 2)) == [1, 3, 5, 7, 9]
+    everyone = lambda _: True  # noqa: E731
+    assert sorted(line.ahead_of(mine, 2, may=everyone)) == [3, 7]
+    assert sorted(line.ahead_of(turn("new", 20, 2), 2, may=everyone)) == [1, 3, 5, 7, 9]
+    # Who has its share is in nobody's way.
+    assert sorted(line.ahead_of(turn("new", 20, 2), 2, may=lambda each: each.caller == "b")) == [3, 9]
+    assert sorted(line.ahead_of(mine, 2, may=lambda each: each.caller == "a")) == [7]
 
 
 def test_the_longest_gives_way() -> None:
