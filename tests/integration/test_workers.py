@@ -459,6 +459,7 @@ def test_nothing_is_imported_from_where_the_service_runs(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     pools.fork_server().close()
     run(check_works)
+    assert (tmp_path / "cv2.py").exists()
     pools.fork_server().close()
 
 

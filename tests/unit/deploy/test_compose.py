@@ -92,9 +92,9 @@ def test_limits_can_be_chosen() -> None:
 
 
 def test_the_memory_limit_keeps_the_sizing_rule() -> None:
-    """docs/operating.md: 0.25 GB, 23 MB a megapixel in flight at worst, and the bytes held and kept."""
+    """docs/operating.md: 0.75 GB, 23 MB a megapixel in flight at worst, and the bytes held and kept."""
     settings = Settings(_env_file=None)
-    worst = 0.25e9 + 23e6 * settings.max_inflight_megapixels + settings.max_held_bytes + settings.kept_bytes
+    worst = 0.75e9 + 23e6 * settings.max_inflight_megapixels + settings.max_held_bytes + settings.kept_bytes
     for name in ("cpu", "gpu"):
         assert int(services(*EVERY)[name]["deploy"]["resources"]["limits"]["memory"]) >= worst
 

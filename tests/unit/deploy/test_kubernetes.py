@@ -260,7 +260,7 @@ def test_memory_is_enough_by_the_rule(kind: str, monkeypatch: pytest.MonkeyPatch
     [container] = pod["containers"]
     settings = settings_of(container, monkeypatch)
     [temporary] = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
-    worst = 0.25e9 + 23e6 * settings.max_inflight_megapixels + settings.max_held_bytes + settings.kept_bytes
+    worst = 0.75e9 + 23e6 * settings.max_inflight_megapixels + settings.max_held_bytes + settings.kept_bytes
     limits, requests = container["resources"]["limits"], container["resources"]["requests"]
     assert worst + in_bytes(temporary["sizeLimit"]) <= in_bytes(limits["memory"])
     assert in_bytes(requests["memory"]) <= in_bytes(limits["memory"])
