@@ -1,13 +1,20 @@
-"""Photographs colored by a model in this process."""
+"""Photographs colored by a model in this process, and decoded in another."""
+
+import weakref
+from typing import Final
 
 from service.archive.run import ColoredFile
 from service.engine.colorizer import colorize, histogram_of
 from service.engine.options import Options as ColorOptions
 from service.engine.session import Session
-from service.pictures.decode import Picture, decode
+from service.pictures.decode import Picture
 from service.pictures.encode import OutputFormat, encode
 from service.pictures.levels import to_depth
 from service.pictures.probe import probe
+from service.pictures.worker.pool import DecodePool
+
+DECODE_S: Final = 60.0
+"""Processor time that decoding a file may take, seconds: nobody else waits."""
 
 
 class Here:
@@ -34,19 +41,22 @@ class Here:
         Raises:
             RequestError: the reference cannot be read as a picture.
         """
-        self._reference = None if reference is None else histogram_of(_decode(reference, max_megapixels))
         self._session = session
         self._options = options
         self._format = output_format
         self._max_megapixels = max_megapixels
+        # One file over which a decoder crashes, or never ends, must not end all the others.
+        self._decoders = DecodePool(1, cpu_s=DECODE_S)
+        weakref.finalize(self, self._decoders.close)
+        self._reference = None if reference is None else histogram_of(self._decode(reference))
 
     def __call__(self, data: bytes) -> ColoredFile:
         """Color one file.
 
         Raises:
-            RequestError: it cannot be colored: see `service.pictures.probe.probe` and `service.pictures.decode.decode`.
+            RequestError: it cannot be colored: see `service.pictures.probe.probe` and `DecodePool.decode`.
         """
-        picture = _decode(data, self._max_megapixels)
+        picture = self._decode(data)
         deep = self._format == "png"
         colored = colorize(
             picture,
@@ -59,6 +69,5 @@ class Here:
         alpha = to_depth(picture.alpha, deep=deep)
         return ColoredFile(encode(colored.rgb, alpha, self._format, workers=self._session.threads), colored.scene)
 
-
-def _decode(data: bytes, max_megapixels: float) -> Picture:
-    return decode(data, probe(data, max_megapixels=max_megapixels))
+    def _decode(self, data: bytes) -> Picture:
+        return self._decoders.decode_here(data, probe(data, max_megapixels=self._max_megapixels))

@@ -340,6 +340,10 @@ class DecodePool:
                 del self._callers[caller]
                 self._turns.pop(caller, None)
 
+    def decode_here(self, data: bytes, header: Header) -> Picture:
+        """Decode a picture while the calling thread waits; see `decode`."""
+        return self._decode(_Call(), data, header, is_suspect=False)
+
     def close(self) -> None:
         """Finish what is under way, then end the workers."""
         self._threads.shutdown()

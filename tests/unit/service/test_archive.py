@@ -21,7 +21,7 @@ from service.client.answers import Answer
 from service.client.errors import ClientError, Overloaded, TooLarge, Unauthorized, Unreachable
 from service.engine.options import Options
 from service.engine.session import Session
-from service.errors import BrokenPicture
+from service.errors import BrokenPicture, CostlyPicture
 from service.pictures.probe import probe
 from tests.pictures import by_opencv, by_pillow, smooth_gray
 
@@ -195,6 +195,15 @@ def test_here_gives_what_was_asked_for(session: Session) -> None:
         header = probe(colored.data, max_megapixels=1)
         assert (header.format, header.width, header.height) == (media, 30, 20)
         assert colored.scene in session.stamp.scenes
+
+
+def test_a_file_that_costs_too_much_ends_no_run(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Here(session, Options(), "jpeg", max_megapixels=9)
+    with monkeypatch.context() as patch:
+        patch.setattr("service.pictures.worker.pool.memory_for", lambda *_: 1 << 20)
+        with pytest.raises(CostlyPicture):
+            here(by_pillow(smooth_gray(2000, 2000), "BMP"))
+    assert here(GRAY_30_20).scene in session.stamp.scenes
 
 
 def test_there_takes_only_what_was_asked_for() -> None:
