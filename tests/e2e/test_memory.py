@@ -37,7 +37,7 @@ def tree_mb(process: int) -> float:
 
 def published_mb_a_megapixel() -> float:
     document = (ROOT / "docs" / "operating.md").read_text()
-    found = re.search(r"plus (\d+) MB \(gray, ordinary color\)", document)
+    found = re.search(r"(\d+) MB \(gray, ordinary color\)", document)
     assert found
     return float(found.group(1))
 
