@@ -95,7 +95,7 @@ def give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICENESS)
 
 
-def give_memory_back() -> None:
+def trim_memory() -> None:
     """Return what this process does not need to the system; glibc keeps what is freed otherwise."""
     gc.collect()
     with suppress(OSError, AttributeError):

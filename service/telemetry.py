@@ -33,7 +33,8 @@ STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 
 EvictionReason = Literal["room", "age"]
 
-ReloadedThing = Literal["keys", "model"]
+Reloadable = Literal["keys", "model"]
+"""What may be read again while the service serves."""
 
 LossReason = Literal["time", "crash", "killed"]
 """Why a decoding process was lost: over its time, by a decoder's fault, or ended by somebody else."""
@@ -167,7 +168,7 @@ class Metrics:
             self.stage_duration.labels(stage)
             self.cancelled.labels(stage)
             self.late.labels(stage)
-        for what in get_args(ReloadedThing):
+        for what in get_args(Reloadable):
             for outcome in ("done", "refused"):
                 self.reloads.labels(what, outcome)
         for loss in get_args(LossReason):

@@ -5,16 +5,12 @@ import math
 import os
 import socket
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from service.errors import StartupError
-
-if TYPE_CHECKING:
-    pass
-
 from service.commands.shared import DeviceOption, ModelOption, app, misuse, read_settings, stop
+from service.errors import StartupError
 
 
 def _listening_socket(fd: int) -> socket.socket:

@@ -36,10 +36,10 @@ from service.engine.job import Caller, Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
 from service.engine.loaded_model import LoadedModel
 from service.engine.making import Parts, hold_nothing
+from service.engine.memory_cost import posterior_weight, reserve
 from service.engine.session import Heads, Session
-from service.engine.weights import posterior_weight, reserve
 from service.errors import RequestError
-from service.machine import give_memory_back, usable_cores
+from service.machine import trim_memory, usable_cores
 from service.pictures.decode import Picture, prepare_codecs
 from service.pictures.encode import encode_gray
 from service.pictures.levels import Alpha, to_depth
@@ -419,11 +419,11 @@ class Pipeline:
         self._most_megapixels = max(self._most_megapixels, megapixels)
         if not megapixels and self._most_megapixels > LARGE_MEGAPIXELS:
             self._most_megapixels = 0.0
-            asyncio.get_running_loop().call_later(SENT_S, self._give_memory_back)
+            asyncio.get_running_loop().call_later(SENT_S, self._trim_memory)
 
-    def _give_memory_back(self) -> None:
+    def _trim_memory(self) -> None:
         if not self.draining:
-            self._codecs.start(give_memory_back)
+            self._codecs.start(trim_memory)
 
 
 @contextmanager

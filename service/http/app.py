@@ -10,7 +10,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from service.engine.held import Limits
+from service.engine.byte_budget import Limits
 from service.engine.pipeline import Pipeline
 from service.http import open_inference, operation, pictures, site
 from service.http.auth import ApiKeys

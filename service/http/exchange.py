@@ -10,7 +10,7 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
-from service.engine.held import GRACE_S, Held, Holding, Taking
+from service.engine.byte_budget import GRACE_S, ByteBudget, Reservation, Transfer
 from service.errors import MalformedRequest, UploadTooLarge, UploadTooSlow
 from service.http.problems import SECURITY_HEADERS
 from service.telemetry import request_id
@@ -32,16 +32,16 @@ class Exchange:
     """One request and its answer; parts from the caller well.
 
     Attributes:
-        holding: what it holds in memory.
+        reservation: what it holds in memory.
         status: of the answer; 0 before there is one.
         answered: `time.perf_counter` of when the answer had been handed over; None before.
         was_slow: whether it ended because the caller sent or took too little.
     """
 
-    def __init__(self, held: Held, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, budget: ByteBudget, scope: Scope, receive: Receive, send: Send) -> None:
         """Begin with its head."""
         headers = Headers(scope=scope)
-        self.holding = Holding(held)
+        self.reservation = Reservation(budget)
         self._abort: Callable[[], None] = scope.get(ABORT_KEY, self._end_sending)
         self._sending: asyncio.Timeout | None = None
         self.status = 0
@@ -87,11 +87,11 @@ class Exchange:
             self._received += new
             self._is_read = not message.get("more_body", False)
             self._check(self._received, new)
-            self.holding.add(new)
+            self.reservation.add(new)
         return message
 
     async def _receive_in_time(self) -> Message:
-        least_rate = self.holding.held.limits.least_rate
+        least_rate = self.reservation.budget.limits.least_rate
         allowed = GRACE_S + self._received / least_rate if least_rate else None
         left = None if allowed is None else allowed - (time.monotonic() - self._began)
         try:
@@ -112,26 +112,26 @@ class Exchange:
             self._head = message
             return
         body, is_last = memoryview(message.get("body", b"")), not message.get("more_body", False)
-        if len(body) > PIECE_BYTES or self.holding.is_promised:
-            self.holding.replace_promised(len(body))
+        if len(body) > PIECE_BYTES or self.reservation.is_pending:
+            self.reservation.commit(len(body))
         if self._head is not None:
             head, self._head = self._head, None
             self._start(head)
             await self._send(head)
         waits = is_last and self._closes
-        with self.holding.held.taking(len(body), self.cut) as taking:
+        with self.reservation.budget.watch(len(body), self.cut) as transfer:
             async with asyncio.timeout(None) as self._sending:
-                await self._hand_over(message["type"], body, taking, more=waits or not is_last)
+                await self._hand_over(message["type"], body, transfer, more=waits or not is_last)
         if is_last:
             self.answered = time.perf_counter()
         if waits:
             await self._linger()
             await self._send({"type": message["type"], "body": b"", "more_body": False})
 
-    async def _hand_over(self, kind: str, body: memoryview, taking: Taking, *, more: bool) -> None:
+    async def _hand_over(self, kind: str, body: memoryview, transfer: Transfer, *, more: bool) -> None:
         while len(body) > PIECE_BYTES:
             await self._send({"type": kind, "body": bytes(body[:PIECE_BYTES]), "more_body": True})
-            taking.note(PIECE_BYTES)
+            transfer.note(PIECE_BYTES)
             body = body[PIECE_BYTES:]
         await self._send({"type": kind, "body": bytes(body), "more_body": more})
 
@@ -158,7 +158,7 @@ class Exchange:
         """Break the connection, since the caller takes too little."""
         if not self.was_slow:
             self.was_slow = True
-            self.holding.let_go()
+            self.reservation.release()
             self._abort()
 
     def _end_sending(self) -> None:
@@ -167,7 +167,7 @@ class Exchange:
             self._sending.reschedule(asyncio.get_running_loop().time())
 
     def _check(self, upload: int, new: int, *, may_cut: bool = True) -> None:
-        limit = self.holding.held.limits.max_upload_bytes
+        limit = self.reservation.budget.limits.max_upload_bytes
         if upload > limit:
             raise UploadTooLarge(f"At most {limit} bytes are taken.", limit=limit, unit="bytes")
-        self.holding.held.check(new, may_cut=may_cut)
+        self.reservation.budget.check(new, may_cut=may_cut)

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.engine.held import Held, Limits
+from service.engine.byte_budget import ByteBudget, Limits
 from service.errors import (
     InternalError,
     InvalidOption,
@@ -81,8 +81,8 @@ class Guard:
         """
         self._app = app
         self._metrics = metrics
-        self._held = Held(limits)
-        metrics.held_bytes.set_function(lambda: self._held.count)
+        self._budget = ByteBudget(limits)
+        metrics.held_bytes.set_function(lambda: self._budget.count)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -96,12 +96,12 @@ class Guard:
             scope = {**scope, "method": "GET"}
         token = request_id.set(_request_id(headers.get("x-request-id")))
         scope[FACTS_KEY] = {}
-        exchange = Exchange(self._held, scope, receive, send)
-        scope[HOLD_KEY] = exchange.holding.promise
+        exchange = Exchange(self._budget, scope, receive, send)
+        scope[HOLD_KEY] = exchange.reservation.reserve
         try:
             await self._serve(scope, exchange)
         finally:
-            exchange.holding.let_go()
+            exchange.reservation.release()
             if exchange.was_slow:
                 self._metrics.slow.inc()
             took = round((exchange.answered or time.perf_counter()) - started, 4)

@@ -15,7 +15,7 @@ from service.engine.session import Session
 from service.errors import StartupError
 from service.http.auth import ApiKeys
 from service.settings import Settings
-from service.telemetry import Metrics, ReloadedThing
+from service.telemetry import Metrics, Reloadable
 
 LOOK_S: Final = 5.0
 """How often is looked whether the key file has changed: a mounted secret that is renewed sends no signal."""
@@ -69,11 +69,11 @@ class Reloader:
         else:
             self._note("keys", f"{len(self._keys)}")
 
-    def _note(self, what: ReloadedThing, now: str) -> None:
+    def _note(self, what: Reloadable, now: str) -> None:
         self._pipeline.metrics.reloads.labels(what, "done").inc()
         log.info("taken up anew: %s: %s", what, now)
 
-    def _refuse(self, what: ReloadedThing, error: Exception) -> None:
+    def _refuse(self, what: Reloadable, error: Exception) -> None:
         self._pipeline.metrics.reloads.labels(what, "refused").inc()
         log.error("the %s of before stay: %s" if what == "keys" else "the %s of before stays: %s", what, error)
 

@@ -13,7 +13,7 @@ from PIL import Image, TiffImagePlugin
 from service.errors import BrokenPicture, OutOfMemory
 from service.pictures import planes
 from service.pictures.levels import Alpha, Pixels
-from service.pictures.probe import Header, front_of
+from service.pictures.probe import HEADER_BYTES, Header
 from service.pictures.profiles import cmyk_to_srgb, to_srgb
 
 
@@ -104,16 +104,16 @@ def _decode_with_opencv(data: bytes | memoryview, header: Header) -> tuple[Pixel
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
         raise ValueError("OpenCV does not decode it")
     if decoded.ndim == 2:
-        return decoded, _color_key_alpha(bytes(data), decoded) if header.format == "PNG" else None
+        return decoded, _color_key_alpha(bytes(data[:HEADER_BYTES]), decoded) if header.format == "PNG" else None
     if decoded.shape[2] == 4:
         # A view of the opacity would keep all four channels in memory.
         return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGB), np.ascontiguousarray(decoded[..., 3])
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), None
 
 
-def _color_key_alpha(data: bytes, gray: Shaped[np.ndarray, "H W"]) -> Alpha:
+def _color_key_alpha(front: bytes, gray: Shaped[np.ndarray, "H W"]) -> Alpha:
     """Return the alpha of a gray PNG in which one level is transparent; OpenCV leaves it out."""
-    with Image.open(io.BytesIO(front_of(data)), formats=("PNG",)) as image:
+    with Image.open(io.BytesIO(front), formats=("PNG",)) as image:
         key = image.info.get("transparency")
         if not isinstance(key, int):
             return None

@@ -31,7 +31,14 @@ SPARE_BYTES: Final = 1 << 16
 
 
 def most_bytes(output_format: OutputFormat, pixels: int, *, channels: int, deep: bool) -> int:
-    """Return how many bytes an answer may have; pixels that cannot be compressed take a little more than they are."""
+    """Return how many bytes an answer may have; pixels that cannot be compressed take a little more than they are.
+
+    Args:
+        output_format: png, jpeg or webp.
+        pixels: width times height.
+        channels: 3, or 4 with opacity.
+        deep: whether a PNG has 16 bits a channel.
+    """
     if output_format != "png":
         return LOSSY_BYTES * pixels + SPARE_BYTES
     raw = pixels * channels * (2 if deep else 1)

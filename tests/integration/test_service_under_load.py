@@ -710,7 +710,7 @@ def test_who_is_under_way_keeps_its_model(model_path: Path, monkeypatch: pytest.
 
 def test_a_large_answer_that_has_no_room_is_a_problem(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The framework has seen the head of the answer by then; the caller has not."""
-    monkeypatch.setattr("service.engine.weights.most_bytes", lambda *_, **__: 1)
+    monkeypatch.setattr("service.engine.memory_cost.most_bytes", lambda *_, **__: 1)
 
     async def scene() -> None:
         async with running(model_path, max_upload_bytes=1_100_000, max_held_bytes=1_200_000) as (app, pipeline):

@@ -20,8 +20,8 @@ from numpy.testing import assert_array_equal
 from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMemory
 from service.pictures.decode import decode, prepare_codecs
 from service.pictures.probe import Header, probe
-from service.pictures.worker import confinement, wire
 from service.pictures.worker import pool as pools
+from service.pictures.worker import sandbox, wire
 from service.pictures.worker.pool import DecodePool
 from tests.pictures import by_opencv, by_pillow, smooth_gray
 
@@ -233,7 +233,7 @@ def test_two_hundred_kills_lose_nothing() -> None:
                 server = pools.fork_server()._process
                 assert server is not None
                 children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-                with suppress(ProcessLookupError, ValueError):  # Just buried; or none there.
+                with suppress(ProcessLookupError, ValueError):  # Just reaped; or none there.
                     os.kill(int(rng.choice(children)), signal.SIGKILL)
                     deaths += 1
             is_over = True
@@ -303,7 +303,7 @@ def test_workers_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
 
 CONFINED = """
 import os, socket, subprocess
-from service.pictures.worker.confinement import confine
+from service.pictures.worker.sandbox import confine
 before = socket.socketpair()
 confine()
 def refused(call):
@@ -328,12 +328,12 @@ def test_a_confined_process_has_no_network_and_starts_nothing() -> None:
     assert lines[1] == "b'x' 4 True"
 
 
-@pytest.mark.parametrize("machine", list(confinement.REFUSED))
+@pytest.mark.parametrize("machine", list(sandbox.REFUSED))
 def test_the_filter_says_no_to_what_is_listed_and_to_nothing_else(machine: str) -> None:
     """The program, run by hand: load, compare, jump, return are all it has."""
-    processor, refused = confinement.REFUSED[machine]
+    processor, refused = sandbox.REFUSED[machine]
     steps = np.frombuffer(
-        confinement.call_filter(processor, refused),
+        sandbox.call_filter(processor, refused),
         np.dtype([("code", "u2"), ("hit", "u1"), ("miss", "u1"), ("value", "u4")]),
     )
 
@@ -423,7 +423,7 @@ def test_no_room_for_the_upload_is_our_fault(monkeypatch: pytest.MonkeyPatch) ->
         server = pools.fork_server()._process
         assert server is not None
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        assert [int(child) for child in children] == processes_of(pool)  # Nobody is left unburied.
+        assert [int(child) for child in children] == processes_of(pool)  # Nobody is left unreaped.
 
     run(scene)
 

@@ -9,7 +9,7 @@ import cv2
 from service.errors import CostlyPicture, InternalError, OutOfMemory, RequestError
 from service.pictures.decode import Picture, decode
 from service.pictures.worker import wire
-from service.pictures.worker.confinement import allow, allow_rest, confine
+from service.pictures.worker.sandbox import allow, allow_rest, confine
 
 
 def work(link: socket.socket, parent: int) -> None:

@@ -17,7 +17,7 @@ from service.pictures.worker.decoding import warm_up, work
 START: Final = b"start"
 """Asks for a worker; its socket comes along. The answer is its process id."""
 
-BURY: Final = b"bury "
+REAP: Final = b"reap "
 """Asks how a worker ended, its process id behind it. The answer is its wait status."""
 
 NUMBER_BYTES: Final = 8
@@ -26,7 +26,7 @@ FAILED: Final = 0
 """The answer to `START` where no process can be made."""
 
 UNKNOWN: Final = (1 << 32) - 1
-"""The answer to `BURY` where there is no such worker."""
+"""The answer to `REAP` where there is no such worker."""
 
 
 def main(descriptor: int) -> None:
@@ -50,7 +50,7 @@ def main(descriptor: int) -> None:
             number = _start(control, descriptors[0])
         else:
             try:
-                number = os.waitpid(int(message.removeprefix(BURY)), 0)[1]
+                number = os.waitpid(int(message.removeprefix(REAP)), 0)[1]
             except ChildProcessError:
                 number = UNKNOWN
         control.send(number.to_bytes(NUMBER_BYTES, "little"))

@@ -20,7 +20,7 @@ from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMem
 from service.pictures.decode import Picture, decode
 from service.pictures.probe import Header
 from service.pictures.worker import wire
-from service.pictures.worker.fork_server import BURY, FAILED, NUMBER_BYTES, START, UNKNOWN
+from service.pictures.worker.fork_server import FAILED, NUMBER_BYTES, REAP, START, UNKNOWN
 from service.telemetry import LossReason
 
 CPU_S_A_MEGAPIXEL: Final = 0.25
@@ -51,17 +51,23 @@ SUSPECT_S: Final = 60.0
 """For so long after a picture that took too long its caller's others get only what time nobody else wants."""
 
 LEAST_PRIORITY: Final = 19
+"""The highest niceness that there is."""
 
 _FAULTS: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 
 def memory_for(data_bytes: int, header: Header) -> int:
-    """Return how much memory decoding a picture may take, bytes."""
-    depth = 2 if header.wide or header.mode.startswith("I;16") else 1
-    channels = 1 if header.mode in ("1", "L") or header.mode.startswith("I;16") else 4
+    """Return how much memory decoding a picture may take, bytes.
+
+    Args:
+        data_bytes: of the file.
+        header: of the picture.
+    """
+    is_one_channel = header.mode in ("1", "L") or header.mode.startswith("I;16")
     # PNG files of 16 bits a channel are plain RGB to the header.
-    depth = 2 if header.format == "PNG" else depth
-    return SPARE_BYTES + FILES * data_bytes + round(COPIES * channels * depth * header.megapixels * 1e6)
+    is_deep = header.wide or header.mode.startswith("I;16") or header.format == "PNG"
+    pixel_bytes = (1 if is_one_channel else 4) * (2 if is_deep else 1)
+    return SPARE_BYTES + FILES * data_bytes + round(COPIES * pixel_bytes * header.megapixels * 1e6)
 
 
 class _Ended(Exception):
@@ -105,12 +111,12 @@ class ForkServer:
         ours.close()
         raise InternalError("No process to decode pictures can be started.")
 
-    def bury(self, process: int, generation: int) -> int | None:
+    def reap(self, process: int, generation: int) -> int | None:
         """End a worker; return its wait status, None where nobody knows."""
         with suppress(_Ended), self._lock:
             if self._control is not None and generation == self.generation:
-                kill(process)  # Until it is waited for, nobody else can have its id.
-                status = self._ask(self._control, BURY + str(process).encode())
+                _kill(process)  # Until it is waited for, nobody else can have its id.
+                status = self._ask(self._control, REAP + str(process).encode())
                 return None if status == UNKNOWN else status
         return None
 
@@ -118,7 +124,7 @@ class ForkServer:
         """End a worker."""
         with self._lock:
             if generation == self.generation:
-                kill(process)
+                _kill(process)
 
     def close(self) -> None:
         """End it, and every worker."""
@@ -159,7 +165,7 @@ class ForkServer:
         self._control = self._process = None
 
 
-def kill(process: int) -> None:
+def _kill(process: int) -> None:
     """End a process, if it has not ended."""
     with suppress(OSError):
         os.kill(process, signal.SIGKILL)
@@ -237,10 +243,10 @@ class _Worker:
         """End it at once."""
         self._server.kill(self._process, self._generation)
 
-    def bury(self) -> int:
+    def reap(self) -> int:
         """End it; return the signal that it ended by, 0 for none."""
         self._link.close()
-        status = self._server.bury(self._process, self._generation)
+        status = self._server.reap(self._process, self._generation)
         return signal.SIGKILL if status is None else os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
@@ -349,7 +355,7 @@ class DecodePool:
         self._threads.shutdown()
         for idle in self._idle.values():
             while idle:
-                idle.pop().bury()
+                idle.pop().reap()
 
     async def _run(self, data: bytes, header: Header, caller: str) -> Picture:
         call = _Call()
@@ -381,7 +387,7 @@ class DecodePool:
                 answer = worker.ask(task)
                 call.let_go()
             except _Ended:
-                ended = worker.bury()
+                ended = worker.reap()
                 if call.is_given_up:
                     break
                 if ended == signal.SIGPROF:
@@ -394,7 +400,7 @@ class DecodePool:
                 self._on_loss("crash" if ended in _FAULTS else "killed")
                 continue
             except BaseException as error:
-                worker.bury()
+                worker.reap()
                 if isinstance(error, OSError | MemoryError):
                     raise OutOfMemory() from error
                 raise
@@ -413,7 +419,7 @@ class DecodePool:
                 worker = self._idle[is_suspect].pop()  # Nobody may raise a priority again.
                 if worker.is_alive():
                     return worker
-                worker.bury()
+                worker.reap()
         worker = _Worker(self._server)
         if is_suspect:
             worker.go_last()
@@ -423,4 +429,4 @@ class DecodePool:
         if worker.pictures < PICTURES_EACH:
             self._idle[worker.is_last].append(worker)
         else:
-            worker.bury()
+            worker.reap()

@@ -56,7 +56,11 @@ class Task:
 
 
 def pack_task(task: Task) -> tuple[bytes, int]:
-    """Return a message, and the descriptor of what goes with it; the caller closes it."""
+    """Return a message, and the descriptor of what goes with it; the caller closes it.
+
+    Raises:
+        OSError: there is no memory for it.
+    """
     header = pickle.dumps(task.header)
     descriptor = _write("upload", memoryview(task.data), memoryview(header))
     return _TASK.pack(len(task.data), len(header), task.cpu_s, task.memory_bytes), descriptor
@@ -92,6 +96,10 @@ def unpack_answer(message: bytes, descriptors: Sequence[int], header: Header) ->
         message: from `pack_picture` or `pack_error`.
         descriptors: that came with it.
         header: of the picture that was asked about.
+
+    Returns:
+        A picture of the header's upright size, gray (H, W) or RGB (H, W, 3), uint8 or uint16, opacity (H, W) of the
+        same dtype; or a problem's name, and what is wrong.
 
     Raises:
         WireError: it is no answer to this question.

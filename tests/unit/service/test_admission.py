@@ -1,4 +1,4 @@
-"""service.engine.admission: pixels are the currency, the line is fair and bounded, the books balance."""
+"""service.engine.admission: pixels are the currency, the queue is fair and bounded, the books balance."""
 
 import asyncio
 import math
@@ -106,7 +106,7 @@ def test_a_picture_larger_than_everything_is_admitted_alone() -> None:
     run(scene)
 
 
-def test_a_full_line_refuses_and_says_when_to_come_back() -> None:
+def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     async def scene() -> None:
         admission = Admission(max_pictures=99, max_megapixels=1, max_waiting=1)
         admission.refuse_when_full()
@@ -135,7 +135,7 @@ def test_who_is_expected_keeps_a_place() -> None:
         admission = Admission(max_pictures=2, max_megapixels=10, max_waiting=1)
         holder = Visitor(admission, 1)
         await settle()
-        places = [admission.expect() for _ in range(2)]  # One to work on, one in the line.
+        places = [admission.expect() for _ in range(2)]  # One to work on, one in the queue.
         with pytest.raises(Overloaded):
             admission.expect()
         places[0]()
@@ -202,7 +202,7 @@ def test_retry_after_follows_the_measured_service_time() -> None:
     run(scene)
 
 
-def test_who_gives_up_in_the_line_lets_the_next_one_in() -> None:
+def test_who_gives_up_in_the_queue_lets_the_next_one_in() -> None:
     async def scene() -> None:
         admission = Admission(max_pictures=99, max_megapixels=10, max_waiting=5)
         holder = Visitor(admission, 6)
@@ -270,7 +270,7 @@ def test_one_caller_leaves_room_for_the_next() -> None:
     run(scene)
 
 
-def test_a_full_line_sends_the_one_away_who_fills_it() -> None:
+def test_a_full_queue_sends_the_one_away_who_fills_it() -> None:
     async def scene() -> None:
         admission = Admission(max_pictures=1, max_megapixels=9, max_waiting=3)
         greedy = [Visitor(admission, 1, "greedy") for _ in range(4)]
@@ -294,7 +294,10 @@ def test_a_full_line_sends_the_one_away_who_fills_it() -> None:
 
 def test_what_would_be_late_is_refused_at_once() -> None:
     async def scene() -> None:
-        admission = Admission(max_pictures=1, max_megapixels=9, max_waiting=9)
+        told: list[int] = []
+        admission = Admission(
+            max_pictures=1, max_megapixels=9, max_waiting=9, on_change=lambda _, waiting: told.append(waiting)
+        )
         admission.times.add(1, 5)
         soon = time.monotonic() + 6
         # Nothing is ahead: whatever was measured, it is tried.
@@ -303,6 +306,7 @@ def test_what_would_be_late_is_refused_at_once() -> None:
         assert holder.inside.is_set()
         with pytest.raises(Overloaded, match="in time"):
             await Visitor(admission, 1, deadline=soon).task
+        assert told[-1] == admission.waiting == 0  # The metrics hear of it, too.
         patient = Visitor(admission, 1, deadline=soon + 5)
         await settle()
         assert admission.waiting == 1

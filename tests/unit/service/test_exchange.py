@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from service.engine import held as held_bytes
-from service.engine.held import HURRY_BYTES_S, Held, Limits, Taking
+from service.engine import byte_budget
+from service.engine.byte_budget import HURRY_BYTES_S, ByteBudget, Limits, Transfer
 from service.errors import Overloaded
 from service.http import exchange
 from service.http.exchange import ABORT_KEY, PIECE_BYTES, Exchange
@@ -21,7 +21,7 @@ LARGE = PIECE_BYTES + 1
 class Caller:
     """Takes pieces when told to; its connection can be broken."""
 
-    def __init__(self, held: Held, *, aborts: bool = True, **headers: str) -> None:
+    def __init__(self, held: ByteBudget, *, aborts: bool = True, **headers: str) -> None:
         self.takes = asyncio.Event()
         self.pieces = 0
         self.is_cut = False
@@ -46,7 +46,7 @@ class Caller:
     async def answer(self, size: int) -> None:
         await self.exchange.send({"type": "http.response.start", "status": 200, "headers": []})
         await self.exchange.send({"type": "http.response.body", "body": bytes(size)})
-        self.exchange.holding.let_go()
+        self.exchange.reservation.release()
 
 
 def run(scene: Callable[[], Awaitable[None]]) -> None:
@@ -64,9 +64,9 @@ async def settle() -> None:
 
 def test_what_is_promised_is_replaced_by_the_answer() -> None:
     async def scene() -> None:
-        held = Held(limits())
+        held = ByteBudget(limits())
         caller = Caller(held)
-        caller.exchange.holding.promise(3 * LARGE)
+        caller.exchange.reservation.reserve(3 * LARGE)
         assert held.count == 3 * LARGE
         task = asyncio.create_task(caller.answer(LARGE))
         await settle()
@@ -80,9 +80,9 @@ def test_what_is_promised_is_replaced_by_the_answer() -> None:
 
 def test_small_answers_are_given_whatever_is_held() -> None:
     async def scene() -> None:
-        held = Held(limits(held=LARGE))
+        held = ByteBudget(limits(held=LARGE))
         first, second = Caller(held), Caller(held)
-        first.exchange.holding.promise(LARGE)
+        first.exchange.reservation.reserve(LARGE)
         second.takes.set()
         await second.answer(PIECE_BYTES)
         assert second.exchange.status == 200
@@ -96,32 +96,32 @@ def test_small_answers_are_given_whatever_is_held() -> None:
 
 def test_whoever_is_alone_gets_what_it_needs() -> None:
     async def scene() -> None:
-        held = Held(limits(held=LARGE))
+        held = ByteBudget(limits(held=LARGE))
         large = Caller(held)
-        large.exchange.holding.promise(5 * LARGE)
+        large.exchange.reservation.reserve(5 * LARGE)
         with pytest.raises(Overloaded):
-            large.exchange.holding.promise(1)
+            large.exchange.reservation.reserve(1)
         with pytest.raises(Overloaded):
-            Caller(held).exchange.holding.promise(1)
+            Caller(held).exchange.reservation.reserve(1)
 
     run(scene)
 
 
 def test_the_slowest_goes_where_bytes_run_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_bytes, "HURRY_S", 0.05)
+    monkeypatch.setattr(byte_budget, "HURRY_S", 0.05)
 
     async def scene() -> None:
-        held = Held(limits(held=20 * PIECE_BYTES))
+        held = ByteBudget(limits(held=20 * PIECE_BYTES))
         slow, slower = Caller(held), Caller(held)
         tasks = [asyncio.create_task(slow.answer(8 * PIECE_BYTES)), asyncio.create_task(slower.answer(9 * PIECE_BYTES))]
         await settle()
         newcomer = Caller(held)
         with pytest.raises(Overloaded):
-            newcomer.exchange.holding.promise(4 * PIECE_BYTES)  # Both have only begun.
+            newcomer.exchange.reservation.reserve(4 * PIECE_BYTES)  # Both have only begun.
         await asyncio.sleep(0.1)
-        newcomer.exchange.holding.promise(3 * PIECE_BYTES)  # There is room.
+        newcomer.exchange.reservation.reserve(3 * PIECE_BYTES)  # There is room.
         assert not slower.is_cut
-        newcomer.exchange.holding.promise(PIECE_BYTES)
+        newcomer.exchange.reservation.reserve(PIECE_BYTES)
         assert (slow.is_cut, slower.is_cut) == (False, True)
         assert slower.exchange.was_slow
         assert held.count == 12 * PIECE_BYTES
@@ -133,27 +133,27 @@ def test_the_slowest_goes_where_bytes_run_short(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_who_takes_fast_is_never_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_bytes, "HURRY_S", 0.0)
+    monkeypatch.setattr(byte_budget, "HURRY_S", 0.0)
     clock = [100.0]
-    monkeypatch.setattr(held_bytes.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(byte_budget.time, "monotonic", lambda: clock[0])
 
     async def scene() -> None:
-        taking = Taking(10 * HURRY_BYTES_S, lambda: None)
-        taking.note(HURRY_BYTES_S)
+        transfer = Transfer(10 * HURRY_BYTES_S, lambda: None)
+        transfer.note(HURRY_BYTES_S)
         clock[0] += 0.9
-        assert not taking.is_slow()
-        assert taking.left_s() == pytest.approx(8.1)
+        assert not transfer.is_slow()
+        assert transfer.left_s() == pytest.approx(8.1)
         clock[0] += 0.2
-        assert taking.is_slow()
+        assert transfer.is_slow()
 
     run(scene)
 
 
 def test_an_answer_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_bytes, "GRACE_S", 0.1)
+    monkeypatch.setattr(byte_budget, "GRACE_S", 0.1)
 
     async def scene() -> None:
-        held = Held(limits(rate=10 * LARGE))
+        held = ByteBudget(limits(rate=10 * LARGE))
         caller = Caller(held)
         began = time.monotonic()
         await caller.answer(LARGE)
@@ -171,7 +171,7 @@ class Upload:
         self.errors: list[str] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        each = Exchange(Held(limits(rate=1000, upload=10_000)), scope, receive, send)
+        each = Exchange(ByteBudget(limits(rate=1000, upload=10_000)), scope, receive, send)
         try:
             while (await each.receive()).get("more_body"):
                 pass
@@ -202,8 +202,8 @@ def test_who_sends_too_little_is_told(monkeypatch: pytest.MonkeyPatch, pause_s: 
 
 
 def test_the_connection_of_who_takes_too_little_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_bytes, "GRACE_S", 0.2)
-    held = Held(limits(held=1 << 30, rate=1 << 30))
+    monkeypatch.setattr(byte_budget, "GRACE_S", 0.2)
+    held = ByteBudget(limits(held=1 << 30, rate=1 << 30))
     ended: list[Exchange] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -211,7 +211,7 @@ def test_the_connection_of_who_takes_too_little_is_broken(monkeypatch: pytest.Mo
         await each.receive()
         await each.send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"209715200")]})
         await each.send({"type": "http.response.body", "body": bytes(200 << 20)})
-        each.holding.let_go()
+        each.reservation.release()
         ended.append(each)
 
     async def scene(port: int) -> None:
@@ -227,12 +227,12 @@ def test_the_connection_of_who_takes_too_little_is_broken(monkeypatch: pytest.Mo
 
 
 def test_nobody_is_cut_off_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_bytes, "HURRY_S", 0.0)
+    monkeypatch.setattr(byte_budget, "HURRY_S", 0.0)
 
     async def scene() -> None:
-        held = Held(limits(held=20 * PIECE_BYTES, upload=20 * PIECE_BYTES))
+        held = ByteBudget(limits(held=20 * PIECE_BYTES, upload=20 * PIECE_BYTES))
         other, slow = Caller(held), Caller(held)
-        other.exchange.holding.promise(15 * PIECE_BYTES)
+        other.exchange.reservation.reserve(15 * PIECE_BYTES)
         task = asyncio.create_task(slow.answer(4 * PIECE_BYTES))
         await settle()
         with pytest.raises(Overloaded):
@@ -250,10 +250,10 @@ def test_nobody_is_cut_off_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_another_server_breaks_the_connection_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the function that ours gives, the answer ends in an error, which every server ends the connection for."""
-    monkeypatch.setattr(held_bytes, "GRACE_S", 0.05)
+    monkeypatch.setattr(byte_budget, "GRACE_S", 0.05)
 
     async def scene() -> None:
-        held = Held(limits(rate=100 * LARGE))
+        held = ByteBudget(limits(rate=100 * LARGE))
         caller = Caller(held, aborts=False)
         with pytest.raises(TimeoutError):
             await caller.answer(LARGE)

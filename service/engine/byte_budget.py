@@ -38,7 +38,7 @@ class Limits:
     least_rate: int
 
 
-class Held:
+class ByteBudget:
     """The bytes of all uploads and answers in memory.
 
     Attributes:
@@ -51,7 +51,7 @@ class Held:
         self.limits = limits
         self.count = 0
         self._limit = max(limits.max_held_bytes, limits.max_upload_bytes)
-        self._taken: set[Taking] = set()
+        self._transfers: set[Transfer] = set()
 
     def check(self, new: int, own: int = 0, *, may_cut: bool = True) -> None:
         """Make room for so many more; the slowest of those who take answers are cut off for it, if that is enough.
@@ -67,7 +67,7 @@ class Held:
         missing = self.count + new - self._limit
         if new <= 0 or self.count <= own or missing <= 0:
             return
-        slow = sorted((each for each in self._taken if may_cut and each.is_slow()), key=Taking.left_s)
+        slow = sorted((each for each in self._transfers if may_cut and each.is_slow()), key=Transfer.left_s)
         if sum(each.size for each in slow) < missing:
             raise Overloaded(
                 "Too many bytes are in memory; try again later.", retry_after_s=1, limit=self._limit, unit="bytes"
@@ -76,21 +76,21 @@ class Held:
             slow.pop().cut()
 
     @contextmanager
-    def taking(self, size: int, cut: Callable[[], None]) -> Iterator["Taking"]:
+    def watch(self, size: int, cut: Callable[[], None]) -> Iterator["Transfer"]:
         """Watch a caller who takes an answer of so many bytes; who takes too long is cut off."""
-        taking = Taking(size, cut)
-        self._taken.add(taking)
+        transfer = Transfer(size, cut)
+        self._transfers.add(transfer)
         least_rate = self.limits.least_rate
         allowed_s = GRACE_S + size / least_rate if least_rate else MOST_S
-        end = asyncio.get_running_loop().call_later(allowed_s, taking.cut)
+        end = asyncio.get_running_loop().call_later(allowed_s, transfer.cut)
         try:
-            yield taking
+            yield transfer
         finally:
             end.cancel()
-            self._taken.discard(taking)
+            self._transfers.discard(transfer)
 
 
-class Taking:
+class Transfer:
     """A caller who takes an answer.
 
     Attributes:
@@ -121,49 +121,49 @@ class Taking:
         self._break()
 
 
-class Holding:
+class Reservation:
     """What one request and its answer hold.
 
     Attributes:
-        held: what it is counted in.
+        budget: what it is counted in.
     """
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, budget: ByteBudget) -> None:
         """Start with nothing."""
-        self.held = held
-        self._count = self._promised = 0
+        self.budget = budget
+        self._count = self._pending = 0
 
     def add(self, count: int) -> None:
         """Count bytes that are there, whatever others hold."""
         self._count += count
-        self.held.count += count
+        self.budget.count += count
 
-    def promise(self, count: int) -> None:
+    def reserve(self, count: int) -> None:
         """Count bytes that an answer in the making will take, or takes; the answer itself replaces them.
 
         Raises:
             Overloaded: more bytes would be in memory than may.
         """
-        self.held.check(count, 0 if self._promised else self._count)
-        self._promised += count
+        self.budget.check(count, 0 if self._pending else self._count)
+        self._pending += count
         self.add(count)
 
-    def replace_promised(self, count: int) -> None:
+    def commit(self, count: int) -> None:
         """Count an answer.
 
         Raises:
             Overloaded: more bytes would be in memory than may.
         """
-        self.held.check(count - self._promised, self._count)
-        self.add(count - self._promised)
-        self._promised = 0
+        self.budget.check(count - self._pending, self._count)
+        self.add(count - self._pending)
+        self._pending = 0
 
     @property
-    def is_promised(self) -> bool:
+    def is_pending(self) -> bool:
         """Whether bytes of an answer in the making are counted."""
-        return self._promised > 0
+        return self._pending > 0
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Count nothing any more."""
-        self.held.count -= self._count
-        self._count = self._promised = 0
+        self.budget.count -= self._count
+        self._count = self._pending = 0

@@ -1,4 +1,4 @@
-"""service.engine.line: order within a caller, small before large among callers, and nobody waits for ever."""
+"""service.engine.fair_queue: order within a caller, small before large among callers, and nobody waits for ever."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.line import AGING_MEGAPIXELS_A_S, Line, Turn
+from service.engine.fair_queue import AGING_MEGAPIXELS_A_S, FairQueue, Waiter
 
 TURNS = st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.01, 100)), min_size=1, max_size=30)
 
@@ -21,15 +21,15 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-def turn(caller: str, weight: float, since: float = 0) -> Turn:
-    return Turn(weight, caller, since, 1e9, asyncio.get_event_loop().create_future())
+def turn(caller: str, weight: float, since: float = 0) -> Waiter:
+    return Waiter(weight, caller, since, 1e9, asyncio.get_event_loop().create_future())
 
 
-def next_of(line: Line, now: float = 0) -> Turn | None:
+def next_of(line: FairQueue, now: float = 0) -> Waiter | None:
     return line.next(now, may=lambda _: True, fits=lambda _: True)
 
 
-def served(line: Line, now: float = 0) -> list[Turn]:
+def served(line: FairQueue, now: float = 0) -> list[Waiter]:
     order = []
     while found := next_of(line, now):
         line.remove(found)
@@ -39,7 +39,7 @@ def served(line: Line, now: float = 0) -> list[Turn]:
 
 @given(TURNS)
 def test_everyone_is_served_once_and_in_order_within_a_caller(given_turns: list[tuple[str, float]]) -> None:
-    line = Line()
+    line = FairQueue()
     turns = [turn(caller, weight, since) for since, (caller, weight) in enumerate(given_turns)]
     for each in turns:
         line.add(each)
@@ -52,7 +52,7 @@ def test_everyone_is_served_once_and_in_order_within_a_caller(given_turns: list[
 
 
 def test_among_callers_the_smallest_goes_first() -> None:
-    line = Line()
+    line = FairQueue()
     for caller, weight in (("a", 40), ("b", 0.1), ("a", 0.1), ("c", 12)):
         line.add(turn(caller, weight))
     assert [(each.caller, each.weight) for each in served(line)] == [("b", 0.1), ("c", 12), ("a", 40), ("a", 0.1)]
@@ -61,7 +61,7 @@ def test_among_callers_the_smallest_goes_first() -> None:
 @given(st.floats(0.01, 200), st.integers(1, 5), st.floats(0.01, 1))
 def test_nobody_starves(weight: float, rivals: int, small: float) -> None:
     """However many small ones keep coming, a large one goes before all that came after it had waited for its size."""
-    line = Line()
+    line = FairQueue()
     large = turn("large", weight)
     line.add(large)
     waits = weight / AGING_MEGAPIXELS_A_S
@@ -78,7 +78,7 @@ def test_nobody_starves(weight: float, rivals: int, small: float) -> None:
 
 
 def test_what_has_waited_for_its_size_is_not_passed_by_what_fits() -> None:
-    line = Line()
+    line = FairQueue()
     large, small = turn("a", 10), turn("b", 1, since=10)
     line.add(large)
     line.add(small)
@@ -91,7 +91,7 @@ def test_what_has_waited_for_its_size_is_not_passed_by_what_fits() -> None:
 
 
 def test_what_is_ahead() -> None:
-    line = Line()
+    line = FairQueue()
     mine, before, after = turn("a", 5, 1), turn("a", 7, 0), turn("a", 1, 2)
     for each in (before, mine, after, turn("b", 3), turn("b", 9)):
         line.add(each)
@@ -104,13 +104,13 @@ def test_what_is_ahead() -> None:
 
 
 def test_the_longest_gives_way() -> None:
-    line = Line()
+    line = FairQueue()
     for caller, weight in (("a", 1), ("b", 2), ("a", 3)):
         line.add(turn(caller, weight))
     found = line.last_of_most(1)
     assert found is not None
     assert (found.caller, found.weight) == ("a", 3)
     assert line.last_of_most(2) is None
-    assert Line().last_of_most(0) is None
+    assert FairQueue().last_of_most(0) is None
     with pytest.raises(ValueError, match="not in"):
         line.remove(turn("a", 1))

@@ -18,7 +18,7 @@ AGING_MEGAPIXELS_A_S: Final = 2.0
 
 
 @dataclass(eq=False)
-class Turn:
+class Waiter:
     """A request that waits.
 
     Attributes:
@@ -40,12 +40,12 @@ class Turn:
         return self.weight - AGING_MEGAPIXELS_A_S * (now - self.since)
 
 
-class Line:
+class FairQueue:
     """Those that wait, by caller."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._callers: dict[str, deque[Turn]] = {}
+        self._callers: dict[str, deque[Waiter]] = {}
 
     def __len__(self) -> int:
         return sum(len(turns) for turns in self._callers.values())
@@ -54,11 +54,11 @@ class Line:
         """Return how many requests of a caller wait."""
         return len(self._callers.get(caller, ()))
 
-    def add(self, turn: Turn) -> None:
+    def add(self, turn: Waiter) -> None:
         """Let a request wait behind its caller's others."""
         self._callers.setdefault(turn.caller, deque()).append(turn)
 
-    def remove(self, turn: Turn) -> None:
+    def remove(self, turn: Waiter) -> None:
         """Let a request go.
 
         Raises:
@@ -69,11 +69,11 @@ class Line:
         if not turns:
             del self._callers[turn.caller]
 
-    def next(self, now: float, *, may: Callable[[Turn], bool], fits: Callable[[Turn], bool]) -> Turn | None:
+    def next(self, now: float, *, may: Callable[[Waiter], bool], fits: Callable[[Waiter], bool]) -> Waiter | None:
         """Return who goes next, if anyone does; it waits on until `remove`.
 
         Args:
-            now: seconds, on the clock of `Turn.since`.
+            now: seconds, on the clock of `Waiter.since`.
             may: whether its caller may have one more under way; who may not is in nobody's way.
             fits: whether there is room for it.
         """
@@ -87,12 +87,12 @@ class Line:
                 return None
         return None
 
-    def ahead_of(self, turn: Turn, now: float, *, may: Callable[[Turn], bool]) -> list[float]:
+    def ahead_of(self, turn: Waiter, now: float, *, may: Callable[[Waiter], bool]) -> list[float]:
         """Return the weights of what goes before a request, as far as is known now.
 
         Args:
-            turn: the request, in the line or about to come.
-            now: seconds, on the clock of `Turn.since`.
+            turn: the request, in the queue or about to come.
+            now: seconds, on the clock of `Waiter.since`.
             may: whether its caller may have one more under way; of those who may not, nothing goes before it.
         """
         own = self._callers.get(turn.caller, deque())
@@ -106,7 +106,7 @@ class Line:
         """Return the weights of all."""
         return [turn.weight for turns in self._callers.values() for turn in turns]
 
-    def last_of_most(self, more_than: int) -> Turn | None:
+    def last_of_most(self, more_than: int) -> Waiter | None:
         """Return the last request of the caller with most of them, if those are more than so many."""
         longest = max(self._callers.values(), key=len, default=None)
         return longest[-1] if longest and len(longest) > more_than else None
