@@ -1,6 +1,7 @@
 """service.pictures.worker: pictures decoded in processes that are ended when they take too much, and replaced."""
 
 import asyncio
+import dataclasses
 import errno
 import os
 import shutil
@@ -21,7 +22,8 @@ from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMem
 from service.pictures.decode import decode, prepare_codecs
 from service.pictures.probe import Header, probe
 from service.pictures.worker import pool as pools
-from service.pictures.worker import sandbox, wire
+from service.pictures.worker import processes, sandbox, wire
+from service.pictures.worker.memory import read_memory
 from service.pictures.worker.pool import DecodePool
 from tests.pictures import by_opencv, by_pillow, smooth_gray
 
@@ -70,16 +72,16 @@ def await_end(process: int) -> None:
 def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[signal.Signals, int], None]:
     """Returns a function: end so many workers by a signal just before they get their picture."""
     left: list[signal.Signals] = []
-    start_worker = pools.ForkServer.start_worker
+    start_worker = processes.ForkServer.start_worker
 
-    def start_and_strike(server: pools.ForkServer) -> Any:
+    def start_and_strike(server: processes.ForkServer) -> Any:
         process, *others = start_worker(server)
         if left:
             os.kill(process, left.pop())
             await_end(process)
         return process, *others
 
-    monkeypatch.setattr(pools.ForkServer, "start_worker", start_and_strike)
+    monkeypatch.setattr(processes.ForkServer, "start_worker", start_and_strike)
     return lambda kind, times: left.extend([kind] * times)
 
 
@@ -230,7 +232,7 @@ def test_two_hundred_kills_lose_nothing() -> None:
             deaths = 0
             while deaths < 200:
                 await asyncio.sleep(rng.uniform(0, 0.004))
-                server = pools.fork_server()._process
+                server = processes.fork_server()._process
                 assert server is not None
                 children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
                 with suppress(ProcessLookupError, ValueError):  # Just reaped; or none there.
@@ -282,7 +284,7 @@ def test_one_caller_leaves_a_worker_to_the_next() -> None:
 
 def test_workers_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOTOCHROM_API_KEYS", "secret")
-    pools.fork_server().close()  # The next one is started with this environment.
+    processes.fork_server().close()  # The next one is started with this environment.
 
     async def scene(pool: DecodePool) -> None:
         await check_works(pool)
@@ -369,7 +371,7 @@ def test_a_lost_fork_server_costs_nobody_anything() -> None:
 
     async def scene(pool: DecodePool) -> None:
         await fill(pool, 4)
-        server = pools.fork_server()
+        server = processes.fork_server()
         assert server._process is not None
         server._process.kill()
         server._process.wait()
@@ -399,7 +401,7 @@ def test_workers_that_ended_idle_are_not_asked() -> None:
 def test_sigterm_to_all_processes_lets_what_is_under_way_end() -> None:
     async def scene(pool: DecodePool) -> None:
         await check_works(pool)
-        server = pools.fork_server()._process
+        server = processes.fork_server()._process
         assert server is not None
         server.terminate()
         await check_works(pool)
@@ -420,7 +422,7 @@ def test_no_room_for_the_upload_is_our_fault(monkeypatch: pytest.MonkeyPatch) ->
                 with pytest.raises(OutOfMemory):
                     await pool.decode(GRAY, header_of(GRAY))
         await check_works(pool)
-        server = pools.fork_server()._process
+        server = processes.fork_server()._process
         assert server is not None
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
         assert [int(child) for child in children] == processes_of(pool)  # Nobody is left unreaped.
@@ -457,14 +459,14 @@ def test_limits_of_whoever_starts_the_service_are_kept(tmp_path: Path) -> None:
 def test_nothing_is_imported_from_where_the_service_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cv2.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path)
-    pools.fork_server().close()
+    processes.fork_server().close()
     run(check_works)
     assert (tmp_path / "cv2.py").exists()
-    pools.fork_server().close()
+    processes.fork_server().close()
 
 
 def test_a_fork_server_that_does_not_start_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    pools.fork_server().close()
+    processes.fork_server().close()
     monkeypatch.setattr(sys, "executable", "/bin/false")
 
     async def scene(pool: DecodePool) -> None:
@@ -481,7 +483,8 @@ import asyncio, sys, time
 from pathlib import Path
 from service.pictures.decode import prepare_codecs
 from service.pictures.probe import probe
-from service.pictures.worker.pool import DecodePool, fork_server
+from service.pictures.worker.pool import DecodePool
+from service.pictures.worker.processes import fork_server
 prepare_codecs()
 data = Path(sys.argv[1]).read_bytes()
 pool = DecodePool(1, cpu_s=60)
@@ -521,6 +524,57 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def test_where_memory_cannot_be_read_pixels_come_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(pools, "read_memory", forbidden)
+    data = by_opencv(np.dstack([RGB, RGB[..., 0]]).astype(np.uint16) * 257, ".png")
+    expected = decode(data, header_of(data))
+
+    async def scene(pool: DecodePool) -> None:
+        found = await pool.decode(data, header_of(data))
+        assert_array_equal(found.pixels, expected.pixels)
+        assert found.alpha is not None
+        assert expected.alpha is not None
+        assert_array_equal(found.alpha, expected.alpha)
+        assert not found.pixels.flags.writeable
+        await check_works(pool)
+        assert len(processes_of(pool)) == 1
+
+    run(scene)
+
+
+def test_a_worker_that_points_nowhere_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpack, losses, told = wire.unpack_answer, list[str](), 0
+
+    def point_nowhere(message: bytes, header: Header) -> object:
+        nonlocal told
+        told += 1
+        planes = unpack(message, header)
+        return [dataclasses.replace(planes[0], address=8)] if told == 1 else planes  # type: ignore[type-var]
+
+    monkeypatch.setattr(wire, "unpack_answer", point_nowhere)
+
+    async def scene(pool: DecodePool) -> None:
+        await check_works(pool)
+        assert told == 2
+        assert losses == ["killed"]
+
+    run(scene, on_loss=losses.append)
+
+
+def test_memory_is_read_where_it_is() -> None:
+    levels = smooth_gray(300, 500)
+    copy = np.zeros(levels.size, np.uint8)
+    read_memory(os.getpid(), levels.ctypes.data, copy)
+    assert_array_equal(copy.reshape(levels.shape), levels)
+    with subprocess.Popen(["/bin/true"]) as ended:
+        pass
+    with pytest.raises(ProcessLookupError):
+        read_memory(ended.pid, levels.ctypes.data, copy)
+
+
 def memory_of(content: bytes) -> int:
     descriptor = os.memfd_create("test", os.MFD_ALLOW_SEALING)
     os.write(descriptor, content)
@@ -533,28 +587,26 @@ def memory_of(content: bytes) -> int:
         b"not json",
         b"[]",
         b"{}",
-        b'{"planes": [{"shape": [48, 64], "dtype": "float32"}]}',
-        b'{"planes": [{"shape": [48, 65], "dtype": "uint8"}]}',
-        b'{"planes": [{"shape": [48, 64, 3], "dtype": "uint8"}]}',
-        b'{"planes": [{"shape": [48, 64], "dtype": "uint16"}]}',
+        b'{"planes": [{"shape": [48, 64], "dtype": "float32", "address": 4096}]}',
+        b'{"planes": [{"shape": [48, 65], "dtype": "uint8", "address": 4096}]}',
+        b'{"planes": [{"shape": [48, 64], "dtype": "uint8"}]}',
+        b'{"planes": [{"shape": [48, 64], "dtype": "uint8", "address": -4096}]}',
+        b'{"planes": [{"shape": [48, 64], "dtype": "uint8", "address": 4096}, '
+        b'{"shape": [48, 64], "dtype": "uint16", "address": 4096}]}',
         b'{"planes": []}',
     ],
 )
 def test_an_answer_that_is_none_is_not_believed(message: bytes) -> None:
-    descriptor = memory_of(bytes(48 * 64))
-    try:
-        with pytest.raises(wire.WireError):
-            wire.unpack_answer(message, [descriptor], header_of(GRAY))
-    finally:
-        os.close(descriptor)
+    with pytest.raises(wire.WireError):
+        wire.unpack_answer(message, header_of(GRAY))
 
 
 def test_pixels_cannot_be_made_fewer_while_they_are_read() -> None:
     descriptor = memory_of(smooth_gray(48, 64).tobytes())
-    told = b'{"planes": [{"shape": [48, 64], "dtype": "uint8"}]}'
-    picture = wire.unpack_answer(told, [descriptor], header_of(GRAY))
+    pixels = wire.map_plane(wire.Plane((48, 64), "uint8", 1), descriptor)
     with pytest.raises(PermissionError):
         os.ftruncate(descriptor, 1)
+    with pytest.raises(wire.WireError):
+        wire.map_plane(wire.Plane((48, 64, 3), "uint8", 1), descriptor)
     os.close(descriptor)
-    assert not isinstance(picture, tuple)
-    assert_array_equal(picture.pixels, smooth_gray(48, 64))
+    assert_array_equal(pixels, smooth_gray(48, 64))

@@ -30,28 +30,32 @@ def work(link: socket.socket, parent: int) -> None:
         message, descriptors, _, _ = socket.recv_fds(link, wire.MESSAGE_BYTES, 1)
         if not message:
             return
-        answer, files = _answer(wire.unpack_task(message, descriptors[0]))
-        socket.send_fds(link, [answer], files)
-        for file in files:
-            os.close(file)
+        answer, picture = _answer(wire.unpack_task(message, descriptors[0]))
+        link.send(answer)
+        if picture is not None and link.recv(wire.MESSAGE_BYTES) == wire.FILES:
+            files = wire.pack_planes(picture)
+            socket.send_fds(link, [wire.FILES], files)
+            for file in files:
+                os.close(file)
+        del picture  # Who waits for the next one has no use for it.
 
 
-def _answer(task: wire.Task) -> tuple[bytes, list[int]]:
+def _answer(task: wire.Task) -> tuple[bytes, Picture | None]:
     allow(cpu_s=task.cpu_s, memory_bytes=task.memory_bytes)
     try:
         picture = decode(task.data, task.header)
     except (OutOfMemory, MemoryError):
         # Where memory is short all over, the kernel ends processes; an allocation fails for the limit alone.
         megabytes = task.memory_bytes >> 20
-        return wire.pack_error(CostlyPicture.name, f"Decoding the picture takes more than {megabytes} MB."), []
+        return wire.pack_error(CostlyPicture.name, f"Decoding the picture takes more than {megabytes} MB."), None
     except RequestError as error:
-        return wire.pack_error(error.name, error.detail), []
+        return wire.pack_error(error.name, error.detail), None
     except Exception:
         sys.excepthook(*sys.exc_info())
-        return wire.pack_error(InternalError.name, "The picture could not be decoded; the log has the reason."), []
+        return wire.pack_error(InternalError.name, "The picture could not be decoded; the log has the reason."), None
     finally:
         allow_rest()
-    return wire.pack_picture(picture)
+    return wire.pack_picture(picture), picture
 
 
 def warm_up() -> None:

@@ -1,11 +1,9 @@
 """The workers, seen from the service: as many as there may be, each replaced when it ends."""
 
 import asyncio
-import atexit
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -13,14 +11,17 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from typing import Final
+
+import numpy as np
 
 from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMemory, RequestError
 from service.pictures.decode import Picture, decode
+from service.pictures.levels import Pixels
 from service.pictures.probe import Header
 from service.pictures.worker import wire
-from service.pictures.worker.fork_server import FAILED, NUMBER_BYTES, REAP, START, UNKNOWN
+from service.pictures.worker.memory import read_memory
+from service.pictures.worker.processes import TRIES, Ended, ForkServer, fork_server
 from service.telemetry import LossReason
 
 CPU_S_A_MEGAPIXEL: Final = 0.25
@@ -37,9 +38,6 @@ COPIES: Final = 6
 
 TOLD: Final[dict[str, type[RequestError]]] = {kind.name: kind for kind in (BrokenPicture, CostlyPicture, InternalError)}
 """What a worker may say of a picture."""
-
-TRIES: Final = 2
-"""A worker may end for another's fault; a picture that ends two is at fault itself."""
 
 CAN_CONFINE: Final = sys.platform == "linux"
 """Elsewhere pictures are decoded in the service itself."""
@@ -70,125 +68,6 @@ def memory_for(data_bytes: int, header: Header) -> int:
     return SPARE_BYTES + FILES * data_bytes + round(COPIES * pixel_bytes * header.megapixels * 1e6)
 
 
-class _Ended(Exception):
-    """The worker has ended; or the fork server, and every worker with it."""
-
-
-class ForkServer:
-    """The process that makes workers; started again when it is lost. It ends when this process does.
-
-    Attributes:
-        generation: how often it was lost; workers of an earlier one have ended with it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self.generation = 0
-
-    def launch(self) -> None:
-        """Start it, without waiting until it is ready."""
-        with self._lock, suppress(OSError):  # It is tried again with the first picture.
-            self._launch()
-
-    def start_worker(self) -> tuple[int, socket.socket, int]:
-        """Return a new worker's process id, the socket to it, and its generation.
-
-        Raises:
-            OutOfMemory: the machine has no room for one more process.
-            InternalError: it does not start.
-        """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            for _ in range(TRIES):
-                with suppress(_Ended), self._lock:
-                    process = self._ask(self._control or self._launch(), START, theirs)
-                    if process == FAILED:
-                        ours.close()
-                        raise OutOfMemory("No more processes can be started here; try again later.")
-                    return process, ours, self.generation
-        ours.close()
-        raise InternalError("No process to decode pictures can be started.")
-
-    def reap(self, process: int, generation: int) -> int | None:
-        """End a worker; return its wait status, None where nobody knows."""
-        with suppress(_Ended), self._lock:
-            if self._control is not None and generation == self.generation:
-                _kill(process)  # Until it is waited for, nobody else can have its id.
-                status = self._ask(self._control, REAP + str(process).encode())
-                return None if status == UNKNOWN else status
-        return None
-
-    def kill(self, process: int, generation: int) -> None:
-        """End a worker."""
-        with self._lock:
-            if generation == self.generation:
-                _kill(process)
-
-    def close(self) -> None:
-        """End it, and every worker."""
-        with self._lock:
-            self._end()
-
-    def _ask(self, control: socket.socket, question: bytes, *sockets: socket.socket) -> int:
-        try:
-            socket.send_fds(control, [question], [each.fileno() for each in sockets])
-            answer = control.recv(NUMBER_BYTES)
-        except OSError:
-            answer = b""
-        if not answer:
-            self._end()
-            raise _Ended
-        return int.from_bytes(answer, "little")
-
-    def _launch(self) -> socket.socket:
-        if self._control is None:
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "service.pictures.worker", str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()],
-                    process_group=0,  # Ctrl-C is for the service. A session of its own would undo its niceness.
-                    env=_environment(),
-                )
-            self._control = ours
-        return self._control
-
-    def _end(self) -> None:
-        if self._control is not None and self._process is not None:
-            self._control.close()
-            self._process.kill()  # Its workers end with it.
-            self._process.wait()
-            self.generation += 1
-        self._control = self._process = None
-
-
-def _kill(process: int) -> None:
-    """End a process, if it has not ended."""
-    with suppress(OSError):
-        os.kill(process, signal.SIGKILL)
-
-
-@cache
-def fork_server() -> ForkServer:
-    """Return the one of this process."""
-    server = ForkServer()
-    atexit.register(server.close)
-    return server
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of workers: no key, and one thread where libraries would start several."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOCHROM_")}
-    return kept | {
-        "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-
-
 class _Worker:
     """One worker.
 
@@ -213,21 +92,46 @@ class _Worker:
         """Return a decoded picture, or what is wrong with it.
 
         Raises:
-            _Ended: it has ended, or must.
+            Ended: it has ended, or must.
         """
         self.pictures += 1
         message, upload = wire.pack_task(task)
-        descriptors: list[int] = []
         try:
             socket.send_fds(self._link, [message], [upload])
-            answer, descriptors, _, _ = socket.recv_fds(self._link, wire.MESSAGE_BYTES, 2)
+            answer = self._link.recv(wire.MESSAGE_BYTES)
             if not answer:
-                raise _Ended
-            return wire.unpack_answer(answer, descriptors, task.header)
+                raise Ended
+            told = wire.unpack_answer(answer, task.header)
+            return told if isinstance(told, tuple) else Picture(*self._take(told))
         except (OSError, wire.WireError) as error:
-            raise _Ended from error
+            raise Ended from error
         finally:
-            for each in (upload, *descriptors):
+            os.close(upload)
+
+    def _take(self, planes: list[wire.Plane]) -> list[Pixels]:
+        """Return pixels and opacity that the worker has, which can only be read."""
+        try:
+            taken = [self._read(plane) for plane in planes]
+        except PermissionError:
+            return self._take_files(planes)
+        self._link.send(wire.TAKEN)
+        return taken
+
+    def _read(self, plane: wire.Plane) -> Pixels:
+        levels: Pixels = np.empty(plane.shape, wire.DTYPES[plane.dtype])
+        read_memory(self._process, plane.address, levels.reshape(-1).view(np.uint8))
+        levels.flags.writeable = False
+        return levels
+
+    def _take_files(self, planes: list[wire.Plane]) -> list[Pixels]:
+        self._link.send(wire.FILES)
+        _, descriptors, _, _ = socket.recv_fds(self._link, len(wire.FILES), wire.MOST_PLANES)
+        try:
+            if len(descriptors) != len(planes):
+                raise Ended
+            return [wire.map_plane(*each) for each in zip(planes, descriptors, strict=True)]
+        finally:
+            for each in descriptors:
                 os.close(each)
 
     def is_alive(self) -> bool:
@@ -262,23 +166,23 @@ class _Call:
         """Note who is at work on it.
 
         Raises:
-            _Ended: it was given up.
+            Ended: it was given up.
         """
         with self._lock:
             self._worker = worker
             if self.is_given_up:
-                raise _Ended
+                raise Ended
 
     def let_go(self) -> None:
         """Note that nobody is at work on it any more.
 
         Raises:
-            _Ended: it was given up, and whoever was at work has ended.
+            Ended: it was given up, and whoever was at work has ended.
         """
         with self._lock:
             self._worker = None
             if self.is_given_up:
-                raise _Ended
+                raise Ended
 
     def give_up(self) -> None:
         """End whoever is at work on it."""
@@ -386,7 +290,7 @@ class DecodePool:
                 call.hold(worker)
                 answer = worker.ask(task)
                 call.let_go()
-            except _Ended:
+            except Ended:
                 ended = worker.reap()
                 if call.is_given_up:
                     break

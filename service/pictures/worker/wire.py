@@ -1,6 +1,7 @@
-"""What service and worker tell each other: short messages over a socket, files and pixels as descriptors beside them.
+"""What service and worker tell each other: short messages over a socket, uploads as descriptors beside them.
 
-Files and pixels lie in anonymous memory (memfd_create), so that they neither pass through the socket nor touch a disk.
+Uploads lie in anonymous memory (memfd_create), so that they neither pass through the socket nor touch a disk. Pixels
+are read out of the worker's memory (`memory`) before it goes on, and come in anonymous memory where that is forbidden.
 What comes from a worker is never unpickled, and believed only where the kernel vouches for it: whoever has taken one
 over through a decoder's fault must not reach the service that way.
 """
@@ -12,20 +13,28 @@ import mmap
 import os
 import pickle
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
 from service.pictures.decode import Picture
-from service.pictures.levels import Alpha, Pixels
+from service.pictures.levels import Pixels
 from service.pictures.probe import Header
 
 MESSAGE_BYTES: Final = 1 << 13
 """Longest message in either direction."""
 
 DTYPES: Final = {"uint8": np.uint8, "uint16": np.uint16}
+
+TAKEN: Final = b"taken"
+"""Says that the pixels were read, and need not be kept."""
+
+FILES: Final = b"files"
+"""Asks for the pixels in anonymous memory instead; they come as descriptors beside the same word."""
+
+MOST_PLANES: Final = 2
+"""Pixels and opacity."""
 
 _TASK: Final = struct.Struct("=QQdQ")
 
@@ -74,12 +83,45 @@ def unpack_task(message: bytes, descriptor: int) -> Task:
     return Task(memory[:data_bytes], pickle.loads(memory[data_bytes:]), cpu_s, memory_bytes)
 
 
-def pack_picture(picture: Picture) -> tuple[bytes, list[int]]:
-    """Return a message, and the descriptors of pixels and opacity; the caller closes them."""
-    planes = [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha]
-    told = [{"shape": plane.shape, "dtype": plane.dtype.name} for plane in planes]
-    files = [_write("pixels", plane.reshape(-1).view(np.uint8).data) for plane in planes]
-    return json.dumps({"planes": told}).encode(), files
+@dataclass(frozen=True)
+class Plane:
+    """Pixels or opacity that a worker has in memory.
+
+    Attributes:
+        shape: (H, W) or (H, W, 3).
+        dtype: one of `DTYPES`.
+        address: where its bytes begin in the worker's memory, one behind the other.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    address: int
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it has."""
+        return math.prod(self.shape) * np.dtype(DTYPES[self.dtype]).itemsize
+
+
+def pack_picture(picture: Picture) -> bytes:
+    """Return a message that says where pixels and opacity are; they must stay there until the service has them."""
+    told = [
+        {"shape": plane.shape, "dtype": plane.dtype.name, "address": plane.ctypes.data} for plane in _planes(picture)
+    ]
+    return json.dumps({"planes": told}).encode()
+
+
+def pack_planes(picture: Picture) -> list[int]:
+    """Return descriptors of anonymous memory with pixels and opacity; the caller closes them.
+
+    Raises:
+        OSError: there is no memory for it.
+    """
+    return [_write("pixels", plane.reshape(-1).view(np.uint8).data) for plane in _planes(picture)]
+
+
+def _planes(picture: Picture) -> list[Pixels]:
+    return [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha]
 
 
 def pack_error(name: str, detail: str) -> bytes:
@@ -87,19 +129,16 @@ def pack_error(name: str, detail: str) -> bytes:
     return json.dumps({"error": name, "detail": detail}).encode()
 
 
-def unpack_answer(message: bytes, descriptors: Sequence[int], header: Header) -> Picture | tuple[str, str]:
-    """Return the picture behind an answer, or the name and the detail of what is wrong with it.
-
-    The pixels stay where the worker wrote them, and can only be read; the descriptors are the caller's to close.
+def unpack_answer(message: bytes, header: Header) -> list[Plane] | tuple[str, str]:
+    """Return what an answer says: where the picture is, or the name and the detail of what is wrong with it.
 
     Args:
         message: from `pack_picture` or `pack_error`.
-        descriptors: that came with it.
         header: of the picture that was asked about.
 
     Returns:
-        A picture of the header's upright size, gray (H, W) or RGB (H, W, 3), uint8 or uint16, opacity (H, W) of the
-        same dtype; or a problem's name, and what is wrong.
+        Pixels of the header's upright size, gray (H, W) or RGB (H, W, 3), uint8 or uint16, and opacity (H, W) of the
+        same dtype if there is any; or a problem's name, and what is wrong.
 
     Raises:
         WireError: it is no answer to this question.
@@ -108,16 +147,40 @@ def unpack_answer(message: bytes, descriptors: Sequence[int], header: Header) ->
         told: Any = json.loads(message)
         if "error" in told:
             return str(told["error"]), str(told["detail"])
+        planes = [
+            Plane(tuple(int(side) for side in plane["shape"]), str(plane["dtype"]), int(plane["address"]))
+            for plane in told["planes"]
+        ]
         width, height = header.upright_size
-        pixels, *others = (_read(plane, at) for plane, at in zip(told["planes"], descriptors, strict=True))
-        alpha: Alpha = others[0] if others else None
-        if pixels.shape not in ((height, width), (height, width, 3)) or len(others) > 1:
+        pixels, *others = planes
+        if pixels.shape not in ((height, width), (height, width, 3)) or len(planes) > MOST_PLANES:
             raise ValueError("not the header's size")
-        if alpha is not None and (alpha.shape != (height, width) or alpha.dtype != pixels.dtype):
+        if any(plane.shape != (height, width) or plane.dtype != pixels.dtype for plane in others):
             raise ValueError("opacity that does not fit")
+        if pixels.dtype not in DTYPES or not all(0 < plane.address < 1 << 63 for plane in planes):
+            raise ValueError("pixels that cannot be")
     except Exception as error:  # Whatever a worker says that is none any more: nothing of it is believed.
         raise WireError(f"a worker gave no answer that makes sense: {error}") from error
-    return Picture(pixels, alpha)
+    return planes
+
+
+def map_plane(plane: Plane, descriptor: int) -> Pixels:
+    """Return pixels from `pack_planes`; they stay where the worker wrote them, and can only be read.
+
+    Args:
+        plane: that they should be.
+        descriptor: of the memory; the caller's to close.
+
+    Raises:
+        WireError: they have another size.
+        OSError: it is no anonymous memory, or there is no room to map it.
+    """
+    # Were it made shorter while it is read, the service would end.
+    fcntl.fcntl(descriptor, _ADD_SEALS, _SEAL_SHRINK)
+    if os.fstat(descriptor).st_size != plane.nbytes:
+        raise WireError("a worker gave pixels of another size than it said")
+    memory = mmap.mmap(descriptor, plane.nbytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
+    return np.frombuffer(memory, DTYPES[plane.dtype]).reshape(plane.shape)
 
 
 def _write(name: str, *parts: memoryview) -> int:
@@ -131,14 +194,3 @@ def _write(name: str, *parts: memoryview) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _read(plane: dict[str, Any], descriptor: int) -> Pixels:
-    shape, dtype = tuple(int(side) for side in plane["shape"]), DTYPES[plane["dtype"]]
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    # Were it made shorter while it is read, the service would end.
-    fcntl.fcntl(descriptor, _ADD_SEALS, _SEAL_SHRINK)
-    if os.fstat(descriptor).st_size != size:
-        raise ValueError("its pixels have another size")
-    memory = mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ)
-    return np.frombuffer(memory, dtype).reshape(shape)

@@ -1,0 +1,52 @@
+"""Pixels straight out of a worker's memory, with one copy; a file between both costs a page fault for every 4 kB.
+
+References:
+    Linux manual page process_vm_readv(2). Whoever started a process may read its memory, unless forbidden.
+"""
+
+import ctypes
+import errno
+import os
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import UInt8
+
+FORBIDDEN: Final = frozenset({errno.EPERM, errno.ENOSYS})
+"""What the kernel says where nobody may read another's memory: by a container's rules, or for good."""
+
+
+class _Part(ctypes.Structure):
+    _fields_ = (("start", ctypes.c_void_p), ("size", ctypes.c_size_t))
+
+
+def read_memory(process: int, address: int, into: UInt8[np.ndarray, "bytes"]) -> None:
+    """Copy what another process has in memory.
+
+    Args:
+        process: its id.
+        address: where it begins there.
+        into: filled whole; contiguous.
+
+    Raises:
+        PermissionError: nobody may do so here.
+        OSError: the process has ended, or has nothing there.
+    """
+    done = 0
+    while done < into.nbytes:
+        ours, theirs = (_Part(start + done, into.nbytes - done) for start in (into.ctypes.data, address))
+        copied = _call()(process, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0)
+        if copied <= 0:
+            number = ctypes.get_errno() or errno.EFAULT
+            raise OSError(errno.EPERM if number in FORBIDDEN else number, os.strerror(number))
+        done += copied
+
+
+@cache
+def _call() -> Any:
+    call = ctypes.CDLL(None, use_errno=True).process_vm_readv
+    part = (ctypes.c_void_p, ctypes.c_ulong)
+    call.argtypes = (ctypes.c_int, *part, *part, ctypes.c_ulong)
+    call.restype = ctypes.c_ssize_t
+    return call
