@@ -43,10 +43,11 @@ from chroma.decoding import Knobs
 from chroma.lab import lab_to_rgb, rgb_u8_to_lab
 from chroma.noise import false_red_fraction
 from chroma.prior import smooth_prior
-from chroma.soft_encoding import SoftEncodingTable, build_table, densify
+from chroma.soft_encoding import SoftEncodingTable, densify
 from training.config import ModelConfig, Recipe
 from training.data.batches import Batch, BatchMaker
 from training.data.photographs import open_photographs
+from training.network.losses import label_table
 from training.recipes import load_recipe
 from training.run.metrics import ColorScores
 from training.run.prediction import Decoder, predict_heads
@@ -382,7 +383,7 @@ class World:
             knobs: other than the run's own.
         """
         centers, loss = load_centers(), run.recipe.loss
-        table = build_table(centers, k=loss.neighbors, sigma=loss.sigma, ties=loss.ties)
+        table = label_table(loss)
         scores = ColorScores(table, centers, smooth_prior(run.prior, centers))
         heads = self.heads(run)
         scores.add(heads, self.batch.ab, self.batch.scene)

@@ -20,12 +20,12 @@ from chroma.bins import load_centers
 from chroma.compose import compose_u8
 from chroma.emulsions import PAN
 from chroma.prior import smooth_prior
-from chroma.soft_encoding import build_table
 from training import DataError
 from training.judge.confidence import Reliability
 from training.judge.judging import Tally, Truth, TruthSums, rarity_table
 from training.judge.protocols import LeftOut, Protocol, Sample, samples
 from training.judge.ways import CEILING, DEFAULT, DO_NOTHING, MAJORITY, Way
+from training.network.losses import label_table
 from training.run.metrics import ColorScores
 from training.run.prediction import predict_picture
 from training.run.run_folder import Run
@@ -164,9 +164,8 @@ class Bench:
 
 def color_scores(run: Run) -> ColorScores:
     """Make the sums of a run's posterior scores, with the soft labels that it trains on."""
-    centers, loss = load_centers(), run.recipe.loss
-    table = build_table(centers, k=loss.neighbors, sigma=loss.sigma, ties=loss.ties)
-    return ColorScores(table, centers, smooth_prior(run.prior, centers))
+    centers = load_centers()
+    return ColorScores(label_table(run.recipe.loss), centers, smooth_prior(run.prior, centers))
 
 
 def _on_grid(lab: np.ndarray, grid: tuple[int, int]) -> np.ndarray:

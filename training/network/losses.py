@@ -9,6 +9,7 @@ A picture's value is scaled so that the batch mean is the mean over weighted pix
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import keras
@@ -18,7 +19,7 @@ from keras import ops
 from chroma import signature
 from chroma.bins import load_centers
 from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d
-from chroma.soft_encoding import build_table
+from chroma.soft_encoding import SoftEncodingTable, Ties, build_table
 from training.config import LossConfig
 from training.network.color_ops import TableEncoder
 from training.network.heads import AB_SCALE, ORIGINAL_AB_SCALE
@@ -37,13 +38,27 @@ def build_losses(config: LossConfig, prior: np.ndarray) -> dict[str, Loss]:
         config: neighbors, sigma, rebalancing.
         prior: the run's raw prior, (Q,); read only when rebalancing.
     """
-    encode = TableEncoder(build_table(load_centers(), k=config.neighbors, sigma=config.sigma, ties=config.ties))
+    encode = TableEncoder(label_table(config))
     return {
         signature.AB_LOGITS: soft_encoding_loss(encode, bin_weights(config, prior), probabilities=config.probabilities),
         signature.AB: regression_loss if config.regression == "smooth_l1" else mean_squared_loss,
         signature.SCENE_LOGITS: scene_loss(config.label_smoothing),
         signature.SEGMENTATION_LOGITS: segmentation_loss(cross_entropy=config.segmentation_cross_entropy),
     }
+
+
+def label_table(config: LossConfig) -> SoftEncodingTable:
+    """Return the soft labels of every integer ab pair; made once for the same options, so not to be changed.
+
+    Args:
+        config: neighbors, sigma, ties.
+    """
+    return _tabulate(config.neighbors, config.sigma, config.ties)
+
+
+@lru_cache(maxsize=2)  # A run takes one for its loss and its scores; the original's differs.
+def _tabulate(neighbors: int, sigma: float, ties: Ties) -> SoftEncodingTable:
+    return build_table(load_centers(), k=neighbors, sigma=sigma, ties=ties)
 
 
 def bin_weights(config: LossConfig, prior: np.ndarray) -> np.ndarray | None:

@@ -8,10 +8,10 @@ import numpy as np
 from chroma import signature
 from chroma.bins import load_centers
 from chroma.prior import smooth_prior
-from chroma.soft_encoding import build_table
 from training.config import Recipe
 from training.data.batches import Batch, BatchMaker, stream
 from training.data.photographs import Photograph
+from training.network.losses import label_table
 from training.run.metrics import ColorScores
 from training.run.prediction import Decoder, first_curve, predict_heads
 from training.run.preview import preview_grid
@@ -41,8 +41,7 @@ class Validator:
         self._centers = load_centers()
         self._smoothed = smooth_prior(prior, self._centers)
         self._decoder = Decoder.of_prior(prior, self._centers)
-        loss = recipe.loss
-        self._table = build_table(self._centers, k=loss.neighbors, sigma=loss.sigma, ties=loss.ties)
+        self._table = label_table(recipe.loss)
         self._samples: Batch | None = None
 
     def scores(self, model: keras.Model) -> dict[str, float]:
