@@ -105,15 +105,24 @@ def resident_mb(pid: int) -> float:
     return int(next(line.split()[1] for line in lines if line.startswith("VmRSS:"))) / 1024
 
 
-def run(model: Path, *, seconds: float, connections: int, log: Path, largest_px: int = 1500) -> dict[str, Any]:
+def run(
+    model: Path,
+    *,
+    seconds: float,
+    connections: int,
+    log: Path,
+    largest_px: int = 1500,
+    requests: int = sys.maxsize,
+) -> dict[str, Any]:
     """Soak a server.
 
     Args:
         model: ONNX file.
-        seconds: how long.
+        seconds: how long at most.
         connections: requests at once.
         log: of the server.
         largest_px: longest side of a picture.
+        requests: after so many it ends.
 
     Returns:
         The result, for JSON.
@@ -127,8 +136,8 @@ def run(model: Path, *, seconds: float, connections: int, log: Path, largest_px:
         for sender in senders:
             sender.start()
         started = time.monotonic()
-        while (elapsed := time.monotonic() - started) < seconds:
-            if elapsed > WARM_UP_SHARE * seconds:
+        while (elapsed := time.monotonic() - started) < seconds and soak.requests < requests:
+            if elapsed > WARM_UP_SHARE * seconds or soak.requests > WARM_UP_SHARE * requests:
                 samples.append((soak.requests, resident_mb(server.process.pid)))
             time.sleep(seconds / SAMPLES)
         stop.set()
@@ -143,7 +152,7 @@ def run(model: Path, *, seconds: float, connections: int, log: Path, largest_px:
     counts, sizes = zip(*samples, strict=True)
     slope = statistics.linear_regression(counts, sizes).slope if len(set(counts)) > 1 else float("nan")
     return {
-        "seconds": seconds,
+        "seconds": round(elapsed, 1),
         "connections": connections,
         "requests": soak.requests,
         "left": soak.left,
