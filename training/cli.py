@@ -74,7 +74,7 @@ def run(
 
     folder = folder or Path("runs") / recipe
     options = RunOptions(data, folder, workers, minutes, epochs, checkpoint_every, tensorboard, start_from, cluster)
-    display = Display()
+    display = TrainingDisplay()
     # A polite end, like Ctrl-C: the run page then says that it was stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with display.bar:
@@ -229,7 +229,7 @@ def ablate(
     typer.echo(table(report))
 
 
-class Display:
+class TrainingDisplay:
     """Progress bar with images a second, losses and time left; a table after each epoch."""
 
     def __init__(self) -> None:

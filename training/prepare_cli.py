@@ -52,7 +52,7 @@ def prepare(
         scene_std=scene_std or STD,
         data=data,
     )
-    display = Display()
+    display = PrepareDisplay()
     with display.bar:
         made = work.prepare(options, watch=display.photograph)
     console.print(summary(made))
@@ -65,7 +65,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Display:
+class PrepareDisplay:
     """A bar with photographs a second and time left; without a terminal, a line every tenth of the work."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Display:
 
 
 def summary(made: Any) -> Table:
-    """Return what came out, a `training.data.prepare.Prepared`, as a table."""
+    """Return what came out, a `training.data.prepare.PreparedShards`, as a table."""
     table = Table(show_header=False)
     table.add_row("to train on", str(made.train))
     table.add_row("to validate on", str(made.val))

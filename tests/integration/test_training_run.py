@@ -15,7 +15,7 @@ from numpy.testing import assert_array_equal
 from chroma import signature
 from tests.unit.training.pictures import encode, landscape, write_shards
 from training import CheckpointError, DataError, NonFiniteLossError, RecipeError, RunFolderError
-from training.cli import Display
+from training.cli import TrainingDisplay
 from training.config import DataConfig, ModelConfig, OptimizerConfig, Recipe
 from training.network.averaging import averaged_weights
 from training.network.losses import compile_model
@@ -295,7 +295,7 @@ def test_a_validation_without_color_ends_with_weights_and_unknown_scores(tmp_pat
     rows: list[dict[str, Any]] = []
 
     def report(row: dict[str, Any]) -> None:
-        Display().scores(row)
+        TrainingDisplay().scores(row)
         rows.append(row)
 
     train(RECIPE, RunOptions(gray_validation(tmp_path / "data"), tmp_path / "run"), report=report)

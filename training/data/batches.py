@@ -23,7 +23,7 @@ from training.data import plates, sample_workers
 from training.data.photographs import Photograph, PhotographSet
 from training.data.prepared_prior import load_prepared_prior
 from training.data.sample_workers import SampleWorkers
-from training.data.samples import Task, make_samples
+from training.data.samples import SampleTask, make_samples
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class BatchMaker:
         indices = indices[part * len(indices) // parts : (part + 1) * len(indices) // parts]
         chosen = tuple(self._chosen[index] for index in indices)
         seeds = tuple(None if self._seed is None else (self._seed, epoch, int(index)) for index in indices)
-        task = Task(self._photographs.folder, chosen, seeds, self._config_of(step), self._classes)
+        task = SampleTask(self._photographs.folder, chosen, seeds, self._config_of(step), self._classes)
         samples = workers.make(task) if workers else make_samples(task, self._photographs)
         for key, reason in samples.refused:
             if key not in self.refused:

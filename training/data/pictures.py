@@ -58,7 +58,7 @@ REDUCTIONS: Final = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COL
 
 
 @dataclass(frozen=True)
-class Header:
+class PictureHeader:
     """What a file says of itself.
 
     Attributes:
@@ -80,7 +80,7 @@ class Header:
     icc_profile: bytes
 
 
-def probe(data: bytes) -> Header:
+def probe(data: bytes) -> PictureHeader:
     """Read and judge a picture's header; no pixel is decoded.
 
     Raises:
@@ -91,7 +91,7 @@ def probe(data: bytes) -> Header:
     _check_planes(data)
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            header = Header(
+            header = PictureHeader(
                 str(image.format),
                 image.mode,
                 image.width,
@@ -251,7 +251,7 @@ def _with_opencv(data: bytes, flags: int) -> np.ndarray:
     return bgr[..., ::-1]
 
 
-def _with_pillow(data: bytes, header: Header, profile: bytes = b"") -> np.ndarray:
+def _with_pillow(data: bytes, header: PictureHeader, profile: bytes = b"") -> np.ndarray:
     """Decode with Pillow, several times slower, what OpenCV gets wrong: transparency and color profiles."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:

@@ -54,7 +54,7 @@ from training.data.prepared_prior import METADATA, PRIOR, file_sha256, prior_set
 from training.data.scene_scores import COLUMNS as SCENE_COLUMNS
 from training.data.scene_scores import SCENES
 
-__all__ = ["PrepareOptions", "Prepared", "prepare"]
+__all__ = ["PrepareOptions", "PreparedShards", "prepare"]
 
 REFUSED: Final = "refused.csv"
 
@@ -74,7 +74,7 @@ Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedShards:
     """What came out.
 
     Attributes:
@@ -92,7 +92,7 @@ class Prepared:
     reasons: tuple[tuple[str, int], ...]
 
 
-def prepare(options: PrepareOptions, *, watch: Watch | None = None) -> Prepared:
+def prepare(options: PrepareOptions, *, watch: Watch | None = None) -> PreparedShards:
     """Make shards of photographs, or go on where a killed call stopped.
 
     Args:
@@ -216,7 +216,7 @@ def _settings(options: PrepareOptions, plan: _Plan) -> dict[str, Any]:
     return settings
 
 
-def _finished(out: Path, settings: dict[str, Any]) -> Prepared | None:
+def _finished(out: Path, settings: dict[str, Any]) -> PreparedShards | None:
     """Return what a finished folder holds; None where there is still work."""
     if not (out / LABELS).exists():
         return None
@@ -224,7 +224,7 @@ def _finished(out: Path, settings: dict[str, Any]) -> Prepared | None:
         said = json.loads((out / METADATA).read_text(encoding="utf-8"))
         known, counts = said["settings"], said["photographs"]
         reasons = tuple((str(reason), int(count)) for reason, count in said["reasons"])
-        made = Prepared(counts["train"], counts["val"], counts["refused"], counts["without_labels"], reasons)
+        made = PreparedShards(counts["train"], counts["val"], counts["refused"], counts["without_labels"], reasons)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PrepareError(f"{out} holds something else: choose another folder") from error
     _compare(out, known, settings)
@@ -343,7 +343,7 @@ def _work_in_process(part: Part) -> None:
                 process.counter.value += 1
 
 
-def _finish(out: Path, settings: dict[str, Any], plan: _Plan) -> Prepared:
+def _finish(out: Path, settings: dict[str, Any], plan: _Plan) -> PreparedShards:
     """Join the parts' notes to the files of a data folder; labels.csv, which makes it one, last."""
     counts = np.zeros(Q)
     kept, reasons, sizes = Counter({"train": 0, "val": 0}), Counter[str](), {}
@@ -370,7 +370,7 @@ def _finish(out: Path, settings: dict[str, Any], plan: _Plan) -> Prepared:
             raise DataError(f"no photograph is left: {out / REFUSED} says why")
         if scenes.rows:
             scenes.finish()
-        made = Prepared(kept["train"], kept["val"], left_out, without_labels, tuple(reasons.most_common()))
+        made = PreparedShards(kept["train"], kept["val"], left_out, without_labels, tuple(reasons.most_common()))
         said: dict[str, Any] = {
             "settings": settings,
             "photographs": {**kept, "refused": left_out, "without_labels": without_labels},

@@ -45,7 +45,7 @@ class SampleWorkers:
                 self._free.put(worker)
 
     def make(self, task: Any) -> Any:
-        """Have a worker do a task, a `training.data.samples.Task`; return its `training.data.samples.Samples`.
+        """Have a worker do a task, a `training.data.samples.SampleTask`; return its `training.data.samples.Samples`.
 
         Raises:
             DataError: the worker died.

@@ -179,7 +179,7 @@ def augment_lightness(lightness: np.ndarray, config: DataConfig, rng: np.random.
 
 
 @dataclass(frozen=True)
-class Task:
+class SampleTask:
     """What it takes to make the samples of one batch, wherever that is done.
 
     Attributes:
@@ -199,7 +199,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """What comes of a `Task`.
+    """What comes of a `SampleTask`.
 
     Attributes:
         lightness: float32, (batch, H, W, 1); 0 where a photograph could not be read.
@@ -216,7 +216,7 @@ class Samples:
     refused: tuple[tuple[str, str], ...]
 
 
-def make_samples(task: Task, photographs: PhotographSet) -> Samples:
+def make_samples(task: SampleTask, photographs: PhotographSet) -> Samples:
     """Make the samples of one batch.
 
     Args:

@@ -30,8 +30,8 @@ from training.judge.confidence import TEMPERATURES, Reliability, fit, report
 from training.judge.decoder_search import (
     CALM,
     Found,
-    Limits,
     Prediction,
+    ScoreLimits,
     Scores,
     Sharpness,
     Survey,
@@ -103,14 +103,14 @@ MOST_TVQ: Final = 1.1
 MOST_VIVID_TVQ: Final = 1.3
 
 
-def _limits(most: float, gray: float) -> tuple[Limits, Limits]:
+def _limits(most: float, gray: float) -> tuple[ScoreLimits, ScoreLimits]:
     """Return what default and vivid must keep to, by the PSNR of calm and of gray, dB."""
     least_default = max(most - DEFAULT_PSNR_LOSS, min(gray + GRAY_MARGIN, most))
     # Vivid may do all that default may, so that it is never the paler one.
     least_vivid = min(gray + GRAY_MARGIN, least_default)
     return (
-        Limits(least_default, DEFAULT_FALSE_RED, DEFAULT_DARK_FALSE_RED, DEFAULT_FALSE_HUE, MOST_TVQ),
-        Limits(least_vivid, VIVID_FALSE_RED, VIVID_DARK_FALSE_RED, VIVID_FALSE_HUE, MOST_VIVID_TVQ),
+        ScoreLimits(least_default, DEFAULT_FALSE_RED, DEFAULT_DARK_FALSE_RED, DEFAULT_FALSE_HUE, MOST_TVQ),
+        ScoreLimits(least_vivid, VIVID_FALSE_RED, VIVID_DARK_FALSE_RED, VIVID_FALSE_HUE, MOST_VIVID_TVQ),
     )
 
 
@@ -221,7 +221,7 @@ def _neighbors(sharpness: Sharpness) -> tuple[Sharpness, ...]:
     return Sharpness(cooler, tau, cap), Sharpness(warmer, tau, cap)
 
 
-def _most_colorful(tried: Survey, target: float, limits: Limits, paler: Found) -> Found:
+def _most_colorful(tried: Survey, target: float, limits: ScoreLimits, paler: Found) -> Found:
     """Return the best knobs at the target, or at the next lower one with any; `paler` where nothing is above it."""
     least = paler.scores.colorfulness_ratio
     for wanted in np.arange(max(target, least), least, -COLOR_STEP):

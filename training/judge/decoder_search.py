@@ -112,7 +112,7 @@ class Scores(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ScoreLimits:
     """What knobs must keep.
 
     Attributes:
@@ -232,7 +232,7 @@ def at_colorfulness(tried: Mapping[float, Scores], wanted: float) -> tuple[float
     return gain, Scores(*(float(np.interp(wanted, color, column)) for column in rows.T))
 
 
-def best(tried: Survey, wanted: float, limits: Limits) -> Found | None:
+def best(tried: Survey, wanted: float, limits: ScoreLimits) -> Found | None:
     """Return the knobs of the highest PSNR at a colorfulness and within the limits.
 
     Among those within `NEAR_DB` of the highest the one of the highest temperature is taken: what sharpens least errs

@@ -36,7 +36,7 @@ FOLDED: Final = ""
 
 
 @dataclass(frozen=True)
-class Exported:
+class OnnxNetwork:
     """What an ONNX file holds.
 
     Attributes:
@@ -50,7 +50,7 @@ class Exported:
     model: ModelProto
 
 
-def read_exported(path: Path) -> Exported:
+def read_exported(path: Path) -> OnnxNetwork:
     """Read an ONNX file of ours.
 
     Raises:
@@ -69,10 +69,10 @@ def read_exported(path: Path) -> Exported:
         raise CheckpointError(f"{path}: {error}") from error
     if stamp.precision == "int8":
         raise CheckpointError(f"{path} has 8-bit weights, which are too coarse to train on: take a float16 file")
-    return Exported(path, stamp, model)
+    return OnnxNetwork(path, stamp, model)
 
 
-def load_exported(exported: Exported, model: keras.Model) -> None:
+def load_exported(exported: OnnxNetwork, model: keras.Model) -> None:
     """Put a file's weights into the network that it was made from.
 
     Args:
@@ -225,7 +225,7 @@ def _fill(linear: _Linear, part: _Part) -> bool:
     return True
 
 
-def _prove(exported: Exported, model: keras.Model) -> None:
+def _prove(exported: OnnxNetwork, model: keras.Model) -> None:
     """Compare the network with its file on noise of every brightness."""
     rng = np.random.default_rng(0)
     lightness = rng.uniform(0, 100, (2, PROOF_PX, PROOF_PX, 1)).astype(np.float32)

@@ -15,7 +15,7 @@ from training import RecipeError, RunFolderError
 from training.config import Recipe
 from training.data.batches import BatchMaker
 from training.network.model import build_model
-from training.network.onnx_weights import Exported, load_exported, read_exported, restore_normalization
+from training.network.onnx_weights import OnnxNetwork, load_exported, read_exported, restore_normalization
 from training.recipes import load_recipe
 from training.run import run_folder
 from training.run.keeping import save_weights
@@ -128,7 +128,7 @@ def _require_scenes(path: Path, known: tuple[str, ...], wanted: tuple[str, ...])
         raise RecipeError(f"{path} knows other scenes: its weights do not fit these photographs")
 
 
-def _network(exported: Exported, recipe: Recipe) -> keras.Model:
+def _network(exported: OnnxNetwork, recipe: Recipe) -> keras.Model:
     """Build a network in float32 and put a file's weights into it."""
     keras.config.set_dtype_policy("float32")
     model = build_model(recipe.model, scenes=len(exported.stamp.scenes), pretrained=False)

@@ -19,8 +19,8 @@ from training.judge import decoder_search
 from training.judge.decoder_search import (
     CALM_GAIN_NEAR_DB,
     CALM_NEAR_DB,
-    Limits,
     Prediction,
+    ScoreLimits,
     Scores,
     Sharpness,
     alike,
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.training
 
 CENTERS = load_centers()
 PLAIN = Sharpness(1.0, 0.0, 1.0)
-NO_LIMITS = Limits(psnr=-np.inf, false_red=100, dark_false_red=100, false_hue=100, tvq=np.inf)
+NO_LIMITS = ScoreLimits(psnr=-np.inf, false_red=100, dark_false_red=100, false_hue=100, tvq=np.inf)
 
 
 def scores(psnr: float = 20.0, color: float = 0.5, red: float = 0.0, dark: float = 0.0, tvq: float = 1.0) -> Scores:
@@ -142,10 +142,10 @@ def test_the_highest_psnr_within_the_limits_wins() -> None:
     assert found is not None
     assert found.knobs == Knobs(0.4, 0.0, 1.0, 1.5)
     assert found.scores.colorfulness_ratio == pytest.approx(0.7)
-    limited = best(tried, 0.7, Limits(psnr=0, false_red=0.5, dark_false_red=1, false_hue=1, tvq=2))
+    limited = best(tried, 0.7, ScoreLimits(psnr=0, false_red=0.5, dark_false_red=1, false_hue=1, tvq=2))
     assert limited is not None
     assert limited.knobs.temperature == 0.6
-    assert best(tried, 0.7, Limits(psnr=24, false_red=1, dark_false_red=1, false_hue=1, tvq=2)) is None
+    assert best(tried, 0.7, ScoreLimits(psnr=24, false_red=1, dark_false_red=1, false_hue=1, tvq=2)) is None
     assert best(tried, 1.2, NO_LIMITS) is None
     assert leaders(tried, 0.7, 2) == [Sharpness(0.4, 0.0, 1.0), Sharpness(0.6, 0.0, 1.0)]
 
@@ -192,7 +192,7 @@ def test_among_equals_the_least_sharpened_wins() -> None:
     ],
 )
 def test_each_limit_limits(limited: str, value: float) -> None:
-    limits = Limits(psnr=20.0, false_red=0.2, dark_false_red=0.1, false_hue=0.5, tvq=1.1)
+    limits = ScoreLimits(psnr=20.0, false_red=0.2, dark_false_red=0.1, false_hue=0.5, tvq=1.1)
     kept = Scores(20.0, 0.5, 0.2, 0.1, 0.5, 0.5, 0.5, 1.1)
     assert limits.allow(kept)
     assert not limits.allow(kept._replace(**{limited: value}))

@@ -89,7 +89,7 @@ ROW: dict[str, Any] = {
 
 
 def test_scores_are_shown_beside_the_rows_that_learn_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    cli.Display().scores(ROW)
+    cli.TrainingDisplay().scores(ROW)
     shown = capsys.readouterr().err
     for expected in ("epoch 3: 96 images, 1.5 min", "1.234", "majority", "1.900", "do nothing", "14.30", "unknown"):
         assert expected in shown
@@ -97,7 +97,7 @@ def test_scores_are_shown_beside_the_rows_that_learn_nothing(capsys: pytest.Capt
 
 def test_scores_of_a_validation_without_color_are_shown_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     nothing = {name: None for name in ROW}
-    cli.Display().scores(ROW | nothing | {"epoch": 1, "images": 4, "minutes": 0.1})
+    cli.TrainingDisplay().scores(ROW | nothing | {"epoch": 1, "images": 4, "minutes": 0.1})
     assert capsys.readouterr().err.count("unknown") >= 9
 
 
@@ -108,7 +108,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.Captu
         step, steps, epoch, images_per_s, left_s = 0, 200, 1, 31.4, 125.0
         losses = {"ab_logits_loss": 3.21, "loss": 4.0}  # noqa: RUF012
 
-    display, progress = cli.Display(), Progress()
+    display, progress = cli.TrainingDisplay(), Progress()
     assert display.plain
     for progress.step in range(1, 101):
         display.step(progress)

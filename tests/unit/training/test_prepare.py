@@ -25,7 +25,7 @@ from training.config import DataConfig
 from training.data.batches import BatchMaker, count_prior
 from training.data.photographs import PhotographSet, open_photographs
 from training.data.pictures import decode_photograph
-from training.data.prepare import Prepared, PrepareOptions, prepare
+from training.data.prepare import PreparedShards, PrepareOptions, prepare
 from training.data.prepare_part import refuse_colorless
 from training.data.samples import decode_label_map
 from training.recipes import load_recipe
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[3]
 SMALL = DataConfig(crop_px=64)
 
 
-def prepared(source: Path, out: Path, **options: object) -> Prepared:
+def prepared(source: Path, out: Path, **options: object) -> PreparedShards:
     return prepare(PrepareOptions(source, out, **{"size": 48, "data": SMALL, **options}))  # type: ignore[arg-type]
 
 
@@ -84,7 +84,7 @@ def test_small_jpegs_are_kept_byte_for_byte(tmp_path: Path) -> None:
 
 def test_coco_stuff_keeps_its_label_maps_and_scene_probabilities(tmp_path: Path) -> None:
     source = open_photographs(make_coco_stuff(tmp_path / "coco", size=128))
-    assert prepared(tmp_path / "coco", tmp_path / "out") == Prepared(12, 6, 0, 0, ())
+    assert prepared(tmp_path / "coco", tmp_path / "out") == PreparedShards(12, 6, 0, 0, ())
     found = open_photographs(tmp_path / "out")
     assert found.scenes == COCO_SCENES
     assert [photo.split for photo in found.photographs] == [photo.split for photo in source.photographs]
@@ -323,11 +323,11 @@ def start(*arguments: str, setup: str = "") -> subprocess.Popen[str]:
 KILLED = """
 import os, signal, sys
 from training import prepare_cli
-class Deadly(prepare_cli.Display):
+class Deadly(prepare_cli.PrepareDisplay):
     def photograph(self, done, total):
         if done >= {photographs}:
             os.kill(os.getpid(), signal.SIGKILL)
-prepare_cli.Display = Deadly
+prepare_cli.PrepareDisplay = Deadly
 """
 
 
