@@ -57,7 +57,8 @@ STEPS: Final = 4
 MOST_WAITING: Final = 0.05
 LEAST_TIME_RATIO: Final = 30.0
 LEAST_MEMORY_RATIO: Final = 60.0
-TARGET_ROUNDS: Final = 30
+TARGET_ROUNDS: Final = 5
+"""Of the targets in a round of steps; they are quick."""
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, Any]:

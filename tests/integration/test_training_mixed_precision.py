@@ -34,8 +34,9 @@ def watched(*arguments, **options):
     return seen["model"]
 
 training.run.train.build_model = watched
-options = ["mixed_precision=true", "steps=30", "batch_size=8", "data.crop_px=32", "data.contrast=0.0",
-           "optimizer.learning_rate=0.01", "model.unet_channels=[4,8,8]", "model.decoder_channels=[8]"]
+options = ["mixed_precision=true", "steps=30", "evaluate_every=10", "batch_size=8", "data.crop_px=32",
+           "data.contrast=0.0", "optimizer.learning_rate=0.01", "model.unet_channels=[4,8,8]",
+           "model.decoder_channels=[8]"]
 data, folder = map(Path, sys.argv[1:])
 train(load_recipe("tiny").with_options(options), RunOptions(data, folder, tensorboard=False))
 model = seen["model"]
