@@ -58,7 +58,7 @@ MOST_WAITING: Final = 0.05
 LEAST_TIME_RATIO: Final = 30.0
 LEAST_MEMORY_RATIO: Final = 60.0
 TARGET_ROUNDS: Final = 5
-"""Of the targets in a round of steps; they are quick."""
+"""Of the targets in one of the steps: they are quick."""
 
 
 def spread(values: Sequence[float], digits: int = 3) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def main() -> int:
     arguments = parser.parse_args()
     recipe = load_recipe(arguments.recipe)
     cv2.setNumThreads(1)
-    targets = measure_targets(recipe, max(TARGET_ROUNDS, arguments.rounds))
+    targets = measure_targets(recipe, TARGET_ROUNDS * arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:
         training = Training(recipe, Path(folder), arguments.photographs).measure(arguments.rounds)
     result: dict[str, Any] = {
