@@ -92,10 +92,10 @@ class Settings(BaseSettings):
         default=MAX_UPLOAD_BYTES,
         ge=1,
         le=MOST_BYTES,
-        description="Largest request body, and largest file on the command line, bytes.",
+        description="Largest file, and request body, bytes.",
     )
     max_megapixels: float = Field(
-        default=MAX_MEGAPIXELS, gt=0, description="Largest picture, also on the command line, millions of pixels."
+        default=MAX_MEGAPIXELS, gt=0, description="Largest picture, millions of pixels."
     )
     max_inflight_megapixels: float = Field(
         default=120,
@@ -110,14 +110,14 @@ class Settings(BaseSettings):
     )
     spool_dir: Path | None = Field(
         default=None,
-        description="Directory of a disk that takes uploads above 16 MB, as files without a name. Empty: the system's "
-        "for temporary files, or `/var/tmp` where that is in memory.",
+        description="Directory of a disk for uploads above 16 MB; empty: the system's temporary one, or `/var/tmp` "
+        "where that is memory.",
     )
     max_spooled_bytes: int = Field(
         default=4 * 2**30,
         ge=0,
         le=MOST_BYTES,
-        description="Most bytes of uploads on that disk; more get 503. 0 keeps all of them in memory.",
+        description="Most bytes of uploads there; more get 503. 0 keeps all in memory.",
     )
     least_rate: int = Field(
         default=16_384,
