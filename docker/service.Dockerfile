@@ -50,7 +50,7 @@ RUN /opt/photochrom/bin/pip uninstall --quiet --yes setuptools pip
 # ------------------------------------------------------------------------------------------------------------- the image
 FROM ${BASE}${BASE_DIGEST}
 # A new volume takes its owner from here.
-RUN install -d -o 10001 -g 10001 /models
+RUN install -d -o 10001 -g 10001 /models /spool
 COPY --from=sbom /sbom/sbom.json /usr/share/doc/photochrom/sbom.json
 COPY --from=environment /opt/photochrom /opt/photochrom
 COPY --from=project /project /opt/photochrom

@@ -19,13 +19,11 @@ from service.pictures.encode import SUFFIXES, OutputFormat, encode
 from service.pictures.levels import Alpha, to_8_bits, to_depth
 from service.pictures.metadata import carry_over
 from service.pictures.probe import probe
-from service.settings import Device
+from service.settings import MAX_MEGAPIXELS, Device
 
 Source = str | PathLike[str] | bytes | Image.Image | np.ndarray
 """A photograph: the path of a file, its bytes, a Pillow image, or an array (H, W) or (H, W, 3 or 4) of 8 or 16 bits."""
 
-MAX_MEGAPIXELS: Final = 100.0
-"""Largest photograph, if nothing else is asked for."""
 NO_OPTIONS: Final = ("variants", "format")
 """Options over HTTP that mean nothing here: one picture comes back, and `save` chooses the format."""
 

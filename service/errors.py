@@ -7,7 +7,7 @@
     |   |-- ModelError          the model file is missing, broken or of a stranger
     |   |-- DeviceError         the device asked for does not work here
     |   |-- KeysError           the API keys cannot be read
-    |   `-- SettingsError         a setting's name is misspelled
+    |   `-- SettingsError         a setting's name is misspelled, or its value does not work here
     `-- RequestError            one request fails; has a status and a stable name
         |-- MalformedRequest    400  the body cannot be parsed
         |-- Unauthorized        401  no API key, or a wrong one
@@ -30,6 +30,7 @@
         |-- InternalError       500  ours
         |-- Overloaded          503  too much at once; says when to come back
         |-- OutOfMemory         503  there was too little memory for it; says when to come back
+        |-- OutOfDisk           503  the upload could not be spooled; says when to come back
         |-- Draining            503  stopping
         |-- Failing             503  broken inside; wants a restart
         `-- DeadlineExceeded    504
@@ -64,7 +65,7 @@ class KeysError(StartupError):
 
 
 class SettingsError(StartupError):
-    """A variable is nearly the name of a setting, or one is set that opens the service by mistake."""
+    """A variable is nearly the name of a setting, opens the service by mistake, or names what cannot be used."""
 
 
 class RequestError(ServiceError):
@@ -238,6 +239,16 @@ class OutOfMemory(RequestError):
         super().__init__(detail, headers={"Retry-After": "5"}, retry_after_s=5)
 
 
+class OutOfDisk(RequestError):
+    """The disk for large uploads is full, or fails; the picture is not at fault."""
+
+    status, name, title = 503, "out-of-disk", "The service had too little room on its disk"
+
+    def __init__(self, detail: str = "The disk takes no more of this upload; try again later.") -> None:
+        """Ask to come back when others are done."""
+        super().__init__(detail, headers={"Retry-After": "5"}, retry_after_s=5)
+
+
 class Draining(RequestError):
     """The service is stopping and takes no more work."""
 
@@ -282,6 +293,7 @@ PROBLEMS: tuple[type[RequestError], ...] = (
     InternalError,
     Overloaded,
     OutOfMemory,
+    OutOfDisk,
     Draining,
     Failing,
     DeadlineExceeded,

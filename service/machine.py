@@ -83,6 +83,23 @@ def available_memory_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys
     return max(0, free)
 
 
+def is_in_memory(directory: Path, proc: Path = Path("/proc")) -> bool:
+    """Return whether what is written to a directory stays in memory; False where the system does not say.
+
+    Args:
+        directory: that is there.
+        proc: where procfs is mounted.
+    """
+    try:
+        device = os.stat(directory).st_dev
+        lines = (proc / "self" / "mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    # Its fields end with " - ", type, source and options: proc(5).
+    kinds = {line.split()[2]: line.partition(" - ")[2].split()[0] for line in lines}
+    return kinds.get(f"{os.major(device)}:{os.minor(device)}") in ("tmpfs", "ramfs")
+
+
 def give_way() -> None:
     """Lower the priority of the calling thread, and of all that it starts from now on.
 

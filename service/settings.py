@@ -22,6 +22,12 @@ DAY_S: Final = 86_400.0
 
 MOST_BYTES: Final = 2**50
 
+MAX_MEGAPIXELS: Final = 100.0
+"""Largest picture here, millions of pixels: A3 at 600 dpi has 70."""
+
+MAX_UPLOAD_BYTES: Final = 640_000_000
+"""Largest file here, bytes: such a picture of 48 bits a pixel, not compressed, and what a scanner writes beside it."""
+
 OTHER_VARIABLES: Final = frozenset(
     {"API_KEY"}  # of whoever calls a service from here
     | {"CPUS", "MEMORY", "MODELS", "TAG", "PHOTOS", "RECIPE", "WORK", "TRAIN_CPUS", "TRAIN_MEMORY"}  # of Compose
@@ -82,8 +88,13 @@ class Settings(BaseSettings):
         "entry counts, for who is served next. Empty: the connection's other end.",
     )
 
-    max_upload_bytes: int = Field(default=32 * 2**20, ge=1, le=MOST_BYTES, description="Largest request body, bytes.")
-    max_megapixels: float = Field(default=50, gt=0, description="Largest picture, millions of pixels.")
+    max_upload_bytes: int = Field(
+        default=MAX_UPLOAD_BYTES,
+        ge=1,
+        le=MOST_BYTES,
+        description="Largest file, and request body, bytes.",
+    )
+    max_megapixels: float = Field(default=MAX_MEGAPIXELS, gt=0, description="Largest picture, millions of pixels.")
     max_inflight_megapixels: float = Field(
         default=120,
         gt=0,
@@ -94,6 +105,17 @@ class Settings(BaseSettings):
         ge=1,
         le=MOST_BYTES,
         description="Most bytes of uploads and answers in memory; more uploads get 503.",
+    )
+    spool_dir: Path | None = Field(
+        default=None,
+        description="Directory of a disk for uploads above 16 MB; empty: the system's temporary one, or `/var/tmp` "
+        "where that is memory.",
+    )
+    max_spooled_bytes: int = Field(
+        default=4 * 2**30,
+        ge=0,
+        le=MOST_BYTES,
+        description="Most bytes of uploads there; more get 503. 0 keeps all in memory.",
     )
     least_rate: int = Field(
         default=16_384,
@@ -121,7 +143,7 @@ class Settings(BaseSettings):
         default=64, ge=0, le=100_000, description="Most requests that wait for their turn; more get 503."
     )
     deadline_s: float = Field(
-        default=30, gt=0, le=DAY_S, description="Longest time for one picture, upload included, seconds."
+        default=30, gt=0, le=DAY_S, description="Longest time for one picture once its upload is there, seconds."
     )
 
     decode_s: float = Field(

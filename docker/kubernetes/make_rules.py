@@ -19,6 +19,7 @@ SETTINGS: Final = {
     "photochrom:waiting_requests:limit": "PHOTOCHROM_MAX_QUEUE",
     "photochrom:inflight_megapixels:limit": "PHOTOCHROM_MAX_INFLIGHT_MEGAPIXELS",
     "photochrom:held_bytes:limit": "PHOTOCHROM_MAX_HELD_BYTES",
+    "photochrom:spooled_bytes:limit": "PHOTOCHROM_MAX_SPOOLED_BYTES",
     "photochrom:kept_bytes:limit": "PHOTOCHROM_KEPT_BYTES",
     "photochrom:request_seconds:limit": "PHOTOCHROM_DEADLINE_S",
 }

@@ -25,6 +25,7 @@ from service.engine.options import ColorizeQuery
 from service.engine.session import Session
 from service.errors import ModelError
 from service.pictures.decode import prepare_codecs
+from service.pictures.size_limits import SizeLimits
 from service.settings import Device, pixels_of
 from service.version import program_version
 
@@ -42,14 +43,14 @@ class Instructions:
         query: how to color.
         device: that a worker takes: with `cuda` a GPU each.
         model: path of the ONNX model, on this machine.
-        max_megapixels: largest picture, millions of pixels.
+        limits: of a picture.
         reference: the file of a color photograph whose palette is followed.
     """
 
     query: ColorizeQuery
     device: Device
     model: Path
-    max_megapixels: float
+    limits: SizeLimits
     reference: bytes | None = None
 
 
@@ -111,7 +112,7 @@ def _actor_type(ray: Any, order: Instructions) -> Any:
     """Return what Ray makes workers of."""
     variables = {
         # As the command line sets them for itself; libraries read them when they are imported.
-        "OPENCV_IO_MAX_IMAGE_PIXELS": str(pixels_of(order.max_megapixels)),
+        "OPENCV_IO_MAX_IMAGE_PIXELS": str(pixels_of(order.limits.max_megapixels)),
         "OPENBLAS_NUM_THREADS": "1",
     }
     return ray.remote(ColorizeActor).options(
@@ -155,7 +156,7 @@ class ColorizeActor:
             session,
             order.query.to_options(),
             order.query.picture_format() or "png",
-            max_megapixels=order.max_megapixels,
+            limits=order.limits,
             reference=order.reference,
         )
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from service.pictures.size_limits import SizeLimits
+
 SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 """What is taken from a folder or a pattern; a file that is named is taken whatever its suffix."""
 
@@ -145,16 +147,24 @@ def find_pictures(
         yield found.path, found.place
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, limits: SizeLimits | None = None) -> bytes:
     """Return what a file holds.
+
+    Args:
+        path: of it.
+        limits: of a picture; of them that of bytes holds here.
 
     Raises:
         OSError: it cannot be read, or is no file: a pipe or a device would keep one waiting, or never end.
+        UploadTooLarge: it has too many bytes.
     """
     # Not to block is what opening a pipe without a writer takes; reading a file is not changed by it.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        told = os.fstat(stream.fileno())
+        if not stat.S_ISREG(told.st_mode):
             raise OSError(errno.EINVAL, "this is no file but a folder, a pipe or a device")
+        if limits:
+            limits.check_bytes(told.st_size)
         return stream.read()
 
 

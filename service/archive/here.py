@@ -11,6 +11,7 @@ from service.pictures.decode import Picture
 from service.pictures.encode import OutputFormat, encode
 from service.pictures.levels import to_depth
 from service.pictures.probe import probe
+from service.pictures.size_limits import SizeLimits
 from service.pictures.worker.pool import DecodePool
 
 DECODE_S: Final = 60.0
@@ -26,7 +27,7 @@ class Here:
         options: ColorOptions,
         output_format: OutputFormat,
         *,
-        max_megapixels: float,
+        limits: SizeLimits,
         reference: bytes | None = None,
     ) -> None:
         """Keep what is the same for all pictures.
@@ -35,7 +36,7 @@ class Here:
             session: the loaded model.
             options: how to color.
             output_format: of the answers.
-            max_megapixels: largest picture, millions of pixels.
+            limits: of a picture.
             reference: the file of a color photograph whose palette is followed.
 
         Raises:
@@ -44,7 +45,7 @@ class Here:
         self._session = session
         self._options = options
         self._format = output_format
-        self._max_megapixels = max_megapixels
+        self._limits = limits
         # One file over which a decoder crashes, or never ends, must not end all the others.
         self._decoders = DecodePool(1, cpu_s=DECODE_S)
         weakref.finalize(self, self._decoders.close)
@@ -70,4 +71,7 @@ class Here:
         return ColoredFile(encode(colored.rgb, alpha, self._format, workers=self._session.threads), colored.scene)
 
     def _decode(self, data: bytes) -> Picture:
-        return self._decoders.decode_here(data, probe(data, max_megapixels=self._max_megapixels))
+        self._limits.check_bytes(len(data))
+        with self._limits.told():
+            header = probe(data, max_megapixels=self._limits.max_megapixels)
+        return self._decoders.decode_here(data, header)

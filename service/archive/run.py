@@ -20,6 +20,7 @@ from service.client.errors import ClientError, Unauthorized, Unreachable
 from service.errors import RequestError, StartupError
 from service.pictures import metadata
 from service.pictures.encode import OutputFormat
+from service.pictures.size_limits import SizeLimits
 
 HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What would happen to every further file as well: no space left, the quota used up, a disk that is read-only."""
@@ -85,11 +86,13 @@ class Work:
         plan: target by source.
         output_format: of the answers.
         keep_metadata: whether EXIF, XMP and resolution go over to the answer.
+        limits: of a photograph; of them that of bytes is looked at here. None leaves it to whoever colors.
     """
 
     plan: Mapping[Path, Path]
     output_format: OutputFormat
     keep_metadata: bool = True
+    limits: SizeLimits | None = None
 
     def store(self, question: bytes, answer: bytes, target: Path) -> None:
         """Write an answer under its name.
@@ -128,7 +131,7 @@ def color_here(
                     frames, notes = color_film(source, path)
                 outcome = Outcome(source, target, "colored", frames=frames, notes=notes)
             else:
-                question = read_file(source)
+                question = read_file(source, work.limits)
                 colored = color(question)
                 work.store(question, colored.data, target)
                 outcome = Outcome(source, target, "colored", scene=colored.scene)
@@ -173,7 +176,7 @@ async def color_there(
     async def color_one(source: Path, target: Path) -> Outcome:
         started = time.monotonic()
         try:
-            question = await asyncio.to_thread(read_file, source)
+            question = await asyncio.to_thread(read_file, source, work.limits)
             colored = await color(question)
             await asyncio.to_thread(work.store, question, colored.data, target)
         except Exception as error:  # As above.

@@ -164,6 +164,7 @@ def _plan(
     """Return what there is to do, and what is known without doing it: answers that are there, unreadable folders."""
     from service.archive.finding import PlanError, is_done, plan_outputs
     from service.archive.run import Outcome, Work, explain_folder
+    from service.pictures.size_limits import SizeLimits
 
     if order.query.format == "json":
         raise misuse("--format is png, jpeg or webp")
@@ -184,7 +185,9 @@ def _plan(
         raise misuse("there is no picture in what was named")
     todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
     skipped = [Outcome(source, target, "skipped") for source, target in plan.items() if source not in todo]
-    return Work(todo, answer_format, order.keep_metadata), [*skipped, *unlisted]
+    # A service has limits of its own.
+    limits = None if isinstance(place, RemoteService) else SizeLimits.of(order.settings)
+    return Work(todo, answer_format, order.keep_metadata, limits), [*skipped, *unlisted]
 
 
 def _tell(report: "Report", stopped: str, out: Path, *, as_json: bool) -> None:

@@ -119,16 +119,18 @@ def _color(
     from service.archive.sheet import compare as compare_ways
     from service.pictures.decode import decode
     from service.pictures.probe import probe
+    from service.pictures.size_limits import SizeLimits
 
-    session = load_session(settings)
+    session, limits = load_session(settings), SizeLimits.of(settings)
     console = Console(stderr=True)
     strips: list[Strip] = []
     for source in track(
         sources, "comparing", console=console, transient=True, disable=quiet or not console.is_terminal
     ):
         try:
-            data = read_file(source)
-            picture = decode(data, probe(data, max_megapixels=settings.max_megapixels))
+            data = read_file(source, limits)
+            with limits.told():
+                picture = decode(data, probe(data, max_megapixels=limits.max_megapixels))
             strips.append(compare_ways(picture, ways, session, name=shown(source), cell_px=cell_px))
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
             typer.echo(f"failed: {shown(source)}: {printable(explain(error)[1])}", err=True)

@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,10 +14,12 @@ from typing import Any, Final, Literal
 import onnxruntime
 
 from service.engine.session import CUDA, Session, missing_cuda_libraries, shipped_model
+from service.engine.spool import SPOOL_FROM_BYTES, Spool
 from service.errors import StartupError
 from service.http.auth import ApiKeys
 from service.http.environment import is_loopback
-from service.machine import available_memory_bytes, usable_cores
+from service.machine import available_memory_bytes, is_in_memory, usable_cores
+from service.pictures.size_limits import SizeLimits
 from service.settings import ENV_PREFIX, Settings, unknown_variables
 from service.version import program_version
 
@@ -92,6 +95,7 @@ def examine(settings: Settings, variables: Mapping[str, str]) -> Examination:
     _look_at_machine(seen, settings)
     _look_at_keys(seen, settings)
     _look_at_model(seen, settings)
+    _look_at_spool(seen, settings)
     _look_at_settings(seen, settings, variables)
     return seen
 
@@ -210,7 +214,7 @@ def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[
     for name, near in unknown_variables(variables).items():
         text = f"{name} is no setting and has no effect"
         seen.findings.append(Finding("problem", text, f"did you mean {near}?") if near else Finding("warning", text))
-    if settings.max_upload_bytes > settings.max_held_bytes:
+    if settings.max_upload_bytes > settings.max_held_bytes and not settings.max_spooled_bytes:
         seen.findings.append(
             Finding(
                 "warning",
@@ -219,7 +223,7 @@ def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[
                 f"PHOTOCHROM_MAX_HELD_BYTES={settings.max_upload_bytes * 4} or more",
             )
         )
-    largest_kept = settings.max_upload_bytes + POSTERIOR_BYTES
+    largest_kept = _most_in_memory(settings) + POSTERIOR_BYTES
     if 0 < settings.kept_bytes < largest_kept:
         seen.findings.append(
             Finding(
@@ -252,6 +256,41 @@ def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[
                 "problem",
                 f"nothing can listen on {settings.host}:{settings.port}: {trouble.strerror}",
                 "set PHOTOCHROM_HOST to an address of this machine, and PHOTOCHROM_PORT to 1024 or more",
+            )
+        )
+
+
+def _most_in_memory(settings: Settings) -> int:
+    """Return how many bytes of an upload stay in memory at most."""
+    return min(settings.max_upload_bytes, SPOOL_FROM_BYTES) if settings.max_spooled_bytes else settings.max_upload_bytes
+
+
+def _look_at_spool(seen: Examination, settings: Settings) -> None:
+    seen.facts["largest picture"] = str(SizeLimits.of(settings))
+    try:
+        spool = Spool.of(settings)
+    except StartupError as error:
+        seen.findings.append(Finding("problem", str(error)))
+        return
+    if spool is None:
+        seen.facts["large uploads"] = "in memory"
+        return
+    free = shutil.disk_usage(spool.directory).free
+    seen.facts["large uploads"] = f"in {spool.directory}, where {free / 1e9:.1f} GB are free"
+    if is_in_memory(spool.directory):
+        seen.findings.append(
+            Finding(
+                "warning",
+                f"{spool.directory}, which takes large uploads, is in memory itself",
+                "set PHOTOCHROM_SPOOL_DIR to a directory of a disk",
+            )
+        )
+    elif free < spool.limit:
+        seen.findings.append(
+            Finding(
+                "warning",
+                f"uploads may take {spool.limit / 1e9:.1f} GB of {spool.directory}, where {free / 1e9:.1f} GB are free",
+                f"PHOTOCHROM_MAX_SPOOLED_BYTES={free // 2}, or another PHOTOCHROM_SPOOL_DIR",
             )
         )
 

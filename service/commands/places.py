@@ -89,6 +89,7 @@ class ThisMachine:
         """Color files one after the other; see `Place.color`."""
         from service.archive.here import Here
         from service.archive.run import color_here
+        from service.pictures.size_limits import SizeLimits
 
         session = load_session(order.settings)
         try:
@@ -96,7 +97,7 @@ class ThisMachine:
                 session,
                 order.query.to_options(),
                 work.output_format,
-                max_megapixels=order.settings.max_megapixels,
+                limits=SizeLimits.of(order.settings),
                 reference=order.reference,
             )
         except RequestError as error:
@@ -165,15 +166,18 @@ class RayCluster:
         from service.engine.session import shipped_model
         from service.pictures.decode import decode
         from service.pictures.probe import probe
+        from service.pictures.size_limits import SizeLimits
 
         settings = order.settings
+        limits = SizeLimits.of(settings)
         if order.reference is not None:
             try:
-                decode(order.reference, probe(order.reference, max_megapixels=settings.max_megapixels))
+                with limits.told():
+                    decode(order.reference, probe(order.reference, max_megapixels=limits.max_megapixels))
             except RequestError as error:
                 raise misuse(f"--reference: {error.detail}") from error
         model = settings.model or shipped_model()
-        told = cluster.Instructions(order.query, settings.device, model, settings.max_megapixels, order.reference)
+        told = cluster.Instructions(order.query, settings.device, model, limits, order.reference)
 
         def say(text: str) -> None:
             if not order.quiet:

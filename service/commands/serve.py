@@ -49,6 +49,7 @@ def serve(
     import uvicorn
 
     from service.engine.pipeline import Pipeline
+    from service.engine.spool import Spool
     from service.http.app import create_app
     from service.http.auth import ApiKeys
     from service.http.connection import Connection
@@ -62,11 +63,12 @@ def serve(
         # Before the model, which takes seconds: a key file that is not there is said at once.
         for odd in check_environment(settings, ApiKeys.of(settings), os.environ):
             logging.getLogger(__name__).warning(odd)
+        spool = Spool.of(settings)
         pipeline = Pipeline(settings, Metrics(), version=program_version())
     except StartupError as error:
         raise stop(error) from error
 
-    application = create_app(settings, pipeline=pipeline)
+    application = create_app(settings, pipeline=pipeline, spool=spool)
     server = Server(
         uvicorn.Config(
             application,

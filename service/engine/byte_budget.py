@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from service.engine import spool
 from service.errors import Overloaded
+from service.pictures.size_limits import SizeLimits
 
 GRACE_S: Final = 10.0
 """So long nobody is too slow: connections begin slowly, and some wait for others."""
@@ -28,12 +30,12 @@ class Limits:
     """What callers may cost beside pixels.
 
     Attributes:
-        max_upload_bytes: largest request body.
+        sizes: of a picture; a request body has at most as many bytes.
         max_held_bytes: most bytes of uploads and answers in memory at once.
         least_rate: bytes a second that a caller must send or take, on average, from `GRACE_S` on.
     """
 
-    max_upload_bytes: int
+    sizes: SizeLimits
     max_held_bytes: int
     least_rate: int
 
@@ -43,15 +45,37 @@ class ByteBudget:
 
     Attributes:
         limits: for them.
+        spool: where large uploads go instead; None where they are in memory, too.
         count: how many there are.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        """Start without any."""
-        self.limits = limits
+    def __init__(self, limits: Limits, spooled: spool.Spool | None = None) -> None:
+        """Start without any.
+
+        Args:
+            limits: for them.
+            spooled: where large uploads go instead.
+        """
+        self.limits, self.spool = limits, spooled
         self.count = 0
-        self._limit = max(limits.max_held_bytes, limits.max_upload_bytes)
+        self._limit = max(limits.max_held_bytes, self._in_memory(limits.sizes.max_bytes))
         self._transfers: set[Transfer] = set()
+
+    def check_upload(self, size: int) -> None:
+        """Refuse an upload of which nothing is there yet.
+
+        Raises:
+            UploadTooLarge: it has too many bytes.
+            Overloaded: there is no room for it, in memory or on the disk.
+        """
+        self.limits.sizes.check_bytes(size)
+        if self.spool and size > spool.SPOOL_FROM_BYTES:
+            self.spool.check(size)
+        self.check(self._in_memory(size), may_cut=False)
+
+    def _in_memory(self, upload: int) -> int:
+        """Return how many bytes of an upload will be in memory at once."""
+        return upload if self.spool is None or upload <= spool.SPOOL_FROM_BYTES else spool.WRITE_BYTES
 
     def check(self, new: int, own: int = 0, *, may_cut: bool = True) -> None:
         """Make room for so many more; the slowest of those who take answers are cut off for it, if that is enough.
@@ -162,6 +186,11 @@ class Reservation:
     def is_pending(self) -> bool:
         """Whether bytes of an answer in the making are counted."""
         return self._pending > 0
+
+    def unload(self, count: int) -> None:
+        """Count bytes no more that were there."""
+        self._count -= count
+        self.budget.count -= count
 
     def release(self) -> None:
         """Count nothing any more."""

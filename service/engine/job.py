@@ -7,6 +7,7 @@ from typing import Any
 from service.engine.options import Options
 from service.engine.parcel import Pictures
 from service.pictures.encode import OutputFormat
+from service.pictures.spooled import FileData
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Job:
     """What is asked for: a file and what to make of it.
 
     Attributes:
-        data: the uploaded file.
+        data: the uploaded file, in memory or on the disk.
         options: how to color it.
         output_format: of the pictures in the answer.
         tells: whether the answer also says what the network thinks of the picture.
@@ -35,11 +36,11 @@ class Job:
         caller: who asks.
     """
 
-    data: bytes
+    data: FileData
     options: Options
     output_format: OutputFormat
     tells: bool = False
-    reference: bytes | None = None
+    reference: FileData | None = None
     caller: Caller = Caller()
 
     @property

@@ -1,8 +1,9 @@
 """Pictures that are kept for a while, with what the network said of them, so that other knobs need no new inference.
 
 A kept picture holds the upload, the posterior in 16 bits, and, unless that would take too much, its lightness ready to
-be used. All of it is counted in bytes; the least recently used go when there is no more room, and everything goes when
-nobody has asked for it for a while. Ids are random, and open a picture only to the API key that it came with.
+be used. All of it is counted in bytes, what of the uploads is on the disk apart; the least recently used go when there
+is no more room, and everything goes when nobody has asked for it for a while. A file on the disk closes with the last
+one who works on it. Ids are random, and open a picture only to the API key that it came with.
 """
 
 import secrets
@@ -21,6 +22,7 @@ from service.engine.session import Heads
 from service.errors import PictureNotKept, TooLargeToKeep
 from service.pictures.levels import Alpha
 from service.pictures.probe import Header
+from service.pictures.spooled import FileData, SpooledFile
 from service.telemetry import EvictionReason
 
 ID_BYTES: Final = 16
@@ -125,7 +127,7 @@ class KeptPicture:
         owner: fingerprint of the API key that it came with.
     """
 
-    data: bytes
+    data: FileData
     header: Header
     digest: str
     size: int | None
@@ -138,9 +140,20 @@ class KeptPicture:
 
     @property
     def nbytes(self) -> int:
-        """What it counts as."""
+        """What it counts as, of memory."""
         ready = 0 if self.ready is None else self.ready.nbytes
-        return OVERHEAD_BYTES + len(self.data) + self.posterior.nbytes + self.histogram.nbytes + ready
+        data = 0 if self.is_spooled else len(self.data)
+        return OVERHEAD_BYTES + data + self.posterior.nbytes + self.histogram.nbytes + ready
+
+    @property
+    def is_spooled(self) -> bool:
+        """Whether the upload is on the disk."""
+        return isinstance(self.data, SpooledFile)
+
+    @property
+    def spooled_bytes(self) -> int:
+        """What it takes of the disk."""
+        return len(self.data) if self.is_spooled else 0
 
 
 class KeptPictures:
@@ -156,6 +169,7 @@ class KeptPictures:
         *,
         max_bytes: int,
         max_age_s: float,
+        max_spooled_bytes: int = 0,
         on_lookup: Callable[[bool], None] = lambda _: None,
         on_evict: Callable[[EvictionReason], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -165,22 +179,24 @@ class KeptPictures:
         Args:
             max_bytes: most bytes kept; 0 keeps nothing.
             max_age_s: how long a picture stays after it was last used, seconds.
+            max_spooled_bytes: most bytes of their uploads on the disk.
             on_lookup: told of every request whether the picture was there, for the metrics.
             on_evict: told of every picture that is let go, and why.
             clock: gives seconds.
         """
         self.max_bytes = max_bytes
         self.max_age_s = max_age_s
+        self._max_spooled_bytes = max_spooled_bytes
         self._on_lookup = on_lookup
         self._on_evict = on_evict
         self._clock = clock
         self._lock = threading.Lock()
         self._pictures: OrderedDict[str, tuple[KeptPicture, float]] = OrderedDict()  # By rising time of the last use.
-        self._bytes = 0
+        self._bytes = self._spooled = 0
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes kept."""
+        """Bytes kept in memory."""
         return self._bytes
 
     def __len__(self) -> int:
@@ -213,20 +229,24 @@ class KeptPictures:
         self.check_on()
         if picture.ready is not None and picture.nbytes * READY_SHARE > self.max_bytes:
             picture = replace(picture, ready=None)
-        if picture.nbytes > self.max_bytes:
-            raise TooLargeToKeep(
-                f"The picture, with what the network says of it, takes {picture.nbytes} bytes, and {self.max_bytes} "
-                "are kept: use POST /colorize, or a smaller 'size'.",
-                limit=self.max_bytes,
-                unit="bytes",
-            )
+        for takes, limit in ((picture.nbytes, self.max_bytes), (picture.spooled_bytes, self._max_spooled_bytes)):
+            if takes > limit:
+                raise TooLargeToKeep(
+                    f"The picture, with what the network says of it, takes {takes} bytes, and {limit} are kept: use "
+                    "POST /colorize, or a smaller 'size'.",
+                    limit=limit,
+                    unit="bytes",
+                )
         kept = replace(picture, id=secrets.token_urlsafe(ID_BYTES), owner=owner)
         with self._lock:
             self._expire()
-            while self._bytes + kept.nbytes > self.max_bytes:
+            while self._pictures and (
+                self._bytes + kept.nbytes > self.max_bytes
+                or self._spooled + kept.spooled_bytes > self._max_spooled_bytes
+            ):
                 self._evict("room")
             self._pictures[kept.id] = (kept, self._clock())
-            self._bytes += kept.nbytes
+            self._count(kept, 1)
         return kept
 
     def get(self, id: str, owner: str) -> KeptPicture:
@@ -264,7 +284,8 @@ class KeptPictures:
         self.get(id, owner)
         with self._lock:
             picture, _ = self._pictures.pop(id, (None, 0.0))
-            self._bytes -= picture.nbytes if picture else 0
+            if picture:
+                self._count(picture, -1)
 
     def expire(self) -> None:
         """Let go whatever was not used for too long; to be called now and then, since nobody may ask any more."""
@@ -274,8 +295,8 @@ class KeptPictures:
     def clear(self) -> None:
         """Let everything go."""
         with self._lock:
-            self._pictures.clear()
-            self._bytes = 0
+            while self._pictures:
+                self._count(self._pictures.popitem()[1][0], -1)
 
     def _expire(self) -> None:
         oldest = self._clock() - self.max_age_s
@@ -284,5 +305,9 @@ class KeptPictures:
 
     def _evict(self, reason: EvictionReason) -> None:
         _, (picture, _) = self._pictures.popitem(last=False)
-        self._bytes -= picture.nbytes
+        self._count(picture, -1)
         self._on_evict(reason)
+
+    def _count(self, picture: KeptPicture, sign: int) -> None:
+        self._bytes += sign * picture.nbytes
+        self._spooled += sign * picture.spooled_bytes

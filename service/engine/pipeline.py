@@ -44,6 +44,8 @@ from service.pictures.decode import Picture, prepare_codecs
 from service.pictures.encode import encode_gray
 from service.pictures.levels import Alpha, to_depth
 from service.pictures.probe import Header, probe
+from service.pictures.size_limits import SizeLimits
+from service.pictures.spooled import FileData, as_bytes
 from service.pictures.worker.pool import DecodePool
 from service.settings import Settings
 from service.telemetry import Metrics, Stages
@@ -56,6 +58,9 @@ LOOK_S: Final = 0.05
 
 SENT_S: Final = 2.0
 """...and their answers are taken, as far as that goes fast."""
+
+KEPT_SHARE: Final = 2
+"""Uploads that belong to kept pictures take at most one in so many of the bytes on the disk."""
 
 CALLER_SHARE: Final = 2 / 3
 """Of the megapixels worked on, this much is the most for one caller: the next one finds some room."""
@@ -128,6 +133,7 @@ class Pipeline:
         )
         self.kept = KeptPictures(
             max_bytes=settings.kept_bytes,
+            max_spooled_bytes=settings.max_spooled_bytes // KEPT_SHARE,
             max_age_s=settings.kept_s,
             on_lookup=lambda is_there: (metrics.kept_hits if is_there else metrics.kept_misses).inc(),
             on_evict=lambda reason: metrics.kept_evictions.labels(reason).inc(),
@@ -136,7 +142,7 @@ class Pipeline:
         metrics.kept_bytes.set_function(lambda: self.kept.kept_bytes)
         self.draining = False
         self._most_megapixels = 0.0
-        self._max_megapixels = settings.max_megapixels
+        self._sizes = SizeLimits.of(settings)
         metrics.queue_depth.set_function(lambda: self.batcher.depth)
 
     @property
@@ -350,21 +356,25 @@ class Pipeline:
                 return await self._codecs.run(draw)
 
     def _inspect(self, job: Job, model: LoadedModel) -> Inspected:
-        header = probe(job.data, max_megapixels=self._max_megapixels)
+        header = self._probe(job.data)
         digest, given = hashlib.sha256(job.data).hexdigest(), ""
         reference = None
         if job.reference is not None:
             with _of_the_reference():
-                reference = probe(job.reference, max_megapixels=self._max_megapixels)
+                reference = self._probe(job.reference)
             given = hashlib.sha256(job.reference).hexdigest()
         tag = model.tag(f"{job.options} {job.output_format} {job.tells} {digest} {given}")
         return Inspected(model, header, reference, tag, digest)
+
+    def _probe(self, data: FileData) -> Header:
+        with self._sizes.told():
+            return probe(as_bytes(data), max_megapixels=self._sizes.max_megapixels)
 
     def _threads(self) -> int:
         # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.
         return self.session.threads if self.admission.admitted == 1 else 1
 
-    async def _read_reference(self, job: Job, data: bytes, header: Header) -> Histogram:
+    async def _read_reference(self, job: Job, data: FileData, header: Header) -> Histogram:
         """Return what a reference photograph holds."""
         with _of_the_reference():
             picture = await self.decoders.decode(data, header, job.caller.name)

@@ -10,8 +10,9 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from service.engine.byte_budget import Limits
+from service.engine.byte_budget import ByteBudget, Limits
 from service.engine.pipeline import Pipeline
+from service.engine.spool import Spool
 from service.http import open_inference, operation, pictures, site
 from service.http.auth import ApiKeys
 from service.http.environment import check_environment
@@ -19,6 +20,7 @@ from service.http.guard import install
 from service.http.reload import Reloader, tell_model
 from service.http.services import Services
 from service.http.site import load_page
+from service.pictures.size_limits import SizeLimits
 from service.settings import Settings
 from service.telemetry import Metrics
 from service.version import program_version
@@ -29,25 +31,29 @@ SWEEP_S: Final = 15.0
 """How often is looked for kept pictures whose time is up."""
 
 
-def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, pipeline: Pipeline | None = None, spool: Spool | None = None
+) -> FastAPI:
     """Make the application; the model is loaded, and run once, when it starts.
 
     Args:
         settings: the operator's; None reads them from the environment, for `uvicorn --factory`.
         pipeline: an already loaded one; None loads it at start. It is closed at the end either way.
+        spool: where large uploads go; None looks up what the settings say. Closed at the end, too.
 
     Returns:
         The application.
 
     Raises:
         KeysError: the API keys cannot be read.
-        SettingsError: see `check_environment`.
+        SettingsError: see `check_environment` and `Spool.of`.
     """
     chosen = Settings() if settings is None else settings
     keys = ApiKeys.of(chosen)
     if settings is None:
         for odd in check_environment(chosen, keys, os.environ):
             logging.getLogger(__name__).warning(odd)
+    spool = spool or Spool.of(chosen)
     metrics = Metrics() if pipeline is None else pipeline.metrics
     version = program_version()
 
@@ -69,6 +75,8 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
                 watcher.cancel()
             loaded.draining = True
             loaded.close()
+            if spool:
+                spool.close()
 
     app = FastAPI(
         title="Photochrom",
@@ -81,12 +89,10 @@ def create_app(settings: Settings | None = None, *, pipeline: Pipeline | None = 
     )
     for router in ROUTERS:
         app.include_router(router)
-    install(
-        app,
-        routes=[route for router in ROUTERS for route in router.routes],
-        metrics=metrics,
-        limits=Limits(chosen.max_upload_bytes, chosen.max_held_bytes, chosen.least_rate),
-    )
+    budget = ByteBudget(Limits(SizeLimits.of(chosen), chosen.max_held_bytes, chosen.least_rate), spool)
+    metrics.held_bytes.set_function(lambda: budget.count)
+    metrics.spooled_bytes.set_function(lambda: spool.count if spool else 0)
+    install(app, routes=[route for router in ROUTERS for route in router.routes], metrics=metrics, budget=budget)
     return app
 
 

@@ -10,8 +10,9 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
-from service.engine.byte_budget import GRACE_S, ByteBudget, Reservation, Transfer
-from service.errors import MalformedRequest, UploadTooLarge, UploadTooSlow
+from service.engine.byte_budget import GRACE_S, MOST_S, ByteBudget, Reservation, Transfer
+from service.engine.spool import Incoming
+from service.errors import MalformedRequest, UploadTooSlow
 from service.http.problems import SECURITY_HEADERS
 from service.telemetry import request_id
 
@@ -53,7 +54,7 @@ class Exchange:
         chunked = "transfer-encoding" in headers
         self._conflicts = chunked and bool(length)
         self._announced = math.inf if chunked else int(length) if length.isdecimal() else 0
-        self._began = time.monotonic()
+        self._patience_s = GRACE_S if budget.limits.least_rate else MOST_S
         self._received = 0
         self._is_read = self._announced == 0
         self._closes = False
@@ -65,13 +66,18 @@ class Exchange:
         Raises:
             MalformedRequest: two headers contradict each other about its length.
             UploadTooLarge: it says it is too large.
-            Overloaded: there is no room for it in memory.
+            Overloaded: there is no room for it, in memory or on the disk.
         """
         if self._conflicts:
             # Whoever stands in between may have taken the other for the end of this request (RFC 9112, section 6.1).
             raise MalformedRequest("Content-Length and Transfer-Encoding contradict each other: send one of them.")
         if self._announced < math.inf:
-            self._check(int(self._announced), int(self._announced), may_cut=False)
+            self.reservation.budget.check_upload(int(self._announced))
+
+    def incoming(self) -> Incoming:
+        """Return a place for a file that comes with it."""
+        announced = 0 if self._announced == math.inf else self._announced
+        return Incoming(self.reservation.budget.spool, self.reservation.unload, announced)
 
     async def receive(self) -> Message:
         """Take a part of the upload, or refuse to: one that is too large may have been announced as a smaller one.
@@ -86,16 +92,23 @@ class Exchange:
             new = len(message.get("body", b""))
             self._received += new
             self._is_read = not message.get("more_body", False)
-            self._check(self._received, new)
+            budget = self.reservation.budget
+            budget.limits.sizes.check_bytes(self._received)
+            budget.check(new)
             self.reservation.add(new)
         return message
 
     async def _receive_in_time(self) -> Message:
+        """Take a part; whoever has sent much may pause no longer for that, and only the time that it takes counts."""
         least_rate = self.reservation.budget.limits.least_rate
-        allowed = GRACE_S + self._received / least_rate if least_rate else None
-        left = None if allowed is None else allowed - (time.monotonic() - self._began)
+        began = time.monotonic()
         try:
-            return await asyncio.wait_for(self._receive(), left)
+            message = await asyncio.wait_for(self._receive(), self._patience_s)
+            self._patience_s -= time.monotonic() - began
+            if least_rate:
+                new = len(message.get("body", b""))
+                self._patience_s = min(max(self._patience_s, 0) + new / least_rate, GRACE_S)
+            return message
         except TimeoutError:
             self.was_slow = True
             raise UploadTooSlow(
@@ -165,9 +178,3 @@ class Exchange:
         """Have the server break the connection, where it is none of ours: the error that `send` raises does."""
         if self._sending is not None:
             self._sending.reschedule(asyncio.get_running_loop().time())
-
-    def _check(self, upload: int, new: int, *, may_cut: bool = True) -> None:
-        limit = self.reservation.budget.limits.max_upload_bytes
-        if upload > limit:
-            raise UploadTooLarge(f"At most {limit} bytes are taken.", limit=limit, unit="bytes")
-        self.reservation.budget.check(new, may_cut=may_cut)

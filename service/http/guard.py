@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.engine.byte_budget import ByteBudget, Limits
+from service.engine.byte_budget import ByteBudget
 from service.errors import (
     InternalError,
     InvalidOption,
@@ -49,6 +49,9 @@ FACTS_KEY: Final = "photochrom.facts"
 HOLD_KEY: Final = "photochrom.hold"
 """Where a connection's scope holds the function that counts what its answer takes in memory while it is made."""
 
+INCOMING_KEY: Final = "photochrom.incoming"
+"""Where it holds the function that makes a place for a file of its upload: see `Exchange.incoming`."""
+
 log = logging.getLogger(__name__)
 
 
@@ -71,18 +74,17 @@ def refuse(scope: Scope, error: RequestError, metrics: Metrics) -> Response:
 class Guard:
     """ASGI middleware around everything else."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, budget: ByteBudget) -> None:
         """Wrap an application.
 
         Args:
             app: what is inside.
             metrics: where to count.
-            limits: for all requests and answers.
+            budget: for all requests and answers.
         """
         self._app = app
         self._metrics = metrics
-        self._budget = ByteBudget(limits)
-        metrics.held_bytes.set_function(lambda: self._budget.count)
+        self._budget = budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -98,6 +100,7 @@ class Guard:
         scope[FACTS_KEY] = {}
         exchange = Exchange(self._budget, scope, receive, send)
         scope[HOLD_KEY] = exchange.reservation.reserve
+        scope[INCOMING_KEY] = exchange.incoming
         try:
             await self._serve(scope, exchange)
         finally:
@@ -169,14 +172,14 @@ def _methods_of(routes: Iterable[BaseRoute], scope: Scope) -> str:
     return ", ".join(sorted(methods))
 
 
-def install(app: FastAPI, *, routes: Sequence[BaseRoute], metrics: Metrics, limits: Limits) -> None:
+def install(app: FastAPI, *, routes: Sequence[BaseRoute], metrics: Metrics, budget: ByteBudget) -> None:
     """Put the guard around an application, and make the framework's own errors problems too.
 
     Args:
         app: the application.
         routes: that it includes.
         metrics: where to count.
-        limits: for all requests and answers.
+        budget: of bytes, for all requests and answers.
     """
 
     async def answer(request: Request, error: Exception) -> Response:
@@ -187,4 +190,4 @@ def install(app: FastAPI, *, routes: Sequence[BaseRoute], metrics: Metrics, limi
 
     for kind in (RequestError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
-    app.add_middleware(Guard, metrics=metrics, limits=limits)
+    app.add_middleware(Guard, metrics=metrics, budget=budget)

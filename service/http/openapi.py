@@ -15,6 +15,7 @@ from service.errors import (
     InvalidOption,
     MalformedRequest,
     NotAcceptable,
+    OutOfDisk,
     OutOfMemory,
     Overloaded,
     PictureNotKept,
@@ -201,6 +202,7 @@ COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         InvalidOption,
         UnfitFormat,
         Overloaded,
+        OutOfDisk,
         OutOfMemory,
         Draining,
         Failing,
@@ -217,6 +219,7 @@ RENDER_PROBLEMS: Final = (
     InvalidOption,
     UnfitFormat,
     Overloaded,
+    OutOfDisk,
     OutOfMemory,
     DeadlineExceeded,
 )

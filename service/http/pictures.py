@@ -24,6 +24,7 @@ from service.errors import (
     InvalidOption,
     MalformedRequest,
     NotAcceptable,
+    OutOfDisk,
     OutOfMemory,
     Overloaded,
     PictureNotKept,
@@ -49,8 +50,8 @@ from service.http.openapi import (
     problem_responses,
 )
 from service.http.services import services_of
-from service.http.upload import FILE_FIELD, REFERENCE_FIELD, receive_files
-from service.http.waiting import in_time, unless_gone
+from service.http.upload import FILE_FIELD, REFERENCE_FIELD, Upload, receive_files
+from service.http.waiting import in_time, unless_gone, uploaded_in_time
 from service.pictures.encode import MEDIA_TYPES, SUFFIXES
 from service.telemetry import Stages
 
@@ -72,7 +73,7 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     """Answer a photograph with its color version.
 
     Raises:
-        DeadlineExceeded: it took longer than the deadline, upload included.
+        DeadlineExceeded: it took longer than the deadline, counted from the upload's last byte.
         NotAcceptable: the caller takes no format that is written here.
         ClientDisconnect: the caller left.
         RequestError: see `Pipeline.inspect` and `Pipeline.run`.
@@ -80,17 +81,17 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     # The body is not a parameter: FastAPI would read all of it before this function could refuse the request.
     # Whatever the head of a request is refused for, it is refused for before a byte of the body is read.
     services = services_of(request)
-    wanted, caller = _choose(request, query), caller_of(request)
-    services.pipeline.admission.refuse_when_full(caller)
+    wanted = _choose(request, query)
+    services.pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work() -> Response:
-        upload = await receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
-        reference = upload.get(REFERENCE_FIELD)
+    async def work(upload: Upload) -> Response:
+        reference, caller = upload.get(REFERENCE_FIELD), caller_of(request)
         job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, reference, caller)
         return await unless_gone(request.receive, _colorize(services.pipeline, request, job, stages))
 
-    return await in_time(services, stages, work())
+    upload = receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
+    return await uploaded_in_time(services, stages, upload, work)
 
 
 def _choose(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
@@ -172,6 +173,7 @@ async def _answer(job: Job, result: Result, stages: Stages, headers: dict[str, s
             InvalidOption,
             Overloaded,
             OutOfMemory,
+            OutOfDisk,
             Draining,
             Failing,
             DeadlineExceeded,
@@ -186,29 +188,29 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
 
     Raises:
         PictureNotKept: nothing is kept here at all.
-        DeadlineExceeded: it took longer than the deadline, upload included.
+        DeadlineExceeded: it took longer than the deadline, counted from the upload's last byte.
         ClientDisconnect: the caller left.
         RequestError: see `Pipeline.inspect` and `Pipeline.keep`.
     """
     services = services_of(request)
     pipeline = services.pipeline
     pipeline.kept.check_on()
-    caller = caller_of(request)
-    pipeline.admission.refuse_when_full(caller)
+    pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work() -> KeptPicture:
-        upload = await receive_files(request, stages, FILE_FIELD)
-        job = Job(upload[FILE_FIELD], Options(size=query.size), "png", caller=caller)
+    async def work(upload: Upload) -> KeptPicture:
+        job = Job(upload[FILE_FIELD], Options(size=query.size), "png", caller=caller_of(request))
 
         async def go_on() -> KeptPicture:
             with pipeline.use_model() as model:
                 inspected = await _inspect(pipeline, job, model, stages)
-                return await pipeline.keep(job, inspected, owner_of(request), stages)
+                kept = await pipeline.keep(job, inspected, owner_of(request), stages)
+                upload.keep(FILE_FIELD)
+                return kept
 
         return await unless_gone(request.receive, go_on())
 
-    kept = await in_time(services, stages, work())
+    kept = await uploaded_in_time(services, stages, receive_files(request, stages, FILE_FIELD), work)
     width, height = kept.header.upright_size
     told = Kept(
         id=kept.id,

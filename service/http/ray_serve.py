@@ -12,13 +12,14 @@ else. Ray is imported by `application` alone.
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from service.errors import DeadlineExceeded, Failing, InternalError, NotFound, Overloaded, RequestError, UploadTooLarge
+from service.errors import DeadlineExceeded, Failing, InternalError, NotFound, Overloaded, RequestError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.middleware import Middleware
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from service.pictures.size_limits import SizeLimits
 
 NAME: Final = "Photochrom"
 """Of the deployment; the configuration changes its options under this name."""
@@ -112,30 +113,31 @@ def middlewares() -> list["Middleware"]:
     """Return what goes around Ray's HTTP server: `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH` names this function."""
     from starlette.middleware import Middleware
 
+    from service.pictures.size_limits import SizeLimits
     from service.settings import Settings
 
-    return [Middleware(Proxy, max_upload_bytes=Settings().max_upload_bytes)]
+    return [Middleware(Proxy, limits=SizeLimits.of(Settings()))]
 
 
 class Proxy:
     """ASGI middleware around Ray's HTTP server: its own answers become problems, and uploads end at the limit."""
 
-    def __init__(self, app: "ASGIApp", *, max_upload_bytes: int) -> None:
+    def __init__(self, app: "ASGIApp", *, limits: "SizeLimits") -> None:
         """Wrap Ray's HTTP server.
 
         Args:
             app: what is inside.
-            max_upload_bytes: largest request body; Ray itself would hold any in memory.
+            limits: of a picture; Ray itself would hold a request body of any size in memory.
         """
         self._app = app
-        self._max_upload_bytes = max_upload_bytes
+        self._limits = limits
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Serve one connection."""
         if scope["type"] != "http" or scope["path"] in RAYS_OWN:
             await self._app(scope, receive, send)
             return
-        exchange = _ProxiedExchange(scope, receive, send, self._max_upload_bytes)
+        exchange = _ProxiedExchange(scope, receive, send, self._limits)
         if not exchange.is_too_large:
             await self._app(scope, exchange.receive, exchange.send)
         await exchange.finish()
@@ -148,21 +150,21 @@ class _ProxiedExchange:
         is_too_large: whether the body is, or says it is, larger than it may be.
     """
 
-    def __init__(self, scope: "Scope", receive: "Receive", send: "Send", limit: int) -> None:
+    def __init__(self, scope: "Scope", receive: "Receive", send: "Send", limits: "SizeLimits") -> None:
         from starlette.datastructures import MutableHeaders
 
         from service.http.guard import REQUEST_ID_PATTERN
 
         headers = MutableHeaders(scope=scope)
         length = headers.get("content-length", "")
-        self.is_too_large = length.isdecimal() and int(length) > limit
+        self.is_too_large = length.isdecimal() and int(length) > limits.max_bytes
         # Known before anyone else makes one up, so that Ray's log, the service's, and the answer have the same.
         given = headers.get("x-request-id", "")
         self._request_id = given if REQUEST_ID_PATTERN.fullmatch(given) else uuid.uuid4().hex
         headers["x-request-id"] = self._request_id
         for switch in RAYS_SWITCHES:
             del headers[switch]
-        self._scope, self._receive, self._send, self._limit = scope, receive, send, limit
+        self._scope, self._receive, self._send, self._limits = scope, receive, send, limits
         self._received = 0
         self._replaced: Message | None = None
         self._reason = b""
@@ -172,7 +174,7 @@ class _ProxiedExchange:
         """Take a part of the upload; one that turns out too large ends as if its caller had left."""
         message = await self._receive()
         self._received += len(message.get("body", b""))
-        if self._received > self._limit:
+        if self._received > self._limits.max_bytes:
             self.is_too_large = True
             return {"type": "http.disconnect"}
         self._left = self._left or message["type"] == "http.disconnect"
@@ -200,7 +202,7 @@ class _ProxiedExchange:
 
     def _error(self) -> RequestError:
         if self.is_too_large:
-            return UploadTooLarge(f"At most {self._limit} bytes are taken.", limit=self._limit, unit="bytes")
+            return self._limits.too_many_bytes()
         status = 0 if self._replaced is None else self._replaced["status"]
         if status == 404:
             return NotFound("No application of this cluster has this path.")

@@ -1,7 +1,8 @@
 """Work that ends at the deadline, or when its caller has left."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect
@@ -11,7 +12,8 @@ from service.errors import (
     DeadlineExceeded,
 )
 from service.http.services import Services
-from service.telemetry import Stages
+from service.http.upload import Upload
+from service.telemetry import Metrics, Stages
 
 T = TypeVar("T")
 
@@ -22,25 +24,58 @@ async def in_time(services: Services, stages: Stages, work: Coroutine[Any, Any, 
     Raises:
         DeadlineExceeded: it took longer than the deadline.
     """
-    deadline_s, metrics = services.settings.deadline_s, services.pipeline.metrics
+    with _counted(services.pipeline.metrics, stages):
+        return await _until_deadline(services, stages, work)
+
+
+async def uploaded_in_time(
+    services: Services,
+    stages: Stages,
+    upload: Coroutine[Any, Any, Upload],
+    work: Callable[[Upload], Coroutine[Any, Any, T]],
+) -> T:
+    """Return what the work gives on an upload: as `in_time`, from its last byte on.
+
+    How long the caller may take to send is up to `Exchange`.
+
+    Args:
+        services: of the application.
+        stages: of the request.
+        upload: comes in; closed at the end.
+        work: begins when it is there.
+
+    Raises:
+        DeadlineExceeded: the work took longer than the deadline.
+    """
+    with _counted(services.pipeline.metrics, stages), await upload as files:
+        return await _until_deadline(services, stages, work(files))
+
+
+@contextmanager
+def _counted(metrics: Metrics, stages: Stages) -> Iterator[None]:
+    try:
+        yield
+    except ClientDisconnect:
+        metrics.cancelled.labels(stages.current).inc()
+        raise
+    finally:
+        for stage, seconds in stages.seconds.items():
+            metrics.stage_duration.labels(stage).observe(seconds)
+
+
+async def _until_deadline(services: Services, stages: Stages, work: Coroutine[Any, Any, T]) -> T:
+    deadline_s = services.settings.deadline_s
     try:
         async with asyncio.timeout(deadline_s):
-            try:
-                return await work
-            except ClientDisconnect:
-                metrics.cancelled.labels(stages.current).inc()
-                raise
+            return await work
     except TimeoutError:
-        metrics.late.labels(stages.current).inc()
+        services.pipeline.metrics.late.labels(stages.current).inc()
         raise DeadlineExceeded(
             f"The picture was not done within {deadline_s:g} seconds; it was at the stage {stages.current!r}.",
             limit=deadline_s,
             unit="s",
             stage=stages.current,
         ) from None
-    finally:
-        for stage, seconds in stages.seconds.items():
-            metrics.stage_duration.labels(stage).observe(seconds)
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -67,11 +67,14 @@ class Problem extends Error {
 }
 class Unreachable extends Error {}
 
+/** Both limits of a photograph, whichever was hit, as a remark. */
+const sizesIn = (f) => f.max_bytes ? ` (${f.max_megapixels} megapixels and ${Number(f.max_bytes / 1e6).toPrecision(3) * 1} MB at most)` : "";
+
 const WORDS = {
-  "upload-too-large": (f) => `The file is larger than this service takes${f.limit ? ` (${Math.floor(f.limit / 1e6)} MB)` : ""}. `
+  "upload-too-large": (f) => `The file is larger than this service takes${sizesIn(f)}. `
     + "Save it smaller, for example as JPEG, and add it again.",
   "upload-too-slow": () => "The file came too slowly. Try again over a better connection.",
-  "picture-too-large": (f) => `The photograph has more pixels than this service takes${f.limit ? ` (${f.limit} ${f.unit || ""})`.replace(" )", ")") : ""}. `
+  "picture-too-large": (f) => `The photograph has more pixels than this service takes${sizesIn(f)}. `
     + "Scale it down and add it again.",
   "picture-too-costly": () => "The file is built in a way that costs too much to open. Save it anew, for example as PNG, and add it again.",
   "unsupported-picture": () => "This is not a photograph that the service can read. It reads JPEG, PNG, WebP, TIFF and BMP; "
@@ -82,6 +85,7 @@ const WORDS = {
   unauthorized: () => "The service needs an API key. Try again to enter it.",
   overloaded: () => "The service has too much to do just now.",
   "out-of-memory": () => "The service had too little memory just now.",
+  "out-of-disk": () => "The service had too little room for a large file just now.",
   draining: () => "The service is restarting.",
   failing: () => "The service is broken inside and needs a restart by its operator. Try again later.",
   "deadline-exceeded": () => "It took too long. Try again, or with a smaller photograph.",

@@ -1,6 +1,5 @@
 """Bytes -> header: what a file is, judged before a pixel of it is decoded."""
 
-import io
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from service.errors import (
 )
 from service.pictures import planes
 from service.pictures.cost import why_costly
+from service.pictures.spooled import open_data
 
 READABLE: Final = {
     plugin.format: signatures
@@ -119,7 +119,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     if data.startswith(READABLE["TIFF"]) and (reason := planes.why_unread(data)):
         raise UnsupportedPicture(reason)
     try:
-        with Image.open(io.BytesIO(front_of(data)), formats=tuple(READABLE)) as image:
+        with Image.open(open_data(front_of(data)), formats=tuple(READABLE)) as image:
             header = _header(image)
             has_more = _has_more_frames(image)
             costly = why_costly(image, data)

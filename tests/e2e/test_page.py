@@ -419,7 +419,7 @@ def test_a_file_over_the_limit_is_refused_in_words(open_page: Opener) -> None:
     page = open_page()
     noise = np.random.default_rng(1).integers(0, 256, (1100, 1100, 3), np.uint8)
     choose(page, as_file("large.png", by_opencv(noise, ".png")))
-    expect(page.locator("#message")).to_contain_text("larger than this service takes (3 MB)")
+    expect(page.locator("#message")).to_contain_text("larger than this service takes (100 megapixels and 3 MB at most)")
 
 
 def test_the_download_has_the_size_of_the_photograph(open_page: Opener) -> None:

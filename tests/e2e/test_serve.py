@@ -318,3 +318,31 @@ def test_a_taken_port_fails_the_start(server: Server, model_path: Path) -> None:
     result = serve_and_fail(model=model_path, port=server.port)
     assert result.returncode != 0
     assert "address already in use" in result.stderr
+
+
+def test_a_large_upload_lies_on_the_disk_and_is_gone_after_a_kill(model_path: Path, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    own = Server(model_path, tmp_path / "log", spool_dir=spool)
+    try:
+        with socket.create_connection(("127.0.0.1", own.port)) as connection:
+            head = b"POST /colorize HTTP/1.1\r\nHost: x\r\nContent-Type: image/tiff\r\nContent-Length: %d\r\n\r\n"
+            connection.sendall(head % (20 << 20) + bytes(3 << 20))
+            for _ in range(200):
+                if own.metric("photochrom_spooled_bytes") >= 2 << 20:
+                    break
+                time.sleep(0.05)
+            assert own.metric("photochrom_held_bytes") < 2 << 20
+            opened = [os.readlink(link) for link in Path(f"/proc/{own.process.pid}/fd").iterdir()]
+            assert [name for name in opened if name.startswith(str(spool)) and name.endswith("(deleted)")]
+            assert list(spool.iterdir()) == []
+            own.process.kill()
+            own.process.wait()
+        assert list(spool.iterdir()) == []
+    finally:
+        own.stop()
+
+
+def test_a_directory_that_takes_no_uploads_stops_the_start(model_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"nowhere takes no uploads .*set PHOTOCHROM_SPOOL_DIR"):
+        Server(model_path, tmp_path / "log", spool_dir=tmp_path / "nowhere")

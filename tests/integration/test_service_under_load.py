@@ -145,7 +145,7 @@ def metric(pipeline: Pipeline, line: str) -> float:
 
 def check_idle(pipeline: Pipeline) -> None:
     """Assert that every gauge is back at zero."""
-    for gauge in ("queue_depth", "waiting_requests", "inflight_megapixels", "held_bytes"):
+    for gauge in ("queue_depth", "waiting_requests", "inflight_megapixels", "held_bytes", "spooled_bytes"):
         assert metric(pipeline, f"photochrom_{gauge}") == 0
     assert pipeline.admission.admitted == 0
 
@@ -314,12 +314,44 @@ def test_time_runs_out(model_path: Path, engine: Gate) -> None:
             assert b"deadline-exceeded" in call.body
             assert b'"stage":"infer"' in call.body
             assert b'"limit":0.3' in call.body
-            slow_upload = await Call(app, GRAY[:50], ends=False).done()
-            assert slow_upload.status == 504
-            assert b'"stage":"read"' in slow_upload.body
             engine.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
             assert (await Call(app, GRAY).done()).status == 200
+            check_idle(pipeline)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("path", ["/colorize", "/pictures"])
+def test_the_deadline_counts_from_the_last_byte(model_path: Path, path: str) -> None:
+    """How long a caller takes to send is its own affair, down to the least rate."""
+
+    async def scene() -> None:
+        async with running(model_path, deadline_s=0.5) as (app, pipeline):
+            call = Call(app, GRAY[:50], ends=False, path=path)
+            await asyncio.sleep(0.8)
+            assert not call.task.done()
+            call.more(GRAY[50:])
+            assert (await call.done()).status in (200, 201)
+            assert metric(pipeline, 'photochrom_late_total{where="read"}') == 0
+            check_idle(pipeline)
+
+    run(scene)
+
+
+def test_who_pauses_within_an_upload_is_left_however_much_has_come(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a few bytes would keep hundreds of megabytes taken for hours."""
+    monkeypatch.setattr("service.http.exchange.GRACE_S", 0.2)
+
+    async def scene() -> None:
+        async with running(model_path, least_rate=10) as (app, pipeline):
+            call = Call(app, bytes(100_000), ends=False)
+            slow = await call.done()
+            assert slow.status == 408
+            assert b"upload-too-slow" in slow.body
+            assert metric(pipeline, "photochrom_slow_total") == 1
             check_idle(pipeline)
 
     run(scene)

@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMemory
+from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfDisk, OutOfMemory
 from service.pictures.decode import decode, prepare_codecs
 from service.pictures.probe import Header, probe
+from service.pictures.spooled import Descriptor, SpooledFile
 from service.pictures.worker import pool as pools
 from service.pictures.worker import processes, sandbox, wire
 from service.pictures.worker.memory import read_memory
@@ -113,6 +114,41 @@ def test_a_worker_decodes_what_decode_does(data: bytes) -> None:
         if expected.alpha is not None:
             assert_array_equal(found.alpha, expected.alpha)
         assert not found.pixels.flags.writeable
+
+    run(scene)
+
+
+def on_disk(path: Path, data: bytes) -> SpooledFile:
+    path.write_bytes(data)
+    return SpooledFile(Descriptor(os.open(path, os.O_RDONLY)))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_a_file_on_the_disk_is_decoded_as_it_is(tmp_path: Path, kind: str) -> None:
+    data = by_pillow(RGB, kind)
+    file = on_disk(tmp_path / "file", data)
+
+    async def scene(pool: DecodePool) -> None:
+        found = await pool.decode(file, header_of(data))
+        assert_array_equal(found.pixels, decode(data, header_of(data)).pixels)
+        (process,) = processes_of(pool)
+        opened = [os.readlink(f"/proc/{process}/fd/{each}") for each in os.listdir(f"/proc/{process}/fd")]
+        assert str(tmp_path / "file") not in opened
+
+    run(scene)
+
+
+def test_a_disk_that_fails_says_nothing_of_the_picture(
+    strike: Callable[[signal.Signals, int], None], tmp_path: Path
+) -> None:
+    """What cannot be read of a mapped file ends whoever reads it."""
+    file = on_disk(tmp_path / "file", GRAY)
+
+    async def scene(pool: DecodePool) -> None:
+        strike(signal.SIGBUS, 2)
+        with pytest.raises(OutOfDisk, match="cannot be read"):
+            await pool.decode(file, header_of(GRAY))
+        await check_works(pool)
 
     run(scene)
 
@@ -304,9 +340,14 @@ def test_workers_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CONFINED = """
-import os, socket, subprocess
+import os, socket, subprocess, tempfile
 from service.pictures.worker.sandbox import confine
 before = socket.socketpair()
+with tempfile.TemporaryFile() as spooled:
+    spooled.write(b"spooled")
+    spooled.flush()
+    file = os.open(f"/proc/self/fd/{spooled.fileno()}", os.O_RDONLY)
+name = f"/proc/self/fd/{file}"
 confine()
 def refused(call):
     try:
@@ -319,6 +360,11 @@ print(
 )
 before[0].send(b"x")
 print(before[1].recv(1), len(os.urandom(4)), os.memfd_create("x") > 0)
+print(
+    refused(lambda: os.open(name, os.O_RDWR)), refused(lambda: os.open(name, os.O_RDONLY | os.O_TRUNC)),
+    refused(lambda: os.truncate(name, 0)), refused(lambda: open("new", "w")), os.fstat(file).st_size,
+    os.read(os.open(name, os.O_RDONLY), 7),
+)
 os.fork() or os._exit(0)
 """
 
@@ -328,33 +374,38 @@ def test_a_confined_process_has_no_network_and_starts_nothing() -> None:
     lines = ended.stdout.splitlines()
     assert lines[0] == "True True True True True", ended.stderr
     assert lines[1] == "b'x' 4 True"
+    assert lines[2] == "True True True True 7 b'spooled'"
 
 
 @pytest.mark.parametrize("machine", list(sandbox.REFUSED))
 def test_the_filter_says_no_to_what_is_listed_and_to_nothing_else(machine: str) -> None:
     """The program, run by hand: load, compare, jump, return are all it has."""
-    processor, refused = sandbox.REFUSED[machine]
+    processor, refused, opens = sandbox.REFUSED[machine]
     steps = np.frombuffer(
-        sandbox.call_filter(processor, refused),
+        sandbox.call_filter(processor, refused, opens),
         np.dtype([("code", "u2"), ("hit", "u1"), ("miss", "u1"), ("value", "u4")]),
     )
 
-    def returned(number: int, of: int) -> int:
+    def returned(number: int, of: int, flags: int = os.O_RDONLY | os.O_CLOEXEC) -> int:
         place, loaded = 0, 0
+        data = {0: number, 4: of} | ({16 + 8 * opens[number]: flags} if number in opens else {})
         while True:
             code, hit, miss, value = (int(part) for part in steps[place])
             if code == 0x06:
                 return value
             if code == 0x20:
-                loaded = {0: number, 4: of}[value]
+                loaded = data[value]
                 place += 1
                 continue
-            holds = loaded == value if code == 0x15 else loaded >= value
+            holds = {0x15: loaded == value, 0x35: loaded >= value, 0x45: bool(loaded & value)}[code]
             place += 1 + (hit if holds else miss)
 
     numbers = range(600)
     assert [number for number in numbers if returned(number, processor) != 0x7FFF0000] == sorted(refused)
     assert {returned(number, processor) for number in refused} == {0x00050001}
+    for number in opens:
+        for flags in (os.O_WRONLY, os.O_RDWR | os.O_CLOEXEC, os.O_CREAT, os.O_TRUNC):
+            assert returned(number, processor, flags) == 0x00050001
     for number, of in ((0, processor + 1), (0x40000000, processor), (0x40000029, processor)):
         assert returned(number, of) == 0x00050001
 

@@ -19,18 +19,18 @@ def work(link: socket.socket, parent: int) -> None:
         link: to the service; its messages are those of `wire`.
         parent: process that it ends with.
     """
-    confine()
-    if os.getppid() != parent:  # It ended before this one could ask to end with it.
-        return
     # Decoders tell of every fault of every file: nobody's log shall be filled from outside.
     sys.stderr = os.fdopen(os.dup(2), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    confine()
+    if os.getppid() != parent:  # It ended before this one could ask to end with it.
+        return
     cv2.setNumThreads(1)  # Whoever decodes beside it is another process.
     while True:
-        message, descriptors, _, _ = socket.recv_fds(link, wire.MESSAGE_BYTES, 1)
+        message, descriptors, _, _ = socket.recv_fds(link, wire.MESSAGE_BYTES, 2)
         if not message:
             return
-        answer, picture = _answer(wire.unpack_task(message, descriptors[0]))
+        answer, picture = _answer(wire.unpack_task(message, descriptors))
         link.send(answer)
         if picture is not None and link.recv(wire.MESSAGE_BYTES) == wire.FILES:
             files = wire.pack_planes(picture)
@@ -42,6 +42,7 @@ def work(link: socket.socket, parent: int) -> None:
 
 def _answer(task: wire.Task) -> tuple[bytes, Picture | None]:
     allow(cpu_s=task.cpu_s, memory_bytes=task.memory_bytes)
+    assert isinstance(task.data, memoryview)
     try:
         picture = decode(task.data, task.header)
     except (OutOfMemory, MemoryError):

@@ -15,10 +15,11 @@ from typing import Final
 
 import numpy as np
 
-from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMemory, RequestError
+from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfDisk, OutOfMemory, RequestError
 from service.pictures.decode import Picture, decode
 from service.pictures.levels import Pixels
 from service.pictures.probe import Header
+from service.pictures.spooled import FileData, SpooledFile, as_bytes
 from service.pictures.worker import wire
 from service.pictures.worker.memory import read_memory
 from service.pictures.worker.processes import TRIES, Ended, ForkServer, fork_server
@@ -95,9 +96,9 @@ class _Worker:
             Ended: it has ended, or must.
         """
         self.pictures += 1
-        message, upload = wire.pack_task(task)
+        message, files = wire.pack_task(task)
         try:
-            socket.send_fds(self._link, [message], [upload])
+            socket.send_fds(self._link, [message], files)
             answer = self._link.recv(wire.MESSAGE_BYTES)
             if not answer:
                 raise Ended
@@ -106,7 +107,8 @@ class _Worker:
         except (OSError, wire.WireError) as error:
             raise Ended from error
         finally:
-            os.close(upload)
+            for each in files:
+                os.close(each)
 
     def _take(self, planes: list[wire.Plane]) -> list[Pixels]:
         """Return pixels and opacity that the worker has, which can only be read."""
@@ -223,7 +225,7 @@ class DecodePool:
         self._callers: defaultdict[str, int] = defaultdict(int)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
 
-    async def decode(self, data: bytes, header: Header, caller: str = "") -> Picture:
+    async def decode(self, data: FileData, header: Header, caller: str = "") -> Picture:
         """Decode a picture that `probe` has passed; when cancelled, its worker is ended.
 
         Args:
@@ -238,6 +240,7 @@ class DecodePool:
             BrokenPicture: as `decode`; or decoders crash over it.
             CostlyPicture: it takes more memory or time than a picture of its size may.
             OutOfMemory: its workers were ended from outside.
+            OutOfDisk: it is spooled, and the disk fails.
             InternalError: no worker can be started.
         """
         self._callers[caller] += 1
@@ -250,7 +253,7 @@ class DecodePool:
                 del self._callers[caller]
                 self._turns.pop(caller, None)
 
-    def decode_here(self, data: bytes, header: Header) -> Picture:
+    def decode_here(self, data: FileData, header: Header) -> Picture:
         """Decode a picture while the calling thread waits; see `decode`."""
         return self._decode(_Call(), data, header, is_suspect=False)
 
@@ -261,7 +264,7 @@ class DecodePool:
             while idle:
                 idle.pop().reap()
 
-    async def _run(self, data: bytes, header: Header, caller: str) -> Picture:
+    async def _run(self, data: FileData, header: Header, caller: str) -> Picture:
         call = _Call()
         now = time.monotonic()
         self._suspects = {name: until for name, until in self._suspects.items() if until > now}
@@ -278,9 +281,9 @@ class DecodePool:
                     await asyncio.wrap_future(future)
             raise
 
-    def _decode(self, call: _Call, data: bytes, header: Header, is_suspect: bool) -> Picture:
+    def _decode(self, call: _Call, data: FileData, header: Header, is_suspect: bool) -> Picture:
         if not CAN_CONFINE:
-            return decode(data, header)
+            return decode(as_bytes(data), header)
         cpu_s = self._cpu_s + CPU_S_A_MEGAPIXEL * header.megapixels
         task = wire.Task(data, header, cpu_s, memory_for(len(data), header))
         ended = 0
@@ -313,6 +316,8 @@ class DecodePool:
                 return answer
             name, detail = answer
             raise TOLD.get(name, BrokenPicture)(detail)
+        if ended == signal.SIGBUS and isinstance(data, SpooledFile):
+            raise OutOfDisk("The disk that holds the upload cannot be read; try again later.")
         if ended in _FAULTS:
             raise BrokenPicture("The picture starts well, but decoders crash over it.")
         raise OutOfMemory("The processes that decoded this picture were ended; try again later.")

@@ -1,4 +1,4 @@
-"""What a worker may not do: more than its memory and time, use the network, start programs, touch other processes.
+"""What a worker may not do: exceed its memory and time, use the network, write files, start programs, touch processes.
 
 The filter of system calls is for the day on which a decoder has a fault that lets a picture run code. It says no to
 what decoding never needs, and is left out where the kernel or the processor is not known.
@@ -13,6 +13,7 @@ import platform
 import resource
 import signal
 import struct
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -28,22 +29,29 @@ CORE_BYTES: Final = 1
 
 REFUSED: Final = {
     # socket, connect, accept, bind, listen, socketpair, execve, kill, ptrace, mount, accept4, perf_event_open, setns,
-    # unshare, process_vm_readv, process_vm_writev, bpf, execveat, userfaultfd, io_uring_setup
+    # unshare, process_vm_readv, process_vm_writev, bpf, execveat, userfaultfd, io_uring_setup, truncate, openat2, creat
     "x86_64": (
         0xC000003E,
-        (41, 42, 43, 49, 50, 53, 59, 62, 101, 165, 288, 298, 308, 272, 310, 311, 321, 322, 323, 425),
+        (41, 42, 43, 49, 50, 53, 59, 62, 101, 165, 288, 298, 308, 272, 310, 311, 321, 322, 323, 425, 76, 437, 85),
+        {2: 1, 257: 2},
     ),
     "aarch64": (
         0xC00000B7,
-        (198, 203, 202, 200, 201, 199, 221, 129, 117, 40, 242, 241, 268, 97, 270, 271, 280, 281, 282, 425),
+        (198, 203, 202, 200, 201, 199, 221, 129, 117, 40, 242, 241, 268, 97, 270, 271, 280, 281, 282, 425, 45, 437),
+        {56: 2},
     ),
 }
-"""By processor: its number in `audit.h`, and the numbers of the system calls that are refused."""
+"""By processor: its number in `audit.h`, the numbers of the system calls that are refused, and by the number of those
+that open files (open, openat) which of their arguments are the flags."""
+
+WRITING: Final = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC
+"""Flags of which none may be set: who could shorten a spooled file would end the service, which has it mapped."""
 
 X32_CALLS: Final = 0x40000000
 """From here on x86-64 counts the same calls once more."""
 
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ARGUMENTS = 16  # where they are in seccomp_data, 8 bytes each, the lower half first
 _ALLOW, _EPERM = 0x7FFF0000, 0x00050001
 
 
@@ -67,24 +75,32 @@ def confine() -> None:
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(program), 0, 0)
 
 
-def call_filter(processor: int, refused: tuple[int, ...]) -> bytes:
-    """Return a BPF program for seccomp: `refused` calls, and those of another processor, end in EPERM.
+def call_filter(processor: int, refused: Collection[int], opens: Mapping[int, int]) -> bytes:
+    """Return a BPF program for seccomp: `refused` calls, those of another processor, and to write files end in EPERM.
 
     Args:
         processor: number of the architecture.
         refused: numbers of system calls.
+        opens: by the number of those that open files, which of their arguments are the flags.
     """
     checks = 4
-    refuse = checks + len(refused) + 1
+    allow = checks + len(refused) + 3 * len(opens)
+    refuse = allow + 1
     steps = [
         (_LOAD, 0, 0, 4),  # seccomp_data.arch
         (_EQUAL, 0, refuse - 2, processor),
         (_LOAD, 0, 0, 0),  # seccomp_data.nr
         (_AT_LEAST, refuse - 4, 0, X32_CALLS),
         *((_EQUAL, refuse - place - 1, 0, number) for place, number in enumerate(refused, checks)),
-        (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, _EPERM),
     ]
+    for number, argument in opens.items():
+        tests = len(steps) + 2
+        steps += [
+            (_EQUAL, 0, 2, number),
+            (_LOAD, 0, 0, _ARGUMENTS + 8 * argument),
+            (_ANY_BIT, refuse - tests - 1, allow - tests - 1, WRITING),
+        ]
+    steps += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)]
     return b"".join(struct.pack("=HBBI", *step) for step in steps)
 
 

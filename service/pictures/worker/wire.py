@@ -1,9 +1,10 @@
 """What service and worker tell each other: short messages over a socket, uploads as descriptors beside them.
 
-Uploads lie in anonymous memory (memfd_create), so that they neither pass through the socket nor touch a disk. Pixels
-are read out of the worker's memory (`memory`) before it goes on, and come in anonymous memory where that is forbidden.
-What comes from a worker is never unpickled, and believed only where the kernel vouches for it: whoever has taken one
-over through a decoder's fault must not reach the service that way.
+Uploads lie in anonymous memory (memfd_create), so that they neither pass through the socket nor touch a disk; a file
+that is on the disk goes as it is, open for reading, and `sandbox` keeps workers from opening it for more. Pixels are
+read out of the worker's memory (`memory`) before it goes on, and come in anonymous memory where that is forbidden. What
+comes from a worker is never unpickled, and believed only where the kernel vouches for it: whoever has taken one over
+through a decoder's fault must not reach the service that way.
 """
 
 import fcntl
@@ -13,6 +14,7 @@ import mmap
 import os
 import pickle
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ import numpy as np
 from service.pictures.decode import Picture
 from service.pictures.levels import Pixels
 from service.pictures.probe import Header
+from service.pictures.spooled import FileData, SpooledFile
 
 MESSAGE_BYTES: Final = 1 << 13
 """Longest message in either direction."""
@@ -52,35 +55,45 @@ class Task:
     """One picture to decode.
 
     Attributes:
-        data: the whole file.
+        data: the whole file; to a worker a view of it.
         header: from `probe` of the same bytes.
         cpu_s: processor time that decoding may take, seconds.
         memory_bytes: memory that it may take beyond what the worker has anyway.
     """
 
-    data: bytes | memoryview
+    data: FileData | memoryview
     header: Header
     cpu_s: float
     memory_bytes: int
 
 
-def pack_task(task: Task) -> tuple[bytes, int]:
-    """Return a message, and the descriptor of what goes with it; the caller closes it.
+def pack_task(task: Task) -> tuple[bytes, list[int]]:
+    """Return a message, and the descriptors of file and header that go with it; the caller closes them.
 
     Raises:
         OSError: there is no memory for it.
+        ValueError: the file was closed.
     """
     header = pickle.dumps(task.header)
-    descriptor = _write("upload", memoryview(task.data), memoryview(header))
-    return _TASK.pack(len(task.data), len(header), task.cpu_s, task.memory_bytes), descriptor
+    data = task.data
+    files = [data.descriptor() if isinstance(data, SpooledFile) else _write("upload", memoryview(data))]
+    try:
+        files.append(_write("header", memoryview(header)))
+    except BaseException:
+        os.close(files[0])
+        raise
+    return _TASK.pack(len(data), len(header), task.cpu_s, task.memory_bytes), files
 
 
-def unpack_task(message: bytes, descriptor: int) -> Task:
-    """Return the task behind a message; its data stays where the service wrote it, its descriptor is closed."""
+def unpack_task(message: bytes, descriptors: Sequence[int]) -> Task:
+    """Return the task behind a message; its data stays where the service wrote it, the descriptors are closed."""
     data_bytes, header_bytes, cpu_s, memory_bytes = _TASK.unpack(message)
-    memory = memoryview(mmap.mmap(descriptor, data_bytes + header_bytes, prot=mmap.PROT_READ))
-    os.close(descriptor)
-    return Task(memory[:data_bytes], pickle.loads(memory[data_bytes:]), cpu_s, memory_bytes)
+    file, header = descriptors
+    data = memoryview(mmap.mmap(file, data_bytes, prot=mmap.PROT_READ))
+    told = pickle.loads(os.pread(header, header_bytes, 0))
+    for each in descriptors:
+        os.close(each)
+    return Task(data, told, cpu_s, memory_bytes)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,13 @@ def services(*profiles: str, **variables: str) -> dict[str, Any]:
     return made
 
 
+def settings_of(name: str) -> Settings:
+    """Return the settings that a service starts with; what is empty keeps its default."""
+    given = services(*EVERY)[name]["environment"]
+    fields = {key.removeprefix(ENV_PREFIX).lower(): value for key, value in given.items() if value}
+    return Settings(_env_file=None, **{key: value for key, value in fields.items() if key in Settings.model_fields})
+
+
 def test_without_a_word_the_service_starts_on_the_cpu() -> None:
     assert set(services()) == {"cpu"}
 
@@ -93,10 +100,22 @@ def test_limits_can_be_chosen() -> None:
 
 def test_the_memory_limit_keeps_the_sizing_rule() -> None:
     """docs/operating.md: 0.75 GB, 23 MB a megapixel in flight at worst, and the bytes held and kept."""
-    settings = Settings(_env_file=None)
-    worst = 0.75e9 + 23e6 * settings.max_inflight_megapixels + settings.max_held_bytes + settings.kept_bytes
     for name in ("cpu", "gpu"):
+        settings = settings_of(name)
+        worst = 0.75e9 + 23e6 * settings.max_inflight_megapixels + settings.max_held_bytes + settings.kept_bytes
         assert int(services(*EVERY)[name]["deploy"]["resources"]["limits"]["memory"]) >= worst
+
+
+def test_large_uploads_go_to_a_volume() -> None:
+    dockerfile = (ROOT / "docker" / "service.Dockerfile").read_text()
+    for name in ("cpu", "gpu"):
+        settings = settings_of(name)
+        place = str(settings.spool_dir)
+        assert mounts(name)[place]["type"] == "volume"
+        assert not any(each.startswith(place) for each in services(*EVERY)[name]["tmpfs"])
+        assert settings.max_upload_bytes < settings.max_spooled_bytes
+        # A new volume takes its owner from the image.
+        assert re.search(rf"^RUN install -d -o 10001 .* {place}( |$)", dockerfile, re.MULTILINE)
 
 
 def test_a_gpu_is_reserved_where_one_is_meant_and_nowhere_else() -> None:

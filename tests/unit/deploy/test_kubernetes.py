@@ -102,6 +102,10 @@ def known_paths() -> set[str]:
     return {route.path for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)}
 
 
+def empty_folders(pod: Manifest) -> dict[str, Manifest]:
+    return {volume["name"]: volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume}
+
+
 each_pod = pytest.mark.parametrize("kind", ["base", "gpu", "kserve"])
 
 
@@ -233,9 +237,8 @@ def test_a_pod_can_do_no_more_than_it_needs(kind: str) -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     writable = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
-    assert writable == ["/tmp"]
-    [memory] = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
-    assert memory["medium"] == "Memory"
+    assert writable == ["/tmp", "/spool"]
+    assert empty_folders(pod)["tmp"]["medium"] == "Memory"
     labels = base()["Namespace"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
@@ -259,13 +262,25 @@ def test_memory_is_enough_by_the_rule(kind: str, monkeypatch: pytest.MonkeyPatch
     pod = pods()[kind]
     [container] = pod["containers"]
     settings = settings_of(container, monkeypatch)
-    [temporary] = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
+    temporary = empty_folders(pod)["tmp"]
     worst = 0.75e9 + 23e6 * settings.max_inflight_megapixels + settings.max_held_bytes + settings.kept_bytes
     limits, requests = container["resources"]["limits"], container["resources"]["requests"]
     assert worst + in_bytes(temporary["sizeLimit"]) <= in_bytes(limits["memory"])
     assert in_bytes(requests["memory"]) <= in_bytes(limits["memory"])
     # Whole cores, all of them asked for: the service has as many threads.
     assert requests["cpu"] == limits["cpu"] == str(int(limits["cpu"]))
+
+
+@each_pod
+def test_large_uploads_go_to_a_disk_with_room_for_them(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod whose folder grows beyond its limit is evicted: the service's own limit is below."""
+    pod = pods()[kind]
+    [container] = pod["containers"]
+    settings = settings_of(container, monkeypatch)
+    [mount] = [mount for mount in container["volumeMounts"] if mount["mountPath"] == str(settings.spool_dir)]
+    folder = empty_folders(pod)[mount["name"]]
+    assert "medium" not in folder
+    assert settings.max_upload_bytes < settings.max_spooled_bytes < in_bytes(folder["sizeLimit"])
 
 
 def test_selectors_find_the_pods() -> None:
@@ -358,6 +373,7 @@ def test_the_rules_are_those_of_prometheus_with_the_limits_of_the_manifests(monk
         ("waiting_requests", None): settings.max_queue,
         ("inflight_megapixels", None): settings.max_inflight_megapixels,
         ("held_bytes", None): settings.max_held_bytes,
+        ("spooled_bytes", None): settings.max_spooled_bytes,
         ("kept_bytes", None): settings.kept_bytes,
         ("request_seconds", None): settings.deadline_s,
         ("memory_bytes", "cpu"): in_bytes(pods()["base"]["containers"][0]["resources"]["limits"]["memory"]),

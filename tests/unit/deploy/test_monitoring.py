@@ -143,6 +143,7 @@ def test_the_limits_are_those_of_the_settings_and_of_compose() -> None:
         ("waiting_requests", None): settings["max_queue"],
         ("inflight_megapixels", None): settings["max_inflight_megapixels"],
         ("held_bytes", None): settings["max_held_bytes"],
+        ("spooled_bytes", None): settings["max_spooled_bytes"],
         ("kept_bytes", None): settings["kept_bytes"],
         ("request_seconds", None): settings["deadline_s"],
     } | {

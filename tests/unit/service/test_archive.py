@@ -23,6 +23,7 @@ from service.engine.options import Options
 from service.engine.session import Session
 from service.errors import BrokenPicture, CostlyPicture
 from service.pictures.probe import probe
+from service.pictures.size_limits import SizeLimits
 from tests.pictures import by_opencv, by_pillow, smooth_gray
 
 ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
@@ -191,14 +192,14 @@ def test_metadata_goes_over_only_when_wanted(tmp_path: Path) -> None:
 def test_here_gives_what_was_asked_for(session: Session) -> None:
     deep = by_opencv((smooth_gray(20, 30).astype("uint16") * 257), ".png")
     for output_format, media in (("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")):
-        colored = Here(session, Options(), output_format, max_megapixels=1)(deep)  # type: ignore[arg-type]
+        colored = Here(session, Options(), output_format, limits=SizeLimits(1, 1 << 20))(deep)  # type: ignore[arg-type]
         header = probe(colored.data, max_megapixels=1)
         assert (header.format, header.width, header.height) == (media, 30, 20)
         assert colored.scene in session.stamp.scenes
 
 
 def test_a_file_that_costs_too_much_ends_no_run(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = Here(session, Options(), "jpeg", max_megapixels=9)
+    here = Here(session, Options(), "jpeg", limits=SizeLimits(9, 1 << 24))
     with monkeypatch.context() as patch:
         patch.setattr("service.pictures.worker.pool.memory_for", lambda *_: 1 << 20)
         with pytest.raises(CostlyPicture):

@@ -474,7 +474,7 @@ def test_bench_measures(tmp_path: Path) -> None:
     text = run("bench", "--megapixels", "0.01", "--repeats", "1")
     assert "median of 1 runs" in text.stdout
     assert "this machine, now" in text.stdout
-    assert run("bench", "--megapixels", "51").exit_code == 2
+    assert run("bench", "--megapixels", "101").exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 

@@ -296,6 +296,7 @@ def test_every_problem_of_the_service_has_a_type_of_its_own() -> None:
     assert kinds == {
         "malformed-request": InvalidRequest,
         "out-of-memory": Overloaded,
+        "out-of-disk": Overloaded,
         "picture-too-costly": RefusedPicture,
         "unauthorized": Unauthorized,
         "not-found": InvalidRequest,

@@ -19,6 +19,7 @@ from service.archive.worker_pool import FILES_AHEAD, FILES_EACH, MAX_TRIES, Clus
 from service.commands.shared import app
 from service.engine.options import ColorizeQuery
 from service.errors import BrokenPicture, InternalError, ModelError
+from service.pictures.size_limits import SizeLimits
 from service.version import program_version
 from tests.pictures import by_pillow, smooth_gray
 
@@ -427,7 +428,7 @@ def test_there_is_room_for_the_files_of_those_who_are_ready() -> None:
 
 
 def order(model: Path) -> Instructions:
-    return Instructions(ColorizeQuery(), "cpu", model, 50)
+    return Instructions(ColorizeQuery(), "cpu", model, SizeLimits(50, 1 << 24))
 
 
 def test_a_painter_colors_as_the_command_line(tmp_path: Path, model_path: Path) -> None:

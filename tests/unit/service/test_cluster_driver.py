@@ -13,6 +13,7 @@ from service.archive.cluster import Instructions, color_on_cluster
 from service.archive.run import Outcome, Stopped, Work
 from service.archive.worker_pool import FILES_AHEAD, FILES_EACH
 from service.engine.options import ColorizeQuery
+from service.pictures.size_limits import SizeLimits
 from tests.fake_ray import FakeRay, RayError, RayTaskError
 from tests.pictures import by_pillow, smooth_gray
 
@@ -42,7 +43,7 @@ def run(
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "model.onnx").write_bytes(b"model")
     work = Work({tmp_path / name: tmp_path / "out" / f"{name}.png" for name in names}, "png")
-    order = Instructions(ColorizeQuery(), "cpu", tmp_path / "model.onnx", 50)
+    order = Instructions(ColorizeQuery(), "cpu", tmp_path / "model.onnx", SizeLimits(50, 1 << 24))
     outcomes: list[Outcome] = []
     stopped = ""
     try:

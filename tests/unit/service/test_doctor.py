@@ -102,12 +102,14 @@ def test_too_little_memory_is_said_with_what_fits(settings: Settings, monkeypatc
 
 
 def test_limits_that_contradict_each_other_are_said(settings: Settings) -> None:
-    _, what, mend = only(but(settings, max_upload_bytes=20_000_000, max_held_bytes=1_000_000))
+    in_memory = but(settings, max_upload_bytes=20_000_000, max_spooled_bytes=0, kept_bytes=0)
+    assert said(in_memory) == said(but(in_memory, max_held_bytes=1_000_000, max_spooled_bytes=1)) == []
+    _, what, mend = only(but(in_memory, max_held_bytes=1_000_000))
     assert "larger than all uploads" in what
     assert "may now be 20000000 bytes" in what, "as service.http.guard has it"
     assert mend == "PHOTOCHROM_MAX_HELD_BYTES=80000000 or more"
-    assert said(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "50000000"}) == []
-    assert "refuses pictures" in only(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "49999999"})[1]
+    assert said(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "100000000"}) == []
+    assert "refuses pictures" in only(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "99999999"})[1]
 
 
 def test_too_little_room_for_kept_pictures_is_said(settings: Settings) -> None:

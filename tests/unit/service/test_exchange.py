@@ -13,6 +13,7 @@ from service.engine.byte_budget import HURRY_BYTES_S, ByteBudget, Limits, Transf
 from service.errors import Overloaded
 from service.http import exchange
 from service.http.exchange import ABORT_KEY, PIECE_BYTES, Exchange
+from service.pictures.size_limits import SizeLimits
 from tests.unit.service.test_connection import HEAD, read_all, serve
 
 LARGE = PIECE_BYTES + 1
@@ -54,7 +55,7 @@ def run(scene: Callable[[], Awaitable[None]]) -> None:
 
 
 def limits(held: int = 10 * LARGE, *, upload: int = 1000, rate: int = 0) -> Limits:
-    return Limits(max_upload_bytes=upload, max_held_bytes=held, least_rate=rate)
+    return Limits(SizeLimits(1, upload), max_held_bytes=held, least_rate=rate)
 
 
 async def settle() -> None:

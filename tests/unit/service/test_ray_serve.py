@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.http import ray_serve as ray_app
 from service.http.ray_serve import NAME, OPTIONS, Proxy, Replica, application, middlewares
+from service.pictures.size_limits import SizeLimits
 
 CONFIG = Path(__file__).parents[3] / "docker" / "ray-serve.yaml"
 LIMIT = 1000
@@ -43,7 +44,7 @@ async def reads_all(scope: Scope, receive: Receive, send: Send) -> None:
 
 def ask(server: ASGIApp, path: str = "/colorize", content: Any = b"", **headers: str) -> httpx2.Response:
     async def call() -> httpx2.Response:
-        transport = httpx2.ASGITransport(Proxy(server, max_upload_bytes=LIMIT))
+        transport = httpx2.ASGITransport(Proxy(server, limits=SizeLimits(50, LIMIT)))
         async with httpx2.AsyncClient(transport=transport, base_url="http://ray") as client:
             return await client.post(path, content=content, headers=headers)
 
@@ -141,6 +142,7 @@ def test_larger_uploads_do_not(content: Callable[[], Any]) -> None:
     assert answer.status_code == 413
     assert answer.json()["type"] == "urn:photochrom:problem:upload-too-large"
     assert answer.json()["limit"] == LIMIT
+    assert "50 megapixels and 0.001 MB" in answer.json()["detail"]
 
 
 def test_a_caller_who_left_gets_no_answer() -> None:
@@ -153,15 +155,16 @@ def test_a_caller_who_left_gets_no_answer() -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/colorize", "headers": []}
-    asyncio.run(Proxy(silent, max_upload_bytes=LIMIT)(scope, receive, send))
+    asyncio.run(Proxy(silent, limits=SizeLimits(50, LIMIT))(scope, receive, send))
     assert sent == []
 
 
 def test_the_limit_is_the_services_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOTOCHROM_MAX_UPLOAD_BYTES", "123")
+    monkeypatch.setenv("PHOTOCHROM_MAX_MEGAPIXELS", "7")
     (middleware,) = middlewares()
     assert middleware.cls is Proxy
-    assert middleware.kwargs == {"max_upload_bytes": 123}
+    assert middleware.kwargs == {"limits": SizeLimits(7, 123)}
 
 
 @pytest.mark.parametrize("is_alive", [True, False])

@@ -20,7 +20,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_defaults_are_safe() -> None:
     settings = Settings()
     assert (settings.host, settings.port, settings.device, settings.model) == ("127.0.0.1", 8000, "auto", None)
-    assert (settings.max_upload_bytes, settings.max_megapixels) == (32 * 1024 * 1024, 50)
+    assert (settings.max_upload_bytes, settings.max_megapixels) == (640_000_000, 100)
 
 
 def test_the_environment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
