@@ -58,6 +58,7 @@ def color_film(
     *,
     max_megapixels: float,
     keep_metadata: bool = True,
+    note: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Filmed:
     """Color a film.
@@ -70,6 +71,7 @@ def color_film(
         how: what is chosen for films.
         max_megapixels: largest frame, millions of pixels.
         keep_metadata: whether title, dates and the like go over.
+        note: of the colors, put behind the film's own comment; empty for none.
         progress: told how many frames of how many are done; of 0 while they are only looked through.
 
     Returns:
@@ -92,6 +94,8 @@ def color_film(
         if keep_metadata:
             answer.metadata.update(source.metadata)
             answer.set_chapters(source.chapters())
+        if note:
+            answer.metadata["comment"] = "\n".join(filter(None, (answer.metadata.get("comment"), note)))
         done = _color_frames(reader, writer, colorist, progress)
         writer.finish()
     return Filmed(done, colorist.inferences, colorist.cuts, (*writer.tracks.notes, *film.notes))

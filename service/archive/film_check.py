@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from service.archive.answers import walk_boxes
 from service.archive.film_file import (
     BrokenFilm,
     Film,
@@ -17,7 +18,6 @@ from service.archive.film_file import (
     refuse_large,
 )
 from service.archive.film_pixels import orientation_of
-from service.archive.finding import walk_boxes
 
 if TYPE_CHECKING:
     from av.container import InputContainer
