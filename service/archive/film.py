@@ -1,7 +1,8 @@
 """Films: decoded, colored without flicker, encoded again, with their sound; no more than a few frames are in memory.
 
 PyAV (FFmpeg's libraries) reads and writes, and is imported only when there is a film to color. Two passes: `inspect`
-reads the whole file without decoding it, so that what is cut off is refused before hours of work; `color_film` does it.
+decodes the whole file and keeps nothing, so that what is cut off or damaged is refused before hours of work;
+`color_film` does it.
 """
 
 from collections import deque
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float
@@ -20,32 +21,15 @@ from chroma.framing import network_size, resize_lightness
 from chroma.modes import outputs_to_ab
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SPREAD
 from chroma.temporal import NEW_SHARE, Shot, TemporalAverage
-from service.engine.colorizer import decode_logits, knobs_of, lightness_of
+from service.archive.film_check import inspect
+from service.archive.film_file import Film, FilmOptions, FilmReader, Shown, open_film, picture_of
+from service.archive.film_writer import FilmWriter, writing
+from service.engine.colorizer import decode_logits, knobs_of
 from service.engine.options import Options
 from service.engine.session import Query, Session
-from service.pictures.decode import Picture
-
-if TYPE_CHECKING:
-    from av.packet import Packet as _Packet
-
-    Packet = _Packet[Any]
-from service.archive.film_file import (
-    BrokenFilm,
-    Film,
-    FilmOptions,
-    FilmReader,
-    FilmWriter,
-    inspect,
-    open_film,
-    picture_of,
-    writing,
-)
 
 IN_FLIGHT: Final = 2
 """Frames that may wait to be composed and encoded while the network looks at the next one."""
-
-MOST_LOST: Final = 0.1
-"""A film of whose frames a larger share cannot be decoded is broken."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +58,7 @@ def color_film(
     *,
     max_megapixels: float,
     keep_metadata: bool = True,
+    note: str = "",
     progress: Callable[[int, int], None] | None = None,
 ) -> Filmed:
     """Color a film.
@@ -86,55 +71,52 @@ def color_film(
         how: what is chosen for films.
         max_megapixels: largest frame, millions of pixels.
         keep_metadata: whether title, dates and the like go over.
-        progress: told how many frames of how many are done.
+        note: of the colors, put behind the film's own comment; empty for none.
+        progress: told how many frames of how many are done; of 0 while they are only looked through.
 
     Returns:
         What was done.
 
     Raises:
         NoFilmSupport: PyAV is not installed.
-        UnsupportedFilm: it is no film, or there is no picture in it.
-        BrokenFilm: it ends too early, or too many frames cannot be decoded.
+        UnsupportedFilm: it is no film, there is no picture in it, or it fits into no MP4.
+        BrokenFilm: it ends too early, or too much of it cannot be decoded.
         PictureTooLarge: its frames have too many pixels.
         OSError: a file cannot be read or written.
     """
-    film = inspect(path, max_megapixels=max_megapixels)
+    checked = None if progress is None else lambda count: progress(count, 0)
+    film = inspect(path, max_megapixels=max_megapixels, progress=checked)
     colorist = FilmColorist(session, options, how, film)
     with open_film(path) as source, writing(target) as answer:
-        reader = FilmReader(source, picture_of(source, max_megapixels), film)
-        writer = FilmWriter(answer, reader, how.crf, session.threads, options)
+        picture = picture_of(source, max_megapixels)
+        reader = FilmReader(source, picture, film, deinterlace=how.deinterlace)
+        writer = FilmWriter(answer, reader, how, session.threads, options)
         if keep_metadata:
             answer.metadata.update(source.metadata)
+            answer.set_chapters(source.chapters())
+        if note:
+            answer.metadata["comment"] = "\n".join(filter(None, (answer.metadata.get("comment"), note)))
         done = _color_frames(reader, writer, colorist, progress)
-        lost = film.frames - done
-        if lost > MOST_LOST * film.frames:
-            raise BrokenFilm(f"{lost} of {film.frames} frames cannot be decoded")
         writer.finish()
-    notes = [*writer.notes]
-    if reader.damaged:
-        notes.append(f"{reader.damaged} packets are damaged; the frames in them are missing")
-    return Filmed(done, colorist.inferences, colorist.cuts, tuple(notes))
+    return Filmed(done, colorist.inferences, colorist.cuts, (*writer.tracks.notes, *film.notes))
 
 
 def _color_frames(
     reader: FilmReader, writer: FilmWriter, colorist: "FilmColorist", progress: Callable[[int, int], None] | None
 ) -> int:
-    """Color frame after frame, and copy the sound between them; return how many frames there were."""
+    """Color frame after frame, and copy the tracks between them; return how many frames there were."""
     done, pending = 0, deque[Future[list[Any]]]()
     with ThreadPoolExecutor(1, thread_name_prefix="film") as renderer:
-        for packet in reader.packets():
-            if packet.stream is not reader.picture:
-                writer.write_sound(packet)
+        for read in reader.read(writer.tracks.sources):
+            if not isinstance(read, Shown):
+                writer.tracks.write(read)
                 continue
-            for frame in reader.frames(packet):
-                L = lightness_of(Picture(reader.upright(frame)))
-                ab = colorist(L)
-                pending.append(renderer.submit(writer.encode, L, ab, frame.pts, frame.duration))
-                if len(pending) > IN_FLIGHT:
-                    writer.write(pending.popleft().result())
-                done += 1
-                if progress is not None:
-                    progress(done, max(reader.film.frames, done))
+            pending.append(renderer.submit(writer.encode, read, colorist(read.L)))
+            if len(pending) > IN_FLIGHT:
+                writer.write(pending.popleft().result())
+            done += 1
+            if progress is not None:
+                progress(done, max(reader.film.frames, done))
         while pending:
             writer.write(pending.popleft().result())
     return done
@@ -164,7 +146,7 @@ class FilmColorist:
         self._knobs = knobs_of(options, session.stamp)
         self._shape = network_size(film.height, film.width, options.size or session.stamp.size)
         self._centers = load_centers()
-        self._average = TemporalAverage(how.memory_s * film.rate / how.every)
+        self._average = TemporalAverage(how.memory_s * float(film.rate) / how.every)
         self._every = how.every
         self._since = 0
 

@@ -1,4 +1,4 @@
-"""Which pictures are meant by what was named, where each answer goes, and which answers are there already.
+"""Which pictures are meant by what was named, what else lies there, and where each answer goes.
 
 Nothing here reads a pixel. Whatever would overwrite a source, or one answer with another, is refused before any work.
 """
@@ -14,42 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from service.archive.kinds import FILM_SUFFIXES, SUFFIXES, is_film
 from service.pictures.size_limits import SizeLimits
-
-SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
-"""What is taken from a folder or a pattern; a file that is named is taken whatever its suffix."""
-
-FILM_SUFFIXES: Final = (
-    ".mp4",
-    ".m4v",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mpg",
-    ".mpeg",
-    ".wmv",
-    ".flv",
-    ".3gp",
-    ".ogv",
-    ".mts",
-    ".m2ts",
-    ".vob",
-    ".dv",
-    ".mxf",
-)
-"""What is a film, in folders and when it is named."""
 
 FILM_SUFFIX: Final = ".mp4"
 """What every colored film is."""
-
-PNG_START: Final = b"\x89PNG\r\n\x1a\n"
-
-PNG_END: Final = b"IEND\xaeB`\x82"
-
-JPEG_START: Final = b"\xff\xd8\xff"
-
-JPEG_END: Final = b"\xff\xd9"
 
 
 class PlanError(Exception):
@@ -60,12 +29,25 @@ OnUnlisted = Callable[[Path, Path, OSError], None]
 """Told of a folder that cannot be searched: the folder, its path inside what was named, and why."""
 
 
+OnOther = Callable[[Path], None]
+"""Told of a file in a folder, or one that a pattern matches, that is not taken for a picture."""
+
+
 def _raise_unlisted(_folder: Path, _place: Path, error: OSError) -> None:
     raise error
 
 
+def _ignore_other(_path: Path) -> None:
+    pass
+
+
 def plan_outputs(
-    inputs: Sequence[Path], out: Path, *, suffix: str, on_unlisted: OnUnlisted = _raise_unlisted
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    suffix: str,
+    on_unlisted: OnUnlisted = _raise_unlisted,
+    on_other: OnOther = _ignore_other,
 ) -> dict[Path, Path]:
     """Return where each picture's answer goes, by picture.
 
@@ -80,6 +62,7 @@ def plan_outputs(
         out: folder of the answers; what already lies in it is never taken from a folder.
         suffix: of the answers to photographs, with the dot.
         on_unlisted: told of the folders that cannot be searched; without it they raise.
+        on_other: told of the other files.
 
     Returns:
         Target by source, in order.
@@ -90,7 +73,8 @@ def plan_outputs(
     """
     if out.exists() and not out.is_dir():
         raise PlanError(f"{out} is a file: --out names a folder")
-    places = dict(find_pictures(inputs, out, suffixes=(*SUFFIXES, *FILM_SUFFIXES), on_unlisted=on_unlisted))
+    suffixes = (*SUFFIXES, *FILM_SUFFIXES)
+    places = dict(find_pictures(inputs, out, suffixes=suffixes, on_unlisted=on_unlisted, on_other=on_other))
     endings = {source: FILM_SUFFIX if is_film(source) else suffix for source in places}
     names = Counter(place.with_suffix(endings[source]) for source, place in places.items())
     plan = {}
@@ -101,17 +85,13 @@ def plan_outputs(
     return plan
 
 
-def is_film(path: Path) -> bool:
-    """Return whether a file is taken for a film, by its suffix."""
-    return path.suffix.lower() in FILM_SUFFIXES
-
-
 def find_pictures(
     inputs: Iterable[Path],
     out: Path | None = None,
     *,
     suffixes: Sequence[str] = SUFFIXES,
     on_unlisted: OnUnlisted = _raise_unlisted,
+    on_other: OnOther = _ignore_other,
 ) -> Iterator[tuple[Path, Path]]:
     """Yield each picture, and its path inside what was named; none twice.
 
@@ -123,6 +103,7 @@ def find_pictures(
         out: folder whose pictures are left out.
         suffixes: what is taken from folders and patterns.
         on_unlisted: told, once each, of the folders that cannot be searched; without it they raise.
+        on_other: told, once each, of the other files, but for hidden ones.
 
     Yields:
         The picture and its relative path. A file that is named but not there is yielded too, and so is a link to a
@@ -143,6 +124,9 @@ def find_pictures(
             if other is None or (other.is_behind_link and not found.is_behind_link):
                 chosen.pop(found.entry, None)  # What is chosen later also comes later.
                 chosen[found.entry] = found
+    for entry, path in search.others.items():
+        if entry not in chosen:
+            on_other(path)
     for found in chosen.values():
         yield found.path, found.place
 
@@ -203,6 +187,7 @@ class _Search:
         self._excluded = excluded
         self._on_unlisted = on_unlisted
         self._unlisted: set[Path] = set()
+        self.others: dict[Path, Path] = {}
 
     def pictures_of(self, given: Path, *, prefixed: bool) -> Iterator[_Found]:
         """Yield what one file, folder or pattern means."""
@@ -300,13 +285,20 @@ class _Search:
             return None
 
     def _is_wanted(self, entry: "os.DirEntry[str]") -> bool:
-        """Return whether an entry is a picture, or something that cannot be looked at and may hold or be one."""
+        """Return whether an entry is a picture, or something that cannot be looked at and may hold or be one.
+
+        Other files are remembered.
+        """
         path = Path(entry.path)
-        is_picture = path.suffix.lower() in self._suffixes
-        if not (_may_be_file(entry) if is_picture else _is_lost(entry)):
+        is_picture = path.suffix.lower() in self._suffixes or _is_lost(entry)
+        if not _may_be_file(entry):
             return False
         real = self._names.file(path) if _is_link(entry) else self._names.entry(path)
-        return not (self._excluded and self._excluded in real.parents)
+        if self._excluded and self._excluded in real.parents:
+            return False
+        if not is_picture:
+            self.others.setdefault(self._names.entry(path), path)
+        return is_picture
 
     def _leads_back(self, entry: "os.DirEntry[str]", top: Path) -> bool:
         """Return whether an entry is a link to a folder that it or `top`, from where one came, lies in."""
@@ -391,67 +383,3 @@ def _refuse_overwriting(plan: dict[Path, Path]) -> None:
                 "color them one after the other into two folders"
             )
         by_target[names.entry(target)] = source
-
-
-def is_done(source: Path, target: Path) -> bool:
-    """Return whether an answer is there, is whole, and is not older than its picture."""
-    try:
-        return target.stat().st_mtime_ns >= source.stat().st_mtime_ns and is_whole(target)
-    except OSError:
-        return False
-
-
-def is_whole(path: Path) -> bool:
-    """Return whether a picture or film has its end; what was cut off by a full disk or a crash has not.
-
-    Args:
-        path: of a file; one that is neither PNG nor JPEG nor WebP nor MP4 counts as whole: it is nothing of ours.
-
-    Returns:
-        False as well for an empty file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        start = stream.read(12)
-        stream.seek(max(0, size - len(PNG_END)))
-        end = stream.read()
-    if start.startswith(PNG_START):
-        return end == PNG_END
-    if start.startswith(JPEG_START):
-        return end.endswith(JPEG_END)
-    if start.startswith(b"RIFF"):
-        return len(start) == 12 and int.from_bytes(start[4:8], "little") + 8 <= size
-    if start[4:8] == b"ftyp":
-        reach, kinds = walk_boxes(path)
-        return reach == size and b"moov" in kinds
-    return size > 0
-
-
-def walk_boxes(path: Path) -> tuple[int, set[bytes]]:
-    """Look at what an MP4 or QuickTime file is made of.
-
-    Args:
-        path: of the file.
-
-    Returns:
-        Where its last box says it ends, beyond the file when that is cut off, and the kinds of boxes at the top.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    at, kinds, size = 0, set(), path.stat().st_size
-    with path.open("rb") as stream:
-        while at + 8 <= size:
-            stream.seek(at)
-            head = stream.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            kinds.add(head[4:8])
-            if length < 8:  # 0: up to the end, wherever that is; the rest is nonsense.
-                return size, kinds
-            at += length
-    return at, kinds

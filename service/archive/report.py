@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from service.archive.run import Outcome, Status
 from service.text import printable
+
+WORDS: Final[dict[Status, str]] = {"colored": "colored", "skipped": "already there", "failed": "failed"}
+"""What is always counted, in words."""
+
+SUFFIXES_TOLD: Final = 5
+"""So many kinds of files that are no pictures are told, the most frequent ones."""
 
 FRAMES_TOLD_S: Final = 10.0
 """How often a film's progress is told where there is no terminal, seconds."""
@@ -33,8 +40,11 @@ class Report:
             quiet: show no progress.
             console: where progress is shown; default: the standard error.
         """
-        self.counts: dict[Status, int] = {"colored": 0, "skipped": 0, "failed": 0}
+        self.counts: Counter[Status] = Counter({"colored": 0, "skipped": 0, "failed": 0})
         self.failures: list[Outcome] = []
+        self.unread: list[Outcome] = []
+        self._suffixes: Counter[str] = Counter()
+        self._different: Counter[str] = Counter()
         self._total = total
         self._as_json = as_json
         self._console = console or Console(stderr=True)
@@ -69,9 +79,15 @@ class Report:
         self.counts[outcome.status] += 1
         if outcome.status == "failed":
             self.failures.append(outcome)
+        elif outcome.status == "unread":
+            self.unread.append(outcome)
+        elif outcome.status == "other":
+            self._suffixes[outcome.source.suffix.lower() or "without a suffix"] += 1
+        elif outcome.status == "skipped":
+            self._different.update(outcome.notes)
         if self._as_json:
             typer.echo(outcome.to_json())
-        if outcome.status == "skipped":
+        if outcome.status not in ("colored", "failed"):
             return
         done = self._total - self.left
         told = pace(done, self._total, time.monotonic() - self._started)
@@ -92,27 +108,51 @@ class Report:
             source: the film.
 
         Yields:
-            What is to be told how many frames of how many are done.
+            What is to be told how many frames of how many are done; of 0 while they are only looked through.
         """
         bar = self._progress.add_task(printable(source.name), total=None, pace="")
         started = told = time.monotonic()
 
         def tell(done: int, total: int) -> None:
-            nonlocal told
+            nonlocal told, started
             now = time.monotonic()
-            words = pace(done, total, now - started)
-            self._progress.update(bar, completed=done, total=total, pace=words)
+            if not total:
+                started = now
+            words = pace(done, total, now - started) if total else "looked through"
+            self._progress.update(bar, completed=done, total=total or None, pace=words)
             if self._plain and now - told >= FRAMES_TOLD_S:
                 told = now
-                typer.echo(f"{shown(source)}: frame {done} of {total}; {words}", err=True)
+                of = f" of {total}" if total else ""
+                typer.echo(f"{shown(source)}: frame {done}{of}; {words}", err=True)
 
         try:
             yield tell
         finally:
             self._progress.remove_task(bar)
 
+    def troubles(self) -> Iterator[str]:
+        """Yield a line for each picture that failed, for each kind that is not read, and for answers made otherwise."""
+        for failure in self.failures:
+            yield f"failed: {shown(failure.source)}: {printable(failure.reason)}"
+        for reason, count in Counter(outcome.reason for outcome in self.unread).items():
+            first = next(outcome.source for outcome in self.unread if outcome.reason == reason)
+            which = shown(first) if count == 1 else f"{count} files such as {shown(first)}"
+            yield f"not colored: {which}: {printable(reason)}"
+        for note, count in self._different.items():
+            yield f"{count} already there, {printable(note)}: --overwrite colors again, another --out beside them"
+
+    def counted(self) -> str:
+        """Return the counts in words."""
+        words = [f"{self.counts[status]} {word}" for status, word in WORDS.items()]
+        words += [f"{self.counts['unread']} not read"] if self.unread else []
+        if self._suffixes:
+            most = sorted(self._suffixes.items(), key=lambda found: (-found[1], found[0]))[:SUFFIXES_TOLD]
+            listed = ", ".join(f"{count} {printable(suffix)}" for suffix, count in most)
+            words.append(f"{self.counts['other']} no pictures ({listed})")
+        return ", ".join(words + ([f"{self.left} left"] if self.left else []))
+
     def summary(self, stopped: str = "") -> dict[str, object]:
-        """Return the counts, and why it ended early if it did."""
+        """Return the counts, those of unread and other files where there are any, and why it ended early if it did."""
         counts: dict[str, object] = {str(status): count for status, count in self.counts.items()}
         counts["left"] = self.left
         return counts | {"stopped": stopped} if stopped else counts

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from service.archive.finding import is_film, read_file
+from service.archive.finding import read_file
+from service.archive.kinds import is_film
 from service.archive.whole_files import unfinished, write_whole
 from service.client.errors import ClientError, Unauthorized, Unreachable
 from service.errors import RequestError, StartupError
@@ -25,7 +26,8 @@ from service.pictures.size_limits import SizeLimits
 HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What would happen to every further file as well: no space left, the quota used up, a disk that is read-only."""
 
-Status = Literal["colored", "skipped", "failed"]
+Status = Literal["colored", "skipped", "failed", "unread", "other"]
+"""What may become of a file: skipped, as its answer was there; unread, as its kind is not read; other: no picture."""
 
 
 class Stopped(Exception):
@@ -41,22 +43,22 @@ class ColoredFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one picture.
+    """What became of one file.
 
     Attributes:
         source: the picture.
-        target: where its answer goes.
-        status: colored, skipped (the answer was there) or failed.
+        target: where its answer goes; None where it has none.
+        status: see `Status`.
         seconds: spent on it.
         scene: what the network takes it for; of colored photographs.
         frames: how many were colored; of films.
-        notes: what the answer lacks or has in another way, for people; of films.
-        problem: short stable name of what went wrong, such as `broken-picture`; of failed ones.
+        notes: what the answer lacks or has in another way, for people; of films, and of answers that were there.
+        problem: short stable name of what went wrong, such as `broken-picture`; of failed and unread ones.
         reason: the same in words.
     """
 
     source: Path
-    target: Path
+    target: Path | None
     status: Status
     seconds: float = 0.0
     scene: str = ""
@@ -67,8 +69,11 @@ class Outcome:
 
     def to_json(self) -> str:
         """Return one line of JSON; what is empty is left out."""
-        line: dict[str, object] = {"source": str(self.source), "target": str(self.target), "status": self.status}
-        if self.status != "skipped":
+        line: dict[str, object] = {"source": str(self.source)}
+        if self.target is not None:
+            line["target"] = str(self.target)
+        line["status"] = self.status
+        if self.status in ("colored", "failed"):
             line["seconds"] = round(self.seconds, 3)
         line |= {
             name: getattr(self, name)

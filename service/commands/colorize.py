@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.commands.places import MOST_JOBS_THERE, Order, Place, RayCluster, RemoteService, ThisMachine
+from service.commands.planning import plan_work
 from service.commands.shared import (
     FAILED,
     INTERRUPTED,
@@ -33,8 +34,8 @@ from service.text import printable
 if TYPE_CHECKING:
     from types import FrameType
 
+    from service.archive.film_file import FilmOptions
     from service.archive.report import Report
-    from service.archive.run import Outcome, Work
 
 OutOption = Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Color again what is there already.")]
@@ -53,6 +54,8 @@ CrfOption = Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 w
 EveryOption = Annotated[
     int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
 ]
+FilmDepthOption = Annotated[int, typer.Option(help="Bits of films: 8, or 10, which fewer players show.")]
+DeinterlaceOption = Annotated[bool, typer.Option(help="Make whole frames of films that are interlaced.")]
 MetadataOption = Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")]
 RemoteOption = Annotated[str | None, typer.Option(help="Address of a running service, to color there.")]
 ClusterOption = Annotated[
@@ -84,6 +87,8 @@ def colorize(
     reference_strength: StrengthOption = 0.5,
     crf: CrfOption = 18,
     every: EveryOption = 1,
+    film_depth: FilmDepthOption = 8,
+    deinterlace: DeinterlaceOption = True,
     metadata: MetadataOption = True,
     remote: RemoteOption = None,
     cluster: ClusterOption = None,
@@ -97,7 +102,7 @@ def colorize(
     """Color photographs and films, here, by a service, or on a cluster.
 
     What is done is skipped, a bad file does not stop the others, and an interrupted call goes on when given again.
-    Ends with 1 when something failed, with 2 when misused, with 130 after Ctrl-C.
+    Ends with 1 when something failed or is of a kind that is not read, with 2 when misused, with 130 after Ctrl-C.
     """
     place = _choose_place(remote, cluster, api_key, jobs, names_model=bool(model or device))
     settings = read_settings(model=model, device=device)
@@ -112,8 +117,17 @@ def colorize(
         hints=hints,
         reference_strength=reference_strength,
     )
-    order = Order(query, settings, _read_reference(reference), crf, every, metadata, jobs, quiet)
+    films = _film_options(crf, every, film_depth, deinterlace=deinterlace)
+    order = Order(query, settings, _read_reference(reference), films, metadata, jobs, quiet)
     _color(order, place, inputs, out, overwrite=overwrite, as_json=as_json)
+
+
+def _film_options(crf: int, every: int, depth: int, *, deinterlace: bool) -> "FilmOptions":
+    from service.archive.film_file import DEPTHS, FilmOptions
+
+    if depth not in DEPTHS:
+        raise misuse("--film-depth is 8 or 10")
+    return FilmOptions(crf=crf, every=every, depth=depth, deinterlace=deinterlace)
 
 
 def _choose_place(
@@ -139,7 +153,7 @@ def _color(order: Order, place: Place, inputs: list[Path], out: Path, *, overwri
     from service.archive.run import Stopped
 
     prepare_codecs()
-    work, told = _plan(order, place, inputs, out, overwrite=overwrite)
+    work, told = plan_work(order, place, inputs, out, overwrite=overwrite)
     failed = sum(outcome.status == "failed" for outcome in told)
     report = Report(len(work.plan) + failed, as_json=as_json, quiet=order.quiet)
     stopped, code = "", 0
@@ -154,88 +168,19 @@ def _color(order: Order, place: Place, inputs: list[Path], out: Path, *, overwri
         except KeyboardInterrupt:
             stopped, code = "interrupted", TERMINATED if signal.SIGTERM in signals else INTERRUPTED
     _tell(report, stopped, out, as_json=as_json)
-    if code or report.failures:
+    if code or report.failures or report.unread:
         raise typer.Exit(code or FAILED)
 
 
-def _plan(
-    order: Order, place: Place, inputs: list[Path], out: Path, *, overwrite: bool
-) -> "tuple[Work, Sequence[Outcome]]":
-    """Return what there is to do, and what is known without doing it: answers that are there, unreadable folders."""
-    from service.archive.finding import PlanError, is_done, plan_outputs
-    from service.archive.run import Outcome, Work, explain_folder
-    from service.pictures.size_limits import SizeLimits
-
-    if order.query.format == "json":
-        raise misuse("--format is png, jpeg or webp")
-    answer_format = order.query.picture_format() or "png"
-    unlisted: list[Outcome] = []
-
-    def on_unlisted(folder: Path, place: Path, error: OSError) -> None:
-        problem, reason = explain_folder(error)
-        unlisted.append(Outcome(folder, out / place, "failed", problem=problem, reason=reason))
-
-    try:
-        suffix = ".jpg" if answer_format == "jpeg" else f".{answer_format}"
-        plan = plan_outputs(inputs, out, suffix=suffix, on_unlisted=on_unlisted)
-    except PlanError as error:
-        raise misuse(error) from error
-    plan = _without_films(plan, inputs, place)
-    if not plan and not unlisted:
-        raise misuse("there is no picture in what was named")
-    todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
-    skipped = [Outcome(source, target, "skipped") for source, target in plan.items() if source not in todo]
-    # A service has limits of its own.
-    limits = None if isinstance(place, RemoteService) else SizeLimits.of(order.settings)
-    return Work(todo, answer_format, order.keep_metadata, limits), [*skipped, *unlisted]
-
-
 def _tell(report: "Report", stopped: str, out: Path, *, as_json: bool) -> None:
-    """Say what failed, what is left, and the counts."""
+    """Say what was not colored and why, what is left, and the counts."""
     from service.archive.report import shown
 
-    for failure in report.failures:
-        typer.echo(f"failed: {shown(failure.source)}: {printable(failure.reason)}", err=True)
+    for line in report.troubles():
+        typer.echo(line, err=True)
     if stopped:
         typer.echo(f"photochrom: {printable(stopped)}; {report.left} left, the same call goes on with them", err=True)
-    if as_json:
-        typer.echo(json.dumps({"summary": report.summary(stopped)}))
-        return
-    counts = report.counts
-    left = f", {report.left} left" if report.left else ""
-    typer.echo(
-        f"{counts['colored']} colored, {counts['skipped']} already there, {counts['failed']} failed{left}; "
-        f"in {shown(out)}"
-    )
-
-
-def _without_films(plan: dict[Path, Path], named: list[Path], place: Place) -> dict[Path, Path]:
-    """Leave the films out where they cannot be colored: refused when named, else said.
-
-    Args:
-        plan: target by source.
-        named: what was asked for by name.
-        place: where it is to be done.
-    """
-    from service.archive.film_file import NoFilmSupport, require_support
-    from service.archive.finding import is_film
-    from service.archive.report import shown
-
-    films = [source for source in plan if is_film(source)]
-    why = place.refuses_films if films else ""
-    if films and not why:
-        try:
-            require_support()
-        except NoFilmSupport as error:
-            why = str(error)
-    if not why:
-        return plan
-    by_name, left_out = set(named), set(films)  # An archive has very many.
-    if asked := [source for source in films if source in by_name]:
-        raise misuse(f"{shown(asked[0])}: {why}")
-    count = "1 film is" if len(films) == 1 else f"{len(films)} films are"
-    typer.echo(f"photochrom: {count} left out: {why}", err=True)
-    return {source: target for source, target in plan.items() if source not in left_out}
+    typer.echo(json.dumps({"summary": report.summary(stopped)}) if as_json else f"{report.counted()}; in {shown(out)}")
 
 
 def _read_reference(path: Path | None) -> bytes | None:

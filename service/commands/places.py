@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -12,8 +12,10 @@ from service.commands.shared import load_session, misuse, stop
 from service.errors import RequestError, StartupError
 from service.settings import Settings
 from service.text import printable
+from service.version import program_version
 
 if TYPE_CHECKING:
+    from service.archive.film_file import FilmOptions
     from service.archive.report import Report
     from service.archive.run import Work
     from service.client import ColorizeOptions
@@ -38,8 +40,7 @@ class Order:
         query: the options for the colors, and the format of the answers.
         settings: model, device, threads and limits.
         reference: the file of a color photograph whose palette is followed.
-        crf: quality of films.
-        every: in films, the network looks at each so many-th frame.
+        films: what is chosen for films.
         keep_metadata: whether EXIF, XMP and resolution go over to the answer.
         jobs: pictures at once; None for the place's own number.
         quiet: show no progress.
@@ -48,8 +49,7 @@ class Order:
     query: "ColorizeQuery"
     settings: Settings
     reference: bytes | None
-    crf: int
-    every: int
+    films: "FilmOptions"
     keep_metadata: bool
     jobs: int | None
     quiet: bool
@@ -193,8 +193,11 @@ class RayCluster:
 def _film_colorist(
     session: "Session", order: Order, report: "Report"
 ) -> Callable[[Path, Path], tuple[int, tuple[str, ...]]]:
+    from service.archive.answers import words_of
     from service.archive.film import color_film
-    from service.archive.film_file import FilmOptions
+
+    options = replace(order.query.to_options(), hints=())
+    note = f"colors computed: model {session.stamp.run_id}, {words_of(options)}"
 
     def color(source: Path, target: Path) -> tuple[int, tuple[str, ...]]:
         with report.frames_of(source) as progress:
@@ -202,10 +205,11 @@ def _film_colorist(
                 source,
                 target,
                 session,
-                order.query.to_options(),
-                FilmOptions(crf=order.crf, every=order.every),
+                options,
+                order.films,
                 max_megapixels=order.settings.max_megapixels,
                 keep_metadata=order.keep_metadata,
+                note=f"Photochrom {program_version()}, {note}",
                 progress=progress,
             )
         return done.frames, done.notes

@@ -253,7 +253,8 @@ def test_sixty_mixed_files(tmp_path: Path) -> None:
     before = answer_of("0.png").stat().st_mtime_ns
     result = run("colorize", "in", "--out", "out")
     assert result.exit_code == 1
-    assert f"{len(good) - 2} colored, 2 already there, 10 failed; in out" in result.stdout
+    said = f"{len(good) - 2} colored, 2 already there, 10 failed, 3 no pictures (1 .db, 1 .doc, 1 .txt); in out"
+    assert said in result.stdout
     failed = [line for line in result.stderr.splitlines() if line.startswith("failed: ")]
     assert sorted(line.split(": ")[1] for line in failed) == sorted(f"in/{name}" for name in bad)
     assert all(len(line.split(": ", 2)[2]) > 20 for line in failed), "each with a reason"
@@ -262,7 +263,7 @@ def test_sixty_mixed_files(tmp_path: Path) -> None:
     assert answer_of("0.png").stat().st_mtime_ns == before
     again = run("colorize", "in", "--out", "out", "--json")
     lines = [json.loads(line) for line in again.stdout.splitlines()]
-    assert lines[-1] == {"summary": {"colored": 0, "skipped": len(good), "failed": 10, "left": 0}}
+    assert lines[-1] == {"summary": {"colored": 0, "skipped": len(good), "failed": 10, "other": 3, "left": 0}}
     assert [line["status"] for line in lines[:-1]].count("skipped") == len(good)
     assert all(line["problem"] and line["reason"] for line in lines[:-1] if line["status"] == "failed")
 

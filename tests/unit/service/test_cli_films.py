@@ -1,17 +1,20 @@
 """photochrom colorize with films: named, in folders, beside photographs, and where they cannot be colored."""
 
 import json
+import re
 import signal
 from pathlib import Path, PurePath
 from typing import Any
 
+import av
 import pytest
 from typer.testing import CliRunner
 
+from service.archive.answers import is_whole
 from service.archive.film import FilmColorist
-from service.archive.finding import is_whole, plan_outputs
-from service.commands.colorize import _without_films
+from service.archive.finding import plan_outputs
 from service.commands.places import RayCluster
+from service.commands.planning import without_films
 from service.commands.shared import app
 from service.settings import ENV_PREFIX, Settings
 from tests import films
@@ -56,7 +59,8 @@ def test_a_folder_of_both(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert lines["summary"]["summary"] == {"colored": 3, "skipped": 0, "failed": 1, "left": 0}
     assert lines["in/bad.mp4"]["problem"] == "unsupported-film"
-    assert (lines["in/sub/b.mkv"]["frames"], lines["in/sub/b.mkv"]["notes"]) == (3, ["left out: subtitles"])
+    said = ["subtitles encoded again: MP4 does not hold srt, so they are mov_text now"]
+    assert (lines["in/sub/b.mkv"]["frames"], lines["in/sub/b.mkv"]["notes"]) == (3, said)
     assert "frames" not in lines["in/IMG_1.png"]
     out = tmp_path / "colorized"
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == ["IMG_1.mp4", "IMG_1.png", "sub/b.mp4"]
@@ -69,13 +73,36 @@ def test_what_is_missing_in_the_answer_is_said(tmp_path: Path) -> None:
     film(tmp_path / "a.mkv", subtitles=True)
     result = run("colorize", "a.mkv", "--crf", "30", "--every", "2")
     assert result.exit_code == 0
-    assert "a.mkv: colored; left out: subtitles" in result.stderr
+    assert "a.mkv: colored; subtitles encoded again: MP4 does not hold srt" in result.stderr
 
 
-@pytest.mark.parametrize(("option", "value"), [("--crf", "52"), ("--crf", "-1"), ("--every", "0")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--crf", "52"), ("--crf", "-1"), ("--every", "0"), ("--film-depth", "9")]
+)
 def test_nonsense_is_misuse(tmp_path: Path, option: str, value: str) -> None:
     film(tmp_path / "a.mp4")
     assert run("colorize", "a.mp4", option, value).exit_code == 2
+
+
+def test_ten_bits_and_other_vividness_are_remembered(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4")
+    assert run("colorize", "a.mp4", "--film-depth", "10", "--vividness", "1").exit_code == 0
+    with av.open("colorized/a.mp4") as answer:
+        assert next(answer.decode(video=0)).format.name == "yuv420p10le"
+        said = r"Photochrom \S+, colors computed: model tiny-0001, mode annealed, vividness 1"
+        assert re.fullmatch(said, answer.metadata["comment"])
+    assert "1 already there, made with mode annealed, vividness 1: --overwrite" in run("colorize", "a.mp4").stderr
+    assert run("colorize", "a.mp4", "--vividness", "1").stderr == ""
+
+
+def test_a_film_is_looked_through_before_it_is_colored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.archive.report.FRAMES_TOLD_S", 0.0)
+    film(tmp_path / "a.mp4")
+    told = [line for line in run("colorize", "a.mp4").stderr.splitlines() if "frame " in line]
+    assert [line.partition(";")[0] for line in told] == [
+        *(f"a.mp4: frame {count}" for count in (1, 2, 3)),
+        *(f"a.mp4: frame {count} of 3" for count in (1, 2, 3)),
+    ]
 
 
 def test_an_interrupted_film_leaves_nothing_and_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,9 +151,10 @@ def test_very_many_films_are_left_out_without_comparing_all_with_all(monkeypatch
     plan = {Path("in", name): Path("out", name) for name in names}
     named = [Path(f"folder{number}") for number in range(300)]
     monkeypatch.setattr(PurePath, "__eq__", counted)
-    left = _without_films(plan, named, RayCluster("auto"))
+    left, told = without_films(plan, named, RayCluster("auto"))
     monkeypatch.undo()
     assert [source.suffix for source in left] == [".jpg"] * 300
+    assert [(outcome.source.suffix, outcome.status) for outcome in told] == [(".mp4", "unread")] * 300
     assert compared <= len(names)
 
 
@@ -136,8 +164,8 @@ def test_a_service_takes_no_films(tmp_path: Path) -> None:
     assert named.exit_code == 2
     assert "in/a.mp4: a service colors photographs only" in named.stderr
     found = run("colorize", "in", "--remote", "http://127.0.0.1:9")
-    assert found.exit_code == 2
-    assert "1 film is left out: a service colors photographs only" in found.stderr
+    assert found.exit_code == 1
+    assert "not colored: in/a.mp4: a service colors photographs only" in found.stderr
 
 
 def test_without_pyav_photographs_are_colored_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,9 +174,9 @@ def test_without_pyav_photographs_are_colored_all_the_same(tmp_path: Path, monke
     film(tmp_path / "in/b.mp4")
     film(tmp_path / "in/c.mp4")
     result = run("colorize", "in")
-    assert result.exit_code == 0
-    assert "1 colored" in result.stdout
-    assert "2 films are left out: films need PyAV" in result.stderr
+    assert result.exit_code == 1, "not all that was found is colored"
+    assert "1 colored, 0 already there, 0 failed, 2 not read" in result.stdout
+    assert "not colored: 2 files such as in/b.mp4: films need PyAV" in result.stderr
     assert "requirements/video.txt" in result.stderr
     named = run("colorize", "in/b.mp4")
     assert named.exit_code == 2

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from service.archive.finding import PlanError, find_pictures, is_done, is_whole, plan_outputs, read_file
+from service.archive.answers import is_done, is_whole
+from service.archive.finding import PlanError, find_pictures, plan_outputs, read_file
 from tests.pictures import by_pillow, smooth_gray
 
 GRAY = smooth_gray(20, 30)
