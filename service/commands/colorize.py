@@ -28,6 +28,7 @@ from service.commands.shared import (
     prepare_codecs,
     read_settings,
 )
+from service.errors import RequestError
 from service.text import printable
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 OutOption = Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Color again what is there already.")]
-FormatOption = Annotated[str, typer.Option("--format", help="png, jpeg or webp.")]
+FormatOption = Annotated[str, typer.Option("--format", help="png, jpeg, webp or tiff.")]
 VividnessOption = Annotated[float, typer.Option(help="0 calm, 1 vivid.")]
 TemperatureOption = Annotated[float | None, typer.Option(help="Overrides what vividness implies.")]
 SaturationOption = Annotated[float, typer.Option(help="Factor on chroma.")]
@@ -53,7 +54,13 @@ CrfOption = Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 w
 EveryOption = Annotated[
     int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
 ]
-MetadataOption = Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")]
+DepthOption = Annotated[
+    int | None, typer.Option(help="8 or 16 bits a channel, of png and tiff; default: the picture's own.")
+]
+MetadataOption = Annotated[
+    bool, typer.Option(help="Carry resolution, EXIF, XMP, IPTC, comments and .xmp files over to the answer.")
+]
+NoteOption = Annotated[bool, typer.Option(help="Say in the answer's XMP that its colors are computed.")]
 RemoteOption = Annotated[str | None, typer.Option(help="Address of a running service, to color there.")]
 ClusterOption = Annotated[
     str | None, typer.Option(help="Address of a Ray cluster, to color there: HOST:PORT, ray://HOST:PORT, auto.")
@@ -73,6 +80,7 @@ def colorize(
     out: OutOption = Path("colorized"),
     overwrite: OverwriteOption = False,
     output_format: FormatOption = "png",
+    depth: DepthOption = None,
     mode: ModeOption = "annealed",
     vividness: VividnessOption = 0.5,
     temperature: TemperatureOption = None,
@@ -85,6 +93,7 @@ def colorize(
     crf: CrfOption = 18,
     every: EveryOption = 1,
     metadata: MetadataOption = True,
+    note: NoteOption = True,
     remote: RemoteOption = None,
     cluster: ClusterOption = None,
     api_key: KeyOption = None,
@@ -111,8 +120,11 @@ def colorize(
         enlargement=enlargement,
         hints=hints,
         reference_strength=reference_strength,
+        depth=depth,
+        metadata="keep" if metadata else "none",
+        note=note,
     )
-    order = Order(query, settings, _read_reference(reference), crf, every, metadata, jobs, quiet)
+    order = Order(query, settings, _read_reference(reference), crf, every, jobs, quiet)
     _color(order, place, inputs, out, overwrite=overwrite, as_json=as_json)
 
 
@@ -164,10 +176,16 @@ def _plan(
     """Return what there is to do, and what is known without doing it: answers that are there, unreadable folders."""
     from service.archive.finding import PlanError, is_done, plan_outputs
     from service.archive.run import Outcome, Work, explain_folder
+    from service.engine.options import check_depth
+    from service.pictures.answer_formats import SUFFIXES
 
     if order.query.format == "json":
-        raise misuse("--format is png, jpeg or webp")
+        raise misuse("--format is png, jpeg, webp or tiff")
     answer_format = order.query.picture_format() or "png"
+    try:
+        check_depth(order.query.to_options(), answer_format)
+    except RequestError as error:
+        raise misuse(f"--depth: {error.detail}") from error
     unlisted: list[Outcome] = []
 
     def on_unlisted(folder: Path, place: Path, error: OSError) -> None:
@@ -175,8 +193,7 @@ def _plan(
         unlisted.append(Outcome(folder, out / place, "failed", problem=problem, reason=reason))
 
     try:
-        suffix = ".jpg" if answer_format == "jpeg" else f".{answer_format}"
-        plan = plan_outputs(inputs, out, suffix=suffix, on_unlisted=on_unlisted)
+        plan = plan_outputs(inputs, out, suffix=SUFFIXES[answer_format], on_unlisted=on_unlisted)
     except PlanError as error:
         raise misuse(error) from error
     plan = _without_films(plan, inputs, place)
@@ -184,7 +201,7 @@ def _plan(
         raise misuse("there is no picture in what was named")
     todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
     skipped = [Outcome(source, target, "skipped") for source, target in plan.items() if source not in todo]
-    return Work(todo, answer_format, order.keep_metadata), [*skipped, *unlisted]
+    return Work(todo, answer_format, keep_sidecars=order.query.metadata == "keep"), [*skipped, *unlisted]
 
 
 def _tell(report: "Report", stopped: str, out: Path, *, as_json: bool) -> None:

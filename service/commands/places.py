@@ -40,7 +40,6 @@ class Order:
         reference: the file of a color photograph whose palette is followed.
         crf: quality of films.
         every: in films, the network looks at each so many-th frame.
-        keep_metadata: whether EXIF, XMP and resolution go over to the answer.
         jobs: pictures at once; None for the place's own number.
         quiet: show no progress.
     """
@@ -50,7 +49,6 @@ class Order:
     reference: bytes | None
     crf: int
     every: int
-    keep_metadata: bool
     jobs: int | None
     quiet: bool
 
@@ -201,7 +199,7 @@ def _film_colorist(
                 order.query.to_options(),
                 FilmOptions(crf=order.crf, every=order.every),
                 max_megapixels=order.settings.max_megapixels,
-                keep_metadata=order.keep_metadata,
+                keep_metadata=order.query.metadata == "keep",
                 progress=progress,
             )
         return done.frames, done.notes
