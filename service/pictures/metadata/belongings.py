@@ -6,6 +6,9 @@ from typing import Final
 MOST_BYTES: Final = 16 << 20
 """All that is taken of one file; depth maps in XMP have some MB, everything else some kB."""
 
+PROBED_BYTES: Final = 1 << 20
+"""All that is looked at for an orientation, before there is room for a picture."""
+
 INCHES_A_METER: Final = 39.3701
 
 
@@ -31,19 +34,21 @@ class Metadata:
 
     Attributes:
         exif: a TIFF structure, without the prefix that JPEG wants; may be empty.
-        xmp: an XMP packet, extended XMP included; may be empty.
+        xmp: an XMP packet; may be empty.
+        extended: the segments of extended XMP that belong to it, until they are joined.
         iptc: the datasets of IPTC-IIM; may be empty.
         texts: of PNG, and comments.
         dpi: pixels an inch, across and down; None when the file does not say.
-        orientation: by which decoding turns the pixels, 1 to 8 as in EXIF.
+        orientation: by which decoding turns the pixels, 1 to 8 as in EXIF; 0 until it is known.
     """
 
     exif: bytes = b""
     xmp: bytes = b""
+    extended: tuple[bytes, ...] = ()
     iptc: bytes = b""
     texts: tuple[Text, ...] = ()
     dpi: tuple[float, float] | None = None
-    orientation: int = 1
+    orientation: int = 0
 
     @property
     def nbytes(self) -> int:

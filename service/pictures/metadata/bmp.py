@@ -13,7 +13,7 @@ RESOLUTION_AT: Final = 38
 """Place of the pixels a meter, across and down."""
 
 
-def read(data: bytes | memoryview) -> Metadata:
+def read(data: bytes | memoryview, _: int = 0) -> Metadata:
     """Return what a BMP says."""
     if len(data) < RESOLUTION_AT + 8 or int.from_bytes(data[14:18], "little") < 40:
         return Metadata()

@@ -8,7 +8,7 @@ References:
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -152,6 +152,14 @@ class Structure:
             return self.integer(entry)
         above, below = struct.unpack_from(self.order + "LL", entry.data)
         return above / below if below else None
+
+    def placed(self, tags: Container[int]) -> dict[int, bytes]:
+        """Return entries of the first directory as they are, 12 bytes each, by tag; not of a BigTIFF."""
+        found: dict[int, bytes] = {}
+        for tag, place in self.places(self.first):
+            if tag in tags:
+                found.setdefault(tag, bytes(self.data[place : place + 12]))
+        return found
 
     def tree(self) -> Directory:
         """Return the first directory, with those of EXIF and place."""
@@ -304,11 +312,25 @@ def lay(
     return b"".join(table) + bytes(room) + bytes(heap)
 
 
-def of_resolution(dpi: tuple[float, float]) -> bytes:
-    """Return EXIF that says a resolution, px an inch, and nothing else."""
-    across, down = (Entry(RATIONAL, 1, struct.pack("<LL", round(value * 1000), 1000)) for value in dpi)
-    inches = Entry(SHORT, 1, struct.pack("<H", 2))
-    return build(Directory({X_RESOLUTION: across, Y_RESOLUTION: down, RESOLUTION_UNIT: inches}), "<")
+def resolution_entries(dpi: tuple[float, float], order: str) -> dict[int, Entry]:
+    """Return the entries that say a resolution, px an inch."""
+    across, down = (Entry(RATIONAL, 1, struct.pack(order + "LL", round(value * 1000), 1000)) for value in dpi)
+    inches = Entry(SHORT, 1, struct.pack(order + "H", 2))
+    return {X_RESOLUTION: across, Y_RESOLUTION: down, RESOLUTION_UNIT: inches}
+
+
+def with_resolution(exif: bytes, dpi: tuple[float, float]) -> bytes:
+    """Return EXIF that says a resolution, px an inch, unless it says one itself; nothing else in it moves."""
+    found = Structure.of(exif)
+    if found is None:
+        return build(Directory(resolution_entries(dpi, "<")), "<")
+    own = found.directory(found.first)
+    if {X_RESOLUTION, Y_RESOLUTION} & own.keys():
+        return exif
+    placed = found.placed(own.keys() - {RESOLUTION_UNIT})
+    start = len(exif) + len(exif) % 2
+    first = lay(Directory(resolution_entries(dpi, found.order)), start, found.order, placed=placed)
+    return exif[:4] + struct.pack(found.order + "L", start) + exif[8:].ljust(start - 8, b"\0") + first
 
 
 def has_caption(exif: bytes) -> bool:

@@ -41,8 +41,8 @@ def fit(found: Metadata, size: tuple[int, int], output_format: OutputFormat, not
         # What is no XML is not ours to judge: it stays, and the note is a comment.
         packet = xmp.set_loosely(found.xmp) if found.orientation > 1 else found.xmp
         texts = (*texts, Text(COMMENT, note.sentence)) if note is not None else texts
-    if output_format == "webp" and not fitted.exif and found.dpi:
-        fitted = replace(fitted, exif=exif.of_resolution(found.dpi))
+    if output_format == "webp" and found.dpi:
+        fitted = replace(fitted, exif=exif.with_resolution(fitted.exif, found.dpi))
     if output_format == "tiff":
         texts = texts[len(found.texts) :]
     return replace(

@@ -34,8 +34,8 @@ ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without content."""
 
 
-def segments(data: bytes | memoryview) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and content of each segment in front of the pixels, as far as they are whole."""
+def segments(data: bytes | memoryview, most: int) -> Iterator[tuple[int, bytes]]:
+    """Yield marker and content of each segment in front of the pixels that is whole, up to so many bytes."""
     place, size = 2, 0
     for _ in range(MOST_SEGMENTS):
         if place + 4 > len(data) or data[place] != 0xFF:
@@ -45,21 +45,21 @@ def segments(data: bytes | memoryview) -> Iterator[tuple[int, bytes]]:
             place += 1 if marker == 0xFF else 2
             continue
         length = int.from_bytes(data[place + 2 : place + 4], "big")
-        if marker in (START_OF_SCAN, END) or length < 2 or size + length > MOST_BYTES:
+        if marker in (START_OF_SCAN, END) or length < 2:
             return
-        if marker >= APP0:
+        if marker >= APP0 and size + length <= most:
             size += length
             yield marker, bytes(data[place + 4 : place + 2 + length])
         place += 2 + length
 
 
-def read(data: bytes | memoryview) -> Metadata:
-    """Return what a JPEG says."""
+def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
+    """Return what a JPEG says, in so many bytes at most."""
     found_exif, xmp, resources = b"", b"", b""
     extended: list[bytes] = []
     texts: list[Text] = []
     dpi = None
-    for marker, content in segments(data):
+    for marker, content in segments(data, most):
         if marker == APP0 and content.startswith(JFIF_PREFIX) and len(content) >= 12:
             dpi = _density(content)
         elif marker == APP1 and content.startswith(exif.PREFIX):
@@ -76,9 +76,7 @@ def read(data: bytes | memoryview) -> Metadata:
             texts.append(Text(COMMENT, _text(content.rstrip(b"\0"))))
     if dpi is None and (structure := Structure.of(found_exif)):
         dpi = exif.resolution_of(structure, structure.directory(structure.first))
-    if xmp and extended:
-        xmp = extended_xmp.join(xmp, extended)
-    return Metadata(found_exif, xmp, iptc.from_resources(resources), tuple(texts), dpi)
+    return Metadata(found_exif, xmp, tuple(extended), iptc.from_resources(resources), tuple(texts), dpi)
 
 
 def _density(jfif: bytes) -> tuple[float, float] | None:

@@ -46,12 +46,12 @@ def chunks(data: bytes | memoryview) -> Iterator[tuple[bytes, int, int]]:
 class _Reader:
     """Gathers what the chunks of one file say."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.exif, self.xmp, self.iptc = b"", b"", b""
         self.raw: dict[str, bytes] = {}
         self.texts: list[Text] = []
         self.dpi: tuple[float, float] | None = None
-        self.left = MOST_BYTES
+        self.left = most
 
     def take(self, kind: bytes, content: bytes) -> None:
         """Take one chunk."""
@@ -100,14 +100,14 @@ class _Reader:
         dpi = self.dpi
         if dpi is None and (structure := exif.Structure.of(found_exif)):
             dpi = exif.resolution_of(structure, structure.directory(structure.first))
-        return Metadata(found_exif, xmp.rstrip(b"\0"), datasets, tuple(self.texts), dpi)
+        return Metadata(found_exif, xmp.rstrip(b"\0"), (), datasets, tuple(self.texts), dpi)
 
 
-def read(data: bytes | memoryview) -> Metadata:
-    """Return what a PNG says."""
-    reader, size = _Reader(), 0
+def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
+    """Return what a PNG says, in so many bytes at most."""
+    reader, size = _Reader(most), 0
     for kind, start, end in chunks(data):
-        if kind in (b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt") and size + end - start <= MOST_BYTES:
+        if kind in (b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt") and size + end - start <= most:
             size += end - start
             try:
                 reader.take(kind, bytes(data[start:end]))

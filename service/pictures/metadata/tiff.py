@@ -54,14 +54,20 @@ def read(data: bytes | memoryview) -> Metadata:
     entries = found.directory(found.first)
     kept = {tag: entry for tag, entry in entries.items() if tag in DESCRIPTIVE_TAGS | {EXIF_IFD, GPS_IFD}}
     block = exif.build(found.with_children(kept, (EXIF_IFD, GPS_IFD)), found.order)
-    orientation = found.integer(entries.get(ORIENTATION)) or 0
     return Metadata(
         _classic(block),
         _bytes_of(entries.get(XMP_TAG)).rstrip(b"\0"),
-        _datasets(entries),
+        iptc=_datasets(entries),
         dpi=exif.resolution_of(found, entries),
-        orientation=orientation if 1 <= orientation <= 8 else 1,
     )
+
+
+def orientation_of(data: bytes | memoryview) -> tuple[int | None, bytes]:
+    """Return the orientation that a TIFF's own tag states, if it does, and its XMP packet."""
+    found = Structure.of(data)
+    entries = found.directory(found.first) if found is not None else {}
+    value = found.integer(entries.get(ORIENTATION)) if found is not None else None
+    return value if value and 1 <= value <= 8 else None, _bytes_of(entries.get(XMP_TAG))
 
 
 def _classic(block: bytes) -> bytes:
@@ -114,7 +120,7 @@ def directory(stored: Directory, metadata: Metadata, profile: bytes, place: int,
             stored.entries[tag] = Entry(kind, len(data), data)
     own = found.directory(found.first) if found is not None else {}
     if metadata.dpi and not {X_RESOLUTION, Y_RESOLUTION} & own.keys():
-        stored.entries |= _resolution(metadata.dpi, order)
+        stored.entries |= exif.resolution_entries(metadata.dpi, order)
     if metadata.texts and IMAGE_HISTORY not in own:
         text = metadata.texts[-1].text.encode("ascii", "replace") + b"\0"
         stored.entries[IMAGE_HISTORY] = Entry(ASCII, len(text), text)
@@ -126,16 +132,9 @@ def directory(stored: Directory, metadata: Metadata, profile: bytes, place: int,
             stored.entries |= {tag: entry for tag, entry in tree.entries.items() if tag in taken}
             stored.children |= tree.children
         else:
-            for tag, entry in found.places(found.first):
-                if tag in taken | {EXIF_IFD, GPS_IFD} and tag in own and tag not in stored.entries:
-                    placed.setdefault(tag, bytes(found.data[entry : entry + 12]))
+            wanted = (taken | {EXIF_IFD, GPS_IFD}) & own.keys()
+            placed = found.placed(wanted - stored.entries.keys())
     return exif.lay(stored, place, order, big=big, placed=placed)
-
-
-def _resolution(dpi: tuple[float, float], order: str) -> dict[int, Entry]:
-    across, down = (Entry(RATIONAL, 1, struct.pack(order + "LL", round(value * 1000), 1000)) for value in dpi)
-    inches = Entry(SHORT, 1, struct.pack(order + "H", 2))
-    return {X_RESOLUTION: across, Y_RESOLUTION: down, RESOLUTION_UNIT: inches}
 
 
 def order_of(start: bytes) -> str:

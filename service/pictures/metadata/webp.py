@@ -33,11 +33,11 @@ def chunks(data: bytes | memoryview) -> Iterator[tuple[bytes, int, int]]:
         place = start + length + length % 2
 
 
-def read(data: bytes | memoryview) -> Metadata:
-    """Return what a WebP says."""
+def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
+    """Return what a WebP says, in so many bytes at most."""
     found: dict[bytes, bytes] = {}
     for kind, start, end in chunks(data):
-        if kind in (b"EXIF", b"XMP ") and end - start <= MOST_BYTES // 2:
+        if kind in (b"EXIF", b"XMP ") and end - start <= most // 2:
             found.setdefault(kind, bytes(data[start:end]))
     block = found.get(b"EXIF", b"").removeprefix(exif.PREFIX)
     structure = exif.Structure.of(block)

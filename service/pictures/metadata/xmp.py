@@ -45,6 +45,9 @@ ALGORITHMICALLY_ENHANCED: Final = "http://cv.iptc.org/newscodes/digitalsourcetyp
 """IPTC's term for media altered by an algorithm that leaves what they show as it is. Colors are predicted, nothing is
 painted in: so not `compositeWithTrainedAlgorithmicMedia`, which is what was edited by generative AI."""
 
+MOST_PROBED: Final = 5_000
+"""Tags of a packet that is parsed for its orientation; in a longer one it is searched for."""
+
 ORIENTATIONS: Final = frozenset("12345678")
 
 EMPTY: Final = (
@@ -73,6 +76,8 @@ def orientation_of(packet: bytes) -> int | None:
     if b"Orientation" not in packet:
         return None
     try:
+        if packet.count(b"<") > MOST_PROBED:
+            raise BadPacket("too much to be looked at now")
         for description in _descriptions(parse(packet)):
             value = (_value(packet, description, ORIENTATION) or "").strip()
             if value in ORIENTATIONS:
