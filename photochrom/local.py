@@ -1,7 +1,9 @@
 """Photographs colored in this process: a model is opened once, pictures go in and come out as whatever is at hand."""
 
 import threading
-from functools import cache
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -11,21 +13,22 @@ from jaxtyping import Shaped
 from PIL import Image
 from pydantic import ValidationError
 
+from chroma.signature import Stamp
 from service.engine import colorizer
-from service.engine.options import ColorizeQuery
+from service.engine.answer_file import make_file, metadata_of
+from service.engine.options import ColorizeQuery, Options
 from service.engine.session import Session, shipped_model
+from service.pictures.answer_formats import LOSSLESS, SUFFIXES, OutputFormat
 from service.pictures.decode import Picture, decode, prepare_codecs
-from service.pictures.encode import SUFFIXES, OutputFormat, encode
 from service.pictures.levels import Alpha, to_8_bits, to_depth
-from service.pictures.metadata import carry_over
 from service.pictures.probe import probe
 from service.settings import MAX_MEGAPIXELS, Device
 
 Source = str | PathLike[str] | bytes | Image.Image | np.ndarray
 """A photograph: the path of a file, its bytes, a Pillow image, or an array (H, W) or (H, W, 3 or 4) of 8 or 16 bits."""
 
-NO_OPTIONS: Final = ("variants", "format")
-"""Options over HTTP that mean nothing here: one picture comes back, and `save` chooses the format."""
+NO_OPTIONS: Final = ("variants", "format", "metadata", "note")
+"""Options over HTTP that mean nothing here: one picture comes back, and `save` chooses the rest."""
 
 
 class Colored:
@@ -39,48 +42,52 @@ class Colored:
         scene: what the network takes the photograph for.
     """
 
-    def __init__(self, rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha, scene: str, original: bytes | None) -> None:
+    def __init__(self, rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha, scene: str, make: Callable[..., bytes]) -> None:
         self.rgb = rgb
         self.alpha = alpha
         self.scene = scene
-        self._original = original
+        self._make = make
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Return the sRGB values; what NumPy asks for."""
         return np.array(self.rgb, dtype=dtype, copy=copy)
 
-    def to_bytes(self, output_format: OutputFormat = "png", *, metadata: bool = True) -> bytes:
+    def to_bytes(self, output_format: OutputFormat = "png", *, metadata: bool = True, note: bool = True) -> bytes:
         """Return the photograph as a file.
 
         Args:
-            output_format: png (16 bits stay), jpeg or webp.
-            metadata: whether EXIF, XMP and resolution go over from a photograph that was given as a file.
+            output_format: png or tiff (16 bits stay), jpeg or webp.
+            metadata: whether resolution, EXIF, XMP, IPTC and comments go over from a photograph that was a file.
+            note: whether the file says that its colors are computed.
 
         Raises:
             UnfitFormat: the format cannot hold a picture of this size.
         """
-        deep = output_format == "png"
-        rgb = self.rgb if deep or self.rgb.dtype == np.uint8 else to_8_bits(self.rgb)
-        data = encode(rgb, to_depth(self.alpha, deep=rgb.dtype == np.uint16), output_format)
-        return carry_over(self._original, data, output_format) if metadata and self._original is not None else data
+        rgb = self.rgb if output_format in LOSSLESS or self.rgb.dtype == np.uint8 else to_8_bits(self.rgb)
+        alpha = to_depth(self.alpha, deep=rgb.dtype == np.uint16)
+        return self._make(rgb, alpha, output_format, keeps=metadata, note=note)
 
-    def save(self, path: str | PathLike[str], *, metadata: bool = True) -> None:
+    def save(self, path: str | PathLike[str], *, metadata: bool = True, note: bool = True) -> None:
         """Write the photograph; the suffix of the path chooses the format.
 
         Args:
-            path: ends with .png, .jpg, .jpeg or .webp; what is there is replaced.
+            path: ends with .png, .jpg, .jpeg, .webp, .tif or .tiff; what is there is replaced.
             metadata: see `to_bytes`.
+            note: see `to_bytes`.
 
         Raises:
             ValueError: another suffix.
             UnfitFormat: the format cannot hold a picture of this size.
             OSError: it cannot be written.
         """
-        formats: dict[str, OutputFormat] = {suffix: name for name, suffix in SUFFIXES.items()} | {".jpeg": "jpeg"}
+        formats: dict[str, OutputFormat] = {suffix: name for name, suffix in SUFFIXES.items()} | {
+            ".jpeg": "jpeg",
+            ".tiff": "tiff",
+        }
         target = Path(path)
         if target.suffix.lower() not in formats:
             raise ValueError(f"{target.name} should end with {', '.join(sorted(formats))}")
-        target.write_bytes(self.to_bytes(formats[target.suffix.lower()], metadata=metadata))
+        target.write_bytes(self.to_bytes(formats[target.suffix.lower()], metadata=metadata, note=note))
 
     def to_pillow(self) -> Image.Image:
         """Return the photograph as a Pillow image, 8 bits a channel: RGB, or RGBA where it has opacity."""
@@ -90,7 +97,7 @@ class Colored:
 
     def _repr_png_(self) -> bytes:
         """Return what a notebook shows."""
-        return self.to_bytes("png", metadata=False)
+        return self.to_bytes("png", metadata=False, note=False)
 
 
 class Colorizer:
@@ -127,7 +134,7 @@ class Colorizer:
         Args:
             picture: the photograph; only its lightness counts.
             reference: a color photograph whose palette is followed.
-            **options: `vividness`, `mode`, `saturation`, `temperature`, `size`, `enlargement`, `hints` and
+            **options: `vividness`, `mode`, `saturation`, `temperature`, `size`, `enlargement`, `hints`, `depth` and
                 `reference_strength`, as over HTTP.
 
         Returns:
@@ -139,20 +146,44 @@ class Colorizer:
             RequestError: the file is broken, too large, or no picture; see `service.errors`.
             OSError: the file cannot be read.
         """
-        asked = _options(options)
+        asked = _options(options).to_options()
         original = _bytes_of(picture)
         source = self._read(picture, original)
         histogram = None if reference is None else colorizer.histogram_of(self._read(reference, _bytes_of(reference)))
         with self._lock:
             made = colorizer.colorize(
-                source, asked.to_options(), self._session, workers=self._session.threads, reference=histogram
+                source,
+                asked,
+                self._session,
+                deep=asked.is_deep("png", asked_deep=source.is_deep),
+                workers=self._session.threads,
+                reference=histogram,
             )
-        return Colored(made.rgb, to_depth(source.alpha, deep=made.rgb.dtype == np.uint16), made.scene, original)
+        make = partial(_make, asked, self._session.stamp, original, histogram is not None)
+        return Colored(made.rgb, to_depth(source.alpha, deep=made.rgb.dtype == np.uint16), made.scene, make)
 
     def _read(self, picture: Source, data: bytes | None) -> Picture:
         if data is not None:
             return decode(data, probe(data, max_megapixels=self._max_megapixels))
         return _from_array(picture)
+
+
+def _make(
+    options: Options,
+    stamp: Stamp,
+    original: bytes | None,
+    has_reference: bool,
+    rgb: Shaped[np.ndarray, "H W 3"],
+    alpha: Alpha,
+    output_format: OutputFormat,
+    *,
+    keeps: bool,
+    note: bool,
+) -> bytes:
+    """Return a photograph as a file; the depth is that of its pixels."""
+    asked = replace(options, depth=None, metadata="keep" if keeps else "none", note=note)
+    metadata = metadata_of(original or b"", asked)
+    return make_file(rgb, alpha, output_format, asked, stamp, metadata=metadata, has_reference=has_reference)
 
 
 def _options(given: dict[str, Any]) -> ColorizeQuery:

@@ -210,7 +210,7 @@ class InvalidOption(RequestError):
 class UnfitFormat(RequestError):
     """The answer does not fit the format asked for."""
 
-    status, name, title = 422, "unfit-format", "The format cannot hold a picture of this size"
+    status, name, title = 422, "unfit-format", "The format cannot hold a picture of this size or depth"
 
 
 class InternalError(RequestError):

@@ -4,11 +4,12 @@ import weakref
 from typing import Final
 
 from service.archive.run import ColoredFile
+from service.engine.answer_file import make_file, metadata_of
 from service.engine.colorizer import colorize, histogram_of
 from service.engine.options import Options as ColorOptions
 from service.engine.session import Session
+from service.pictures.answer_formats import OutputFormat
 from service.pictures.decode import Picture
-from service.pictures.encode import OutputFormat, encode
 from service.pictures.levels import to_depth
 from service.pictures.probe import probe
 from service.pictures.size_limits import SizeLimits
@@ -58,7 +59,7 @@ class Here:
             RequestError: it cannot be colored: see `service.pictures.probe.probe` and `DecodePool.decode`.
         """
         picture = self._decode(data)
-        deep = self._format == "png"
+        deep = self._options.is_deep(self._format, asked_deep=picture.is_deep)
         colored = colorize(
             picture,
             self._options,
@@ -68,7 +69,17 @@ class Here:
             reference=self._reference,
         )
         alpha = to_depth(picture.alpha, deep=deep)
-        return ColoredFile(encode(colored.rgb, alpha, self._format, workers=self._session.threads), colored.scene)
+        answer = make_file(
+            colored.rgb,
+            alpha,
+            self._format,
+            self._options,
+            self._session.stamp,
+            metadata=metadata_of(data, self._options),
+            has_reference=self._reference is not None,
+            workers=self._session.threads,
+        )
+        return ColoredFile(answer, colored.scene)
 
     def _decode(self, data: bytes) -> Picture:
         self._limits.check_bytes(len(data))

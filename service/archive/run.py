@@ -16,11 +16,11 @@ from typing import Final, Literal, NamedTuple
 
 from service.archive.finding import read_file
 from service.archive.kinds import is_film
+from service.archive.sidecar import copy_sidecars
 from service.archive.whole_files import unfinished, write_whole
 from service.client.errors import ClientError, Unauthorized, Unreachable
 from service.errors import RequestError, StartupError
-from service.pictures import metadata
-from service.pictures.encode import OutputFormat
+from service.pictures.answer_formats import OutputFormat
 from service.pictures.size_limits import SizeLimits
 
 HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
@@ -52,7 +52,7 @@ class Outcome:
         seconds: spent on it.
         scene: what the network takes it for; of colored photographs.
         frames: how many were colored; of films.
-        notes: what the answer lacks or has in another way, for people; of films, and of answers that were there.
+        notes: what the answer lacks or has in another way, for people.
         problem: short stable name of what went wrong, such as `broken-picture`; of failed and unread ones.
         reason: the same in words.
     """
@@ -90,24 +90,33 @@ class Work:
     Attributes:
         plan: target by source.
         output_format: of the answers.
-        keep_metadata: whether EXIF, XMP and resolution go over to the answer.
+        keep_sidecars: whether the .xmp beside a picture is copied beside its answer.
         limits: of a photograph; of them that of bytes is looked at here. None leaves it to whoever colors.
     """
 
     plan: Mapping[Path, Path]
     output_format: OutputFormat
-    keep_metadata: bool = True
+    keep_sidecars: bool = True
     limits: SizeLimits | None = None
 
-    def store(self, question: bytes, answer: bytes, target: Path) -> None:
-        """Write an answer under its name.
+    def store(self, source: Path, question: bytes, answer: bytes) -> tuple[str, ...]:
+        """Write an answer under its name, and what lies beside the picture beside it.
+
+        Args:
+            source: the picture.
+            question: its content.
+            answer: its answer.
+
+        Returns:
+            What lies beside the picture and cannot be read, in words.
 
         Raises:
             OSError: it cannot be written.
         """
-        if self.keep_metadata:
-            answer = metadata.carry_over(question, answer, self.output_format)
+        target = self.plan[source]
+        notes = copy_sidecars(source, target, question) if self.keep_sidecars else ()
         write_whole(target, answer)
+        return notes
 
 
 def color_here(
@@ -138,8 +147,8 @@ def color_here(
             else:
                 question = read_file(source, work.limits)
                 colored = color(question)
-                work.store(question, colored.data, target)
-                outcome = Outcome(source, target, "colored", scene=colored.scene)
+                notes = work.store(source, question, colored.data)
+                outcome = Outcome(source, target, "colored", scene=colored.scene, notes=notes)
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
             outcome = _failure(error, source, target, started)
         else:
@@ -183,10 +192,10 @@ async def color_there(
         try:
             question = await asyncio.to_thread(read_file, source, work.limits)
             colored = await color(question)
-            await asyncio.to_thread(work.store, question, colored.data, target)
+            notes = await asyncio.to_thread(work.store, source, question, colored.data)
         except Exception as error:  # As above.
             return _failure(error, source, target, started)
-        return Outcome(source, target, "colored", time.monotonic() - started, colored.scene)
+        return Outcome(source, target, "colored", time.monotonic() - started, colored.scene, notes=notes)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -12,7 +12,7 @@ from service.client import AsyncClient
 from service.client.errors import ClientError, Unreachable
 from service.client.requests import ColorizeOptions
 from service.errors import RequestError
-from service.pictures.encode import MEDIA_TYPES, OutputFormat
+from service.pictures.answer_formats import MEDIA_TYPES, OutputFormat
 from service.pictures.probe import Header, probe
 
 MAX_SENT: Final = 3

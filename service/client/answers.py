@@ -24,7 +24,7 @@ class Answer:
 
     Attributes:
         data: the file; empty when `unchanged`.
-        media_type: `image/png`, `image/jpeg` or `image/webp`, `application/zip` for several variants, or
+        media_type: `image/png`, `image/jpeg`, `image/webp` or `image/tiff`, `application/zip` for several variants, or
             `application/json`; empty when `unchanged`.
         etag: names this answer, as it stood in the header; give it back to `colorize` to ask for news only.
         unchanged: the answer that the given `etag` names still holds, and was not sent again.

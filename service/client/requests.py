@@ -41,7 +41,10 @@ class _ColorOptions(TypedDict, total=False):
     enlargement: Literal["bilinear", "guided"] | None
     hints: Hints | None
     reference_strength: float | None
-    format: Literal["png", "jpeg", "webp", "json"] | None
+    format: Literal["png", "jpeg", "webp", "tiff", "json"] | None
+    depth: Literal[8, 16] | None
+    metadata: Literal["keep", "none"] | None
+    note: bool | None
 
 
 class ColorizeOptions(_ColorOptions, total=False):
@@ -195,7 +198,7 @@ def _query_of(method: str, options: Mapping[str, Any], known: Mapping[str, Any])
     given = {name: value for name, value in options.items() if value is not None}
     if "hints" in given:
         given["hints"] = hints_text(given["hints"])
-    return {name: str(value) for name, value in given.items()}
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
 
 
 def hints_text(hints: Hints) -> str:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 OutOption = Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Color again what is there already.")]
-FormatOption = Annotated[str, typer.Option("--format", help="png, jpeg or webp.")]
+FormatOption = Annotated[str, typer.Option("--format", help="png, jpeg, webp or tiff.")]
 VividnessOption = Annotated[float, typer.Option(help="0 calm, 1 vivid.")]
 TemperatureOption = Annotated[float | None, typer.Option(help="Overrides what vividness implies.")]
 SaturationOption = Annotated[float, typer.Option(help="Factor on chroma.")]
@@ -56,7 +56,13 @@ EveryOption = Annotated[
 ]
 FilmDepthOption = Annotated[int, typer.Option(help="Bits of films: 8, or 10, which fewer players show.")]
 DeinterlaceOption = Annotated[bool, typer.Option(help="Make whole frames of films that are interlaced.")]
-MetadataOption = Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")]
+DepthOption = Annotated[
+    int | None, typer.Option(help="8 or 16 bits a channel, of png and tiff; default: the picture's own.")
+]
+MetadataOption = Annotated[
+    bool, typer.Option(help="Carry resolution, EXIF, XMP, IPTC, comments and .xmp files over to the answer.")
+]
+NoteOption = Annotated[bool, typer.Option(help="Say in the answer's XMP that its colors are computed.")]
 RemoteOption = Annotated[str | None, typer.Option(help="Address of a running service, to color there.")]
 ClusterOption = Annotated[
     str | None, typer.Option(help="Address of a Ray cluster, to color there: HOST:PORT, ray://HOST:PORT, auto.")
@@ -76,6 +82,7 @@ def colorize(
     out: OutOption = Path("colorized"),
     overwrite: OverwriteOption = False,
     output_format: FormatOption = "png",
+    depth: DepthOption = None,
     mode: ModeOption = "annealed",
     vividness: VividnessOption = 0.5,
     temperature: TemperatureOption = None,
@@ -90,6 +97,7 @@ def colorize(
     film_depth: FilmDepthOption = 8,
     deinterlace: DeinterlaceOption = True,
     metadata: MetadataOption = True,
+    note: NoteOption = True,
     remote: RemoteOption = None,
     cluster: ClusterOption = None,
     api_key: KeyOption = None,
@@ -116,9 +124,12 @@ def colorize(
         enlargement=enlargement,
         hints=hints,
         reference_strength=reference_strength,
+        depth=depth,
+        metadata="keep" if metadata else "none",
+        note=note,
     )
     films = _film_options(crf, every, film_depth, deinterlace=deinterlace)
-    order = Order(query, settings, _read_reference(reference), films, metadata, jobs, quiet)
+    order = Order(query, settings, _read_reference(reference), films, jobs, quiet)
     _color(order, place, inputs, out, overwrite=overwrite, as_json=as_json)
 
 

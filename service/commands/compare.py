@@ -29,13 +29,13 @@ from service.text import printable
 if TYPE_CHECKING:
     from service.archive.sheet import Strip
     from service.engine.options import Options
-    from service.pictures.encode import OutputFormat
+    from service.pictures.answer_formats import OutputFormat
 
 
 @app.command()
 def compare(
     inputs: PicturesArgument,
-    out: Annotated[Path, typer.Option(help="The sheet: .png, .jpg or .webp.")] = Path("comparison.png"),
+    out: Annotated[Path, typer.Option(help="The sheet: .png, .jpg, .webp or .tif.")] = Path("comparison.png"),
     overwrite: Annotated[bool, typer.Option(help="Replace a sheet that is there.")] = False,
     vividness: Annotated[
         list[float] | None, typer.Option(help="0 calm, 1 vivid; given several times, one column each. Default: 0.5.")
@@ -74,8 +74,12 @@ def compare(
 def _check_out(out: Path, *, overwrite: bool) -> "OutputFormat":
     """Return the format that the sheet's name asks for; a name that cannot be ends the command."""
     from service.archive.report import shown
+    from service.pictures.answer_formats import SUFFIXES
 
-    formats: dict[str, OutputFormat] = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+    formats: dict[str, OutputFormat] = {suffix: name for name, suffix in SUFFIXES.items()} | {
+        ".jpeg": "jpeg",
+        ".tiff": "tiff",
+    }
     if out.suffix.lower() not in formats:
         raise misuse(f"--out ends with {', '.join(formats)}")
     if out.exists() and not overwrite:

@@ -41,7 +41,6 @@ class Order:
         settings: model, device, threads and limits.
         reference: the file of a color photograph whose palette is followed.
         films: what is chosen for films.
-        keep_metadata: whether EXIF, XMP and resolution go over to the answer.
         jobs: pictures at once; None for the place's own number.
         quiet: show no progress.
     """
@@ -50,7 +49,6 @@ class Order:
     settings: Settings
     reference: bytes | None
     films: "FilmOptions"
-    keep_metadata: bool
     jobs: int | None
     quiet: bool
 
@@ -208,8 +206,8 @@ def _film_colorist(
                 options,
                 order.films,
                 max_megapixels=order.settings.max_megapixels,
-                keep_metadata=order.keep_metadata,
-                note=f"Photochrom {program_version()}, {note}",
+                keep_metadata=order.query.metadata == "keep",
+                note=f"Photochrom {program_version()}, {note}" if order.query.note else "",
                 progress=progress,
             )
         return done.frames, done.notes

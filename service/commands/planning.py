@@ -35,11 +35,18 @@ def plan_work(
     from service.archive.answers import is_done
     from service.archive.finding import PlanError, plan_outputs
     from service.archive.run import Outcome, Work, explain_folder
+    from service.engine.options import check_depth
+    from service.errors import RequestError
+    from service.pictures.answer_formats import SUFFIXES
     from service.pictures.size_limits import SizeLimits
 
     if order.query.format == "json":
-        raise misuse("--format is png, jpeg or webp")
+        raise misuse("--format is png, jpeg, webp or tiff")
     answer_format = order.query.picture_format() or "png"
+    try:
+        check_depth(order.query.to_options(), answer_format)
+    except RequestError as error:
+        raise misuse(f"--depth: {error.detail}") from error
     unlisted: list[Outcome] = []
     others: list[Path] = []
 
@@ -48,8 +55,9 @@ def plan_work(
         unlisted.append(Outcome(folder, out / place, "failed", problem=problem, reason=reason))
 
     try:
-        suffix = ".jpg" if answer_format == "jpeg" else f".{answer_format}"
-        plan = plan_outputs(inputs, out, suffix=suffix, on_unlisted=on_unlisted, on_other=others.append)
+        plan = plan_outputs(
+            inputs, out, suffix=SUFFIXES[answer_format], on_unlisted=on_unlisted, on_other=others.append
+        )
     except PlanError as error:
         raise misuse(error) from error
     plan, films = without_films(plan, inputs, place)
@@ -60,7 +68,8 @@ def plan_work(
     skipped = [_of_answer(order, source, target) for source, target in plan.items() if source not in todo]
     # A service has limits of its own.
     limits = None if isinstance(place, RemoteService) else SizeLimits.of(order.settings)
-    return Work(todo, answer_format, order.keep_metadata, limits), [*skipped, *told, *unlisted]
+    work = Work(todo, answer_format, keep_sidecars=order.query.metadata == "keep", limits=limits)
+    return work, [*skipped, *told, *unlisted]
 
 
 def _of_other(path: Path) -> "Outcome":

@@ -90,7 +90,7 @@ def prepare(
     options: Options,
     stamp: Stamp,
     *,
-    deep: bool = True,
+    deep: bool | None = None,
     posterior: bool = False,
     workers: int = 1,
 ) -> Prepared:
@@ -100,7 +100,7 @@ def prepare(
         picture: any size from 1 x 1; color is reduced to its lightness.
         options: the caller's.
         stamp: of the model.
-        deep: whether a 16-bit picture may give a 16-bit answer.
+        deep: whether the answer has 16 bits a channel; None where the picture has.
         posterior: fetch `KEPT_OUTPUTS` besides what the mode needs.
         workers: threads that compute L.
 
@@ -113,7 +113,7 @@ def prepare(
     if posterior:
         outputs = tuple(dict.fromkeys((*outputs, *KEPT_OUTPUTS)))
     query = Query(resize_lightness(L, shape), knobs_of(options, stamp), outputs)
-    return Prepared(L, query, picture.is_deep and deep, options)
+    return Prepared(L, query, picture.is_deep if deep is None else deep, options)
 
 
 def knobs_of(options: Options, stamp: Stamp) -> Knobs:
@@ -309,7 +309,7 @@ def make_ready(picture: Picture, L: Float[np.ndarray, "H W 1"]) -> ReadyPixels:
 
 
 def prepare_kept(
-    kept: KeptPicture, pixels: ReadyPixels, options: Options, stamp: Stamp, *, deep: bool = True
+    kept: KeptPicture, pixels: ReadyPixels, options: Options, stamp: Stamp, *, deep: bool | None = None
 ) -> Prepared:
     """Take up a kept picture where the network has left it.
 
@@ -318,7 +318,7 @@ def prepare_kept(
         pixels: of it.
         options: the caller's; the size does not count.
         stamp: of the model.
-        deep: whether a 16-bit picture may give a 16-bit answer.
+        deep: whether the answer has 16 bits a channel; None where the picture has.
 
     Returns:
         The picture on its way to `finish`, no larger than `options.max_side`.
@@ -330,7 +330,7 @@ def prepare_kept(
     shape = _within(L.shape[0], L.shape[1], options.max_side)
     L = L if shape == L.shape[:2] else resize_lightness(L, shape)
     query = Query(kept.posterior.lightness, knobs_of(options, stamp), ())
-    return Prepared(L, query, pixels.is_deep and deep, options)
+    return Prepared(L, query, pixels.is_deep if deep is None else deep, options)
 
 
 def fit_alpha(alpha: Alpha, shape: tuple[int, int]) -> Alpha:
@@ -363,7 +363,7 @@ def colorize(
     options: Options,
     session: Session,
     *,
-    deep: bool = True,
+    deep: bool | None = None,
     workers: int = 1,
     reference: Histogram | None = None,
 ) -> ColoredPixels:
@@ -373,7 +373,7 @@ def colorize(
         picture: any size from 1 x 1.
         options: the caller's.
         session: the loaded model.
-        deep: whether a 16-bit picture may give a 16-bit answer.
+        deep: whether the answer has 16 bits a channel; None where the picture has.
         workers: threads that compute strips.
         reference: of a photograph whose palette is followed, shape (Q,); see `histogram_of`.
 

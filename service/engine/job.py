@@ -6,7 +6,7 @@ from typing import Any
 
 from service.engine.options import Options
 from service.engine.parcel import Pictures
-from service.pictures.encode import OutputFormat
+from service.pictures.answer_formats import OutputFormat
 from service.pictures.spooled import FileData
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from chroma.signature import Stamp
 from chroma.variants import Versions
+from service.engine.answer_file import make_file
 from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import (
     Histogram,
@@ -25,8 +26,8 @@ from service.engine.job import Job, Result
 from service.engine.parcel import json_bytes
 from service.engine.session import Heads
 from service.errors import AnswerTooLarge
-from service.pictures.encode import encode
 from service.pictures.levels import Alpha
+from service.pictures.metadata.belongings import NOTHING, Metadata
 from service.telemetry import Stages
 
 T = TypeVar("T")
@@ -48,12 +49,14 @@ class Parts:
         alpha: the picture's opacity, at the answer's depth.
         heads: what the network said.
         reference: histogram of the photograph whose palette is followed; or None.
+        metadata: what goes over from the picture's file.
     """
 
     prepared: Prepared
     alpha: Alpha
     heads: Heads
     reference: Histogram | None
+    metadata: Metadata = NOTHING
 
 
 class Maker:
@@ -173,7 +176,18 @@ class _Making:
             if job.tells and variant == job.options.variants[0]:
                 self._facts.update(await maker.codecs.run(maker.tell, colored.rgb, parts.heads))
         with self._stages.measure("encode"):
-            data = await maker.codecs.run(encode, colored.rgb, parts.alpha, job.output_format, workers=workers)
+            data = await maker.codecs.run(
+                make_file,
+                colored.rgb,
+                parts.alpha,
+                job.output_format,
+                job.options,
+                maker.stamp,
+                metadata=parts.metadata,
+                variant=variant,
+                has_reference=parts.reference is not None,
+                workers=workers,
+            )
         maker.on_picture(len(data))
         self._made[variant] = data
         if job.is_packed:

@@ -22,8 +22,16 @@ def posterior_weight(header: Header, size: int) -> float:
     return POSTERIOR_WEIGHT * rows * columns / 1e6
 
 
-def reserve(prepared: Prepared, alpha: Alpha, job: Job, hold: Callable[[int], None]) -> None:
-    """Have the bytes counted that the answer may take, before it is made; of several each is counted when it is."""
+def reserve(prepared: Prepared, alpha: Alpha, job: Job, hold: Callable[[int], None], *, beside: int = 0) -> None:
+    """Have the bytes counted that the answer may take, before it is made; of several each is counted when it is.
+
+    Args:
+        prepared: the picture.
+        alpha: its opacity.
+        job: what is made of it.
+        hold: told the bytes.
+        beside: bytes of metadata that goes over.
+    """
     if not job.is_packed:
         channels = 3 if alpha is None else 4
-        hold(most_bytes(job.output_format, prepared.L.size, channels=channels, deep=prepared.is_deep))
+        hold(most_bytes(job.output_format, prepared.L.size, channels=channels, deep=prepared.is_deep, beside=beside))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from chroma.compose import Enlargement
 from chroma.decoding import MIN_TEMPERATURE
@@ -13,8 +13,11 @@ from chroma.lab import rgb_u8_to_lab
 from chroma.modes import Mode
 from chroma.signature import SIZE_MULTIPLE
 from chroma.variants import MOST_VARIANTS
-from service.pictures.encode import OutputFormat
+from service.errors import UnfitFormat
+from service.pictures.answer_formats import LOSSLESS, Depth, OutputFormat
 from service.pictures.probe import MAX_SIDE_PX
+
+MetadataChoice = Literal["keep", "none"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class Options:
         hints: points whose color is known.
         reference_strength: how far a reference photograph counts, [0, 1].
         max_side: the answer's longest side at most, px; None means the picture's own size.
+        depth: bits a channel of the answer; None means the picture's own, where the format holds them.
+        metadata: whether what the picture's file says beside its pixels goes over to the answer.
+        note: whether the answer says that its colors are computed.
     """
 
     mode: Mode = "annealed"
@@ -44,6 +50,30 @@ class Options:
     hints: tuple[Hint, ...] = ()
     reference_strength: float = 0.5
     max_side: int | None = None
+    depth: Depth | None = None
+    metadata: MetadataChoice = "keep"
+    note: bool = True
+
+    def is_deep(self, output_format: OutputFormat, *, asked_deep: bool) -> bool:
+        """Return whether the answer has 16 bits a channel.
+
+        Args:
+            output_format: of the answer.
+            asked_deep: whether the picture has.
+        """
+        return output_format in LOSSLESS and (asked_deep if self.depth is None else self.depth == 16)
+
+
+def check_depth(options: Options, output_format: OutputFormat) -> None:
+    """Refuse a depth that the format of the answer cannot hold.
+
+    Raises:
+        UnfitFormat: it cannot.
+    """
+    if options.depth == 16 and output_format not in LOSSLESS:
+        raise UnfitFormat(
+            f"{output_format} holds 8 bits a channel: ask for png or tiff, or leave 'depth' out.", limit=8, unit="bits"
+        )
 
 
 MAX_TEMPERATURE = 10.0
@@ -73,6 +103,11 @@ HINTS_PATTERN = rf"^(?:{_HINT}(?:;{_HINT}){{0,{MAX_HINTS - 1}}})?$"
 AnswerFormat = Literal[OutputFormat, "json"]
 
 
+def _as_number(value: object) -> object:
+    """Return a number that came as text: `Literal` takes no text for one."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 4 else value
+
+
 class _ColorQuery(BaseModel):
     """The options of every request that gives pictures."""
 
@@ -92,6 +127,16 @@ class _ColorQuery(BaseModel):
         AnswerFormat | None,
         Field(description="Format of the answer; left out, what the `Accept` header likes best, PNG among equals."),
     ] = None
+    depth: Annotated[
+        Depth | None,
+        BeforeValidator(_as_number),
+        Field(description="Bits a channel of PNG and TIFF; left out, those of the photograph. JPEG and WebP have 8."),
+    ] = None
+    metadata: Annotated[
+        MetadataChoice,
+        Field(description="Whether resolution, EXIF, XMP, IPTC and comments go over to the answer."),
+    ] = "keep"
+    note: Annotated[bool, Field(description="Whether the answer's XMP says that its colors are computed.")] = True
     hints: Annotated[
         str,
         Field(
@@ -115,6 +160,9 @@ class _ColorQuery(BaseModel):
             enlargement=self.enlargement,
             hints=parse_hints(self.hints),
             reference_strength=self.reference_strength,
+            depth=self.depth,
+            metadata=self.metadata,
+            note=self.note,
         )
 
     def picture_format(self) -> OutputFormat | None:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final
 
 from service.engine.admission import Admission
+from service.engine.answer_file import metadata_of
 from service.engine.batcher import Batcher
 from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import (
@@ -238,9 +239,10 @@ class Pipeline:
                     reference = await self._read_reference(job, job.reference, inspected.reference)
                 picture = await self.decoders.decode(job.data, header, job.caller.name)
                 prepared, alpha = await self._codecs.run(self._prepare, picture, job, model)
-            reserve(prepared, alpha, job, hold)
+                metadata = await self._codecs.run(metadata_of, as_bytes(job.data), job.options)
+            reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             heads = await self._infer(prepared, model, stages)
-            return await model.maker.make(Parts(prepared, alpha, heads, reference), job, stages, hold)
+            return await model.maker.make(Parts(prepared, alpha, heads, reference, metadata), job, stages, hold)
 
     async def keep(self, job: Job, inspected: Inspected, owner: str, stages: Stages) -> KeptPicture:
         """Run one picture through the network, and keep what it says.
@@ -325,9 +327,10 @@ class Pipeline:
                     picture = await self.decoders.decode(kept.data, kept.header, job.caller.name)
                 prepared, alpha = await self._codecs.run(self._take_up, kept, picture, job, model)
                 heads = await self._codecs.run(kept.posterior.heads)
-            reserve(prepared, alpha, job, hold)
+                metadata = await self._codecs.run(metadata_of, as_bytes(kept.data), job.options)
+            reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             histogram = reference.histogram if reference else None
-            return await model.maker.make(Parts(prepared, alpha, heads, histogram), job, stages, hold)
+            return await model.maker.make(Parts(prepared, alpha, heads, histogram, metadata), job, stages, hold)
 
     async def draw_confidence(self, kept: KeptPicture, caller: Caller, stages: Stages) -> bytes:
         """Draw where the network is sure of a kept picture.
@@ -381,7 +384,7 @@ class Pipeline:
         return await self._codecs.run(histogram_of, picture)
 
     def _prepare(self, picture: Picture, job: Job, model: LoadedModel) -> tuple[Prepared, Alpha]:
-        deep = job.output_format == "png"
+        deep = job.options.is_deep(job.output_format, asked_deep=picture.is_deep)
         prepared = prepare(
             picture,
             job.options,
@@ -406,7 +409,7 @@ class Pipeline:
             if picture is None:
                 raise ValueError("a picture whose pixels are not kept must be decoded first")
             pixels = make_ready(picture, lightness_of(picture))
-        deep = job.output_format == "png"
+        deep = job.options.is_deep(job.output_format, asked_deep=pixels.is_deep)
         prepared = prepare_kept(kept, pixels, job.options, model.session.stamp, deep=deep)
         shape = (prepared.L.shape[0], prepared.L.shape[1])
         return prepared, to_depth(fit_alpha(pixels.alpha, shape), deep=prepared.is_deep)

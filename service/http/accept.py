@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE
 from service.errors import NotAcceptable
-from service.pictures.encode import MEDIA_TYPES, OutputFormat
+from service.pictures.answer_formats import MEDIA_TYPES, OutputFormat
 
 _RANGE: Final = re.compile(r"([!#$%&'*+.^_`|~\w-]+)/([!#$%&'*+.^_`|~\w-]+)", re.ASCII)
 
@@ -25,7 +25,7 @@ class Wanted(NamedTuple):
 
 
 def choose_answer(accept: str, *, packed: bool = False) -> Wanted:
-    """Choose the answer that a caller likes best; among equals PNG, which loses nothing, then JPEG, then WebP.
+    """Choose the answer that a caller likes best; among equals PNG, which loses nothing, JPEG, WebP, TIFF.
 
     What is no media range, or has a weight that is none, counts as absent; an empty header lets everything pass. JSON
     must be named, and liked better than every picture; its pictures then have the format that is liked best.

@@ -29,7 +29,7 @@ from service.errors import (
 )
 from service.http.answers import Told
 from service.http.problems import PROBLEM_TYPE, Problem
-from service.pictures.encode import MEDIA_TYPES
+from service.pictures.answer_formats import MEDIA_TYPES
 from service.pictures.probe import READABLE, READABLE_TYPES
 
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture
 from service.engine.loaded_model import LoadedModel
-from service.engine.options import ColorizeQuery, KeepQuery, Options, RenderQuery
+from service.engine.options import ColorizeQuery, KeepQuery, Options, RenderQuery, check_depth
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
 from service.engine.pipeline import Inspected, Pipeline
 from service.errors import (
@@ -52,7 +52,7 @@ from service.http.openapi import (
 from service.http.services import services_of
 from service.http.upload import FILE_FIELD, REFERENCE_FIELD, Upload, receive_files
 from service.http.waiting import in_time, unless_gone, uploaded_in_time
-from service.pictures.encode import MEDIA_TYPES, SUFFIXES
+from service.pictures.answer_formats import MEDIA_TYPES, SUFFIXES
 from service.telemetry import Stages
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -95,7 +95,18 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
 
 
 def _choose(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
-    """Return what the answer is made of: `format` wins over the Accept header."""
+    """Return what the answer is made of: `format` wins over the Accept header.
+
+    Raises:
+        NotAcceptable: the caller takes no format that is written here.
+        UnfitFormat: the format does not hold the depth that is asked for.
+    """
+    wanted = _choose_format(request, query)
+    check_depth(query.to_options(), wanted.picture)
+    return wanted
+
+
+def _choose_format(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
     accept = ",".join(request.headers.getlist("accept"))
     chosen = query.picture_format()
     if chosen:

@@ -1,14 +1,20 @@
 """Pixels -> bytes of the answer."""
 
-from typing import Final, Literal
+from typing import Final
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from service.errors import UnfitFormat
-from service.pictures import png
+from service.pictures import png, tiff_writer
+from service.pictures.answer_formats import LOSSLESS, OutputFormat
 from service.pictures.levels import Alpha
+from service.pictures.metadata import jpeg as jpeg_metadata
+from service.pictures.metadata import png as png_metadata
+from service.pictures.metadata import webp as webp_metadata
+from service.pictures.metadata.belongings import NOTHING, Metadata
+from service.pictures.srgb_profile import srgb_profile
 
 WEBP_MAX_SIDE_PX: Final = 16_383
 """Longest side that WebP can hold (RFC 9649, section 2.5)."""
@@ -16,33 +22,27 @@ WEBP_MAX_SIDE_PX: Final = 16_383
 LOSSY_QUALITY: Final = 95
 """Quality of JPEG and WebP answers; at 95 their own damage is well below that of the guessed colors."""
 
-OutputFormat = Literal["png", "jpeg", "webp"]
-
-MEDIA_TYPES: Final[dict[OutputFormat, str]] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-
-SUFFIXES: Final[dict[OutputFormat, str]] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-
-
 LOSSY_BYTES: Final = 2
 """A pixel of JPEG or WebP takes hardly more at that quality, whatever it shows."""
 
 SPARE_BYTES: Final = 1 << 16
-"""For what stands beside the pixels of a file."""
+"""For what stands beside the pixels of a file: profile, note, tags."""
 
 
-def most_bytes(output_format: OutputFormat, pixels: int, *, channels: int, deep: bool) -> int:
+def most_bytes(output_format: OutputFormat, pixels: int, *, channels: int, deep: bool, beside: int = 0) -> int:
     """Return how many bytes an answer may have; pixels that cannot be compressed take a little more than they are.
 
     Args:
-        output_format: png, jpeg or webp.
+        output_format: png, jpeg, webp or tiff.
         pixels: width times height.
         channels: 3, or 4 with opacity.
-        deep: whether a PNG has 16 bits a channel.
+        deep: whether a PNG or TIFF has 16 bits a channel.
+        beside: bytes of metadata that goes over from the question.
     """
-    if output_format != "png":
-        return LOSSY_BYTES * pixels + SPARE_BYTES
+    if output_format not in LOSSLESS:
+        return LOSSY_BYTES * pixels + SPARE_BYTES + beside
     raw = pixels * channels * (2 if deep else 1)
-    return raw + raw // 500 + SPARE_BYTES
+    return raw + raw // 500 + SPARE_BYTES + beside
 
 
 def encode_gray(levels: UInt8[np.ndarray, "H W"]) -> bytes:
@@ -50,39 +50,53 @@ def encode_gray(levels: UInt8[np.ndarray, "H W"]) -> bytes:
     return png.encode(levels)
 
 
-def encode(rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha, output_format: OutputFormat, *, workers: int = 1) -> bytes:
-    """Encode an answer; the same pixels give the same bytes.
+def encode(
+    rgb: Shaped[np.ndarray, "H W 3"],
+    alpha: Alpha,
+    output_format: OutputFormat,
+    *,
+    workers: int = 1,
+    metadata: Metadata = NOTHING,
+) -> bytes:
+    """Encode an answer, with sRGB's profile; the same pixels and metadata give the same bytes.
 
-    PNG keeps everything. WebP keeps alpha; JPEG has none and shows the picture on white. Both have 8 bits a channel.
+    PNG and TIFF keep everything. WebP keeps alpha; JPEG has none and shows the picture on white. Both have 8 bits a
+    channel.
 
     Args:
-        rgb: sRGB, uint8 or uint16 (uint16 for PNG alone), shape (H, W, 3).
+        rgb: sRGB, uint8 or uint16 (uint16 for PNG and TIFF alone), shape (H, W, 3).
         alpha: opacity, dtype of rgb, shape (H, W), or None.
-        output_format: png, jpeg or webp.
-        workers: threads that may work on a PNG; they do not change it.
+        output_format: png, jpeg, webp or tiff.
+        workers: threads that may work on a PNG or TIFF; they do not change it.
+        metadata: what else the file says, made true of it.
 
     Returns:
         The file.
 
     Raises:
         UnfitFormat: the format cannot hold a picture of this size.
-        ValueError: 16 bits for another format than PNG.
+        ValueError: 16 bits for another format than PNG and TIFF.
     """
     height, width = rgb.shape[:2]
-    if output_format != "png" and rgb.dtype != np.uint8:
+    if output_format in LOSSLESS:
+        pixels = rgb if alpha is None else np.dstack([rgb, alpha])
+        if output_format == "tiff":
+            return tiff_writer.encode(pixels, metadata, srgb_profile(), workers=workers)
+        return png.encode(pixels, workers=workers, chunks=png_metadata.write(metadata, srgb_profile()))
+    if rgb.dtype != np.uint8:
         raise ValueError(f"{output_format} holds 8 bits a channel")
-    if output_format == "png":
-        return png.encode(rgb if alpha is None else np.dstack([rgb, alpha]), workers=workers)
     if output_format == "jpeg":
         flat = rgb if alpha is None else _on_white(rgb, alpha)
-        return _imencode(".jpg", _to_bgr(flat, None), (cv2.IMWRITE_JPEG_QUALITY, LOSSY_QUALITY))
+        data = _imencode(".jpg", _to_bgr(flat, None), (cv2.IMWRITE_JPEG_QUALITY, LOSSY_QUALITY))
+        return jpeg_metadata.write(data, metadata, srgb_profile())
     if max(height, width) > WEBP_MAX_SIDE_PX:
         raise UnfitFormat(
             f"WebP holds at most {WEBP_MAX_SIDE_PX} px a side, the picture is {width} x {height}: ask for png or jpeg.",
             limit=WEBP_MAX_SIDE_PX,
             unit="px",
         )
-    return _imencode(".webp", _to_bgr(rgb, alpha), (cv2.IMWRITE_WEBP_QUALITY, LOSSY_QUALITY))
+    data = _imencode(".webp", _to_bgr(rgb, alpha), (cv2.IMWRITE_WEBP_QUALITY, LOSSY_QUALITY))
+    return webp_metadata.write(data, metadata, srgb_profile(), (width, height))
 
 
 def _to_bgr(rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha) -> Shaped[np.ndarray, "H W C"]:

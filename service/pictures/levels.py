@@ -22,5 +22,7 @@ def to_rgb_u8(pixels: Pixels) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def to_depth(alpha: Alpha, *, deep: bool) -> Alpha:
-    """Return opacity with the depth of the answer it goes with: 16 bits stay only when the answer is deep."""
-    return alpha if alpha is None or alpha.dtype == np.uint8 or deep else to_8_bits(alpha)
+    """Return opacity with the depth of the answer it goes with: 16 bits when the answer is deep, else 8."""
+    if alpha is None or (alpha.dtype == np.uint16) == deep:
+        return alpha
+    return alpha.astype(np.uint16) * np.uint16(257) if deep else to_8_bits(alpha)

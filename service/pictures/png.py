@@ -11,7 +11,7 @@ References:
 
 import io
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -40,12 +40,15 @@ _AVERAGE: Final = 3
 _ZLIB_HEADER: Final = b"\x78\x01"
 
 
-def encode(pixels: Shaped[np.ndarray, "H W *channels"], *, workers: int = 1) -> bytes:
+def encode(
+    pixels: Shaped[np.ndarray, "H W *channels"], *, workers: int = 1, chunks: Sequence[tuple[bytes, bytes]] = ()
+) -> bytes:
     """Encode a PNG; the same pixels give the same bytes, however many threads work on them.
 
     Args:
         pixels: gray (H, W), or gray with alpha, RGB, or RGBA, (H, W, 2), (H, W, 3) or (H, W, 4); uint8 or uint16.
         workers: threads that deflate strips, at least 1.
+        chunks: type and content of what else stands in front of the pixels.
 
     Returns:
         The file.
@@ -67,7 +70,7 @@ def encode(pixels: Shaped[np.ndarray, "H W *channels"], *, workers: int = 1) -> 
         filtered = _filter(pixels, start, stop, row_bytes).reshape(-1)
         return _deflate(filtered, stop == height), isal_zlib.adler32(filtered), filtered.size
 
-    return _join(head, map_strips(deflate, height, rows, workers=workers))
+    return _join([(b"IHDR", head), *chunks], map_strips(deflate, height, rows, workers=workers))
 
 
 def _filter(
@@ -110,10 +113,17 @@ def _deflate(filtered: UInt8[np.ndarray, "bytes"], is_last: bool) -> bytes:
     return head + engine.compress(filtered[HEAD_BYTES:]) + engine.flush(end)
 
 
-def _join(head: bytes, strips: Iterable[tuple[bytes, int, int]]) -> bytes:
+def zlib_stream(data: UInt8[np.ndarray, "bytes"]) -> bytes:
+    """Deflate bytes into a stream of their own (RFC 1950), the same for the same bytes."""
+    return _ZLIB_HEADER + _deflate(data, is_last=True) + struct.pack(">I", isal_zlib.adler32(data))
+
+
+def _join(chunks: Iterable[tuple[bytes, bytes]], strips: Iterable[tuple[bytes, int, int]]) -> bytes:
     """Put the file together; every strip becomes a chunk, between one with zlib's header and one with its checksum."""
     checksum, out = 1, io.BytesIO()  # hands out what it holds without a copy
-    out.writelines((SIGNATURE, *_chunk(b"IHDR", head), *_chunk(b"IDAT", _ZLIB_HEADER)))
+    out.write(SIGNATURE)
+    for kind, content in (*chunks, (b"IDAT", _ZLIB_HEADER)):
+        out.writelines(_chunk(kind, content))
     for packed, adler, size in strips:
         out.writelines(_chunk(b"IDAT", packed))
         checksum = _combine_adler(checksum, adler, size)

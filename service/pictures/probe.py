@@ -16,6 +16,7 @@ from service.errors import (
 )
 from service.pictures import planes
 from service.pictures.cost import why_costly
+from service.pictures.metadata.reading import stated_orientation
 from service.pictures.spooled import open_data
 
 READABLE: Final = {
@@ -120,7 +121,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
         raise UnsupportedPicture(reason)
     try:
         with Image.open(open_data(front_of(data)), formats=tuple(READABLE)) as image:
-            header = _header(image)
+            header = _header(image, data)
             has_more = _has_more_frames(image)
             costly = why_costly(image, data)
     except MemoryError as error:
@@ -184,7 +185,7 @@ def front_of(data: bytes) -> bytes:
     return data[:HEADER_BYTES] if data.startswith((*READABLE["JPEG"], *READABLE["PNG"])) else data
 
 
-def _header(image: Image.Image) -> Header:
+def _header(image: Image.Image, data: bytes) -> Header:
     tags: Any = getattr(image, "tag_v2", {})
     bits = tags.get(TIFF_BITS_PER_SAMPLE, ())
     is_tiff = image.format == "TIFF"
@@ -194,25 +195,12 @@ def _header(image: Image.Image) -> Header:
         width=image.width,
         height=image.height,
         mode=image.mode,
-        # Both Pillow and OpenCV turn TIFF upright by themselves.
-        orientation=1 if is_tiff else _orientation(image.info.get("exif")),
+        # Both Pillow and OpenCV turn TIFF upright by themselves, by its own tag.
+        orientation=1 if is_tiff and EXIF_ORIENTATION in tags else stated_orientation(data),
         wide=is_tiff and len(bits) > 1 and max(bits) > 8,
         inverted=is_tiff and image.mode.startswith("I;16") and tags.get(TIFF_PHOTOMETRIC) == 0,
         icc_profile=image.info.get("icc_profile"),
     )
-
-
-def _orientation(exif_bytes: bytes | None) -> int:
-    # Not image.getexif(): for a PNG that decodes the whole picture.
-    if not exif_bytes:
-        return 1
-    exif = Image.Exif()
-    try:
-        exif.load(exif_bytes)
-        value = exif.get(EXIF_ORIENTATION, 1)
-    except Exception:  # Broken EXIF is common and harmless; nearly any exception can come out of it.
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _has_more_frames(image: Image.Image) -> bool:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.errors import NotAcceptable
 from service.http.accept import choose_answer
-from service.pictures.encode import MEDIA_TYPES
+from service.pictures.answer_formats import MEDIA_TYPES
 
 
 @pytest.mark.parametrize(

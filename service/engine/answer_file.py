@@ -1,0 +1,87 @@
+"""Pixels in color -> the file of an answer, with all that belongs to the picture: the one place where it is put in."""
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Shaped
+
+from chroma.signature import Stamp
+from service.engine.options import Options, check_depth
+from service.pictures.answer_formats import OutputFormat
+from service.pictures.encode import encode
+from service.pictures.levels import Alpha
+from service.pictures.metadata.belongings import NOTHING, Metadata, Note
+from service.pictures.metadata.fitting import fit
+from service.pictures.metadata.reading import read_metadata
+from service.version import program_version
+
+UNNOTED: Final = frozenset({"mode", "vividness", "variants", "hints", "max_side", "depth", "metadata", "note"})
+"""Options that a note says in other words, or not: they do not change colors."""
+
+
+def metadata_of(question: bytes, options: Options) -> Metadata:
+    """Return what goes over from a question's file.
+
+    Args:
+        question: the file that is colored; empty when there is none.
+        options: of the answer.
+    """
+    return read_metadata(question) if options.metadata == "keep" else NOTHING
+
+
+def make_file(
+    rgb: Shaped[np.ndarray, "H W 3"],
+    alpha: Alpha,
+    output_format: OutputFormat,
+    options: Options,
+    stamp: Stamp,
+    *,
+    metadata: Metadata = NOTHING,
+    variant: int = 1,
+    has_reference: bool = False,
+    workers: int = 1,
+) -> bytes:
+    """Return the file of an answer; the same arguments give the same bytes.
+
+    Args:
+        rgb: sRGB, uint8 or uint16, shape (H, W, 3).
+        alpha: opacity, dtype of rgb, shape (H, W), or None.
+        output_format: of the file.
+        options: how it was colored.
+        stamp: of the model.
+        metadata: what goes over, from `metadata_of`.
+        variant: which version of the picture it is.
+        has_reference: whether it follows the palette of another photograph.
+        workers: threads that may work on it.
+
+    Raises:
+        UnfitFormat: the format cannot hold a picture of this size, or of the depth that is asked for.
+    """
+    check_depth(options, output_format)
+    note = note_of(options, stamp, variant=variant, has_reference=has_reference) if options.note else None
+    fitted = fit(metadata, (rgb.shape[1], rgb.shape[0]), output_format, note)
+    return encode(rgb, alpha, output_format, workers=workers, metadata=fitted)
+
+
+def note_of(options: Options, stamp: Stamp, *, variant: int = 1, has_reference: bool = False) -> Note:
+    """Return the note that colors are computed.
+
+    Args:
+        options: how.
+        stamp: of the model.
+        variant: which version of the picture.
+        has_reference: whether it follows the palette of another photograph.
+    """
+    said = [f"model {stamp.run_id}", f"mode {options.mode}", f"vividness {options.vividness:g}"]
+    said += [
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in vars(options).items()
+        if name not in UNNOTED and value != getattr(_DEFAULT, name) and (name != "reference_strength" or has_reference)
+    ]
+    said += [f"version {variant}"] if variant != 1 else []
+    said += [f"{len(options.hints)} hints"] if options.hints else []
+    said += ["palette of a reference"] if has_reference else []
+    return Note(f"Photochrom {program_version()}", ", ".join(said))
+
+
+_DEFAULT: Final = Options()

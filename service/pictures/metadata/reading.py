@@ -1,0 +1,61 @@
+"""Bytes -> what the file says beside its pixels: bounded, and never a reason to lose a picture."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from service.pictures.metadata import bmp, exif, extended_xmp, jpeg, png, tiff, webp, xmp
+from service.pictures.metadata.belongings import MOST_BYTES, NOTHING, PROBED_BYTES, Metadata
+
+READERS: Final[dict[bytes, Callable[[bytes | memoryview, int], Metadata]]] = {
+    b"\xff\xd8\xff": jpeg.read,
+    png.SIGNATURE: png.read,
+    b"RIFF": webp.read,
+    b"BM": bmp.read,
+}
+"""Who reads a file, by its first bytes."""
+
+TIFF_STARTS: Final = (b"II", b"MM")
+
+
+def read_metadata(data: bytes | memoryview) -> Metadata:
+    """Return a file's metadata, as it is; what is broken, or too much, is left out.
+
+    Args:
+        data: a picture file.
+    """
+    try:
+        found = _read(data, MOST_BYTES)
+        if found.extended:
+            found = replace(found, xmp=extended_xmp.join(found.xmp, found.extended), extended=())
+        if found.nbytes > 2 * MOST_BYTES:
+            return NOTHING
+    except Exception:  # Nearly anything comes out of broken metadata; the picture itself may be fine.
+        return NOTHING
+    return replace(found, orientation=stated_orientation(data))
+
+
+def stated_orientation(data: bytes | memoryview) -> int:
+    """Return the orientation that a file states, 1 to 8 as in EXIF: in EXIF or TIFF's own tag, else in XMP; else 1.
+
+    Looks at `PROBED_BYTES` at most: this is asked of every file.
+
+    Args:
+        data: a picture file.
+    """
+    try:
+        if bytes(data[:2]) in TIFF_STARTS:
+            stated, packet = tiff.orientation_of(data)
+        else:
+            found = _read(data, PROBED_BYTES)
+            stated, packet = exif.orientation_of(found.exif), found.xmp
+        return stated or (xmp.orientation_of(packet) if len(packet) <= PROBED_BYTES else None) or 1
+    except Exception:  # As above.
+        return 1
+
+
+def _read(data: bytes | memoryview, most: int) -> Metadata:
+    start = bytes(data[:8])
+    if start[:2] in TIFF_STARTS:
+        return tiff.read(data)
+    return next((read(data, most) for signature, read in READERS.items() if start.startswith(signature)), NOTHING)
