@@ -24,3 +24,34 @@ def to_rgb_u8(pixels: Pixels) -> UInt8[np.ndarray, "H W 3"]:
 def to_depth(alpha: Alpha, *, deep: bool) -> Alpha:
     """Return opacity with the depth of the answer it goes with: 16 bits stay only when the answer is deep."""
     return alpha if alpha is None or alpha.dtype == np.uint8 or deep else to_8_bits(alpha)
+
+
+def spread(levels: Shaped[np.ndarray, "*shape"], bits: int) -> Shaped[np.ndarray, "*shape"]:
+    """Return levels from 0 to 2^bits - 1 over all of 8 or, above 8 bits, 16 bits; what is above white counts as white.
+
+    Args:
+        levels: uint8 or uint16.
+        bits: 1 to 16.
+
+    Returns:
+        uint8 up to 8 bits, uint16 above, of the same shape.
+    """
+    kind = np.uint8 if bits <= 8 else np.uint16
+    if bits in (8, 16):
+        return np.asarray(levels, kind)
+    top, full = (1 << bits) - 1, np.iinfo(kind).max
+    table = ((np.arange(top + 1, dtype=np.uint64) * full + top // 2) // top).astype(kind)
+    return np.asarray(table[np.minimum(levels, top)])
+
+
+def divided(pixels: Pixels, alpha: Shaped[np.ndarray, "H W"]) -> Pixels:
+    """Return colors from which opacity was divided out; what cannot be seen is black.
+
+    Args:
+        pixels: gray (H, W) or RGB (H, W, 3), multiplied by opacity, uint8 or uint16.
+        alpha: opacity, dtype of the pixels.
+    """
+    top = np.iinfo(pixels.dtype).max
+    weight = np.maximum(alpha, 1).astype(np.float32)
+    share = top / (weight if pixels.ndim == 2 else weight[..., None])
+    return np.asarray(np.rint(np.minimum(pixels * share, top)), pixels.dtype)

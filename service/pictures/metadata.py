@@ -18,9 +18,11 @@ from typing import Any, Final, TypeVar
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from service.pictures.encode import OutputFormat
-from service.pictures.probe import READABLE
 
 T = TypeVar("T")
+
+READ_FORMATS: Final = ("JPEG", "PNG", "WEBP", "TIFF", "BMP")
+"""Of other formats nothing is carried over."""
 
 EXIF_PREFIX: Final = b"Exif\0\0"
 
@@ -102,7 +104,7 @@ def read_metadata(data: bytes, size: tuple[int, int]) -> Metadata:
         What could be read; broken metadata is no reason to lose a picture.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(READABLE)) as image:
+        with Image.open(io.BytesIO(data), formats=READ_FORMATS) as image:
             exif = _readable(lambda: _exif_of(image)) or b""
             xmp = _readable(lambda: _xmp_of(image)) or b""
             dpi = _readable(lambda: _dpi_of(image))

@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 
 from service.pictures.decode import Picture
+from service.pictures.header import Header
 from service.pictures.levels import Alpha, Pixels
-from service.pictures.probe import Header
 
 MESSAGE_BYTES: Final = 1 << 13
 """Longest message in either direction."""
