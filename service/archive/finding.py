@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+from service.pictures.formats import READABLE_SUFFIXES
+
+SUFFIXES: Final = READABLE_SUFFIXES
 """What is taken from a folder or a pattern; a file that is named is taken whatever its suffix."""
 
 FILM_SUFFIXES: Final = (

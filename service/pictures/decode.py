@@ -8,16 +8,15 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Shaped
 from PIL import Image
 
 from service.errors import BrokenPicture, OutOfMemory, RequestError
 from service.pictures.decoders import by_imagecodecs, by_opencv, by_own, by_pi_heif, by_pillow
-from service.pictures.formats import Decoder, route_of
-from service.pictures.header import Crop, Header
-from service.pictures.headers import jpeg2000, jpegxl
+from service.pictures.formats import Decoder, has_heic, route_of
+from service.pictures.header import MULTIPLIED, Crop, Header
+from service.pictures.headers import jpegxl
 from service.pictures.headers.png import unpack_profile
-from service.pictures.levels import Alpha, Pixels, divided, spread
+from service.pictures.levels import Alpha, Pixels, divided, holds_grays, spread
 from service.pictures.light import of_signal
 from service.pictures.profiles import cmyk_to_srgb, to_srgb
 
@@ -74,6 +73,13 @@ def prepare_codecs() -> None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
+def load_decoders() -> None:
+    """Load the libraries that load their parts when they are first asked for, so that workers share them."""
+    by_imagecodecs.load()
+    if has_heic():
+        by_pi_heif.load()
+
+
 def decode(data: bytes | memoryview, header: Header) -> Picture:
     """Decode a picture that `probe` has passed.
 
@@ -108,7 +114,7 @@ def decode(data: bytes | memoryview, header: Header) -> Picture:
         # The same as in probe: whatever a decoder throws at these bytes, the bytes are at fault.
         raise BrokenPicture("The picture starts well, but its pixels cannot be decoded.") from error
     pixels = _in_srgb(pixels, header)
-    if pixels.ndim == 3 and _is_gray(pixels):
+    if pixels.ndim == 3 and holds_grays(pixels):
         pixels = pixels[..., 0]
     pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
     return Picture(pixels, None if alpha is None else np.ascontiguousarray(_upright(alpha, header.orientation)))
@@ -121,9 +127,9 @@ def _stored(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
         pixels = _cropped(pixels, header, header.crop)
         alpha = None if alpha is None else _cropped(alpha, header, header.crop)
     pixels, alpha = spread(pixels, header.bits), None if alpha is None else spread(alpha, header.bits)
-    if alpha is not None and jpeg2000.MULTIPLIED in header.kind:
+    if alpha is not None and header.kind == MULTIPLIED:
         pixels = divided(pixels, alpha)
-    return (by_imagecodecs.from_ycc(pixels) if jpeg2000.YCC in header.kind else pixels), alpha
+    return pixels, alpha
 
 
 def _cropped(levels: Pixels, header: Header, crop: Crop) -> Pixels:
@@ -141,15 +147,6 @@ def _in_srgb(pixels: Pixels, header: Header) -> Pixels:
     if profile:
         return to_srgb(pixels, profile)
     return of_signal(header.signal, 1 if pixels.ndim == 2 else 3).apply(pixels) if header.signal else pixels
-
-
-def _is_gray(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:
-    # Color shows within the first rows of most color pictures: look there before at all of it.
-    for rows in (rgb[:16], rgb):
-        red, green, blue = rows[..., 0], rows[..., 1], rows[..., 2]
-        if not (np.array_equal(red, green) and np.array_equal(green, blue)):
-            return False
-    return True
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

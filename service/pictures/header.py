@@ -8,6 +8,9 @@ from service.pictures.signals import Signal
 ONE_CHANNEL: Final = ("1", "L")
 """Modes of one channel; so are those that start with `I;16`."""
 
+MULTIPLIED: Final = "multiplied"
+"""The kind of a picture whose opacity is multiplied into its colors."""
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -39,12 +42,12 @@ class Header:
         wide: more than 8 bits a channel in more than one channel.
         inverted: 0 means white, and Pillow does not mind.
         icc_profile: embedded color profile; as it lies in the file, packed, where `is_profile_packed`.
-        bits: a channel, as the file declares; levels run from 0 to 2^bits - 1.
+        bits: a channel, as decoders give them; levels run from 0 to 2^bits - 1.
         signal: what the levels mean, told in numbers; None: sRGB. A profile wins over it.
         is_profile_packed: whether the profile is still deflated, as PNG has it.
         kind: what else decides about the decoder, such as `lossless`; empty for ordinary files.
         crop: the part that is the picture; None: all of it.
-        color_key: level of gray that is transparent, of `bits` bits; None: no such.
+        color_key: level of gray that is transparent; None: no such.
     """
 
     format: str

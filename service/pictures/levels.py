@@ -55,3 +55,13 @@ def divided(pixels: Pixels, alpha: Shaped[np.ndarray, "H W"]) -> Pixels:
     weight = np.maximum(alpha, 1).astype(np.float32)
     share = top / (weight if pixels.ndim == 2 else weight[..., None])
     return np.asarray(np.rint(np.minimum(pixels * share, top)), pixels.dtype)
+
+
+def holds_grays(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:
+    """Whether a color picture holds nothing but grays."""
+    # Color shows within the first rows of most color pictures: look there before at all of it.
+    for rows in (rgb[:16], rgb):
+        red, green, blue = rows[..., 0], rows[..., 1], rows[..., 2]
+        if not (np.array_equal(red, green) and np.array_equal(green, blue)):
+            return False
+    return True

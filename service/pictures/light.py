@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from chroma.lab import RGB_TO_XYZ, WHITE, encode_srgb
-from service.pictures.levels import Pixels
+from service.pictures.levels import Pixels, holds_grays
 from service.pictures.signals import BT_709, Primaries, Signal
 
 Curve = Callable[[Float[np.ndarray, "n"]], Float[np.ndarray, "n"]]
@@ -74,7 +74,15 @@ class Conversion:
         if is_unit:
             tables = [self._direct(channel, pixels.dtype) for channel in range(3)]
             return np.stack([_look_up(table, pixels[..., at]) for at, table in enumerate(tables)], axis=-1)
+        if self._keeps_gray(pixels.dtype) and holds_grays(pixels):
+            return np.repeat(_look_up(self._direct(0, pixels.dtype), pixels[..., 0])[..., None], 3, axis=-1)
         return self._through_matrix(pixels)
+
+    def _keeps_gray(self, dtype: np.dtype[Any]) -> bool:
+        """Whether what has equal levels has equal ones afterwards."""
+        assert self._matrix is not None
+        first, *others = (curve(_all_levels(dtype)) for curve in self._curves)
+        return bool(np.allclose(self._matrix.sum(axis=1), 1)) and all(np.array_equal(first, other) for other in others)
 
     def _direct(self, channel: int, dtype: np.dtype[Any]) -> Shaped[np.ndarray, "levels"]:
         """Return the table from levels to levels of one channel."""
@@ -147,4 +155,8 @@ def _to_levels(shares: Float[np.ndarray, "n"], dtype: np.dtype[Any]) -> Shaped[n
 
 
 def _look_up(table: Shaped[np.ndarray, "levels"], levels: Shaped[np.ndarray, "H W"]) -> Shaped[np.ndarray, "H W"]:
-    return np.asarray(cv2.LUT(levels, table)) if levels.dtype == np.uint8 else np.asarray(table[levels])
+    return (
+        np.asarray(cv2.LUT(np.ascontiguousarray(levels), table))
+        if levels.dtype == np.uint8
+        else np.asarray(table[levels])
+    )

@@ -47,7 +47,11 @@ REFUSED_CURVES: Final = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 """High dynamic range: levels above white, which a picture in sRGB has no place for."""
 
 GAMMA_OF_SRGB: Final = (0.45, 0.46)
-"""What gAMA says beside sRGB pixels, 0.45455: its writers mean sRGB's curve, and libpng takes it so."""
+"""What gAMA says beside sRGB pixels, 0.45455: its writers mean sRGB's curve, and libpng takes it so. With primaries of
+other spaces it means what it says."""
+
+LEAST_CHROMATICITY: Final = 0.002
+"""Primaries that are nearer to sRGB's in every coordinate are sRGB's, rounded."""
 
 LEAST_GAMMA, MOST_GAMMA = 0.05, 20.0
 
@@ -105,12 +109,15 @@ def from_gamma(gamma: float | None, primaries: Primaries | None) -> Signal | Non
         gamma: exponent from light to levels; None where the file does not say.
         primaries: None where the file does not say.
     """
-    is_srgb = gamma is None or GAMMA_OF_SRGB[0] < gamma < GAMMA_OF_SRGB[1]
-    if primaries is None or max(abs(a - b) for a, b in zip(primaries, BT_709, strict=True)) < 0.002:
+    if primaries is None or max(abs(a - b) for a, b in zip(primaries, BT_709, strict=True)) < LEAST_CHROMATICITY:
+        if gamma is None or GAMMA_OF_SRGB[0] < gamma < GAMMA_OF_SRGB[1]:
+            return None
         primaries = BT_709
-    if is_srgb:
-        return None if primaries is BT_709 else Signal(SRGB_CURVE, None, primaries)
-    assert gamma is not None
+    return Signal(SRGB_CURVE, None, primaries) if gamma is None else of_gamma(gamma, primaries)
+
+
+def of_gamma(gamma: float, primaries: Primaries) -> Signal | None:
+    """Return what an exponent from light to levels says, whatever it is near; None for one that makes no sense."""
     return Signal(None, 1 / gamma, primaries) if LEAST_GAMMA <= gamma <= MOST_GAMMA else None
 
 

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-import cv2
 import imagecodecs
 import numpy as np
 from jaxtyping import Shaped
 
 from service.pictures.decoders.lost_end import END, whole_jpeg
 from service.pictures.header import Header
-from service.pictures.headers import jpeg
+from service.pictures.headers import jpeg, jpeg2000
 from service.pictures.levels import Alpha, Pixels
 
 Levels = Shaped[np.ndarray, "H W *channels"]
@@ -24,7 +23,10 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
         ValueError: the pixels are others than the header says.
         Exception: nearly any other, for pixels that are damaged.
     """
-    levels = _READERS[header.format](bytes(data))
+    whole = bytes(data)
+    if header.format == "JPEG2000" and header.icc_profile:
+        whole = jpeg2000.without_profile(whole)
+    levels = _READERS[header.format](whole)
     if levels.dtype not in (np.uint8, np.uint16) or levels.ndim not in (2, 3):
         raise ValueError("pixels of another kind than the header says")
     if levels.ndim == 2:
@@ -41,6 +43,19 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
             raise ValueError("the opacity that the header names is not there")
         alpha = np.ascontiguousarray(levels[..., colors])
     return np.ascontiguousarray(levels[..., 0] if colors == 1 else levels[..., :3]), alpha
+
+
+def load() -> None:
+    """Load the parts of the library that are used."""
+    for name in (
+        "jpeg8_decode",
+        "jpeg2k_decode",
+        "jpegxl_decode",
+        "jpegxl_decode_jpeg",
+        "avif_decode",
+        "cms_transform",
+    ):
+        getattr(imagecodecs, name)
 
 
 def as_jpeg(data: bytes | memoryview, header: Header) -> tuple[bytes, Header]:
@@ -66,10 +81,3 @@ _READERS: Final[dict[str, Callable[[bytes], Levels]]] = {
     "JPEGXL": lambda data: imagecodecs.jpegxl_decode(data, keeporientation=True, numthreads=1),
     "AVIF": lambda data: imagecodecs.avif_decode(data, index=0, numthreads=1),
 }
-
-
-def from_ycc(levels: Pixels) -> Pixels:
-    """Return RGB of sYCC (IEC 61966-2-1, annex F), uint8 or uint16 of full range in and out."""
-    # OpenCV takes the chroma in the other order.
-    swapped = np.ascontiguousarray(levels[..., [0, 2, 1]])
-    return np.asarray(cv2.cvtColor(swapped, cv2.COLOR_YCrCb2RGB))

@@ -48,5 +48,4 @@ def _read(data: bytes | memoryview, flags: int) -> Pixels | None:
 def _opaque_but(gray: Shaped[np.ndarray, "H W"], header: Header) -> Alpha:
     """Return the opacity of a gray PNG in which one level is transparent; OpenCV leaves it out."""
     top = np.iinfo(gray.dtype).max
-    key = (header.color_key or 0) * top // ((1 << header.bits) - 1)
-    return np.where(gray == key, gray.dtype.type(0), gray.dtype.type(top))
+    return np.asarray(np.where(gray == header.color_key, gray.dtype.type(0), gray.dtype.type(top)))

@@ -49,4 +49,4 @@ def _plain(data: bytes, layout: Layout) -> Shaped[np.ndarray, "n"]:
         levels = np.array(words, np.uint32) if all(word.isdigit() for word in words) else np.empty(0, np.uint32)
     if len(levels) < count:
         raise ValueError("levels are missing")
-    return levels
+    return np.asarray(levels)

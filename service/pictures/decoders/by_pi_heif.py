@@ -16,8 +16,8 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     Raises:
         Exception: nearly any, for pixels that are damaged.
     """
-    image = _library().open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
-    levels = np.asarray(image)
+    image = load().open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+    levels = np.array(image)  # A copy: its own memory goes with the image.
     if levels.dtype == np.uint16:  # It shifts them up.
         levels = levels >> (16 - header.bits)
     if levels.ndim == 2:
@@ -29,9 +29,10 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
 
 
 @cache
-def _library() -> Any:
+def load() -> Any:
+    """Return the library, which decodes in one thread: whoever decodes beside it is another process."""
     import pi_heif  # type: ignore[import-untyped]
 
-    pi_heif.options.DECODE_THREADS = 1  # Whoever decodes beside it is another process.
+    pi_heif.options.DECODE_THREADS = 1
     pi_heif.options.THUMBNAILS = False
     return pi_heif

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.errors import BrokenPicture, UnsupportedPicture
-from service.pictures.header import Header
+from service.pictures.header import MULTIPLIED, Header
 from service.pictures.headers.boxes import Reader, boxes, brands, find
 
 CODESTREAM: Final = b"\xff\x4f\xff\x51"
@@ -21,7 +21,7 @@ BRANDS_BYTES: Final = 1 << 10
 
 HIGHEST_BITS: Final = 16
 
-SRGB, GRAY, SYCC, CMYK = 16, 17, 18, 12
+GRAY, CMYK = 17, 12
 
 UNREAD_SPACES: Final = {
     0: "bilevel",
@@ -35,12 +35,6 @@ UNREAD_SPACES: Final = {
 """By their number (ISO/IEC 15444-1, table I.10; 15444-2, table M.25)."""
 
 OPACITY, MULTIPLIED_OPACITY = 1, 2
-
-YCC: Final = "ycc"
-"""The kind of a picture in luma and chroma."""
-
-MULTIPLIED: Final = "multiplied"
-"""...and of one whose opacity is multiplied into its colors."""
 
 MOST_CHANNELS: Final = 16
 
@@ -89,6 +83,16 @@ def read(data: bytes) -> Header:
     return _header(width, height, bits, channels, said)
 
 
+def without_profile(data: bytes) -> bytes:
+    """Return a JP2 whose profile nobody finds: decoders would apply it, in 8 bits."""
+    head = find(data, b"jp2h")
+    changed = bytearray(data)
+    for box in boxes(data, head.start, head.end) if head else ():
+        if box.kind == b"colr":
+            changed[box.start - 4 : box.start] = b"free"
+    return bytes(changed)
+
+
 def _header(width: int, height: int, bits: int, channels: int, said: _Boxes) -> Header:
     if said.space in UNREAD_SPACES:
         raise UnsupportedPicture(f"JPEG 2000 files in {UNREAD_SPACES[said.space]} are not read here: save it in sRGB.")
@@ -100,11 +104,6 @@ def _header(width: int, height: int, bits: int, channels: int, said: _Boxes) -> 
     has_alpha = bool(said.opacity) and channels > colors and not is_cmyk
     mode = "CMYK" if is_cmyk else {1: "L", 3: "RGB"}[colors]
     mode = {"L": "LA", "RGB": "RGBA"}[mode] if has_alpha else "I;16" if mode == "L" and bits > 8 else mode
-    kinds = []
-    if said.space == SYCC:
-        kinds.append(YCC)
-    if has_alpha and said.opacity == MULTIPLIED_OPACITY:
-        kinds.append(MULTIPLIED)
     return Header(
         format="JPEG2000",
         width=width,
@@ -115,7 +114,7 @@ def _header(width: int, height: int, bits: int, channels: int, said: _Boxes) -> 
         inverted=False,
         icc_profile=said.profile,
         bits=bits,
-        kind=" ".join(kinds),
+        kind=MULTIPLIED if has_alpha and said.opacity == MULTIPLIED_OPACITY else "",
     )
 
 

@@ -7,9 +7,9 @@ References:
 from typing import Final
 
 from service.errors import BrokenPicture, SeveralFrames, UnsupportedPicture
-from service.pictures.header import Header
+from service.pictures.header import MULTIPLIED, Header
 from service.pictures.headers.boxes import boxes
-from service.pictures.signals import BT_709, PRIMARIES, Primaries, Signal, from_code_points, from_gamma
+from service.pictures.signals import BT_709, PRIMARIES, Primaries, Signal, from_code_points, of_gamma
 
 CODESTREAM: Final = b"\xff\x0a"
 
@@ -41,9 +41,6 @@ WHITES: Final = {1: BT_709[6:], 10: (1 / 3, 1 / 3), 11: (0.314, 0.351)}
 
 COLORS: Final = {1: BT_709[:6], 9: PRIMARIES[9][:6], 11: PRIMARIES[12][:6]}
 """By their number: sRGB, BT.2100, P3."""
-
-MULTIPLIED: Final = "multiplied"
-"""The kind of a picture whose opacity is multiplied into its colors."""
 
 MADE_OF_JPEG: Final = "made of a jpeg"
 """The kind of one that can be turned back into the JPEG it was made of, which holds the profile."""
@@ -260,7 +257,7 @@ def _point(bits: _Bits) -> tuple[float, float]:
 
 def _curve(bits: _Bits, primaries: Primaries) -> Signal | None:
     if bits.flag():
-        return from_gamma(bits.take(24) / GAMMA_SCALE, primaries)
+        return of_gamma(bits.take(24) / GAMMA_SCALE, primaries)
     signal = from_code_points(1, bits.enumeration(), "header")
     if primaries == BT_709:
         return signal

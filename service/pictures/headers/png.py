@@ -97,7 +97,6 @@ def read(data: bytes) -> Header:
     mode = MODES[color]
     if color == 0 and bits != 8:
         mode = "I;16" if bits == 16 else "1" if bits == 1 else mode
-    has_key = color == 0 and len(chunks.get(b"tRNS", b"")) >= 2
     return Header(
         format="PNG",
         width=width,
@@ -107,11 +106,11 @@ def read(data: bytes) -> Header:
         wide=bits == 16 and color in (2, 4, 6),
         inverted=False,
         icc_profile=profile,
-        bits=bits if color != 3 else 8,
+        bits=max(bits, 8),
         signal=None if profile else _signal(chunks),
         is_profile_packed=profile is not None,
         kind=LONG_NOTES if has_long_notes else "",
-        color_key=int.from_bytes(chunks[b"tRNS"][:2], "big") if has_key else None,
+        color_key=_color_key(chunks.get(b"tRNS", b""), bits) if color == 0 else None,
     )
 
 
@@ -171,6 +170,14 @@ def _size(content: bytes) -> tuple[int, int, int, int]:
     if not width or not height or bits not in DEPTHS.get(color, ()):
         raise BrokenPicture("The header of the PNG makes no sense.")
     return width, height, bits, color
+
+
+def _color_key(content: bytes, bits: int) -> int | None:
+    """Return the level that is transparent, of those that decoders give: fewer bits than 8 are spread over 8."""
+    if len(content) < 2:
+        return None
+    key = int.from_bytes(content[:2], "big")
+    return key * 255 // ((1 << bits) - 1) if bits < 8 else key
 
 
 def _profile(content: bytes | None) -> bytes | None:
