@@ -29,7 +29,11 @@ LAB_JOINT: Final = 8.0
 
 
 class UnfitProfile(ValueError):
-    """It cannot be read, or is of another form than curves and a matrix."""
+    """It cannot be read, or says nothing of gray or RGB."""
+
+
+class TableProfile(UnfitProfile):
+    """It is made of tables of more dimensions."""
 
 
 class Profile:
@@ -58,10 +62,11 @@ class Profile:
         """Return what it says.
 
         Raises:
-            UnfitProfile: it is of another form, or damaged.
+            TableProfile: it is of another form.
+            UnfitProfile: it is damaged, or of other channels.
         """
         if not FULL_TABLES.isdisjoint(self._tags):
-            raise UnfitProfile("more than curves")
+            raise TableProfile("more than curves")
         if self.space == GRAY:
             curve = self._curve(b"kTRC")
             return Conversion([_of_lightness(curve) if self.connection == LAB else curve])

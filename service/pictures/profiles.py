@@ -7,7 +7,7 @@ import imagecodecs
 import numpy as np
 from jaxtyping import Shaped
 
-from service.pictures.icc import CMYK, GRAY, RGB, Profile, UnfitProfile
+from service.pictures.icc import CMYK, GRAY, RGB, Profile, TableProfile, UnfitProfile
 from service.pictures.levels import Pixels
 from service.pictures.light import Conversion
 
@@ -73,13 +73,12 @@ def _understand(icc_profile: bytes) -> tuple[Conversion, float] | bytes | None:
     """Return a profile's conversion and how far it is from none; of others the space; None for a broken one."""
     try:
         profile = Profile(icc_profile)
+        conversion = profile.conversion()
+    except TableProfile:
+        return profile.space if _is_whole(icc_profile) else None
     except UnfitProfile:
         return None
-    try:
-        conversion = profile.conversion()
-        return conversion, conversion.distance()
-    except UnfitProfile:
-        return profile.space if _is_whole(icc_profile) else None
+    return conversion, conversion.distance()
 
 
 def _is_whole(icc_profile: bytes) -> bool:

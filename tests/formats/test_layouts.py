@@ -216,8 +216,10 @@ def jp2_cells() -> Iterator[Cell]:
         )
     ycc = cv2.cvtColor(color(), cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]]
     luma, blue, red = (ycc[..., at].astype(float) - (128 if at else 0) for at in range(3))
-    back = np.stack([luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue], -1)
-    back = np.rint(back.clip(0, 255)).astype(np.uint8)
+    # In whole numbers, as OpenJPEG does it.
+    green = np.trunc(0.344 * blue + 0.714 * red)
+    back = np.stack([luma + np.trunc(1.402 * red), luma - green, luma + np.trunc(1.772 * blue)], -1)
+    back = back.clip(0, 255).astype(np.uint8)
     yield Cell("jp2-sycc", lambda: jp2_with(codestream(ycc, mct=False), ycc, bits=8, boxes=colr(18)), back)
     inks = stacked("RGBA")
     passed = (255 - inks[..., :3].astype(int)) * (255 - inks[..., 3:].astype(int))

@@ -60,10 +60,7 @@ def read(data: bytes) -> Header:
     codestream, holds_jpeg = _codestream(data)
     bits = _Bits(codestream[len(CODESTREAM) :])
     width, height = _size(bits)
-    header = _metadata(bits, width, height, holds_jpeg)
-    if bits.is_beyond:
-        raise BrokenPicture("The JPEG XL ends before any pixels.")
-    return header
+    return _metadata(bits, width, height, holds_jpeg)
 
 
 def _codestream(data: bytes) -> tuple[bytes, bool]:
@@ -84,18 +81,22 @@ def _codestream(data: bytes) -> tuple[bytes, bool]:
 
 
 class _Bits:
-    """Reads numbers bit by bit, the lowest bit of each byte first; behind the end all of them are 0."""
+    """Reads numbers bit by bit, the lowest bit of each byte first."""
 
     def __init__(self, data: bytes) -> None:
         self._number, self._left = int.from_bytes(data, "little"), 8 * len(data)
-        self.is_beyond = False
 
     def take(self, count: int) -> int:
-        """Return the next number of so many bits."""
+        """Return the next number of so many bits.
+
+        Raises:
+            BrokenPicture: there are none left.
+        """
+        if count > self._left:
+            raise BrokenPicture("The JPEG XL ends before any pixels.")
         value = self._number & (1 << count) - 1
         self._number >>= count
         self._left -= count
-        self.is_beyond |= self._left < 0
         return value
 
     def flag(self) -> bool:
