@@ -12,6 +12,7 @@ lies in the folder `--keep`.
 
 import argparse
 import asyncio
+import io
 import json
 import mmap
 import multiprocessing
@@ -28,14 +29,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import imagecodecs
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 from service.errors import RequestError
 from service.pictures.decode import Picture, decode, prepare_codecs
-from service.pictures.probe import Header, probe
+from service.pictures.header import Header
+from service.pictures.probe import probe
 from service.pictures.worker.pool import DecodePool
-from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, smooth_gray, with_orientation
+from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, png_chunk, smooth_gray, with_orientation
 from tests.tiffs import tiff
 
 MAX_MEGAPIXELS: Final = 1.0
@@ -62,6 +66,9 @@ INTERESTING: Final = (
     0x80000000,
     0xFFFFFFFF,
 )
+EXIF: Final = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+"""Nothing but an orientation."""
+PNG_END: Final = png_chunk(b"IEND", b"")
 CHUNK: Final = 1000
 """Executions handed to a process at a time."""
 
@@ -85,8 +92,22 @@ def seeds() -> list[bytes]:
     made += [by_pillow(image, "PNG", icc_profile=icc_profile(kind)) for kind in ("gamma1", "gray1")]
     made += [by_pillow(image, "WEBP", save_all=True, append_images=[image.rotate(90)]), by_pillow(image, "GIF")]
     made += [by_pillow(image, "TIFF", save_all=True, append_images=[image]), bomb_png(4000)]
+    made += [by_pillow(color, kind) for kind in ("GIF", "JPEG2000", "AVIF", "PPM")]
+    made += [bytes(imagecodecs.jpeg8_encode(deep >> 4, bitspersample=12)), by_pillow(alpha, "AVIF", exif=EXIF)]
+    made += [bytes(imagecodecs.jpeg8_encode(deep, lossless=True)), by_opencv(deep, ".pgm"), by_opencv(color, ".pam")]
+    made += [bytes(imagecodecs.jpeg2k_encode(deep, codecformat=kind, reversible=True)) for kind in ("jp2", "j2k")]
+    made += [bytes(imagecodecs.jpegxl_encode(picture, numthreads=1)) for picture in (color, alpha, deep)]
+    made += [bytes(imagecodecs.jpegxl_encode(alpha, lossless=True, usecontainer=True, numthreads=1)), heic(color)]
+    made += [b"P2 3 2 100\n1 2 3\n40 50 100\n", by_pillow(color, "PNG")[:-12] + png_chunk(b"eXIf", EXIF) + PNG_END]
     made += [tiff(color), tiff(deep, rows=5), tiff(levels(9, 8, 3, dtype=np.uint16), order=">", compression="lzw")]
     return made
+
+
+def heic(pixels: np.ndarray) -> bytes:
+    """Return a HEIC."""
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(stream, quality=90)
+    return stream.getvalue()
 
 
 # ----------------------------------------------------------------------------------------------------------- mutations

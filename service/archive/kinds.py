@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-SUFFIXES: Final = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib")
+from service.pictures.formats import READABLE_SUFFIXES
+
+SUFFIXES: Final = READABLE_SUFFIXES
 """Photographs, in folders and patterns; a file that is named is taken whatever its suffix."""
 
 FILM_SUFFIXES: Final = (
@@ -42,16 +44,11 @@ _GROUPS: Final = (
     (Unread("documents", "extract their pictures, for instance by pdfimages -all"), ".pdf .djvu .djv"),
     (Unread("drawings", "export them as PNG"), ".svg .svgz .eps .ps .ai .wmf .emf .cdr"),
     (Unread("pictures of high dynamic range", "map them to sRGB, and save them as TIFF"), ".exr .hdr .rgbe .pfm"),
-    (Unread("animations", "save one frame as PNG"), ".gif .mng .apng .swf"),
-    (Unread("HEIF pictures", "export them as JPEG or TIFF, for instance by heif-convert"), ".heic .heif .hif"),
-    (
-        Unread("JPEG 2000 pictures", "convert them to TIFF, for instance by opj_decompress"),
-        ".jp2 .j2k .jpf .jpx .j2c .jpc",
-    ),
+    (Unread("animations", "save one frame as PNG"), ".mng .apng .swf"),
     (Unread("raw films of cameras", "render them, for instance as ProRes"), ".braw .r3d .ari .crm"),
     (
         Unread("pictures of these kinds", "convert them to PNG or TIFF, for instance by ImageMagick"),
-        ".avif .jxl .jph .pgm .ppm .pbm .pnm .pam .tga .pcx .sgi .ras .dpx .cin .fit .fits .dds .jxr .wdp .hdp .jng "
+        ".tga .pcx .sgi .ras .dpx .cin .fit .fits .dds .jxr .wdp .hdp .jng "
         ".pict .pct .xbm .xpm .wbmp .fpx .pcd .ico .icns .bpg .qoi .jbg .jb2 .iff",
     ),
 )

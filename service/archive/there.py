@@ -13,7 +13,8 @@ from service.client.errors import ClientError, Unreachable
 from service.client.requests import ColorizeOptions
 from service.errors import RequestError
 from service.pictures.answer_formats import MEDIA_TYPES, OutputFormat
-from service.pictures.probe import Header, probe
+from service.pictures.header import Header
+from service.pictures.probe import probe
 
 MAX_SENT: Final = 3
 """A picture over which the connection to the service breaks so often is what ends the service."""

@@ -20,8 +20,8 @@ from jaxtyping import Float, Float16, Shaped
 from chroma.signature import AB, AB_LOGITS, SCENE_LOGITS
 from service.engine.session import Heads
 from service.errors import PictureNotKept, TooLargeToKeep
+from service.pictures.header import Header
 from service.pictures.levels import Alpha
-from service.pictures.probe import Header
 from service.pictures.spooled import FileData, SpooledFile
 from service.telemetry import EvictionReason
 

@@ -7,8 +7,8 @@ from chroma.framing import network_size
 from service.engine.colorizer import Prepared
 from service.engine.job import Job
 from service.pictures.encode import most_bytes
+from service.pictures.header import Header
 from service.pictures.levels import Alpha
-from service.pictures.probe import Header
 
 POSTERIOR_WEIGHT: Final = 32
 """Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a

@@ -43,8 +43,9 @@ from service.errors import RequestError
 from service.machine import trim_memory, usable_cores
 from service.pictures.decode import Picture, prepare_codecs
 from service.pictures.encode import encode_gray
+from service.pictures.header import Header
 from service.pictures.levels import Alpha, to_depth
-from service.pictures.probe import Header, probe
+from service.pictures.probe import probe
 from service.pictures.size_limits import SizeLimits
 from service.pictures.spooled import FileData, as_bytes
 from service.pictures.worker.pool import DecodePool

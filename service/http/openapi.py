@@ -30,7 +30,7 @@ from service.errors import (
 from service.http.answers import Told
 from service.http.problems import PROBLEM_TYPE, Problem
 from service.pictures.answer_formats import MEDIA_TYPES
-from service.pictures.probe import READABLE, READABLE_TYPES
+from service.pictures.formats import READABLE_TYPES, TITLES
 
 
 def problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
@@ -146,7 +146,7 @@ def body_of(*fields: str) -> dict[str, Any]:
     return {
         "requestBody": {
             "required": True,
-            "description": f"A photograph: {', '.join(sorted(READABLE))}.",
+            "description": f"A photograph: {', '.join(TITLES)}.",
             "content": {
                 **{media_type: {"schema": BINARY} for media_type in READABLE_TYPES},
                 "application/octet-stream": {"schema": BINARY},

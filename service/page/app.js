@@ -10,7 +10,7 @@ const VARIANT_SIDE = 160;
 const PREVIEW_SIDES = [256, 384, 512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384];
 const MOST_POINTS = 64;
 const STALE_MS = 800; // A preview on its way for longer than this gives way to a newer one.
-const PICTURE_NAME = /\.(jpe?g|png|webp|tiff?|bmp)$/i;
+const PICTURE_NAME = /\.(jpg|jpeg|jpe|jfif|png|webp|tif|tiff|bmp|dib|gif|jp2|j2k|jpf|jpx|j2c|jpc|jph|jxl|avif|heic|heif|hif|ppm|pgm|pbm|pnm|pam)$/i;
 const PRESETS = [
   ["Skin", "#d8a488"], ["Hair, wood", "#7a5236"], ["Sky", "#8fb4d6"], ["Sea", "#3f7d92"], ["Leaves", "#5f7f38"],
   ["Brick", "#a4553c"], ["Gold, straw", "#c9a44c"],
@@ -77,8 +77,8 @@ const WORDS = {
   "picture-too-large": (f) => `The photograph has more pixels than this service takes${sizesIn(f)}. `
     + "Scale it down and add it again.",
   "picture-too-costly": () => "The file is built in a way that costs too much to open. Save it anew, for example as PNG, and add it again.",
-  "unsupported-picture": () => "This is not a photograph that the service can read. It reads JPEG, PNG, WebP, TIFF and BMP; "
-    + "save HEIC, RAW or PDF as one of these and add it again.",
+  "unsupported-picture": () => "This is not a photograph that the service can read. It reads JPEG, PNG, WebP, TIFF, BMP, GIF, "
+    + "JPEG 2000, JPEG XL, AVIF, PNM and, where that is installed, HEIC; save RAW or PDF as one of these and add it again.",
   "empty-upload": () => "The file is empty. Copy it again from where it came from.",
   "broken-picture": () => "The file is damaged or cut off. Copy it again from where it came from, or save it anew.",
   "several-frames": () => "The file holds several pictures. Save the one you want as a file of its own.",

@@ -58,8 +58,6 @@ def why_costly(image: Image.Image, data: bytes) -> str:
     """
     if image.format == "TIFF":
         return _why_costly_tiles(image) or _why_costly_strips(image, len(data))
-    if image.format in ("JPEG", "MPO"):
-        return _why_costly_scans(image, data)
     return ""
 
 
@@ -87,8 +85,9 @@ def _why_costly_strips(image: Image.Image, size: int) -> str:
     return ""
 
 
-def _why_costly_scans(image: Image.Image, data: bytes) -> str:
-    scans, megapixels = data.count(START_OF_SCAN), image.width * image.height / 1e6
+def why_costly_scans(megapixels: float, data: bytes) -> str:
+    """Return why a JPEG of so many million pixels has more scans than it may; empty where it does not."""
+    scans = data.count(START_OF_SCAN)
     allowed = max(SPARE_SCANS, min(MOST_SCANS, SCANNED_MEGAPIXELS / max(megapixels, 1e-6)))
     return f"it has {scans} scans; {allowed:.0f} are taken at its size" if scans > allowed else ""
 

@@ -1,20 +1,36 @@
 """Bytes -> pixels: upright, in sRGB, at the depth of the file."""
 
-import io
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Shaped
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
-from service.errors import BrokenPicture, OutOfMemory
-from service.pictures import planes
-from service.pictures.levels import Alpha, Pixels
-from service.pictures.probe import HEADER_BYTES, Header
+from service.errors import BrokenPicture, OutOfMemory, RequestError
+from service.pictures.decoders import by_imagecodecs, by_opencv, by_own, by_pi_heif, by_pillow
+from service.pictures.formats import Decoder, has_heic, route_of
+from service.pictures.header import MULTIPLIED, Crop, Header
+from service.pictures.headers import jpegxl
+from service.pictures.headers.png import unpack_profile
+from service.pictures.levels import Alpha, Pixels, divided, holds_grays, spread
+from service.pictures.light import of_signal
 from service.pictures.profiles import cmyk_to_srgb, to_srgb
+
+MOST_PROFILE_BYTES: Final = 1 << 24
+"""A profile that is longer counts as absent; those of presses have some 3 MB."""
+
+DECODERS: Final[dict[Decoder, Callable[[bytes | memoryview, Header], tuple[Pixels, Alpha]]]] = {
+    "opencv": by_opencv.decode,
+    "pillow": by_pillow.decode,
+    "imagecodecs": by_imagecodecs.decode,
+    "pi-heif": by_pi_heif.decode,
+    "own": by_own.decode,
+}
+"""By the name that the table of formats gives them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +73,18 @@ def prepare_codecs() -> None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
+def load_decoders() -> None:
+    """Load the libraries that load their parts when they are first asked for, so that workers share them."""
+    by_imagecodecs.load()
+    if has_heic():
+        by_pi_heif.load()
+
+
 def decode(data: bytes | memoryview, header: Header) -> Picture:
     """Decode a picture that `probe` has passed.
 
-    Orientation is applied; embedded color profiles are converted to sRGB, and without one the values count as sRGB. A
-    color file that holds only grays gives a gray picture.
+    Orientation is applied; embedded color profiles, and what a file says of its colors in numbers, are converted to
+    sRGB, and without either the values count as sRGB. A color file that holds only grays gives a gray picture.
 
     Args:
         data: the whole file.
@@ -74,89 +97,56 @@ def decode(data: bytes | memoryview, header: Header) -> Picture:
         BrokenPicture: truncated or damaged, or its pixels contradict its header.
         OutOfMemory: the machine had too little memory; nothing is said of the picture.
     """
+    size = (header.height, header.width)
     try:
-        by_pillow = header.format == "BMP" or (header.format == "TIFF" and not header.wide) or header.mode == "CMYK"
-        pixels, alpha = (_decode_with_pillow if by_pillow else _decode_with_opencv)(data, header)
-        if pixels.shape[:2] != (header.height, header.width):
+        if header.kind == jpegxl.MADE_OF_JPEG:
+            data, header = by_imagecodecs.as_jpeg(data, header)
+        pixels, alpha = _stored(data, header)
+        if pixels.shape[:2] != size or (alpha is not None and alpha.shape != size):
             raise ValueError("size differs from the header's")
     except MemoryError as error:
         raise OutOfMemory() from error
+    except RequestError:
+        raise
     except Exception as error:
         if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
             raise OutOfMemory() from error
         # The same as in probe: whatever a decoder throws at these bytes, the bytes are at fault.
         raise BrokenPicture("The picture starts well, but its pixels cannot be decoded.") from error
-    if header.icc_profile and header.mode != "CMYK":
-        pixels = to_srgb(pixels, header.icc_profile)
-    if pixels.ndim == 3 and _is_gray(pixels):
+    pixels = _in_srgb(pixels, header)
+    if pixels.ndim == 3 and holds_grays(pixels):
         pixels = pixels[..., 0]
     pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
     return Picture(pixels, None if alpha is None else np.ascontiguousarray(_upright(alpha, header.orientation)))
 
 
-def _decode_with_opencv(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
-    if header.format == "JPEG" and header.mode == "RGB":
-        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
-        if rgb is None:
-            raise ValueError("OpenCV does not decode it")
-        return rgb, None
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
-        raise ValueError("OpenCV does not decode it")
-    if decoded.ndim == 2:
-        return decoded, _color_key_alpha(bytes(data[:HEADER_BYTES]), decoded) if header.format == "PNG" else None
-    if decoded.shape[2] == 4:
-        # A view of the opacity would keep all four channels in memory.
-        return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGB), np.ascontiguousarray(decoded[..., 3])
-    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), None
+def _stored(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
+    """Return levels over the whole range, of the part that is the picture, and opacity that is not multiplied in."""
+    pixels, alpha = DECODERS[route_of(header).decoder](data, header)
+    if header.crop and header.format != "HEIC":  # There the decoder does it.
+        pixels = _cropped(pixels, header, header.crop)
+        alpha = None if alpha is None else _cropped(alpha, header, header.crop)
+    pixels, alpha = spread(pixels, header.bits), None if alpha is None else spread(alpha, header.bits)
+    if alpha is not None and header.kind == MULTIPLIED:
+        pixels = divided(pixels, alpha)
+    return pixels, alpha
 
 
-def _color_key_alpha(front: bytes, gray: Shaped[np.ndarray, "H W"]) -> Alpha:
-    """Return the alpha of a gray PNG in which one level is transparent; OpenCV leaves it out."""
-    with Image.open(io.BytesIO(front), formats=("PNG",)) as image:
-        key = image.info.get("transparency")
-        if not isinstance(key, int):
-            return None
-        if image.mode == "1":
-            key = 255 if key else 0
-    opaque = gray.dtype.type(np.iinfo(gray.dtype).max)
-    return np.asarray(np.where(gray == key, gray.dtype.type(0), opaque))
+def _cropped(levels: Pixels, header: Header, crop: Crop) -> Pixels:
+    if levels.shape[:2] != (crop.stored_height, crop.stored_width):
+        raise ValueError("size differs from the header's")
+    return levels[crop.top : crop.top + header.height, crop.left : crop.left + header.width]
 
 
-def _decode_with_pillow(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
-    with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            _join_single_plane(image)
-        if image.mode.startswith("I;16"):
-            levels = np.asarray(image).astype(np.uint16)
-            return (~levels if header.inverted else levels), None
-        if image.mode == "CMYK":
-            return np.asarray(cmyk_to_srgb(image, header.icc_profile)), None
-        if image.mode in ("1", "L") and "transparency" not in image.info:
-            return np.asarray(image.convert("L")), None
-        if "A" in image.mode or "transparency" in image.info:
-            rgba = np.asarray(image.convert("RGBA"))
-            return rgba[..., :3], rgba[..., 3]
-        return np.asarray(image.convert("RGB")), None
-
-
-def _join_single_plane(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Call the only channel of a TIFF interleaved, which comes to the same.
-
-    Where it is said to lie apart, Pillow takes its layout for the first letter alone: `L` for `L;I`, a negative.
-    """
-    if image.tag_v2.get(planes.PLANAR_CONFIGURATION) == planes.APART and image.tag_v2.get(planes.SAMPLES, 1) == 1:
-        image.tag_v2[planes.PLANAR_CONFIGURATION] = 1
-        image._setup()
-
-
-def _is_gray(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:
-    # Color shows within the first rows of most color pictures: look there before at all of it.
-    for rows in (rgb[:16], rgb):
-        red, green, blue = rows[..., 0], rows[..., 1], rows[..., 2]
-        if not (np.array_equal(red, green) and np.array_equal(green, blue)):
-            return False
-    return True
+def _in_srgb(pixels: Pixels, header: Header) -> Pixels:
+    profile = header.icc_profile
+    if profile and header.is_profile_packed:
+        profile = unpack_profile(profile, MOST_PROFILE_BYTES)
+    if header.mode == "CMYK":
+        return cmyk_to_srgb(pixels, profile)
+    if profile:
+        return to_srgb(pixels, profile)
+    return of_signal(header.signal, 1 if pixels.ndim == 2 else 3).apply(pixels) if header.signal else pixels
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

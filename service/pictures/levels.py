@@ -26,3 +26,44 @@ def to_depth(alpha: Alpha, *, deep: bool) -> Alpha:
     if alpha is None or (alpha.dtype == np.uint16) == deep:
         return alpha
     return alpha.astype(np.uint16) * np.uint16(257) if deep else to_8_bits(alpha)
+
+
+def spread(levels: Shaped[np.ndarray, "*shape"], bits: int) -> Shaped[np.ndarray, "*shape"]:
+    """Return levels from 0 to 2^bits - 1 over all of 8 or, above 8 bits, 16 bits; what is above white counts as white.
+
+    Args:
+        levels: uint8 or uint16.
+        bits: 1 to 16.
+
+    Returns:
+        uint8 up to 8 bits, uint16 above, of the same shape.
+    """
+    kind = np.uint8 if bits <= 8 else np.uint16
+    if bits in (8, 16):
+        return np.asarray(levels, kind)
+    top, full = (1 << bits) - 1, np.iinfo(kind).max
+    table = ((np.arange(top + 1, dtype=np.uint64) * full + top // 2) // top).astype(kind)
+    return np.asarray(table[np.minimum(levels, top)])
+
+
+def divided(pixels: Pixels, alpha: Shaped[np.ndarray, "H W"]) -> Pixels:
+    """Return colors from which opacity was divided out; what cannot be seen is black.
+
+    Args:
+        pixels: gray (H, W) or RGB (H, W, 3), multiplied by opacity, uint8 or uint16.
+        alpha: opacity, dtype of the pixels.
+    """
+    top = np.iinfo(pixels.dtype).max
+    weight = np.maximum(alpha, 1).astype(np.float32)
+    share = top / (weight if pixels.ndim == 2 else weight[..., None])
+    return np.asarray(np.rint(np.minimum(pixels * share, top)), pixels.dtype)
+
+
+def holds_grays(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:
+    """Whether a color picture holds nothing but grays."""
+    # Color shows within the first rows of most color pictures: look there before at all of it.
+    for rows in (rgb[:16], rgb):
+        red, green, blue = rows[..., 0], rows[..., 1], rows[..., 2]
+        if not (np.array_equal(red, green) and np.array_equal(green, blue)):
+            return False
+    return True

@@ -1,9 +1,10 @@
 """Bytes -> header: what a file is, judged before a pixel of it is decoded."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
-from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import Image
 
 from service.errors import (
     BrokenPicture,
@@ -11,29 +12,17 @@ from service.errors import (
     EmptyUpload,
     OutOfMemory,
     PictureTooLarge,
+    RequestError,
     SeveralFrames,
     UnsupportedPicture,
 )
 from service.pictures import planes
-from service.pictures.cost import why_costly
+from service.pictures.cost import why_costly, why_costly_scans
+from service.pictures.formats import TITLES, Format, format_of, has_heic, name_of_other
+from service.pictures.header import Header
+from service.pictures.headers import gif, heif, jpeg, jpeg2000, jpegxl, png, pnm
 from service.pictures.metadata.reading import stated_orientation
 from service.pictures.spooled import open_data
-
-READABLE: Final = {
-    plugin.format: signatures
-    for plugin, signatures in (
-        (JpegImagePlugin.JpegImageFile, (b"\xff\xd8\xff",)),
-        (PngImagePlugin.PngImageFile, (b"\x89PNG\r\n\x1a\n",)),
-        (WebPImagePlugin.WebPImageFile, (b"RIFF",)),
-        (TiffImagePlugin.TiffImageFile, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-        (BmpImagePlugin.BmpImageFile, (b"BM",)),
-    )
-}
-"""Formats that are read, by Pillow's names, with the first bytes of such files. Nothing else ever reaches a decoder."""
-
-HEADER_BYTES: Final = 1 << 21
-"""How much of a JPEG or PNG is searched for its header. Both keep it in front of the pixels, color profile included; a
-hostile file can fill megabytes with comments that take seconds to walk through."""
 
 MAX_SIDE_PX: Final = 65_500
 """Longest side of a picture: libjpeg's limit, the lowest of the formats that hold large pictures."""
@@ -44,52 +33,23 @@ TIFF_PHOTOMETRIC: Final = 262
 
 EXIF_ORIENTATION: Final = 0x0112
 
-PNG_CHUNK_FRAME: Final = 12
-"""Bytes of a PNG chunk beside its content: length, type, checksum."""
+READERS: Final[dict[str, Callable[[bytes], Header]]] = {
+    "JPEG": jpeg.read,
+    "PNG": png.read,
+    "GIF": gif.read,
+    "JPEG2000": jpeg2000.read,
+    "JPEGXL": jpegxl.read,
+    "AVIF": heif.read,
+    "HEIC": heif.read,
+    "PPM": pnm.read,
+}
+"""Who reads the header of which format; of the others Pillow does."""
 
-PNG_CHUNK_HEAD: Final = 8
-"""...and of them those in front of it."""
+ORIENTED_BY_METADATA: Final = ("JPEG", "PNG")
+"""Formats that say how they lie in their metadata alone; newer ones say it in their structure."""
 
-MAX_PNG_CHUNKS: Final = 1 << 16
-"""Encoders cut 32 MiB into some thousand; a file of empty ones would take a second to walk."""
-
-READABLE_TYPES: Final = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
-"""The media types of what is read; the bytes decide, whatever type they are sent with."""
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself, before any pixel is decoded.
-
-    Attributes:
-        format: Pillow's name: JPEG, PNG, WEBP, TIFF or BMP.
-        width: of the stored picture, px, before its orientation is applied.
-        height: likewise.
-        mode: Pillow's name of the pixel layout.
-        orientation: EXIF orientation that is still to be applied, 1 to 8.
-        wide: stored with 16 bits a channel in more than one channel, which Pillow would cut to 8.
-        inverted: 0 means white, and Pillow does not mind.
-        icc_profile: embedded color profile.
-    """
-
-    format: str
-    width: int
-    height: int
-    mode: str
-    orientation: int
-    wide: bool
-    inverted: bool
-    icc_profile: bytes | None
-
-    @property
-    def megapixels(self) -> float:
-        """Millions of pixels."""
-        return self.width * self.height / 1e6
-
-    @property
-    def upright_size(self) -> tuple[int, int]:
-        """Width and height of the picture once its orientation is applied, px."""
-        return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
+UNSUPPORTED_BY_PILLOW: Final = "Unsupported BMP"
+"""How its errors begin where a file is not damaged, but of a kind that it does not read."""
 
 
 def probe(data: bytes, *, max_megapixels: float) -> Header:
@@ -115,24 +75,50 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     """
     if not data:
         raise EmptyUpload("The body is empty: send the bytes of a picture.")
-    if data.startswith(READABLE["PNG"]):
-        _check_png_lengths(data)
-    if data.startswith(READABLE["TIFF"]) and (reason := planes.why_unread(data)):
-        raise UnsupportedPicture(reason)
+    kind = format_of(data)
+    if kind is None:
+        raise _unknown(data)
     try:
-        with Image.open(open_data(front_of(data)), formats=tuple(READABLE)) as image:
-            header = _header(image, data)
-            has_more = _has_more_frames(image)
-            costly = why_costly(image, data)
+        reader = READERS.get(kind.name)
+        header, costly, has_more = (reader(data), "", False) if reader else _read_with_pillow(data, kind)
+        if kind.name in ORIENTED_BY_METADATA:
+            header = replace(header, orientation=stated_orientation(data))
     except MemoryError as error:
         raise OutOfMemory() from error
+    except RequestError:
+        raise
     except Exception as error:
-        # Decoders answer damaged headers with nearly any exception; each means that this is no good picture.
-        if any(data.startswith(signature) for signatures in READABLE.values() for signature in signatures):
-            raise BrokenPicture("The header of the picture cannot be read.") from error
+        # Readers answer damaged headers with nearly any exception; each means that this is no good picture.
+        if str(error).startswith(UNSUPPORTED_BY_PILLOW):
+            raise UnsupportedPicture(f"This kind of {kind.title} is not read here: save it as PNG.") from error
+        raise BrokenPicture("The header of the picture cannot be read.") from error
+    _check_size(header, max_megapixels)
+    if header.format == "JPEG":
+        costly = why_costly_scans(header.megapixels, data)
+    if costly:
+        raise CostlyPicture(f"Decoding the picture would cost too much: {costly}. Save it anew, and it is taken.")
+    if has_more:
+        raise SeveralFrames("Animations and files of several pages are not taken: send one picture.", limit=1)
+    if header.mode not in _MODES:
+        raise UnsupportedPicture(f"Pictures with {header.mode!r} pixels are not read here.")
+    if header.format == "HEIC" and not has_heic():
         raise UnsupportedPicture(
-            "The bytes are not a picture of a format that is read here.", formats=sorted(READABLE)
-        ) from error
+            "The picture is a HEIC, which this service reads only where it was installed with the extra `heic` "
+            "(pip install 'photochrom[heic]'): save it as JPEG."
+        )
+    return header
+
+
+_MODES: Final = frozenset({"1", "L", "LA", "I;16", "I;16B", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+
+
+def _unknown(data: bytes) -> UnsupportedPicture:
+    name = name_of_other(data)
+    what = f"The file is {name}, which is not read here" if name else "The bytes are not a picture that is read here"
+    return UnsupportedPicture(f"{what}: send one of {', '.join(TITLES)}.", formats=sorted(TITLES))
+
+
+def _check_size(header: Header, max_megapixels: float) -> None:
     if max(header.width, header.height) > MAX_SIDE_PX:
         raise PictureTooLarge(
             f"The picture is {header.width} x {header.height} px; a side may have {MAX_SIDE_PX}.",
@@ -146,66 +132,36 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
             limit=max_megapixels,
             unit="megapixels",
         )
-    if costly:
-        raise CostlyPicture(f"Decoding the picture would cost too much: {costly}. Save it anew, and it is taken.")
-    if has_more:
-        raise SeveralFrames("Animations and files of several pages are not taken: send one picture.", limit=1)
-    if header.mode not in _MODES:
-        raise UnsupportedPicture(f"Pictures with {header.mode!r} pixels are not read here.")
-    return header
 
 
-def _check_png_lengths(data: bytes) -> None:
-    """Refuse a PNG with a chunk that says it is longer than the file: OpenCV believes it, and takes gigabytes.
-
-    OpenCV reads on behind an end that comes before any pixels, so such a file is refused, too.
-    """
-    place, has_pixels = len(READABLE["PNG"][0]), False
-    for _ in range(MAX_PNG_CHUNKS):
-        left = len(data) - place - PNG_CHUNK_HEAD
-        if left < 0:
-            return
-        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        if length > left:
-            raise BrokenPicture("The PNG holds a chunk that is longer than the file.")
-        has_pixels |= kind == b"IDAT"
-        if kind == b"IEND":
-            if not has_pixels:
-                raise BrokenPicture("The PNG ends before any pixels.")
-            return
-        place += PNG_CHUNK_FRAME + length
-    raise BrokenPicture(f"The PNG is cut into more than {MAX_PNG_CHUNKS} chunks.")
-
-
-_MODES: Final = frozenset({"1", "L", "LA", "I;16", "I;16B", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
-
-
-def front_of(data: bytes) -> bytes:
-    """Return as much of a file as its header may take."""
-    return data[:HEADER_BYTES] if data.startswith((*READABLE["JPEG"], *READABLE["PNG"])) else data
+def _read_with_pillow(data: bytes, kind: Format) -> tuple[Header, str, bool]:
+    """Return the header, why it is costly, and whether there are more frames."""
+    if kind.name == "TIFF" and (reason := planes.why_unread(data)):
+        raise UnsupportedPicture(reason)
+    with Image.open(open_data(data), formats=(kind.name,)) as image:
+        return _header(image, data), why_costly(image, data), _has_more_frames(image)
 
 
 def _header(image: Image.Image, data: bytes) -> Header:
     tags: Any = getattr(image, "tag_v2", {})
     bits = tags.get(TIFF_BITS_PER_SAMPLE, ())
     is_tiff = image.format == "TIFF"
+    wide = is_tiff and len(bits) > 1 and max(bits) > 8
     return Header(
-        # A phone's JPEG that also carries a depth map or a small preview is "MPO" to Pillow.
-        format="JPEG" if image.format == "MPO" else str(image.format),
+        format=str(image.format),
         width=image.width,
         height=image.height,
         mode=image.mode,
         # Both Pillow and OpenCV turn TIFF upright by themselves, by its own tag.
         orientation=1 if is_tiff and EXIF_ORIENTATION in tags else stated_orientation(data),
-        wide=is_tiff and len(bits) > 1 and max(bits) > 8,
+        wide=wide,
         inverted=is_tiff and image.mode.startswith("I;16") and tags.get(TIFF_PHOTOMETRIC) == 0,
         icc_profile=image.info.get("icc_profile"),
+        bits=16 if wide or image.mode.startswith("I;16") else 8,
     )
 
 
 def _has_more_frames(image: Image.Image) -> bool:
-    if image.format == "MPO":
-        return False
     if image.format == "TIFF":
         # n_frames would walk the whole chain of pages, which a hostile file can make very long.
         try:

@@ -1,54 +1,107 @@
-"""Embedded color profiles -> sRGB."""
+"""Embedded color profiles -> sRGB, in the depth of the pixels."""
 
-import io
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, Final
 
+import imagecodecs
 import numpy as np
 from jaxtyping import Shaped
-from PIL import Image, ImageCms
 
-from service.pictures.levels import Pixels, to_8_bits
+from service.pictures.icc import CMYK, GRAY, RGB, Profile, TableProfile, UnfitProfile
+from service.pictures.levels import Pixels
+from service.pictures.light import Conversion
+
+UNSEEN: Final = {8: 0.5 / 255, 16: 16 / 65535}
+"""By depth in bits: a profile that moves no level further, in shares of white, is sRGB's."""
+
+PERCEPTUAL: Final = 0
+"""The rendering intent that profiles of pictures are made for (ICC.1:2022, table 23)."""
+
+EXACT: Final = 0x0100
+"""cmsFLAGS_NOOPTIMIZE: else lcms tabulates a transform so coarsely that 16-bit levels are off by hundreds."""
+
+KEPT: Final = 16
+"""Profiles that are kept as they were understood: an archive has a few."""
 
 
 def to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
     """Convert from an embedded profile to sRGB; a profile that is broken or does not fit counts as absent.
 
-    Deep gray keeps its 16 bits. Deep color comes back with 8, since Pillow converts no more.
+    Args:
+        pixels: gray (H, W) or RGB (H, W, 3), uint8 or uint16.
+        icc_profile: of a gray or an RGB device, as the pixels are.
+
+    Returns:
+        sRGB of the same shape and dtype; the same array where the profile is sRGB's by its curves and primaries.
     """
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc_profile))
-        if "sRGB" in (ImageCms.getProfileDescription(profile) or ""):
-            return pixels
-        if pixels.ndim == 2:
-            return np.asarray(_gray_curve(profile, pixels.dtype)[pixels])
-        narrow = pixels if pixels.dtype == np.uint8 else to_8_bits(pixels)
-        return np.asarray(_convert(Image.fromarray(narrow), profile))
-    except (ImageCms.PyCMSError, OSError):
+    space = GRAY if pixels.ndim == 2 else RGB
+    understood = _understand(icc_profile)
+    if understood is None:
         return pixels
+    if isinstance(understood, bytes):
+        return pixels if understood != space else _by_lcms(pixels, icc_profile, "rgb" if space == RGB else "gray")
+    conversion, distance = understood
+    if conversion.channels != (1 if space == GRAY else 3) or distance <= UNSEEN[8 * pixels.itemsize]:
+        return pixels
+    return conversion.apply(pixels)
 
 
-def _gray_curve(profile: ImageCms.ImageCmsProfile, dtype: np.dtype[Any]) -> Shaped[np.ndarray, "levels"]:
-    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    # Unasked, lcms tabulates a gray curve so coarsely that dark levels are off by 10.
-    curve = np.asarray(_convert(ramp, profile, ImageCms.Flags.NOOPTIMIZE))[0, :, 1]
-    if dtype == np.uint8:
-        return curve
-    levels = np.interp(np.arange(65536) / 257, np.arange(256), curve.astype(np.float64) * 257)
-    return np.rint(levels).astype(np.uint16)
+def cmyk_to_srgb(inks: Shaped[np.ndarray, "H W 4"], icc_profile: bytes | None) -> Pixels:
+    """Convert CMYK by its profile; without one, or with one that does not fit, by multiplying what each ink lets pass.
+
+    Args:
+        inks: cyan, magenta, yellow, black; 0 is none, the highest level all of it; uint8 or uint16.
+        icc_profile: of the press.
+
+    Returns:
+        sRGB (H, W, 3), dtype of the inks.
+    """
+    if icc_profile and _understand(icc_profile) == CMYK:
+        converted = _by_lcms(inks, icc_profile, "cmyk")
+        if converted is not inks:
+            return np.asarray(converted)
+    top = int(np.iinfo(inks.dtype).max)
+    passed: Any = (top - inks).astype(np.uint32 if top > 255 else np.uint16)
+    product = passed[..., :3] * passed[..., 3:]
+    product += top // 2
+    product //= top
+    return np.asarray(product, inks.dtype)
 
 
-def cmyk_to_srgb(image: Image.Image, icc_profile: bytes | None) -> Image.Image:
-    """Convert CMYK by its profile, or without one as Pillow does."""
-    if icc_profile:
-        try:
-            return _convert(image, ImageCms.ImageCmsProfile(io.BytesIO(icc_profile)))
-        except (ImageCms.PyCMSError, OSError):
-            image.load()
-    return image.convert("RGB")
+@lru_cache(KEPT)
+def _understand(icc_profile: bytes) -> tuple[Conversion, float] | bytes | None:
+    """Return a profile's conversion and how far it is from none; of others the space; None for a broken one."""
+    try:
+        profile = Profile(icc_profile)
+        conversion = profile.conversion()
+    except TableProfile:
+        return profile.space if _is_whole(icc_profile) else None
+    except UnfitProfile:
+        return None
+    return conversion, conversion.distance()
 
 
-def _convert(
-    image: Image.Image, profile: ImageCms.ImageCmsProfile, flags: ImageCms.Flags = ImageCms.Flags.NONE
-) -> Image.Image:
-    srgb = ImageCms.createProfile("sRGB")
-    return cast("Image.Image", ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB", flags=flags))
+def _is_whole(icc_profile: bytes) -> bool:
+    try:
+        imagecodecs.cms_profile_validate(icc_profile)
+    except Exception:  # lcms has an error of its own for each way in which a profile can be broken.
+        return False
+    return True
+
+
+def _by_lcms(pixels: Shaped[np.ndarray, "H W *channels"], icc_profile: bytes, space: str) -> Any:
+    """Return sRGB (H, W, 3), or (H, W) for gray; the pixels themselves where lcms does not take the profile."""
+    flags = None if pixels.dtype == np.uint8 and space != "gray" else EXACT
+    try:
+        converted = imagecodecs.cms_transform(
+            np.ascontiguousarray(pixels),
+            icc_profile,
+            imagecodecs.cms_profile("srgb"),
+            colorspace=space,
+            outcolorspace="rgb",
+            intent=PERCEPTUAL,
+            flags=flags,
+        )
+    except Exception:  # As in `_is_whole`.
+        return pixels
+    return converted[..., 1] if space == "gray" else converted

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import BrokenPicture
+from service.errors import BrokenPicture, CostlyPicture
 from service.pictures.decode import Picture
 from service.pictures.probe import probe
 from tests import fuzz_pictures
@@ -94,6 +94,6 @@ def test_a_png_of_countless_chunks_is_refused_quickly() -> None:
     place = picture.index(b"IDAT") - 4
     broken = picture[:place] + png_chunk(b"tEXt", b"") * 2_000_000 + picture[place:]
     started = time.process_time()
-    with pytest.raises(BrokenPicture, match="more than 65536 chunks"):
+    with pytest.raises(CostlyPicture, match="cut into more than"):
         probe(broken, max_megapixels=1)
     assert time.process_time() - started < 1

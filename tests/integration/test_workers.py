@@ -20,10 +20,11 @@ from numpy.testing import assert_array_equal
 
 from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfDisk, OutOfMemory
 from service.pictures.decode import decode, prepare_codecs
-from service.pictures.probe import Header, probe
+from service.pictures.header import Header
+from service.pictures.probe import probe
 from service.pictures.spooled import Descriptor, SpooledFile
+from service.pictures.worker import allowance, processes, sandbox, wire
 from service.pictures.worker import pool as pools
-from service.pictures.worker import processes, sandbox, wire
 from service.pictures.worker.memory import read_memory
 from service.pictures.worker.pool import DecodePool
 from tests.pictures import by_opencv, by_pillow, smooth_gray
@@ -170,7 +171,7 @@ def test_what_is_wrong_with_a_picture_is_said_as_by_decode() -> None:
 
 
 def test_a_picture_that_takes_too_long_ends_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "CPU_S_A_MEGAPIXEL", 0.001)
+    monkeypatch.setattr(allowance, "CPU_S_A_MEGAPIXEL", 0.001)
     losses: list[str] = []
 
     async def scene(pool: DecodePool) -> None:
@@ -232,7 +233,7 @@ def test_a_picture_that_ends_two_workers(
 
 
 def test_who_sends_costly_pictures_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pools, "CPU_S_A_MEGAPIXEL", 0.001)
+    monkeypatch.setattr(allowance, "CPU_S_A_MEGAPIXEL", 0.001)
 
     async def scene(pool: DecodePool) -> None:
         with pytest.raises(CostlyPicture):

@@ -63,10 +63,11 @@ def warm_up() -> None:
     """Have everything loaded that the first picture needs."""
     import numpy as np
 
-    from service.pictures.decode import prepare_codecs
+    from service.pictures.decode import load_decoders, prepare_codecs
     from service.pictures.probe import probe
 
     prepare_codecs()
+    load_decoders()
     for suffix in (".png", ".jpg", ".webp", ".tiff", ".bmp"):
         data = cv2.imencode(suffix, np.zeros((8, 8, 3), np.uint8))[1].tobytes()
         picture: Picture = decode(data, probe(data, max_megapixels=1))

@@ -15,29 +15,28 @@ from typing import Final
 
 import numpy as np
 
-from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfDisk, OutOfMemory, RequestError
+from service.errors import (
+    BrokenPicture,
+    CostlyPicture,
+    InternalError,
+    OutOfDisk,
+    OutOfMemory,
+    RequestError,
+    UnsupportedPicture,
+)
 from service.pictures.decode import Picture, decode
+from service.pictures.header import Header
 from service.pictures.levels import Pixels
-from service.pictures.probe import Header
 from service.pictures.spooled import FileData, SpooledFile, as_bytes
 from service.pictures.worker import wire
+from service.pictures.worker.allowance import cpu_s_for, memory_for
 from service.pictures.worker.memory import read_memory
 from service.pictures.worker.processes import TRIES, Ended, ForkServer, fork_server
 from service.telemetry import LossReason
 
-CPU_S_A_MEGAPIXEL: Final = 0.25
-"""Processor time that decoding may take for a million pixels; the slowest ordinary files take a fifth of it."""
-
-SPARE_BYTES: Final = 64 << 20
-"""Memory that decoding may take whatever the picture's size..."""
-
-FILES: Final = 2
-"""...for so many copies of the file..."""
-
-COPIES: Final = 6
-"""...and so many of the pixels. The most that was measured are four: opacity and a profile at 16 bits a channel."""
-
-TOLD: Final[dict[str, type[RequestError]]] = {kind.name: kind for kind in (BrokenPicture, CostlyPicture, InternalError)}
+TOLD: Final[dict[str, type[RequestError]]] = {
+    kind.name: kind for kind in (BrokenPicture, CostlyPicture, InternalError, UnsupportedPicture)
+}
 """What a worker may say of a picture."""
 
 CAN_CONFINE: Final = sys.platform == "linux"
@@ -53,20 +52,6 @@ LEAST_PRIORITY: Final = 19
 """The highest niceness that there is."""
 
 _FAULTS: Final = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
-
-
-def memory_for(data_bytes: int, header: Header) -> int:
-    """Return how much memory decoding a picture may take, bytes.
-
-    Args:
-        data_bytes: of the file.
-        header: of the picture.
-    """
-    is_one_channel = header.mode in ("1", "L") or header.mode.startswith("I;16")
-    # PNG files of 16 bits a channel are plain RGB to the header.
-    is_deep = header.wide or header.mode.startswith("I;16") or header.format == "PNG"
-    pixel_bytes = (1 if is_one_channel else 4) * (2 if is_deep else 1)
-    return SPARE_BYTES + FILES * data_bytes + round(COPIES * pixel_bytes * header.megapixels * 1e6)
 
 
 class _Worker:
@@ -284,7 +269,7 @@ class DecodePool:
     def _decode(self, call: _Call, data: FileData, header: Header, is_suspect: bool) -> Picture:
         if not CAN_CONFINE:
             return decode(as_bytes(data), header)
-        cpu_s = self._cpu_s + CPU_S_A_MEGAPIXEL * header.megapixels
+        cpu_s = self._cpu_s + cpu_s_for(header)
         task = wire.Task(data, header, cpu_s, memory_for(len(data), header))
         ended = 0
         for _ in range(TRIES):

@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 
 from service.pictures.decode import Picture
+from service.pictures.header import Header
 from service.pictures.levels import Pixels
-from service.pictures.probe import Header
 from service.pictures.spooled import FileData, SpooledFile
 
 MESSAGE_BYTES: Final = 1 << 13

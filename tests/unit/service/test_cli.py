@@ -1,6 +1,7 @@
 """service.commands: files in, files out, honest exit codes."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from service.archive.whole_files import write_whole
@@ -68,7 +70,7 @@ def test_a_folder_keeps_its_shape_and_bad_files_are_listed(tmp_path: Path) -> No
     assert result.exit_code == 1
     assert "2 colored, 0 already there, 2 failed" in result.output
     assert "planes.tif: TIFFs whose channels lie in planes apart" in result.stderr
-    assert "broken.jpg: The header of the picture cannot be read." in result.stderr
+    assert "broken.jpg: The JPEG ends before any pixels." in result.stderr
     assert "notes.txt" not in result.output
     assert (tmp_path / "out/a.png").exists()
     assert (tmp_path / "out/deep/er/b.png").exists()
@@ -365,8 +367,8 @@ def test_captions_survive(tmp_path: Path) -> None:
 def test_odd_metadata_is_no_news(tmp_path: Path) -> None:
     odd = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\xff\0\0\0\xff\0\0\0\0\0\0\0"
     data = by_pillow(smooth_gray(30, 40), "JPEG", exif=odd)
-    with pytest.warns(UserWarning, match="Corrupt EXIF|larger than file"):
-        probe(data, max_megapixels=1)
+    with pytest.warns(UserWarning, match="Corrupt EXIF|larger than file"), Image.open(io.BytesIO(data)) as image:
+        image.getexif()
     result = run("colorize", picture(tmp_path / "a.jpg", data), "--quiet")
     assert (result.exit_code, result.stderr) == (0, "")
 

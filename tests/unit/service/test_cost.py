@@ -72,9 +72,9 @@ def test_many_scans(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scans > 5
     monkeypatch.setattr(cost, "SPARE_SCANS", scans)
     monkeypatch.setattr(cost, "SCANNED_MEGAPIXELS", 0.0)
-    assert why(PROGRESSIVE) == ""
+    assert cost.why_costly_scans(0.003, PROGRESSIVE) == ""
     monkeypatch.setattr(cost, "SPARE_SCANS", scans - 1)
-    assert why(PROGRESSIVE) == f"it has {scans} scans; {scans - 1} are taken at its size"
+    assert cost.why_costly_scans(0.003, PROGRESSIVE) == f"it has {scans} scans; {scans - 1} are taken at its size"
 
 
 def test_the_probe_refuses_them_by_name_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from chroma.bins import Q
 from service.engine.kept import ID_BYTES, KEPT_OUTPUTS, KeptPicture, KeptPictures, Posterior, ReadyPixels
 from service.errors import PictureNotKept, TooLargeToKeep
-from service.pictures.probe import Header
+from service.pictures.header import Header
 
 HEADER = Header("PNG", 8, 8, "L", 1, wide=False, inverted=False, icc_profile=None)
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from service.errors import (
     BrokenPicture,
+    CostlyPicture,
     EmptyUpload,
     PictureTooLarge,
     RequestError,
@@ -214,11 +215,11 @@ def _png_with_profile(pixels: np.ndarray, profile: bytes) -> bytes:
     return data[:33] + png_chunk(b"iCCP", b"test\0\0" + zlib.compress(profile)) + data[33:]
 
 
-def test_deep_color_with_a_profile_is_converted_in_8_bits() -> None:
+def test_deep_color_with_a_profile_keeps_its_depth() -> None:
     deep = np.full((4, 4, 3), (20_000, 30_000, 40_000), np.uint16)
     picture = read(_png_with_profile(deep, icc_profile("gamma1")))
-    encoded = 255 * (1.055 * (deep[0, 0] / 65535) ** (1 / 2.4) - 0.055)
-    assert picture.pixels.dtype == np.uint8
+    encoded = 65535 * (1.055 * (deep[0, 0] / 65535) ** (1 / 2.4) - 0.055)
+    assert picture.pixels.dtype == np.uint16
     assert np.abs(picture.pixels[0, 0] - encoded).max() <= 2
 
 
@@ -227,12 +228,9 @@ def test_srgb_and_unusable_profiles_change_nothing(profile: bytes) -> None:
     np.testing.assert_array_equal(read(by_pillow(RGB, "PNG", icc_profile=profile)).pixels, RGB)
 
 
-def test_a_phone_picture_with_a_second_image_inside_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_phone_picture_with_a_second_image_inside_is_read() -> None:
     first, second = Image.fromarray(RGB), Image.fromarray(GRAY)
     data = by_pillow(first, "MPO", save_all=True, append_images=[second])
-    monkeypatch.setattr(
-        "service.pictures.probe.HEADER_BYTES", 1000
-    )  # Of a real one, the second image is far behind the header.
     assert probe(data, max_megapixels=1).format == "JPEG"
     assert read(data).pixels.shape == RGB.shape
 
@@ -260,12 +258,13 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_endless_headers_are_not_walked_through(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file full of comments in front of its pixels; the limit is lowered here to keep the file small."""
-    monkeypatch.setattr("service.pictures.probe.HEADER_BYTES", 4096)
+    monkeypatch.setattr("service.pictures.headers.jpeg.MOST_SEGMENTS", 1000)
+    monkeypatch.setattr("service.pictures.headers.png.MOST_CHUNKS", 1000)
     whole = by_pillow(GRAY, kind)
     comment, place = (png_chunk(b"tEXt", b"a\0b"), 33) if kind == "PNG" else (b"\xff\xfe\0\2", 2)
     few, many = (whole[:place] + comment * count + whole[place:] for count in (9, 5000))
     assert read(few).pixels.shape == GRAY.shape
-    with pytest.raises(BrokenPicture):
+    with pytest.raises(CostlyPicture, match="cut into more than"):
         read(many)
 
 
@@ -304,7 +303,7 @@ def test_a_side_may_be_too_long() -> None:
 def test_empty_and_foreign_bytes() -> None:
     with pytest.raises(EmptyUpload):
         read(b"")
-    for data in (b"hello", b"\0" * 100, b"%PDF-1.7 ...", by_pillow(GRAY, "GIF"), by_pillow(GRAY, "PPM"), b"<svg/>"):
+    for data in (b"hello", b"\0" * 100, b"%PDF-1.7 ...", b"RIFF....WAVE", b"P9 1 1 1", b"<svg/>"):
         with pytest.raises(UnsupportedPicture):
             read(data)
 
@@ -414,6 +413,6 @@ def test_photographs_of_the_test_data_are_read() -> None:
 def test_preparing_lifts_pillows_own_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(BrokenPicture):
-        read(by_pillow(GRAY, "PNG"))
+        read(by_pillow(GRAY, "BMP"))
     prepare_codecs()
-    assert read(by_pillow(GRAY, "PNG")).pixels.shape == GRAY.shape
+    assert read(by_pillow(GRAY, "BMP")).pixels.shape == GRAY.shape

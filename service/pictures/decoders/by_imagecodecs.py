@@ -1,0 +1,83 @@
+"""Levels by imagecodecs: deep and lossless JPEG, JPEG 2000, JPEG XL, AVIF."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import imagecodecs
+import numpy as np
+from jaxtyping import Shaped
+
+from service.pictures.decoders.lost_end import END, whole_jpeg
+from service.pictures.header import Header
+from service.pictures.headers import jpeg, jpeg2000
+from service.pictures.levels import Alpha, Pixels
+
+Levels = Shaped[np.ndarray, "H W *channels"]
+
+
+def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
+    """Decode a JPEG, JPEG 2000, JPEG XL or AVIF; see `service.pictures.decoders`.
+
+    Raises:
+        ValueError: the pixels are others than the header says.
+        Exception: nearly any other, for pixels that are damaged.
+    """
+    whole = bytes(data)
+    if header.format == "JPEG2000" and header.icc_profile:
+        whole = jpeg2000.without_profile(whole)
+    levels = _READERS[header.format](whole)
+    if levels.dtype not in (np.uint8, np.uint16) or levels.ndim not in (2, 3):
+        raise ValueError("pixels of another kind than the header says")
+    if levels.ndim == 2:
+        return levels, None
+    channels = levels.shape[2]
+    if header.mode == "CMYK":
+        return np.ascontiguousarray(levels[..., :4]), None
+    colors = 1 if header.is_gray else 3
+    if channels < colors:
+        raise ValueError("fewer channels than the header says")
+    alpha = None
+    if header.mode in ("LA", "RGBA"):
+        if channels == colors:
+            raise ValueError("the opacity that the header names is not there")
+        alpha = np.ascontiguousarray(levels[..., colors])
+    return np.ascontiguousarray(levels[..., 0] if colors == 1 else levels[..., :3]), alpha
+
+
+def load() -> None:
+    """Load the parts of the library that are used."""
+    for name in (
+        "jpeg8_decode",
+        "jpeg2k_decode",
+        "jpegxl_decode",
+        "jpegxl_decode_jpeg",
+        "avif_decode",
+        "cms_transform",
+    ):
+        getattr(imagecodecs, name)
+
+
+def as_jpeg(data: bytes | memoryview, header: Header) -> tuple[bytes, Header]:
+    """Return the JPEG that a JPEG XL was made of, and its header, with the orientation of the JPEG XL.
+
+    Raises:
+        Exception: nearly any, for one that is damaged.
+    """
+    whole = bytes(imagecodecs.jpegxl_decode_jpeg(bytes(data), numthreads=1))
+    return whole, replace(jpeg.read(whole), orientation=header.orientation)
+
+
+def _jpeg(data: bytes) -> Levels:
+    # It fills up what is missing without a word.
+    if END in data[-2:]:
+        return imagecodecs.jpeg8_decode(data)
+    return whole_jpeg(data, imagecodecs.jpeg8_decode)
+
+
+_READERS: Final[dict[str, Callable[[bytes], Levels]]] = {
+    "JPEG": _jpeg,
+    "JPEG2000": lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1),
+    "JPEGXL": lambda data: imagecodecs.jpegxl_decode(data, keeporientation=True, numthreads=1),
+    "AVIF": lambda data: imagecodecs.avif_decode(data, index=0, numthreads=1),
+}
