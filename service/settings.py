@@ -121,8 +121,8 @@ class Settings(BaseSettings):
         default=16_384,
         ge=0,
         le=MOST_BYTES,
-        description="Least bytes a second that a caller sends or takes, on average; slower ones are cut off after ten "
-        "seconds. 0: no least rate.",
+        description="Least bytes a second that a caller sends or takes; slower ones are cut off after ten seconds. 0: "
+        "none.",
     )
     max_answer_bytes: int = Field(
         default=256 * 2**20,

@@ -12,7 +12,10 @@ import pytest
 from fastapi import FastAPI
 
 from service.engine import spool as spools
+from service.errors import SettingsError
+from service.http.app import create_app
 from service.pictures.probe import probe
+from service.settings import Settings
 from tests import onnx_factory
 from tests.integration.test_service_under_load import Call, check_idle, hold, metric, run, running, until
 from tests.pictures import by_opencv, by_pillow, levels, smooth_gray
@@ -195,6 +198,11 @@ def test_too_many_pixels_are_refused_with_both_limits(model_path: Path) -> None:
             assert "0.001 megapixels and 2 MB" in told["detail"]
 
     run(scene)
+
+
+def test_whoever_runs_the_application_is_told_of_a_place_that_takes_nothing(model_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="PHOTOCHROM_SPOOL_DIR"):
+        create_app(Settings(model=model_path, spool_dir=tmp_path / "gone"))
 
 
 def test_a_kept_picture_stays_on_the_disk(model_path: Path, tmp_path: Path) -> None:

@@ -29,15 +29,40 @@ CORE_BYTES: Final = 1
 
 REFUSED: Final = {
     # socket, connect, accept, bind, listen, socketpair, execve, kill, ptrace, mount, accept4, perf_event_open, setns,
-    # unshare, process_vm_readv, process_vm_writev, bpf, execveat, userfaultfd, io_uring_setup, truncate, openat2, creat
+    # unshare, process_vm_readv, process_vm_writev, bpf, execveat, userfaultfd, io_uring_setup, truncate, openat2,
+    # open_by_handle_at, creat
     "x86_64": (
         0xC000003E,
-        (41, 42, 43, 49, 50, 53, 59, 62, 101, 165, 288, 298, 308, 272, 310, 311, 321, 322, 323, 425, 76, 437, 85),
+        (41, 42, 43, 49, 50, 53, 59, 62, 101, 165, 288, 298, 308, 272, 310, 311, 321, 322, 323, 425, 76, 437, 304, 85),
         {2: 1, 257: 2},
     ),
     "aarch64": (
         0xC00000B7,
-        (198, 203, 202, 200, 201, 199, 221, 129, 117, 40, 242, 241, 268, 97, 270, 271, 280, 281, 282, 425, 45, 437),
+        (
+            198,
+            203,
+            202,
+            200,
+            201,
+            199,
+            221,
+            129,
+            117,
+            40,
+            242,
+            241,
+            268,
+            97,
+            270,
+            271,
+            280,
+            281,
+            282,
+            425,
+            45,
+            437,
+            265,
+        ),
         {56: 2},
     ),
 }

@@ -75,4 +75,4 @@ def test_rays_own_servers_have_the_limit_of_its_replicas() -> None:
     assert exported
     assert exported[1] == RAY["PHOTOCHROM_MAX_UPLOAD_BYTES"]
     assert int(exported[1]) * 64 == 2 << 30
-    assert "2 GiB as it stands" in (PAGES / "ray.md").read_text()
+    assert "2 GiB as above" in (PAGES / "ray.md").read_text()

@@ -214,6 +214,37 @@ def test_no_model_is_said_before_anything_starts(tmp_path: Path) -> None:
         assert "Traceback" not in result.output
 
 
+def test_no_place_for_large_uploads_is_said_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PHOTOCHROM_SPOOL_DIR", str(tmp_path / "gone"))
+    result = run("serve", "--port", "0", "--model", tmp_path / "gone.onnx")
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'gone'} takes no uploads (No such file or directory)" in result.stderr
+    assert "PHOTOCHROM_MAX_SPOOLED_BYTES=0" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [("MAX_UPLOAD_BYTES", "400", "upload-too-large"), ("MAX_MEGAPIXELS", "0.0005", "picture-too-large")],
+)
+def test_a_file_beyond_one_limit_is_refused_with_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, problem: str
+) -> None:
+    monkeypatch.setenv("PHOTOCHROM_MAX_MEGAPIXELS", "0.001")
+    monkeypatch.setenv("PHOTOCHROM_MAX_UPLOAD_BYTES", "2000000")
+    monkeypatch.setenv(f"PHOTOCHROM_{name}", value)
+    limits = "0.001 megapixels and 0.0004 MB" if name == "MAX_UPLOAD_BYTES" else "0.0005 megapixels and 2 MB"
+    source = picture(tmp_path / "in" / "a.png", by_pillow(smooth_gray(25, 35), "BMP"))
+    result = run("colorize", source, "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    told = json.loads(result.stdout.splitlines()[0])
+    assert told["problem"] == problem
+    assert limits in told["reason"]
+    compared = run("compare", source, "--out", tmp_path / "sheet.png")
+    assert limits in compared.stderr
+
+
 def test_the_doctor_shows_what_holds(monkeypatch: pytest.MonkeyPatch, model_path: Path) -> None:
     monkeypatch.setenv("PHOTOCHROM_MAX_MEGAPIXELS", "7.5")
     result = run("doctor")

@@ -3,7 +3,7 @@
 import socket
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -26,6 +26,10 @@ def _a_healthy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settings(model_path: Path) -> Settings:
     return Settings(model=model_path, device="cpu", port=0)
+
+
+class Usage(NamedTuple):
+    free: int
 
 
 def said(settings: Settings, variables: dict[str, str] | None = None) -> list[tuple[str, str, str]]:
@@ -110,6 +114,29 @@ def test_limits_that_contradict_each_other_are_said(settings: Settings) -> None:
     assert mend == "PHOTOCHROM_MAX_HELD_BYTES=80000000 or more"
     assert said(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "100000000"}) == []
     assert "refuses pictures" in only(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "99999999"})[1]
+
+
+def test_both_limits_and_the_place_for_large_uploads_are_shown(settings: Settings, tmp_path: Path) -> None:
+    facts = examine(but(settings, spool_dir=tmp_path, max_megapixels=7), {}).facts
+    assert facts["largest picture"] == "7 megapixels and 640 MB"
+    assert str(facts["large uploads"]).startswith(f"in {tmp_path}, where ")
+    assert examine(but(settings, max_spooled_bytes=0, max_upload_bytes=9), {}).facts["large uploads"] == "in memory"
+
+
+def test_a_place_that_takes_no_large_uploads_is_said(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level, what, _ = only(but(settings, spool_dir=tmp_path / "gone"))
+    assert (level, "takes no uploads" in what) == ("problem", True)
+    monkeypatch.setattr(examination.shutil, "disk_usage", lambda _: Usage(10**9))
+    level, what, mend = only(but(settings, spool_dir=tmp_path))
+    assert (level, "uploads may take 4.3 GB" in what, "1.0 GB are free" in what) == ("warning", True, True)
+    assert mend.startswith("PHOTOCHROM_MAX_SPOOLED_BYTES=500000000")
+    assert said(but(settings, spool_dir=tmp_path, max_upload_bytes=10**9, max_spooled_bytes=10**9)) == []
+    monkeypatch.setattr(examination, "is_in_memory", lambda _: True)
+    level, what, mend = only(but(settings, spool_dir=tmp_path))
+    assert (level, "is in memory itself" in what) == ("warning", True)
+    assert "PHOTOCHROM_SPOOL_DIR" in mend
 
 
 def test_too_little_room_for_kept_pictures_is_said(settings: Settings) -> None:
