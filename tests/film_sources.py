@@ -117,7 +117,7 @@ class Source:
             frames = (
                 frame_of(each, self.pixel_format, self.color_range, self.colorspace) for each in self.pictures(count)
             )
-            for index, frame in enumerate(_as_fields(frames) if self.is_interlaced else frames):
+            for index, frame in enumerate(as_fields(frames) if self.is_interlaced else frames):
                 frame.color_range = self.color_range if self.is_said else 0
                 frame.pts, frame.time_base = index, Fraction(1, 25)
                 film.mux(picture.encode(frame))
@@ -125,7 +125,7 @@ class Source:
         return path
 
 
-def _as_fields(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+def as_fields(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
     """Let frames say that they hold two moments, that of the upper rows first."""
     graph: Any = None
     for frame in frames:
@@ -243,7 +243,7 @@ def walking_bar(path: Path, count: int) -> Path:
     with av.open(str(path), "w") as film:
         track: Any = film.add_stream("ffv1", rate=25, options={"flags": "+ildct"})
         track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
-        for index, frame in enumerate(_as_fields(frames())):
+        for index, frame in enumerate(as_fields(frames())):
             frame.pts, frame.time_base = index, Fraction(1, 25)
             film.mux(track.encode(frame))
         film.mux(track.encode(None))

@@ -11,17 +11,23 @@ import pytest
 
 from service.archive.film import Filmed, color_film
 from service.archive.film_check import inspect
+from service.archive.film_fields import Deinterlacer
 from service.archive.film_file import FilmOptions, FilmReader, Shown, UnsupportedFilm, open_film, picture_of
+from service.archive.film_pixels import film_lightness
 from service.engine.options import Options
 from service.engine.session import Session
 from tests.film_sources import (
     FULL,
+    LIMITED,
     Source,
+    as_fields,
     combs,
     cut,
     flash_and_tone,
+    frame_of,
     lightness_of_answer,
     lightness_put_in,
+    pattern,
     set_matrix,
     walking_bar,
     with_sound,
@@ -79,6 +85,42 @@ def worst(session: Session, source: Path, wanted: list[np.ndarray], **how: Any) 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_every_source_comes_out_as_light_as_it_is(tmp_path: Path, session: Session, source: Source) -> None:
     assert worst(session, source.write(tmp_path), source.pictures(4)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"),
+    [("ffv1", "bgr0"), ("ffv1", "gbrp10le"), ("png", "rgb24"), ("png", "rgb48be"), ("png", "ya8"), ("qtrle", "argb")],
+)
+def test_films_of_rgb_come_out_as_light_as_they_are(
+    tmp_path: Path, session: Session, codec: str, pixel_format: str
+) -> None:
+    path = tmp_path / "a.mov"
+    is_deep = pixel_format in ("gbrp10le", "rgb48be")
+    top, dtype, plain = (65535, np.uint16, "rgb48le") if is_deep else (255, np.uint8, "rgb24")
+    levels = np.round(top * pattern()).astype(dtype)[..., None].repeat(3, axis=2)
+    with av.open(str(path.with_suffix(".mkv") if codec == "ffv1" else path), "w") as film:
+        picture: Any = film.add_stream(codec, rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, pixel_format
+        for index in range(2):
+            frame = av.VideoFrame.from_ndarray(levels, plain).reformat(format=pixel_format)
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            film.mux(picture.encode(frame))
+        film.mux(picture.encode(None))
+        path = Path(film.name)
+    assert worst(session, path, [pattern()] * 2) < 0.5
+
+
+@pytest.mark.parametrize("pixel_format", ["uyvy422", "gray", "gray10le", "yuv420p10le"])
+@pytest.mark.parametrize("color_range", [LIMITED, FULL])
+def test_fields_of_any_format_keep_their_levels(pixel_format: str, color_range: int) -> None:
+    picture = pattern()[16:17].repeat(48, axis=0)
+    fields = Deinterlacer()
+    frames = [frame_of(picture, pixel_format, color_range) for _ in range(3)]
+    whole = [each for frame in as_fields(iter(frames)) for each in fields.frames_of(frame)] + fields.rest()
+    assert len(whole) == 3
+    for frame in whole:
+        assert np.abs(film_lightness(frame, 48, 64)[..., 0] - lightness_put_in(picture)).max() < 0.3
+    assert fields.rest() == []
 
 
 DEEP = tuple(source for source in SOURCES if source.pixel_format.endswith("le"))
