@@ -221,9 +221,43 @@ def test_frames_that_are_whole_stay_as_they_are_among_others(tmp_path: Path) -> 
 def test_a_day_between_two_frames_is_refused_in_words_of_ours(tmp_path: Path, session: Session, suffix: str) -> None:
     times = [0, 40, 86_400_000, 86_400_040]
     path = write_film(tmp_path / f"a.{suffix}", films_gray(4), times=times)
-    with pytest.raises(UnsupportedFilm, match=r"after 0\.0 s nothing comes for 24\.0 hours"):
+    with pytest.raises(UnsupportedFilm, match=r"after 0\.0 s no frame comes for 24\.0 hours"):
         color(session, path)
     assert not (tmp_path / "answer.part").exists()
+
+
+@pytest.mark.parametrize(("hours", "is_fine"), [(2, True), (4, False)])
+def test_silence_may_last_while_mp4_can_count(tmp_path: Path, session: Session, hours: int, is_fine: bool) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as film:
+        picture: Any = film.add_stream("ffv1", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "gray"
+        track: Any = film.add_stream("mp2", rate=48000)
+        track.layout = "mono"
+        film.mux(picture.encode(frame_of(pattern(), "gray", FULL)))
+        film.mux(picture.encode(None))
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 1152), np.int16), "s16", "mono")
+        samples.sample_rate, samples.pts, samples.time_base = 48000, 0, Fraction(1, 48000)
+        first, second = [*track.encode(samples), *track.encode(None)]
+        film.mux(first)
+        second.pts = second.dts = second.pts + round(hours * 3600 / second.time_base)
+        film.mux(second)
+    if is_fine:
+        target, _ = color(session, path)
+        with av.open(str(target)) as film:
+            assert [round(frame.time) for frame in film.decode(audio=0)][-1] == hours * 3600
+    else:
+        with pytest.raises(UnsupportedFilm, match=r"no sound comes for 4\.0 hours"):
+            color(session, path)
+
+
+def test_frames_an_hour_apart_are_a_film(tmp_path: Path, session: Session) -> None:
+    times = [0, 40, 3_500_000, 7_000_000, 10_500_000]
+    options = {"crf": "1", "bf": "2", "b_strategy": "0"}
+    path = write_film(tmp_path / "a.mkv", films_gray(5), times=times, options=options)
+    target, _ = color(session, path)
+    with av.open(str(target)) as film:
+        assert [round(frame.time * 1000) for frame in film.decode(video=0)] == times
 
 
 def test_uneven_times_with_frames_out_of_order_are_kept(tmp_path: Path, session: Session) -> None:
