@@ -185,6 +185,29 @@ def test_sound_stays_in_time_with_what_an_edit_list_leaves(
     assert done.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("source", "matrix", "depth"),
+    [
+        (Source("a.mov", "libx265", "gray10le"), (0, -1, -1, 0), 10),
+        (Source("a.mp4", "libx265", "gray", FULL), (-1, 0, 0, 1), 8),
+        (Source("a.mp4", "libx264", "yuv420p10le", FULL), (0, 1, 1, 0), 10),
+        (Source("a.mov", "libx264", "yuv420p", is_said=False), (0, 1, -1, 0), 8),
+    ],
+    ids=lambda value: value.pixel_format if isinstance(value, Source) else str(value),
+)
+def test_all_of_it_together(
+    tmp_path: Path, session: Session, source: Source, matrix: tuple[int, int, int, int], depth: int
+) -> None:
+    path = source.write(tmp_path, count=14, sounds=2)
+    set_matrix(path, matrix)
+    cut(path, first_s=3 / 25, length_s=8 / 25)
+    wanted = [ORIENTATIONS[matrix](picture) for picture in source.pictures(14)[3:11]]
+    assert worst(session, path, wanted, depth=depth) < 0.5
+    with av.open(str(tmp_path / "answer.part")) as film:
+        assert len(film.streams.audio) == 2
+        assert sum(frame.samples for frame in film.decode(audio=0)) / 48000 == pytest.approx(8 / 25, abs=0.03)
+
+
 def test_a_recording_whose_clock_starts_late_starts_at_once(tmp_path: Path, session: Session) -> None:
     path = with_sound(tmp_path / "a.ts", sound="mp2", flash=10, count=20, delay_s=5 * 3600)
     target, _ = color(session, path)
