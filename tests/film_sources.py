@@ -105,8 +105,8 @@ class Source:
             return [pattern()[16:17].repeat(48, axis=0)] * count
         return [pattern(index) for index in range(count)]
 
-    def write(self, folder: Path, count: int = 4) -> Path:
-        """Write the film; 25 frames a second."""
+    def write(self, folder: Path, count: int = 4, *, sounds: int = 0) -> Path:
+        """Write the film, 25 frames a second, with tracks of silence."""
         path = folder / self.name
         options = LOSSLESS[self.codec] | ({"flags": "+ildct"} if self.is_interlaced else {}) | self.options
         with av.open(str(path), "w") as film:
@@ -114,18 +114,25 @@ class Source:
             picture.width, picture.height, picture.pix_fmt = 64, 48, self.pixel_format
             picture.codec_context.color_range = self.color_range if self.is_said else 0
             picture.codec_context.colorspace = self.colorspace
+            tracks: list[Any] = [film.add_stream("aac", rate=48000) for _ in range(sounds)]
             frames = (
                 frame_of(each, self.pixel_format, self.color_range, self.colorspace) for each in self.pictures(count)
             )
-            for index, frame in enumerate(_as_fields(frames) if self.is_interlaced else frames):
+            for index, frame in enumerate(as_fields(frames) if self.is_interlaced else frames):
                 frame.color_range = self.color_range if self.is_said else 0
                 frame.pts, frame.time_base = index, Fraction(1, 25)
                 film.mux(picture.encode(frame))
             film.mux(picture.encode(None))
+            for track in tracks:
+                for start in range(0, count * 1920, 1024):
+                    samples = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.int16), "s16", "stereo")
+                    samples.sample_rate, samples.pts, samples.time_base = 48000, start, Fraction(1, 48000)
+                    film.mux(track.encode(samples))
+                film.mux(track.encode(None))
         return path
 
 
-def _as_fields(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+def as_fields(frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
     """Let frames say that they hold two moments, that of the upper rows first."""
     graph: Any = None
     for frame in frames:
@@ -243,7 +250,7 @@ def walking_bar(path: Path, count: int) -> Path:
     with av.open(str(path), "w") as film:
         track: Any = film.add_stream("ffv1", rate=25, options={"flags": "+ildct"})
         track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
-        for index, frame in enumerate(_as_fields(frames())):
+        for index, frame in enumerate(as_fields(frames())):
             frame.pts, frame.time_base = index, Fraction(1, 25)
             film.mux(track.encode(frame))
         film.mux(track.encode(None))

@@ -39,8 +39,14 @@ HEAD_S: Final = 0.1
 """A longer stretch without a frame at the start is said, seconds."""
 
 STILL_S: Final = 3600
-"""The longest time between two frames, or two pieces of sound, seconds: MP4 counts in 32 bits, from 6 hours on some
-rates do not fit, and an encoder that reorders frames needs several such times."""
+"""The longest time between two frames, seconds: MP4 counts in 32 bits, which is 6 hours at 90,000 a second, and an
+encoder that reorders frames needs two or three such times."""
+
+SILENCE_S: Final = 3 * 3600
+"""The same of sound, which is not reordered: 32 bits reach so far at 192,000 samples a second."""
+
+SLOWEST: Final = Fraction(1, 10_000)
+"""The least rate that is believed, frames a second."""
 
 ANY_START: Final = frozenset({"mov", "matroska"})
 """Containers whose clock starts at 0. That of others (recordings, discs) starts anywhere, often hours later."""
@@ -116,12 +122,8 @@ class _Seen:
         index = packet.stream.index
         before_s = self.last_of.get(index, at_s)
         self.first_of[index] = min(self.first_of.get(index, at_s), at_s)
-        if abs(at_s - before_s) > STILL_S:
-            hours = float(abs(at_s - before_s)) / 3600
-            raise UnsupportedFilm(
-                f"after {float(before_s):.1f} s nothing comes for {hours:.1f} hours, at most one fits into an MP4: "
-                "its times are damaged, or it is to be cut there"
-            )
+        if packet.stream.type == "audio":
+            _refuse_gap("sound", before_s, at_s, SILENCE_S)
         self.last_of[index] = at_s
 
     def show(self, frame: Any) -> None:
@@ -130,8 +132,20 @@ class _Seen:
         if self.first is None:
             self.first = frame
         if frame.pts is not None and frame.time_base:
-            self.last_s = frame.pts * frame.time_base
-            self.first_s = self.last_s if self.first_s is None else self.first_s
+            at_s = frame.pts * frame.time_base
+            if self.first_s is None or self.last_s is None:
+                self.first_s = self.last_s = at_s
+            _refuse_gap("frame", self.last_s, at_s, STILL_S)
+            self.last_s = at_s
+
+
+def _refuse_gap(what: str, before_s: Fraction, at_s: Fraction, most_s: int) -> None:
+    if abs(at_s - before_s) > most_s:
+        hours = float(abs(at_s - before_s)) / 3600
+        raise UnsupportedFilm(
+            f"after {float(before_s):.1f} s no {what} comes for {hours:.1f} hours, which fits into no MP4: its times "
+            "are damaged, or it is to be cut there"
+        )
 
 
 def _refuse_broken(path: Path, film: "InputContainer", seen: _Seen) -> None:
@@ -179,4 +193,4 @@ def _rate_of(picture: "VideoStream", seen: _Seen) -> Fraction:
     counted = (seen.frames - 1) / (seen.last_s - seen.first_s)
     if said and abs(said - counted) <= ODD_RATE * counted:
         return said
-    return counted.limit_denominator(1001)
+    return max(counted.limit_denominator(10_000), SLOWEST)

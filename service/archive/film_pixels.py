@@ -144,7 +144,7 @@ def _read_rgb(frame: "VideoFrame") -> Shaped[np.ndarray, "h w 3"]:
     from av.video.reformatter import Interpolation
 
     is_deep = max(component.bits for component in frame.format.components) > 8
-    exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+    exact = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
     rgb: np.ndarray = frame.to_ndarray(format="rgb48le" if is_deep else "rgb24", interpolation=exact)
     return rgb
 

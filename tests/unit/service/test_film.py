@@ -292,6 +292,14 @@ def test_without_pyav_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch, 
         inspect(tmp_path / "a.mp4", max_megapixels=1.0)
 
 
+def test_a_codec_never_waits_for_python(tmp_path: Path) -> None:
+    source = write_film(tmp_path / "a.mp4", scene(count=2))
+    av.logging.set_level(av.logging.PANIC)
+    assert inspect(source, max_megapixels=1.0).frames == 2
+    # Else an error in a thread of the decoder, handed on while the decoder is closed, stops both for ever.
+    assert av.logging.get_level() is None
+
+
 def test_importing_does_not_import_pyav() -> None:
     script = "import sys, service.commands, service.archive.film, service.http.app; sys.exit('av' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

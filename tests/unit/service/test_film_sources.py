@@ -11,17 +11,23 @@ import pytest
 
 from service.archive.film import Filmed, color_film
 from service.archive.film_check import inspect
+from service.archive.film_fields import Deinterlacer
 from service.archive.film_file import FilmOptions, FilmReader, Shown, UnsupportedFilm, open_film, picture_of
+from service.archive.film_pixels import film_lightness
 from service.engine.options import Options
 from service.engine.session import Session
 from tests.film_sources import (
     FULL,
+    LIMITED,
     Source,
+    as_fields,
     combs,
     cut,
     flash_and_tone,
+    frame_of,
     lightness_of_answer,
     lightness_put_in,
+    pattern,
     set_matrix,
     walking_bar,
     with_sound,
@@ -79,6 +85,42 @@ def worst(session: Session, source: Path, wanted: list[np.ndarray], **how: Any) 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
 def test_every_source_comes_out_as_light_as_it_is(tmp_path: Path, session: Session, source: Source) -> None:
     assert worst(session, source.write(tmp_path), source.pictures(4)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixel_format"),
+    [("ffv1", "bgr0"), ("ffv1", "gbrp10le"), ("png", "rgb24"), ("png", "rgb48be"), ("png", "ya8"), ("qtrle", "argb")],
+)
+def test_films_of_rgb_come_out_as_light_as_they_are(
+    tmp_path: Path, session: Session, codec: str, pixel_format: str
+) -> None:
+    path = tmp_path / "a.mov"
+    is_deep = pixel_format in ("gbrp10le", "rgb48be")
+    top, dtype, plain = (65535, np.uint16, "rgb48le") if is_deep else (255, np.uint8, "rgb24")
+    levels = np.round(top * pattern()).astype(dtype)[..., None].repeat(3, axis=2)
+    with av.open(str(path.with_suffix(".mkv") if codec == "ffv1" else path), "w") as film:
+        picture: Any = film.add_stream(codec, rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, pixel_format
+        for index in range(2):
+            frame = av.VideoFrame.from_ndarray(levels, plain).reformat(format=pixel_format)
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            film.mux(picture.encode(frame))
+        film.mux(picture.encode(None))
+        path = Path(film.name)
+    assert worst(session, path, [pattern()] * 2) < 0.5
+
+
+@pytest.mark.parametrize("pixel_format", ["uyvy422", "gray", "gray10le", "yuv420p10le"])
+@pytest.mark.parametrize("color_range", [LIMITED, FULL])
+def test_fields_of_any_format_keep_their_levels(pixel_format: str, color_range: int) -> None:
+    picture = pattern()[16:17].repeat(48, axis=0)
+    fields = Deinterlacer()
+    frames = [frame_of(picture, pixel_format, color_range) for _ in range(3)]
+    whole = [each for frame in as_fields(iter(frames)) for each in fields.frames_of(frame)] + fields.rest()
+    assert len(whole) == 3
+    for frame in whole:
+        assert np.abs(film_lightness(frame, 48, 64)[..., 0] - lightness_put_in(picture)).max() < 0.3
+    assert fields.rest() == []
 
 
 DEEP = tuple(source for source in SOURCES if source.pixel_format.endswith("le"))
@@ -143,6 +185,29 @@ def test_sound_stays_in_time_with_what_an_edit_list_leaves(
     assert done.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("source", "matrix", "depth"),
+    [
+        (Source("a.mov", "libx265", "gray10le"), (0, -1, -1, 0), 10),
+        (Source("a.mp4", "libx265", "gray", FULL), (-1, 0, 0, 1), 8),
+        (Source("a.mp4", "libx264", "yuv420p10le", FULL), (0, 1, 1, 0), 10),
+        (Source("a.mov", "libx264", "yuv420p", is_said=False), (0, 1, -1, 0), 8),
+    ],
+    ids=lambda value: value.pixel_format if isinstance(value, Source) else str(value),
+)
+def test_all_of_it_together(
+    tmp_path: Path, session: Session, source: Source, matrix: tuple[int, int, int, int], depth: int
+) -> None:
+    path = source.write(tmp_path, count=14, sounds=2)
+    set_matrix(path, matrix)
+    cut(path, first_s=3 / 25, length_s=8 / 25)
+    wanted = [ORIENTATIONS[matrix](picture) for picture in source.pictures(14)[3:11]]
+    assert worst(session, path, wanted, depth=depth) < 0.5
+    with av.open(str(tmp_path / "answer.part")) as film:
+        assert len(film.streams.audio) == 2
+        assert sum(frame.samples for frame in film.decode(audio=0)) / 48000 == pytest.approx(8 / 25, abs=0.03)
+
+
 def test_a_recording_whose_clock_starts_late_starts_at_once(tmp_path: Path, session: Session) -> None:
     path = with_sound(tmp_path / "a.ts", sound="mp2", flash=10, count=20, delay_s=5 * 3600)
     target, _ = color(session, path)
@@ -179,9 +244,43 @@ def test_frames_that_are_whole_stay_as_they_are_among_others(tmp_path: Path) -> 
 def test_a_day_between_two_frames_is_refused_in_words_of_ours(tmp_path: Path, session: Session, suffix: str) -> None:
     times = [0, 40, 86_400_000, 86_400_040]
     path = write_film(tmp_path / f"a.{suffix}", films_gray(4), times=times)
-    with pytest.raises(UnsupportedFilm, match=r"after 0\.0 s nothing comes for 24\.0 hours"):
+    with pytest.raises(UnsupportedFilm, match=r"after 0\.0 s no frame comes for 24\.0 hours"):
         color(session, path)
     assert not (tmp_path / "answer.part").exists()
+
+
+@pytest.mark.parametrize(("hours", "is_fine"), [(2, True), (4, False)])
+def test_silence_may_last_while_mp4_can_count(tmp_path: Path, session: Session, hours: int, is_fine: bool) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as film:
+        picture: Any = film.add_stream("ffv1", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "gray"
+        track: Any = film.add_stream("mp2", rate=48000)
+        track.layout = "mono"
+        film.mux(picture.encode(frame_of(pattern(), "gray", FULL)))
+        film.mux(picture.encode(None))
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 2 * 1152), np.int16), "s16", "mono")
+        samples.sample_rate, samples.pts, samples.time_base = 48000, 0, Fraction(1, 48000)
+        first, second = [*track.encode(samples), *track.encode(None)]
+        film.mux(first)
+        second.pts = second.dts = second.pts + round(hours * 3600 / second.time_base)
+        film.mux(second)
+    if is_fine:
+        target, _ = color(session, path)
+        with av.open(str(target)) as film:
+            assert [round(frame.time) for frame in film.decode(audio=0)][-1] == hours * 3600
+    else:
+        with pytest.raises(UnsupportedFilm, match=r"no sound comes for 4\.0 hours"):
+            color(session, path)
+
+
+def test_frames_an_hour_apart_are_a_film(tmp_path: Path, session: Session) -> None:
+    times = [0, 40, 3_500_000, 7_000_000, 10_500_000]
+    options = {"crf": "1", "bf": "2", "b_strategy": "0"}
+    path = write_film(tmp_path / "a.mkv", films_gray(5), times=times, options=options)
+    target, _ = color(session, path)
+    with av.open(str(target)) as film:
+        assert [round(frame.time * 1000) for frame in film.decode(video=0)] == times
 
 
 def test_uneven_times_with_frames_out_of_order_are_kept(tmp_path: Path, session: Session) -> None:
