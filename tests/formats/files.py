@@ -7,6 +7,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 from tests.pictures import by_pillow, png_chunk, smooth_gray
@@ -121,3 +122,42 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
         8: np.rot90,
     }
     return np.ascontiguousarray(ways[orientation](pixels))
+
+
+def heic(pixels: np.ndarray, mode: str, **options: Any) -> bytes:
+    """Return a HEIC of levels that lie as a mode of Pillow's says, such as `RGB;16`."""
+    stream = io.BytesIO()
+    image = pillow_heif.from_bytes(mode, (pixels.shape[1], pixels.shape[0]), np.ascontiguousarray(pixels).tobytes())
+    image.save(stream, **{"quality": -1, "chroma": 444, **options})
+    return stream.getvalue()
+
+
+def avif_with(pixels: np.ndarray, *properties: bytes) -> bytes:
+    """Return a lossless AVIF whose picture has properties of one's own behind the usual ones."""
+    whole = bytes(imagecodecs.avif_encode(pixels, level=100, speed=9, numthreads=1))
+    place = whole.index(b"av1C")
+    config = whole[place - 4 : place - 4 + int.from_bytes(whole[place - 4 : place], "big")]
+    place = whole.index(b"mdat")
+    coded = whole[place + 4 : place - 4 + int.from_bytes(whole[place - 4 : place], "big")]
+    size = full(b"ispe", struct.pack(">LL", pixels.shape[1], pixels.shape[0]))
+    place = whole.index(b"nclx")
+    color = box(b"colr", whole[place : place + 11])
+    store = [size, config, color, *properties]
+    links = struct.pack(">LHB", 1, 1, len(store)) + bytes(
+        # What changes the picture is marked as essential.
+        [1, 0x82, 3, *(0x80 | at for at in range(4, len(store) + 1))]
+    )
+
+    def meta(start: int) -> bytes:
+        parts = full(b"hdlr", bytes(4) + b"pict" + bytes(13)) + full(b"pitm", struct.pack(">H", 1))
+        parts += full(b"iloc", struct.pack(">BBHHHHLL", 0x44, 0, 1, 1, 0, 1, start, len(coded)))
+        parts += full(b"iinf", struct.pack(">H", 1) + full(b"infe", struct.pack(">HH4sB", 1, 0, b"av01", 0), version=2))
+        return full(b"meta", parts + box(b"iprp", box(b"ipco", b"".join(store)) + full(b"ipma", links)))
+
+    front = box(b"ftyp", b"avif\0\0\0\0avifmif1miaf")
+    return front + meta(len(front) + len(meta(0)) + 8) + box(b"mdat", coded)
+
+
+def full(kind: bytes, content: bytes, *, version: int = 0) -> bytes:
+    """Return a box with a version."""
+    return box(kind, bytes([version, 0, 0, 0]) + content)

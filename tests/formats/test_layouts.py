@@ -1,6 +1,7 @@
 """Format x depth x layout x alpha: files of independent writers, read to the level where nothing is lost in them."""
 
 import io
+import struct
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -8,12 +9,26 @@ from typing import Any
 import cv2
 import imagecodecs
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
-from service.errors import SeveralFrames, UnsupportedPicture
+from service.errors import BrokenPicture, SeveralFrames, UnsupportedPicture
+from service.pictures.probe import probe
 from tests.formats.cells import Cell, judge
-from tests.formats.files import codestream, color, colr, decoded_by_pillow, gray, jp2_with, opacity, png
+from tests.formats.files import (
+    avif_with,
+    box,
+    codestream,
+    color,
+    colr,
+    decoded_by_pillow,
+    gray,
+    heic,
+    jp2_with,
+    opacity,
+    png,
+)
 from tests.formats.profiles import shown
 from tests.pictures import by_opencv, by_pillow, png_chunk
 
@@ -254,6 +269,47 @@ def lossy_cells() -> Iterator[Cell]:
         yield Cell(f"jxl-lossy-{layout}-{np.dtype(dtype).itemsize * 8}", lambda data=data: data, said)
 
 
+def heic_cells() -> Iterator[Cell]:
+    """Held against what pillow-heif makes of the same file, another build of the decoder."""
+    for mode, options in (("L", {}), ("LA", {}), ("RGB", {}), ("RGBA", {}), ("RGB", {"chroma": 420})):
+        data = heic(stacked(mode), mode, quality=90, **options)
+        seen = np.array(pillow_heif.open_heif(data))
+        base = seen[..., 0] if mode == "LA" else seen[..., :3] if mode == "RGBA" else seen
+        # A gray one is coded as what it is, and comes back as color of equal channels from some builds.
+        base = base[..., 0] if base.ndim == 3 and mode.startswith("L") else base
+        yield Cell(
+            f"heic-{mode}-{options.get('chroma', 444)}",
+            lambda data=data: data,
+            base,
+            seen[..., -1] if mode.endswith("A") else None,
+        )
+    data = heic(color(np.uint16), "RGB;16", matrix_coefficients=0)
+    seen = np.array(pillow_heif.open_heif(data, convert_hdr_to_8bit=False))
+    bits = probe(data, max_megapixels=1).bits
+    yield Cell(f"heic-RGB-{bits}", lambda: data, widened(seen >> (16 - bits), bits))
+    odd = np.ascontiguousarray(color()[:29, :43])
+    yield Cell("heic-odd-sides", lambda: heic(odd, "RGB", matrix_coefficients=0), odd)
+
+
+def cut_cells() -> Iterator[Cell]:
+    """A part of an AVIF's pixels, turned; the standard's order is cut, turn, mirror."""
+    part = color()[4:24, 10:40]
+    clap = box(b"clap", struct.pack(">4LlLlL", 30, 1, 20, 1, 1, 1, -2, 1))
+    yield Cell("avif-part", lambda: avif_with(color(), clap), part)
+    for turns in range(4):
+        turn = box(b"irot", bytes([turns]))
+        yield Cell(f"avif-part-{turns}", lambda turn=turn: avif_with(color(), clap, turn), np.rot90(part, turns))
+        for axis, flip in ((0, np.flipud), (1, np.fliplr)):
+            mirror = box(b"imir", bytes([axis]))
+            yield Cell(
+                f"avif-{turns}-{axis}",
+                lambda turn=turn, mirror=mirror: avif_with(color(), turn, mirror),
+                flip(np.rot90(color(), turns)),
+            )
+    outside = box(b"clap", struct.pack(">4LlLlL", 60, 1, 20, 1, 0, 1, 0, 1))
+    yield Cell("avif-part-outside", lambda: avif_with(color(), outside), refusal=BrokenPicture, says="outside")
+
+
 def refused_cells() -> Iterator[Cell]:
     frames = [Image.fromarray(color()), Image.fromarray(color()[::-1])]
     for kind in ("GIF", "PNG", "WEBP", "AVIF"):
@@ -264,6 +320,9 @@ def refused_cells() -> Iterator[Cell]:
     yield Cell("pfm", lambda: b"Pf\n2 2\n-1.0\n" + bytes(16), refusal=UnsupportedPicture, says="floating-point")
     floats = gray().astype(np.float32) / 255
     yield Cell("jxl-float", lambda: codecs("jpegxl", **JXL)(floats), refusal=UnsupportedPicture, says="floating-point")
+    jpeg_in_bmp = bytearray(by_pillow(color(), "BMP"))
+    jpeg_in_bmp[30] = 4
+    yield Cell("bmp-of-jpeg", lambda: bytes(jpeg_in_bmp), refusal=UnsupportedPicture, says="BMP")
     yield Cell("jpeg-ls", lambda: bytes(imagecodecs.jpegls_encode(gray())), refusal=UnsupportedPicture, says="JPEG-LS")
     for start, name in (
         (b"%PDF-1.7", "a PDF"),
@@ -277,7 +336,7 @@ def refused_cells() -> Iterator[Cell]:
 
 CELLS = [
     *lossless_cells(), *odd_depth_cells(), *png_cells(), *palette_cells(), *pnm_cells(), *jp2_cells(), *lossy_cells(),
-    *refused_cells(),
+    *heic_cells(), *cut_cells(), *refused_cells(),
 ]  # fmt: skip
 
 

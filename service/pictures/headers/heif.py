@@ -230,7 +230,8 @@ def _crop(reader: Reader, width: int, height: int) -> tuple[int, int, int, int]:
     places = []
     for (shift, over), side, full in zip(offsets, sides, (width, height), strict=True):
         signed = shift - (1 << 32) if shift >> 31 else shift
-        places.append((full - side) // 2 + signed // over)
+        # The offset is one of centers, in halves of a pixel where a side is odd.
+        places.append(((full - side) * over + 2 * signed) // (2 * over))
     left, top = places
     if not (0 <= left <= left + sides[0] <= width and 0 <= top <= top + sides[1] <= height and all(sides)):
         raise BrokenPicture("The part of the picture that is to be shown lies outside of it.")
