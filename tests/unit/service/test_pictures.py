@@ -18,8 +18,8 @@ from service.errors import (
     UnfitFormat,
     UnsupportedPicture,
 )
-from service.pictures.decode import Picture, decode, prepare_codecs
 from service.pictures.answer_formats import OutputFormat
+from service.pictures.decode import Picture, decode, prepare_codecs
 from service.pictures.encode import WEBP_MAX_SIDE_PX, encode
 from service.pictures.levels import to_8_bits, to_depth
 from service.pictures.probe import MAX_SIDE_PX, probe
