@@ -108,7 +108,12 @@ class Structure:
             yield struct.unpack_from(self.order + "H", self.data, entry)[0], entry
 
     def count(self, place: int) -> int:
-        """Return how many entries the directory at a place has; raises as `places`."""
+        """Return how many entries the directory at a place has.
+
+        Raises:
+            struct.error: it lies outside.
+            ValueError: it has too many entries to be one.
+        """
         count = int(struct.unpack_from(self.order + ("Q" if self.big else "H"), self.data, place)[0])
         if count > MOST_ENTRIES:
             raise ValueError(f"a directory of {count} entries")
