@@ -25,7 +25,7 @@ from service.engine.session import Session
 from service.errors import BrokenPicture, CostlyPicture, UnfitFormat
 from service.pictures.decode import decode
 from service.pictures.probe import probe
-from tests.pictures import by_opencv, by_pillow, smooth_gray, with_orientation
+from tests.pictures import by_opencv, by_pillow, levels, smooth_gray, with_orientation
 
 ANSWER = by_pillow(smooth_gray(4, 5), "PNG")
 
@@ -258,6 +258,20 @@ def test_a_file_that_costs_too_much_ends_no_run(session: Session, monkeypatch: p
         with pytest.raises(CostlyPicture):
             here(by_pillow(smooth_gray(2000, 2000), "BMP"))
     assert here(GRAY_30_20).scene in session.stamp.scenes
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_there_takes_tiff_of_both_depths(session: Session, depth: int, has_alpha: bool) -> None:
+    question = by_pillow(levels(20, 30, 4), "PNG") if has_alpha else GRAY_30_20
+    made = Here(session, Options(depth=depth), "tiff", max_megapixels=1)(question)  # type: ignore[arg-type]
+
+    class Far:
+        async def colorize(self, _: bytes, **options: object) -> Answer:
+            assert options == {"format": "tiff"}
+            return Answer(made.data, "image/tiff")
+
+    assert asyncio.run(There(Far(), {}, "tiff")(question)).data == made.data  # type: ignore[arg-type]
 
 
 def test_there_takes_only_what_was_asked_for() -> None:
