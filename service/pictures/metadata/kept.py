@@ -15,11 +15,11 @@ HOLDS: Final[dict[OutputFormat, frozenset[str]]] = {
 RESOLUTION, EXIF, XMP, IPTC, TEXTS = "resolution", "EXIF, place included", "XMP", "IPTC-IIM", "texts, comments"
 
 READ: Final[dict[str, str]] = {
-    RESOLUTION: "JPEG, PNG, TIFF, BMP, EXIF",
-    EXIF: "JPEG, PNG (anywhere; as text), WebP, TIFF, DNG",
-    XMP: "JPEG (extended too), PNG, WebP, TIFF",
-    IPTC: "JPEG, TIFF, PNG (as text)",
-    TEXTS: "PNG, JPEG",
+    RESOLUTION: "JPEG, PNG, TIFF, BMP, JPEG 2000, EXIF",
+    EXIF: "all but BMP, GIF, PNM",
+    XMP: "all but BMP, PNM; extended XMP too",
+    IPTC: "JPEG, TIFF, PNG, JPEG 2000",
+    TEXTS: "PNG, JPEG, GIF",
 }
 """Where each kind is looked for."""
 
