@@ -1,8 +1,10 @@
 """Which version of the package this is."""
 
+from functools import cache
 from importlib import metadata
 
 
+@cache
 def program_version() -> str:
     """Return the version of the installed package."""
     try:

@@ -34,6 +34,9 @@ const defaults = () => ({
   variant: 1, hints: [], reference: false, strength: 0.5,
 });
 
+/** What is only looked at needs nothing beside its pixels. */
+const PREVIEW = { format: "jpeg", metadata: "none", note: false };
+
 /** Make the query of an answer. Only what differs from the service's own defaults goes in. */
 function queryOf(photo, more = {}) {
   const look = photo.look;
@@ -474,7 +477,7 @@ function sideNeeded(photo) {
 const preview = newestWins(async (signal) => {
   const photo = current;
   if (!photo?.facts) return;
-  const more = { format: "jpeg", max_side: sideNeeded(photo) };
+  const more = { ...PREVIEW, max_side: sideNeeded(photo) };
   const key = `${photo.key} ${wholeKey(photo)} ${more.max_side}`;
   $("stage").setAttribute("aria-busy", "true");
   strip.stop(); // The small ones give way, and come after it.
@@ -520,7 +523,7 @@ function thumbnail(photo) {
   const { signal } = photo.left;
   thumbnail.line = (thumbnail.line ?? Promise.resolve()).then(async () => {
     const key = wholeKey(photo);
-    const blob = await withRetry(() => ask(photo, "", { format: "jpeg", max_side: THUMB.width }, signal), () => {}, signal);
+    const blob = await withRetry(() => ask(photo, "", { ...PREVIEW, max_side: THUMB.width }, signal), () => {}, signal);
     if (key === wholeKey(photo)) await drawThumb(photo, blob);
   }).catch((error) => { // The strip then shows the old one; choosing the photograph tells why.
     if (error.kind === NO_ROOM) again(photo);
@@ -549,7 +552,7 @@ const strip = newestWins(async (signal) => {
   if ($("variants").dataset.shown === key) return;
   await pause(0.3, signal);
   for (const button of [...$("variants").children]) {
-    const blob = await ask(photo, "", { format: "jpeg", max_side: VARIANT_SIDE, variant: button.value }, signal);
+    const blob = await ask(photo, "", { ...PREVIEW, max_side: VARIANT_SIDE, variant: button.value }, signal);
     if (photo !== current) return;
     const image = button.firstElementChild;
     const url = URL.createObjectURL(blob);
@@ -1158,7 +1161,7 @@ function choose(photo) {
     before.hidden = true;
     if (!photo.facts || !isKept(photo)) return;
     before.onerror = null;
-    const blob = await ask(photo, "", { saturation: 0, format: "jpeg", max_side: 2048 }).catch(() => null);
+    const blob = await ask(photo, "", { saturation: 0, ...PREVIEW, max_side: 2048 }).catch(() => null);
     if (!blob || !photos.includes(photo)) return;
     URL.revokeObjectURL(photo.url); // The file's own, which nothing here can show.
     photo.url = URL.createObjectURL(blob);

@@ -37,13 +37,25 @@ def test_a_hostile_file_is_its_senders_problem(client: TestClient, name: str, me
 
 
 @pytest.mark.parametrize("name", hostile.polyglots())
-@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp", "tiff"])
 def test_what_hides_in_a_picture_does_not_come_back(client: TestClient, name: str, output_format: str) -> None:
     data = hostile.polyglots()[name]
     answer = client.post(f"/colorize?format={output_format}", content=data, headers={"Content-Type": "image/png"})
     assert answer.status_code == 200
-    assert b"script" not in answer.content
+    assert b"alert(1)" not in answer.content
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("kind", hostile.commented())
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp", "tiff"])
+def test_a_comment_comes_back_in_a_picture_only(client: TestClient, kind: str, output_format: str) -> None:
+    data = hostile.commented()[kind]
+    for query, is_there in (("", True), ("&metadata=none", False)):
+        answer = client.post(f"/colorize?format={output_format}{query}", content=data)
+        assert (b"alert(1)" in answer.content) is is_there
+        assert answer.headers["content-type"] == f"image/{output_format}"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
 def test_the_command_line_lists_them_and_goes_on(tmp_path: Path) -> None:

@@ -149,7 +149,9 @@ def test_options_reach_the_picture(client: TestClient) -> None:
     np.testing.assert_array_equal(gray, np.dstack([smooth_gray(48, 64)] * 3))
 
 
-@pytest.mark.parametrize(("output_format", "kind"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
+@pytest.mark.parametrize(
+    ("output_format", "kind"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP"), ("tiff", "TIFF")]
+)
 def test_format_is_the_callers(client: TestClient, output_format: str, kind: str) -> None:
     for data in (GRAY, by_pillow(levels(48, 64, 4), "PNG"), by_opencv(levels(48, 64, 4, dtype=np.uint16), ".png")):
         answer = post(client, data, f"?format={output_format}")
@@ -164,6 +166,7 @@ def test_format_is_the_callers(client: TestClient, output_format: str, kind: str
         ("*/*", "png"),
         ("image/*", "png"),
         ("image/webp", "webp"),
+        ("image/tiff", "tiff"),
         ("image/png;q=0.5, image/jpeg", "jpeg"),
         ("text/html, image/webp;q=0.9, */*;q=0.8", "webp"),
         ("image/png;q=0, */*;q=0.1", "jpeg"),
@@ -176,7 +179,7 @@ def test_accept_chooses_the_format(client: TestClient, accept: str, kind: str) -
     assert asked.content == answer.content
     assert asked.headers["etag"] == answer.headers["etag"]
     # What one caller has is no answer to another who wants another format.
-    others = {"png", "jpeg", "webp"} - {kind}
+    others = {"png", "jpeg", "webp", "tiff"} - {kind}
     for other in others:
         headers = {"Accept": f"image/{other}", "If-None-Match": answer.headers["etag"]}
         assert post(client, GRAY, **headers).headers["content-type"] == f"image/{other}"
@@ -187,7 +190,7 @@ def test_accept_chooses_the_format(client: TestClient, accept: str, kind: str) -
 def test_who_takes_no_picture_gets_a_problem_unless_a_format_is_named(client: TestClient) -> None:
     for accept in ("application/xml", "image/gif", "image/*;q=0", "text/*"):
         problem = check_problem(post(client, GRAY, Accept=accept), 406, "not-acceptable")
-        assert problem["formats"] == ["image/png", "image/jpeg", "image/webp", "application/json"]
+        assert problem["formats"] == ["image/png", "image/jpeg", "image/webp", "image/tiff", "application/json"]
         assert "'format'" in problem["detail"]
         assert post(client, GRAY, "?format=webp", Accept=accept).headers["content-type"] == "image/webp"
     # The other routes do not choose.

@@ -28,6 +28,8 @@ X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 
 THUMBNAIL_START, THUMBNAIL_BYTES = 0x0201, 0x0202
 
+JPEG_START: Final = b"\xff\xd8"
+
 CENTIMETER: Final = 3
 
 SRGB: Final = 1
@@ -108,7 +110,12 @@ class Structure:
             yield struct.unpack_from(self.order + "H", self.data, entry)[0], entry
 
     def count(self, place: int) -> int:
-        """Return how many entries the directory at a place has; raises as `places`."""
+        """Return how many entries the directory at a place has.
+
+        Raises:
+            struct.error: it lies outside.
+            ValueError: it has too many entries to be one.
+        """
         count = int(struct.unpack_from(self.order + ("Q" if self.big else "H"), self.data, place)[0])
         if count > MOST_ENTRIES:
             raise ValueError(f"a directory of {count} entries")
@@ -221,7 +228,7 @@ def fit_exif(exif: bytes, size: tuple[int, int]) -> bytes:
         _set_all(fitted, found, inner or 0, values)
     if link + 4 <= len(fitted) and (thumbnail := struct.unpack_from(found.order + "L", fitted, link)[0]):
         struct.pack_into(found.order + "L", fitted, link, 0)
-        del fitted[_end_without_thumbnail(found, thumbnail) :]
+        _wipe_thumbnail(fitted, found, thumbnail)
     return bytes(fitted)
 
 
@@ -232,12 +239,17 @@ def _set_all(exif: bytearray, found: Structure, place: int, values: Mapping[int,
                 _set(exif, found.order, entry, values[tag])
 
 
-def _end_without_thumbnail(found: Structure, place: int) -> int:
-    """Return where the bytes of a thumbnail begin, when they are the last ones; else where all ends."""
+def _wipe_thumbnail(exif: bytearray, found: Structure, place: int) -> None:
+    """Cut a thumbnail off where it is the last there is, else overwrite it, so that nothing moves."""
     entries = found.directory(place)
-    start, size = (found.integer(entries.get(tag)) for tag in (THUMBNAIL_START, THUMBNAIL_BYTES))
-    end = len(found.data)
-    return start if start and size and start > place and end - 16 <= start + size <= end else end
+    start, size = (found.integer(entries.get(tag)) or 0 for tag in (THUMBNAIL_START, THUMBNAIL_BYTES))
+    end = len(exif)
+    if not 8 < start < start + size <= end:
+        return
+    if start > place and start + size >= end - 16:
+        del exif[start:]
+    elif exif[start : start + 2] == JPEG_START:  # A place that is not true may be that of something else.
+        exif[start : start + size] = bytes(size)
 
 
 def _set(exif: bytearray, order: str, entry: int, value: int) -> None:

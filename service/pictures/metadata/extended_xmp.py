@@ -129,8 +129,8 @@ def divide(packet: bytes, most: int) -> tuple[bytes, bytes]:
             break
         edits.replace(start, end, "")
         left -= end - start
-        about = next((one.text for name, one in description.attributes.items() if name == (RDF, "about")), "")
-        head = f'<rdf:Description xmlns:rdf="{RDF}" rdf:about={quoteattr(about)}'
+        about = description.attributes.get((RDF, "about"))
+        head = f'<rdf:Description xmlns:rdf="{RDF}" rdf:about={quoteattr(about.text if about else "")}'
         is_element = text.startswith("<")
         moved.append(f"{head}>{text}</rdf:Description>" if is_element else f"{head}{_prefixes(description)}{text}/>")
     head = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}">'

@@ -55,7 +55,9 @@ def segments(data: bytes | memoryview, most: int) -> Iterator[tuple[int, bytes]]
 
 def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
     """Return what a JPEG says, in so many bytes at most."""
-    found_exif, xmp, resources = b"", b"", b""
+    xmp = b""
+    exifs: list[bytes] = []
+    resources: list[bytes] = []
     extended: list[bytes] = []
     texts: list[Text] = []
     dpi = None
@@ -65,18 +67,19 @@ def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
         elif marker == APP1 and content.startswith(exif.PREFIX):
             body = content[len(exif.PREFIX) :]
             # More than one of them is one that was too long.
-            found_exif += body if not found_exif or not body.startswith((b"II*\0", b"MM\0*")) else b""
+            exifs += [body] if not exifs or not body.startswith((b"II*\0", b"MM\0*")) else []
         elif marker == APP1 and content.startswith(XMP_PREFIX):
             xmp = xmp or content[len(XMP_PREFIX) :].rstrip(b"\0")
         elif marker == APP1 and content.startswith(extended_xmp.PREFIX):
             extended.append(content[len(extended_xmp.PREFIX) :])
         elif marker == APP13 and content.startswith(iptc.RESOURCES_PREFIX):
-            resources += content[len(iptc.RESOURCES_PREFIX) :]
+            resources.append(content[len(iptc.RESOURCES_PREFIX) :])
         elif marker == COM and content.strip(b"\0"):
             texts.append(Text(COMMENT, _text(content.rstrip(b"\0"))))
+    found_exif = b"".join(exifs)
     if dpi is None and (structure := Structure.of(found_exif)):
         dpi = exif.resolution_of(structure, structure.directory(structure.first))
-    return Metadata(found_exif, xmp, tuple(extended), iptc.from_resources(resources), tuple(texts), dpi)
+    return Metadata(found_exif, xmp, tuple(extended), iptc.from_resources(b"".join(resources)), tuple(texts), dpi)
 
 
 def _density(jfif: bytes) -> tuple[float, float] | None:

@@ -12,33 +12,23 @@ HOLDS: Final[dict[OutputFormat, frozenset[str]]] = {
 }
 """Of what not every format has a place for: which do."""
 
+RESOLUTION, EXIF, XMP, IPTC, TEXTS = "resolution", "EXIF, place included", "XMP", "IPTC-IIM", "texts, comments"
+
 READ: Final[dict[str, str]] = {
-    "resolution": "JFIF, `pHYs`, TIFF tags, BMP header, EXIF",
-    "EXIF, with place and maker's notes": "JPEG, PNG (`eXIf` anywhere, `Raw profile type` texts), WebP, TIFF, DNG",
-    "XMP": "JPEG (extended too), PNG, WebP, TIFF; `.xmp` beside the file (command line)",
-    "IPTC-IIM": "JPEG, TIFF, PNG (`Raw profile type`)",
-    "texts and comments": "PNG texts, JPEG comments",
+    RESOLUTION: "JPEG, PNG, TIFF, BMP, JPEG 2000, EXIF",
+    EXIF: "all but BMP, GIF, PNM",
+    XMP: "all but BMP, PNM; extended XMP too",
+    IPTC: "JPEG, TIFF, PNG, JPEG 2000",
+    TEXTS: "PNG, JPEG, GIF",
 }
 """Where each kind is looked for."""
 
 KEPT: Final[dict[str, dict[OutputFormat, str]]] = {
-    "resolution": {"png": "kept", "jpeg": "kept, whole dpi", "webp": "kept, in EXIF", "tiff": "kept"},
-    "EXIF, with place and maker's notes": {
-        "png": "kept",
-        "jpeg": "kept; above 64 kB without maker's notes",
-        "webp": "kept",
-        "tiff": "kept",
-    },
-    "XMP": {"png": "kept", "jpeg": "kept, extended above 64 kB", "webp": "kept", "tiff": "kept"},
-    "IPTC-IIM": {"png": "kept; captions in XMP too", "jpeg": "kept", "webp": "captions, in XMP", "tiff": "kept"},
-    "texts and comments": {
-        "png": "kept",
-        "jpeg": "kept as comments; title, author, description, copyright in XMP too",
-        "webp": "title, author, description, copyright, in XMP; a comment where nothing else is a caption",
-        "tiff": "as WebP",
-    },
-    "thumbnail": dict.fromkeys(("png", "jpeg", "webp", "tiff"), "lost: it is gray"),
-    "color profile": dict.fromkeys(("png", "jpeg", "webp", "tiff"), "sRGB's instead"),
-    "other Photoshop resources, PNG `tIME`": dict.fromkeys(("png", "jpeg", "webp", "tiff"), "lost"),
+    RESOLUTION: {"png": "kept", "jpeg": "kept", "webp": "in EXIF", "tiff": "kept"},
+    EXIF: {"png": "kept", "jpeg": "kept; above 64 kB without maker's note", "webp": "kept", "tiff": "kept"},
+    XMP: dict.fromkeys(HOLDS, "kept"),
+    IPTC: {"png": "kept", "jpeg": "kept", "webp": "captions, in XMP", "tiff": "kept"},
+    TEXTS: {"png": "kept", "jpeg": "as comments", "webp": "captions, in XMP", "tiff": "captions, in XMP"},
+    "thumbnail, profile, `tIME`": dict.fromkeys(HOLDS, "lost"),
 }
 """What becomes of each kind in an answer of each format."""

@@ -21,7 +21,11 @@ RAW_PROFILE: Final = "Raw profile type "
 
 MOST_CHUNKS: Final = 1 << 16
 
-MOST_TEXTS: Final = 1_000
+TELLING: Final = frozenset({b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
+"""The chunks that are taken..."""
+
+MOST_TAKEN: Final = 1_000
+"""...and how many of them."""
 
 METER: Final = 1
 
@@ -76,7 +80,7 @@ class _Reader:
             self.xmp = self.xmp or text
         elif keyword.startswith(RAW_PROFILE):
             self.raw.setdefault(keyword.removeprefix(RAW_PROFILE).lower(), _from_hexadecimal(text))
-        elif len(self.texts) < MOST_TEXTS and text:
+        elif text:
             self.texts.append(Text(keyword, text.decode(encoding, "replace")))
 
     def _unpack(self, packed: bytes) -> bytes:
@@ -105,10 +109,11 @@ class _Reader:
 
 def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
     """Return what a PNG says, in so many bytes at most."""
-    reader, size = _Reader(most), 0
+    reader, size, taken = _Reader(most), 0, 0
     for kind, start, end in chunks(data):
-        if kind in (b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt") and size + end - start <= most:
+        if kind in TELLING and taken < MOST_TAKEN and size + end - start <= most:
             size += end - start
+            taken += 1
             try:
                 reader.take(kind, bytes(data[start:end]))
             except (ValueError, zlib.error):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from service.pictures.metadata import bmp, exif, extended_xmp, jpeg, png, tiff, webp, xmp
+from service.pictures.metadata import bmp, boxes, exif, extended_xmp, gif, jpeg, png, tiff, webp, xmp
 from service.pictures.metadata.belongings import MOST_BYTES, NOTHING, PROBED_BYTES, Metadata
 
 READERS: Final[dict[bytes, Callable[[bytes | memoryview, int], Metadata]]] = {
@@ -12,8 +12,12 @@ READERS: Final[dict[bytes, Callable[[bytes | memoryview, int], Metadata]]] = {
     png.SIGNATURE: png.read,
     b"RIFF": webp.read,
     b"BM": bmp.read,
+    b"GIF8": gif.read,
 }
-"""Who reads a file, by its first bytes."""
+"""Who reads a file, by its first bytes..."""
+
+BOXED: Final = (boxes.JXL_START, boxes.JP2_START)
+"""...and those of files of boxes, beside HEIF's."""
 
 TIFF_STARTS: Final = (b"II", b"MM")
 
@@ -32,18 +36,22 @@ def read_metadata(data: bytes | memoryview) -> Metadata:
             return NOTHING
     except Exception:  # Nearly anything comes out of broken metadata; the picture itself may be fine.
         return NOTHING
-    return replace(found, orientation=stated_orientation(data))
+    # The container of a file of boxes turned the pixels, and what EXIF says beside it is settled with that.
+    turned = exif.orientation_of(found.exif) or 1 if _is_boxed(data) else stated_orientation(data)
+    return replace(found, orientation=turned)
 
 
 def stated_orientation(data: bytes | memoryview) -> int:
     """Return the orientation that a file states, 1 to 8 as in EXIF: in EXIF or TIFF's own tag, else in XMP; else 1.
 
-    Looks at `PROBED_BYTES` at most: this is asked of every file.
+    Looks at `PROBED_BYTES` at most: this is asked of every file. Of a file of boxes, which decoders turn, it is 1.
 
     Args:
         data: a picture file.
     """
     try:
+        if _is_boxed(data):
+            return 1
         if bytes(data[:2]) in TIFF_STARTS:
             stated, packet = tiff.orientation_of(data)
         else:
@@ -54,8 +62,15 @@ def stated_orientation(data: bytes | memoryview) -> int:
         return 1
 
 
+def _is_boxed(data: bytes | memoryview) -> bool:
+    start = bytes(data[:12])
+    return start[4:8] == b"ftyp" or start in BOXED
+
+
 def _read(data: bytes | memoryview, most: int) -> Metadata:
     start = bytes(data[:8])
+    if _is_boxed(data):
+        return boxes.read(data, most)
     if start[:2] in TIFF_STARTS:
         return tiff.read(data)
     return next((read(data, most) for signature, read in READERS.items() if start.startswith(signature)), NOTHING)

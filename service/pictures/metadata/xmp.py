@@ -41,6 +41,20 @@ SOURCE_TYPE: Final = (IPTC_EXT, "DigitalSourceType")
 HISTORY: Final = (XMP_MM, "History")
 THUMBNAILS: Final = (XMP, "Thumbnails")
 
+APPENDED: Final = frozenset(
+    {
+        "http://ns.google.com/photos/1.0/container/",
+        "http://ns.adobe.com/hdr-gain-map/1.0/",
+        "http://ns.apple.com/HDRGainMap/1.0/",
+    }
+)
+"""Of properties that describe what phones append to a picture's file, such as gain maps: an answer has none..."""
+
+CAMERA: Final = "http://ns.google.com/photos/1.0/camera/"
+
+FILMS: Final = ("MotionPhoto", "MicroVideo")
+"""...and no short film."""
+
 ALGORITHMICALLY_ENHANCED: Final = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
 """IPTC's term for media altered by an algorithm that leaves what they show as it is. Colors are predicted, nothing is
 painted in: so not `compositeWithTrainedAlgorithmicMedia`, which is what was edited by generative AI."""
@@ -207,10 +221,12 @@ def _places(element: Element) -> list[Element | Attribute]:
 
 def _set_facts(edits: Edits, description: Element, facts: Mapping[Name, str]) -> None:
     for name, attribute in description.attributes.items():
-        if name in facts:
+        if _is_stale(name):
+            edits.replace(attribute.start, attribute.end, "")
+        elif name in facts:
             edits.set_attribute(attribute, facts[name])
     for child in description.children:
-        if child.name == THUMBNAILS:
+        if _is_stale(child.name):
             edits.replace(child.start, child.end, "")
         elif child.name in facts:
             for place in _places(child):
@@ -218,6 +234,10 @@ def _set_facts(edits: Edits, description: Element, facts: Mapping[Name, str]) ->
                     edits.set_text(place, facts[child.name])
                 else:
                     edits.set_attribute(place, facts[child.name])
+
+
+def _is_stale(name: Name) -> bool:
+    return name == THUMBNAILS or name[0] in APPENDED or (name[0] == CAMERA and name[1].startswith(FILMS))
 
 
 def _event(note: Note, before: str) -> str:

@@ -60,7 +60,7 @@ def test_what_comes_out_is_an_array_a_file_and_a_pillow_image(color: Colorizer, 
         with Image.open(tmp_path / name) as image:
             assert image.format == kind
             assert image.size == (64, 48)
-    with pytest.raises(ValueError, match=r"should end with \.jpeg, \.jpg, \.png, \.webp"):
+    with pytest.raises(ValueError, match=r"should end with \.jpeg, \.jpg, \.png, \.tif, \.tiff, \.webp"):
         made.save(tmp_path / "e.gif")
 
 

@@ -28,6 +28,8 @@ from service.pictures.answer_formats import MEDIA_TYPES
         ("*/*,image/png;q=0", "jpeg"),
         ("image/*,image/png;q=0,image/jpeg;q=0.000", "webp"),
         ("image/webp;q=0.001", "webp"),
+        ("image/tiff", "tiff"),
+        ("image/tiff,image/webp", "webp"),
         ("image/png;q=0.3;version=2,image/jpeg;q=0.2", "png"),
         ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "png"),  # a browser's <img>
         ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8", "webp"),
@@ -46,10 +48,10 @@ def test_what_the_caller_likes_best(accept: str, chosen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/zip", "text/*", "image/gif, image/tiff", "*/*;q=0", "image/*;q=0.0,*/*", "png/image"]
+    "accept", ["application/zip", "text/*", "image/gif, image/bmp", "*/*;q=0", "image/*;q=0.0,*/*", "png/image"]
 )
 def test_who_takes_none_is_told_which_there_are(accept: str) -> None:
-    with pytest.raises(NotAcceptable, match="image/png, image/jpeg, image/webp") as caught:
+    with pytest.raises(NotAcceptable, match="image/png, image/jpeg, image/webp, image/tiff") as caught:
         choose_answer(accept)
     assert caught.value.facts == {"formats": [*MEDIA_TYPES.values(), "application/json"]}
 

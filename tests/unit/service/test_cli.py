@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -393,6 +394,31 @@ def test_captions_survive(tmp_path: Path) -> None:
     run("colorize", "a.jpg", "--out", "bare", "--no-metadata")
     assert b"Oma" in (tmp_path / "out/a.png").read_bytes()
     assert b"Oma" not in (tmp_path / "bare/a.png").read_bytes()
+
+
+def test_an_archive_gets_tiff_with_what_lies_beside(tmp_path: Path) -> None:
+    picture(tmp_path / "in/a.jpg", by_pillow(smooth_gray(30, 40), "JPEG", dpi=(600, 600)))
+    (tmp_path / "in/a.xmp").write_bytes(b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>")
+    assert run("colorize", "in", "--out", "out", "--format", "tiff", "--depth", "16").exit_code == 0
+    assert (tmp_path / "out/a.xmp").read_bytes() == (tmp_path / "in/a.xmp").read_bytes()
+    with tifffile.TiffFile(tmp_path / "out/a.tif") as file:
+        page = file.pages[0]
+        assert (page.bitspersample, page.shape, page.tags["XResolution"].value[0]) == (16, (30, 40, 3), 600_000)
+        assert b"algorithmicallyEnhanced" in page.tags[700].value
+    assert run("colorize", "in", "--out", "bare", "--format", "tiff", "--no-metadata", "--no-note").exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "bare").iterdir()) == ["a.tif"]
+    with tifffile.TiffFile(tmp_path / "bare/a.tif") as file:
+        assert file.pages[0].bitspersample == 8
+        assert not {700, 282} & {tag.code for tag in file.pages[0].tags}
+
+
+@pytest.mark.parametrize("arguments", [["--depth", "16", "--format", "jpeg"], ["--depth", "12"], ["--format", "json"]])
+def test_depths_that_no_answer_can_have_are_misuse(tmp_path: Path, arguments: list[str]) -> None:
+    picture(tmp_path / "a.png")
+    result = run("colorize", "a.png", *arguments)
+    assert result.exit_code == 2
+    assert "--format" in result.stderr if "json" in arguments else "--depth" in result.stderr
+    assert not (tmp_path / "colorized").exists()
 
 
 def test_odd_metadata_is_no_news(tmp_path: Path) -> None:

@@ -295,6 +295,16 @@ def test_a_thumbnail_is_cut_off_and_costs_a_jpeg_nothing() -> None:
         assert len(image.info.get("exif", b"")) < 500
 
 
+def test_a_thumbnail_in_the_middle_is_overwritten_and_nothing_moves() -> None:
+    block = exif_block(thumbnail=b"\xff\xd8THUMB" + bytes(60) + b"the end")
+    patched = bytearray(block)
+    patched[block.index(struct.pack("<HHLL", 0x0202, 4, 1, 74)) + 8] = 30
+    fitted = fit_exif(bytes(patched), (30, 20))
+    assert (len(fitted), b"THUMB" in fitted, fitted.endswith(b"the end")) == (len(block), False, True)
+    wrong = patched.replace(b"\xff\xd8", b"xx")
+    assert b"THUMB" in fit_exif(bytes(wrong), (30, 20)), "a place that is not true may be that of something else"
+
+
 def test_what_is_too_long_for_a_jpeg_goes_without_its_makers_note() -> None:
     long = tiff_structure([(0x9003, 2, 20, b"1911:07:04 10:00:00\0"), (0x927C, 7, 70_000, bytes(70_000))], "<")
     tree = exif_module.Structure.of(long)

@@ -16,7 +16,9 @@ from service.pictures.answer_formats import OutputFormat
 from service.pictures.encode import encode
 from service.pictures.metadata.belongings import Note
 from service.pictures.metadata.fitting import fit
-from service.pictures.metadata.kept import KEPT, READ
+from service.pictures.metadata.kept import EXIF, KEPT, READ, RESOLUTION, TEXTS
+from service.pictures.metadata.kept import IPTC as IPTC_IIM
+from service.pictures.metadata.kept import XMP as XMP_KIND
 from service.pictures.metadata.reading import read_metadata
 from service.pictures.srgb_profile import srgb_profile
 from tests.pictures import by_pillow, levels, png_chunk, smooth_gray
@@ -106,7 +108,7 @@ def tiff_with_directories(kind: str) -> bytes:
 
 
 QUESTIONS: dict[str, dict[str, Callable[[], bytes]]] = {
-    "resolution": {
+    RESOLUTION: {
         "JPEG": lambda: by_pillow(GRAY, "JPEG", dpi=(600, 300)),
         "JPEG, px a cm": lambda: by_pillow(GRAY, "JPEG")[:13] + b"\2\0\xec\0\x76" + by_pillow(GRAY, "JPEG")[18:],
         "PNG": lambda: by_pillow(GRAY, "PNG", dpi=(600, 300)),
@@ -115,7 +117,7 @@ QUESTIONS: dict[str, dict[str, Callable[[], bytes]]] = {
         "BigTIFF": lambda: tiff(big=True, resolution=(600, 300)),
         "BMP": lambda: by_pillow(GRAY, "BMP", dpi=(600, 300)),
     },
-    "EXIF, with place and maker's notes": {
+    EXIF: {
         "JPEG": lambda: by_pillow(GRAY, "JPEG", exif=exif_block()),
         "PNG": lambda: by_pillow(GRAY, "PNG", exif=exif_block()),
         "PNG, behind the pixels": lambda: png(png_chunk(b"eXIf", exif_block()[6:]), behind=True),
@@ -125,7 +127,7 @@ QUESTIONS: dict[str, dict[str, Callable[[], bytes]]] = {
         "TIFF": lambda: tiff_with_directories("classic"),
         "BigTIFF": lambda: tiff_with_directories("big"),
     },
-    "XMP": {
+    XMP_KIND: {
         "JPEG": lambda: by_pillow(GRAY, "JPEG", xmp=XMP),
         "PNG": lambda: png(png_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + XMP)),
         "PNG, packed, behind the pixels": lambda: png(text("XML:com.adobe.xmp", XMP.decode(), b"iTXt"), behind=True),
@@ -135,7 +137,7 @@ QUESTIONS: dict[str, dict[str, Callable[[], bytes]]] = {
         "TIFF": lambda: by_pillow(GRAY, "TIFF", tiffinfo={700: XMP}),
         "BigTIFF": lambda: tiff(big=True, xmp=(700, 1, len(XMP), XMP, True)),
     },
-    "IPTC-IIM": {
+    IPTC_IIM: {
         "JPEG": lambda: jpeg(segment(0xED, b"Photoshop 3.0\0" + RESOURCES)),
         "JPEG, in two segments": lambda: jpeg(
             segment(0xED, b"Photoshop 3.0\0" + RESOURCES[:50]), segment(0xED, b"Photoshop 3.0\0" + RESOURCES[50:])
@@ -146,7 +148,7 @@ QUESTIONS: dict[str, dict[str, Callable[[], bytes]]] = {
         "TIFF, as longs": lambda: tiff(">", iptc=(33723, 4, len(IPTC.ljust(96, b"\0")) // 4, longs(IPTC), True)),
         "TIFF by Photoshop": lambda: tiff(resources=(34377, 1, len(RESOURCES), RESOURCES, True)),
     },
-    "texts and comments": {
+    TEXTS: {
         "JPEG": lambda: jpeg(segment(0xFE, CAPTION.encode())),
         "JPEG, Latin-1": lambda: jpeg(segment(0xFE, CAPTION.encode("latin-1"))),
         **{
@@ -182,11 +184,11 @@ def test_what_the_table_calls_kept_is_found_by_others(kind: str, name: str, outp
         assert image.info["icc_profile"] == srgb_profile()
         assert "algorithmicallyEnhanced" in xmp_of(image)
         check = {
-            "resolution": check_resolution,
-            "EXIF, with place and maker's notes": check_exif,
-            "XMP": check_xmp,
-            "IPTC-IIM": check_iptc,
-            "texts and comments": check_comment,
+            RESOLUTION: check_resolution,
+            EXIF: check_exif,
+            XMP_KIND: check_xmp,
+            IPTC_IIM: check_iptc,
+            TEXTS: check_comment,
         }[kind]
         check(image, answer, output_format)
     assert set(KEPT[kind]) == set(FORMATS)

@@ -125,6 +125,17 @@ def test_what_xmp_says_of_size_and_color_becomes_true_and_its_thumbnail_goes() -
     assert "<dc:format>image/jpeg</dc:format>" in true
 
 
+def test_what_phones_append_is_not_promised() -> None:
+    said = packet(
+        '<c:Directory xmlns:c="http://ns.google.com/photos/1.0/container/"><rdf:Seq/></c:Directory><dc:source>me</dc:source>',
+        'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0" dc:format="image/jpeg" '
+        'xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" GCamera:MotionPhoto="1" GCamera:SpecialTypeID="x"',
+    )
+    (true,) = rdf(fitted(said))
+    names = {name.rpartition("}")[2] for name in true.attrib} | {child.tag.rpartition("}")[2] for child in true}
+    assert names == {"about", "format", "SpecialTypeID", "source"}
+
+
 def test_a_picture_without_xmp_gets_the_note() -> None:
     top = rdf(fitted(b"", note=NOTE))
     assert top.findtext(f".//{IPTC_EXT}DigitalSourceType") == ALTERED

@@ -1,0 +1,119 @@
+"""service.pictures.metadata: what hostile files hold is bounded, and costs no picture."""
+
+import struct
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.pictures.metadata import exif, iptc, jpeg, png
+from service.pictures.metadata.belongings import MOST_BYTES, Metadata, Note
+from service.pictures.metadata.fitting import fit
+from service.pictures.metadata.reading import read_metadata, stated_orientation
+from tests.pictures import by_pillow, png_chunk, smooth_gray
+
+GRAY = smooth_gray(20, 30)
+FILES = {kind: by_pillow(GRAY, kind) for kind in ("JPEG", "PNG", "WEBP", "TIFF", "BMP")}
+NOTHING = Metadata(orientation=1)
+
+
+def png_with(*chunks: bytes) -> bytes:
+    return FILES["PNG"][:33] + b"".join(chunks) + FILES["PNG"][33:]
+
+
+def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
+    written = (bytes([0xFF, mark]) + struct.pack(">H", len(body) + 2) + body for mark, body in segments)
+    return FILES["JPEG"][:2] + b"".join(written) + FILES["JPEG"][2:]
+
+
+def directory(count: int, entry: bytes, order: str = "<") -> bytes:
+    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "LH", 8, count) + entry * count
+
+
+def test_texts_that_unpack_to_gigabytes_are_cut_short() -> None:
+    bomb = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 24), 9))
+    found = png.read(png_with(*[bomb] * 20))
+    assert sum(len(text.text) for text in found.texts) == MOST_BYTES
+    assert read_metadata(png_with(*[bomb] * 20)).nbytes <= 2 * MOST_BYTES
+
+
+def test_of_many_texts_only_some_are_taken() -> None:
+    found = read_metadata(png_with(png_chunk(b"tEXt", b"k\0v") * 60_000))
+    assert len(found.texts) == png.MOST_TAKEN
+
+
+def test_of_many_segments_only_some_are_taken() -> None:
+    assert len(list(jpeg.segments(jpeg_with(*[(0xFE, b"x")] * 20_000), MOST_BYTES))) == jpeg.MOST_SEGMENTS
+    long = jpeg_with(*[(0xE5, bytes(65_000))] * 20, (0xFE, b"hello"))
+    kept = list(jpeg.segments(long, 1 << 20))
+    assert sum(len(content) for _, content in kept) < 1 << 20
+    assert b"hello" in [content for _, content in kept], "what is short is still found behind what is long"
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_directory_of_sixty_thousand_bad_tags_is_none(order: str) -> None:
+    entry = struct.pack(order + "HHLL", 0x010E, 2, 1 << 20, 8)
+    block = directory(65_535, entry, order) + bytes(1 << 20)
+    assert read_metadata(block).exif == b""
+    assert exif.fit_exif(block, (1, 1)) == b""
+    assert stated_orientation(block) == 1
+
+
+def test_all_that_a_directory_refers_to_is_bounded() -> None:
+    entries = b"".join(struct.pack("<HHLL", tag, 7, 1 << 20, 8) for tag in range(1, 1000))
+    found = exif.Structure.of(b"II*\0\x08\0\0\0" + struct.pack("<H", 999) + entries + bytes(1 << 20))
+    assert found is not None
+    assert sum(len(entry.data) for entry in found.directory(8).values()) <= MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHLL", 0x8769, 4, 1, 8) + bytes(4),
+        b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**63),
+        b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**62),
+        b"MM\0*" + struct.pack(">L", 2**32 - 1),
+        b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHLL", 0x011A, 5, 1, 8) + bytes(4),
+        b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHLL", 0x0112, 3, 2**31, 8) + bytes(4),
+    ],
+    ids=["its own child", "far", "many", "last", "resolution of nothing", "long orientation"],
+)
+def test_broken_structures_cost_nothing(block: bytes) -> None:
+    for data in (block, jpeg_with((0xE1, b"Exif\0\0" + block)), png_with(png_chunk(b"eXIf", block))):
+        found = read_metadata(data)
+        for output_format in ("png", "jpeg", "webp", "tiff"):
+            assert fit(found, (30, 20), output_format, None).xmp == b""
+
+
+def test_iptc_that_is_cut_off_is_kept_as_far_as_it_is_whole() -> None:
+    whole = b"\x1c\x02\x78\0\3Oma"
+    assert iptc.trimmed(whole + b"\x1c\x02\x78\xff") == whole
+    assert iptc.trimmed(whole + b"\x1c\x02\x78\x80\x09" + bytes(9)) == whole
+    assert iptc.trimmed(b"8BIM") == b""
+    assert iptc.from_resources(b"8BIM\x04\x04\0\0\0\0\0\7" + whole + bytes(99)) == b""
+    assert iptc.from_resources(b"8BIM\x04\x04\0\0\0\0\0\x08" + whole) == whole
+    assert iptc.from_resources(b"8BIM\x04") == b""
+
+
+@given(kind=st.sampled_from(sorted(FILES)), place=st.integers(0, 400), junk=st.binary(max_size=40))
+def test_whatever_is_broken_is_left_out(kind: str, place: int, junk: bytes) -> None:
+    exif_block = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\x04\0\0\0Oma\0\0\0\0\0"
+    data = by_pillow(GRAY, kind, **({"exif": exif_block, "dpi": (72, 72)} if kind == "JPEG" else {}))
+    broken = data[:place] + junk + data[place + len(junk) :]
+    found = read_metadata(broken)
+    assert 1 <= stated_orientation(broken) <= 8
+    for output_format in ("png", "jpeg", "webp", "tiff"):
+        fitted = fit(found, (30, 20), output_format, Note("a", "b"))
+        assert b"algorithmicallyEnhanced" in fitted.xmp or fitted.texts or output_format == "webp"
+
+
+def test_what_throws_costs_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def throw(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(exif, "orientation_of", throw)
+    monkeypatch.setattr(exif, "fit_exif", throw)
+    data = by_pillow(GRAY, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0", comment=b"hello")
+    assert stated_orientation(data) == 1
+    assert [text.text for text in fit(read_metadata(data), (30, 20), "png", None).texts] == ["hello"]

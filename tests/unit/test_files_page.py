@@ -1,0 +1,28 @@
+"""The page on files: its tables are what the code says."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "files.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_files", ROOT / "tools" / "site" / "make_files.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = list(sys.path)
+    spec.loader.exec_module(module)
+    sys.path[:] = before
+    return module
+
+
+def test_the_tables_are_made_of_the_code(maker: ModuleType) -> None:
+    shown = PAGE.partition(maker.START)[2].partition(maker.END)[0]
+    assert shown.strip() == maker.render().strip(), "python tools/site/make_files.py"
