@@ -129,7 +129,7 @@ class Colorizer:
         Args:
             picture: the photograph; only its lightness counts.
             reference: a color photograph whose palette is followed.
-            **options: `vividness`, `mode`, `saturation`, `temperature`, `size`, `enlargement`, `hints` and
+            **options: `vividness`, `mode`, `saturation`, `temperature`, `size`, `tone`, `enlargement`, `hints` and
                 `reference_strength`, as over HTTP.
 
         Returns:
