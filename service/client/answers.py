@@ -79,6 +79,7 @@ class Kept:
         confidence: how sure the network is of its colors, mean over the picture, [0, 1].
         expires_in_s: how long it stays after it was last used, unless the room is needed, seconds.
         model: run that the model comes from.
+        tone: `applied` where the network saw the picture's tones stretched, else `none`.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Kept:
     confidence: float
     expires_in_s: float
     model: str = ""
+    tone: str = "none"
 
 
 def kept_of(response: httpx2.Response) -> Kept:
@@ -106,6 +108,7 @@ def kept_of(response: httpx2.Response) -> Kept:
             confidence=float(told["confidence"]["mean"]),
             expires_in_s=float(told["expires_in_s"]),
             model=str(told["model"]),
+            tone=str(told.get("tone", "none")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidRequest(

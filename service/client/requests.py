@@ -33,6 +33,9 @@ Hints = str | Sequence[tuple[float, float, str | tuple[float, float]]]
 as (a, b) in Lab units. Text goes to the service as it is."""
 
 
+Tone = Literal["auto", "off"]
+
+
 class _ColorOptions(TypedDict, total=False):
     mode: Literal["annealed", "regression", "fused", "argmax"] | None
     vividness: float | None
@@ -51,6 +54,7 @@ class ColorizeOptions(_ColorOptions, total=False):
     """How to color; what is left out, the service decides. docs/http.md says what each one means."""
 
     size: int | None
+    tone: Tone | None
     variants: int | None
 
 
@@ -115,8 +119,9 @@ class BaseClient:
         files = {"image": ("image", data), "reference": ("reference", reference)}
         return self._request("POST", "/colorize", files=files, params=query, headers=headers)
 
-    def _keep_question(self, data: bytes, size: int | None) -> httpx2.Request:
-        query = {} if size is None else {"size": str(size)}
+    def _keep_question(self, data: bytes, size: int | None, tone: Tone | None) -> httpx2.Request:
+        given = {"size": size, "tone": tone}
+        query = {name: str(value) for name, value in given.items() if value is not None}
         headers = {"Content-Type": "application/octet-stream"}
         return self._request("POST", "/pictures", content=data, params=query, headers=headers)
 

@@ -15,6 +15,7 @@ from service.commands.shared import (
     PicturesArgument,
     QuietOption,
     SizeOption,
+    ToneOption,
     app,
     check_query,
     load_session,
@@ -42,6 +43,7 @@ def compare(
     ] = None,
     mode: ModeOption = "annealed",
     size: SizeOption = None,
+    tone: ToneOption = "auto",
     enlargement: EnlargementOption = "bilinear",
     cell: Annotated[int, typer.Option(help="Longest side of a picture on the sheet, px.", min=16, max=4096)] = 256,
     columns: Annotated[int, typer.Option(help="Photographs side by side; 0 chooses.", min=0, max=100)] = 0,
@@ -53,7 +55,8 @@ def compare(
     settings = read_settings(model=model, device=device)
     levels = vividness or [0.5]
     ways = [
-        check_query(mode=mode, vividness=level, size=size, enlargement=enlargement).to_options() for level in levels
+        check_query(mode=mode, vividness=level, size=size, tone=tone, enlargement=enlargement).to_options()
+        for level in levels
     ]
     output_format = _check_out(out, overwrite=overwrite)
     sources, failures = _find(inputs, out)

@@ -72,6 +72,8 @@ ModeOption = Annotated[str, typer.Option(help="annealed, regression, fused or ar
 
 SizeOption = Annotated[int | None, typer.Option(help="Inference size, px; default: the model's own.")]
 
+ToneOption = Annotated[str, typer.Option(help="auto or off: whether the network sees faded tones stretched.")]
+
 EnlargementOption = Annotated[str, typer.Option(help="bilinear or guided.")]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]

@@ -25,6 +25,7 @@ from chroma.palette import ab_histogram, palette_of, reference_logits
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
 from chroma.strips import each_strip
+from chroma.tone import stretch_tones
 from chroma.variants import Versions
 from service.engine.kept import KEPT_OUTPUTS, L_STEPS, KeptPicture, ReadyPixels, to_half
 from service.engine.options import Options
@@ -60,12 +61,14 @@ class Prepared:
         query: what the network takes.
         is_deep: whether the answer has 16 bits a channel.
         options: the caller's.
+        is_stretched: whether the network sees its tones stretched.
     """
 
     L: Float[np.ndarray, "H W 1"]
     query: Query
     is_deep: bool
     options: Options
+    is_stretched: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +115,11 @@ def prepare(
     outputs = (*MODE_OUTPUTS[options.mode], SCENE_LOGITS)
     if posterior:
         outputs = tuple(dict.fromkeys((*outputs, *KEPT_OUTPUTS)))
-    query = Query(resize_lightness(L, shape), knobs_of(options, stamp), outputs)
-    return Prepared(L, query, picture.is_deep if deep is None else deep, options)
+    seen, is_stretched = resize_lightness(L, shape), False
+    if options.tone == "auto":
+        seen, is_stretched = stretch_tones(seen)
+    query = Query(seen, knobs_of(options, stamp), outputs)
+    return Prepared(L, query, picture.is_deep if deep is None else deep, options, is_stretched)
 
 
 def knobs_of(options: Options, stamp: Stamp) -> Knobs:
@@ -316,7 +322,7 @@ def prepare_kept(
     Args:
         kept: the picture.
         pixels: of it.
-        options: the caller's; the size does not count.
+        options: the caller's; size and tone do not count.
         stamp: of the model.
         deep: whether the answer has 16 bits a channel; None where the picture has.
 
@@ -330,7 +336,7 @@ def prepare_kept(
     shape = _within(L.shape[0], L.shape[1], options.max_side)
     L = L if shape == L.shape[:2] else resize_lightness(L, shape)
     query = Query(kept.posterior.lightness, knobs_of(options, stamp), ())
-    return Prepared(L, query, pixels.is_deep if deep is None else deep, options)
+    return Prepared(L, query, pixels.is_deep if deep is None else deep, options, kept.is_stretched)
 
 
 def fit_alpha(alpha: Alpha, shape: tuple[int, int]) -> Alpha:

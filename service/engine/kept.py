@@ -123,6 +123,7 @@ class KeptPicture:
         histogram: share of each ab bin in the upload, for those who take it as reference; shape (Q,).
         confidence: mean over the picture, [0, 1].
         ready: the pixels, or None when they are to be decoded again.
+        is_stretched: whether the network saw its tones stretched.
         id: random; empty before it is kept.
         owner: fingerprint of the API key that it came with.
     """
@@ -135,6 +136,7 @@ class KeptPicture:
     histogram: Float[np.ndarray, "Q"]
     confidence: float
     ready: ReadyPixels | None
+    is_stretched: bool = False
     id: str = ""
     owner: str = ""
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,11 @@ T = TypeVar("T")
 
 SIDE_BY_SIDE_PIXELS: Final = 4_000_000
 """Variants of pictures up to this many pixels are made side by side, one a core; larger ones would take memory."""
+
+
+def tell_tone(*, is_stretched: bool) -> Literal["applied", "none"]:
+    """Return how JSON says whether the network saw the tones of a picture stretched."""
+    return "applied" if is_stretched else "none"
 
 
 def hold_nothing(_: int) -> None:
@@ -106,18 +111,20 @@ class Maker:
             {"name": name, "probability": round(probability, 4)} for name, probability in scenes_of(heads, self.stamp)
         ]
 
-    def tell(self, rgb: np.ndarray, heads: Heads) -> dict[str, Any]:
+    def tell(self, rgb: np.ndarray, heads: Heads, *, is_stretched: bool) -> dict[str, Any]:
         """Return what is told of a picture beside its colors.
 
         Args:
             rgb: the first variant, shape (H, W, 3).
             heads: what the network said.
+            is_stretched: whether it saw the tones stretched.
         """
         return {
             "width": rgb.shape[1],
             "height": rgb.shape[0],
             "model": self.stamp.run_id,
             "scene": self.tell_scenes(heads),
+            "tone": tell_tone(is_stretched=is_stretched),
             "palette": [{"hex": color, "share": round(share, 4)} for color, share in palette(rgb)],
             "confidence": {"mean": round(confidence_of(heads), 4)},
         }
@@ -174,7 +181,8 @@ class _Making:
             )
             self._scene = colored.scene
             if job.tells and variant == job.options.variants[0]:
-                self._facts.update(await maker.codecs.run(maker.tell, colored.rgb, parts.heads))
+                told = maker.codecs.run(maker.tell, colored.rgb, parts.heads, is_stretched=parts.prepared.is_stretched)
+                self._facts.update(await told)
         with self._stages.measure("encode"):
             data = await maker.codecs.run(
                 make_file,

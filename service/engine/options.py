@@ -18,6 +18,7 @@ from service.pictures.answer_formats import LOSSLESS, Depth, OutputFormat
 from service.pictures.probe import MAX_SIDE_PX
 
 MetadataChoice = Literal["keep", "none"]
+Tone = Literal["auto", "off"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Options:
         temperature: overrides the curve's temperature; >= 1e-3.
         saturation: factor on the curve's gain; >= 0.
         size: inference size, px; None means the model's own.
+        tone: `auto`, so that the network sees the tones of a faded picture stretched, or `off`.
         enlargement: how ab grows to full size, `bilinear` or `guided`.
         variants: which of the plausible versions of the picture to make, of 1 to `MOST_VARIANTS`; 1 is the likeliest.
         hints: points whose color is known.
@@ -45,6 +47,7 @@ class Options:
     temperature: float | None = None
     saturation: float = 1.0
     size: int | None = None
+    tone: Tone = "auto"
     enlargement: Enlargement = "bilinear"
     variants: tuple[int, ...] = (1,)
     hints: tuple[Hint, ...] = ()
@@ -101,6 +104,14 @@ HINTS_PATTERN = rf"^(?:{_HINT}(?:;{_HINT}){{0,{MAX_HINTS - 1}}})?$"
 """`x,y,RRGGBB` or `x,y,a:b`, joined with `;`."""
 
 AnswerFormat = Literal[OutputFormat, "json"]
+
+ToneOption = Annotated[
+    Tone,
+    Field(
+        description="`auto`: the network sees the tones of a faded photograph stretched; the answer keeps its own. "
+        "`off`: it sees them as they are."
+    ),
+]
 
 
 def _as_number(value: object) -> object:
@@ -177,6 +188,7 @@ class ColorizeQuery(_ColorQuery):
         int | None,
         Field(ge=SIZE_MULTIPLE, le=MAX_SIZE, description="Inference size, px; left out, the model's own."),
     ] = None
+    tone: ToneOption = "auto"
     variants: Annotated[
         int,
         Field(
@@ -189,7 +201,9 @@ class ColorizeQuery(_ColorQuery):
 
     def to_options(self) -> Options:
         """Return the part of the query that concerns the colors."""
-        return replace(super().to_options(), size=self.size, variants=tuple(range(1, self.variants + 1)))
+        return replace(
+            super().to_options(), size=self.size, tone=self.tone, variants=tuple(range(1, self.variants + 1))
+        )
 
 
 class KeepQuery(BaseModel):
@@ -201,6 +215,11 @@ class KeepQuery(BaseModel):
         int | None,
         Field(ge=SIZE_MULTIPLE, le=MAX_SIZE, description="Inference size, px; left out, the model's own."),
     ] = None
+    tone: ToneOption = "auto"
+
+    def to_options(self) -> Options:
+        """Return what concerns the network."""
+        return Options(size=self.size, tone=self.tone)
 
 
 class RenderQuery(_ColorQuery):

@@ -281,6 +281,7 @@ class Pipeline:
             header=header,
             digest=inspected.digest,
             size=job.options.size,
+            is_stretched=prepared.is_stretched,
             posterior=posterior,
             histogram=histogram,
             confidence=confidence,
@@ -290,7 +291,7 @@ class Pipeline:
 
     def name_render(self, kept: KeptPicture, job: Job, reference: KeptPicture | None) -> str:
         """Return the entity tag of what `render` would give for the same arguments, with the model of now."""
-        given = f"{kept.digest} {kept.size} {reference.digest if reference else ''}"
+        given = f"{kept.digest} {kept.size} {kept.is_stretched} {reference.digest if reference else ''}"
         return self.model.tag(f"kept {job.options} {job.output_format} {job.tells} {given}")
 
     async def render(

@@ -1,6 +1,6 @@
 """The shapes of what goes out as JSON: what is told of a picture, health, the model."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -19,6 +19,12 @@ class Share(BaseModel):
 
     hex: str = Field(pattern="^#[0-9a-f]{6}$")
     share: float = Field(ge=0, le=1, description="Of the picture.")
+
+
+Tone = Annotated[
+    Literal["applied", "none"],
+    Field(description="Whether the network saw the photograph's tones stretched, as those of a faded one are."),
+]
 
 
 class Confidence(BaseModel):
@@ -44,6 +50,7 @@ class Told(BaseModel):
     height: int
     model: str = Field(description="Run that the model comes from.")
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
+    tone: Tone
     palette: list[Share] = Field(description="What the first picture is made of, at most 6 colors.")
     confidence: Confidence
     pictures: list[VariantFile]
@@ -58,6 +65,7 @@ class Kept(BaseModel):
     megapixels: float
     model: str = Field(description="Run that the model comes from.")
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
+    tone: Tone
     confidence: Confidence
     expires_in_s: float = Field(description="How long it stays after it was last used, unless the room is needed.")
 

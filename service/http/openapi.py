@@ -118,6 +118,7 @@ _TOLD: Final = {
     "height": 480,
     "model": "default",
     "scene": _SCENES,
+    "tone": "applied",
     "palette": [{"hex": "#7d8fa6", "share": 0.62}, {"hex": "#5b5a3c", "share": 0.38}],
     "confidence": {"mean": 0.71},
     "pictures": [{"variant": 1, "media_type": "image/png", "data": "iVBORw0KGgo="}],
@@ -130,6 +131,7 @@ KEPT: Final = {
     "megapixels": 0.3072,
     "model": "default",
     "scene": _SCENES,
+    "tone": "applied",
     "confidence": {"mean": 0.71},
     "expires_in_s": 900,
 }

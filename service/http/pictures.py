@@ -11,7 +11,8 @@ from starlette.responses import Response
 from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture
 from service.engine.loaded_model import LoadedModel
-from service.engine.options import ColorizeQuery, KeepQuery, Options, RenderQuery, check_depth
+from service.engine.making import tell_tone
+from service.engine.options import ColorizeQuery, KeepQuery, RenderQuery, check_depth
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
 from service.engine.pipeline import Inspected, Pipeline
 from service.errors import (
@@ -210,7 +211,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
     stages = Stages()
 
     async def work(upload: Upload) -> KeptPicture:
-        job = Job(upload[FILE_FIELD], Options(size=query.size), "png", caller=caller_of(request))
+        job = Job(upload[FILE_FIELD], query.to_options(), "png", caller=caller_of(request))
 
         async def go_on() -> KeptPicture:
             with pipeline.use_model() as model:
@@ -230,6 +231,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         megapixels=kept.header.megapixels,
         model=pipeline.session.stamp.run_id,
         scene=[Scene(**scene) for scene in pipeline.model.maker.tell_scenes(kept.posterior.scene_heads)],
+        tone=tell_tone(is_stretched=kept.is_stretched),
         confidence=Confidence(mean=round(kept.confidence, 4)),
         expires_in_s=pipeline.kept.max_age_s,
     )

@@ -1,5 +1,5 @@
 // The page: photographs in, color out. No build step and no library; it talks to the service that it came from and to
-// nobody else. A photograph is posted once (POST /pictures); every knob but the size is then a GET of the kept one.
+// nobody else. A photograph is posted once (POST /pictures); every knob but size and tones is then a GET of the kept one.
 
 const $ = (id) => document.getElementById(id);
 
@@ -23,14 +23,16 @@ const newReference = (file, url) => ({ file, url, id: null, unkept: false, posti
 let reference = newReference(null, "");
 let current = null;
 let keeps = true; // Whether the service keeps pictures; else each change posts the photograph again.
-// Nor is there always room for a large one: then it is remembered with the size (of inference) that it was refused at.
-const isKept = (photo) => keeps && photo.unkept !== photo.look.size && !(reference.unkept && isFollowing(photo));
+/** What the network is asked of a look, as a query: its answer serves all looks that ask the same. */
+const seenAs = ({ size, tone }) => String(new URLSearchParams({ ...(size && { size }), ...(tone !== "auto" && { tone }) }));
+// Nor is there always room for a large one: then it is remembered with the inference that it was refused at.
+const isKept = (photo) => keeps && photo.unkept !== seenAs(photo.look) && !(reference.unkept && isFollowing(photo));
 const isFollowing = (photo) => photo.look.reference && reference.file;
 const NO_ROOM = "too-large-to-keep";
 let serial = 0;
 
 const defaults = () => ({
-  mode: "annealed", vividness: 0.5, temperature: null, saturation: 1, size: "", enlargement: "bilinear",
+  mode: "annealed", vividness: 0.5, temperature: null, saturation: 1, size: "", tone: "auto", enlargement: "bilinear",
   variant: 1, hints: [], reference: false, strength: 0.5,
 });
 
@@ -244,8 +246,8 @@ function renew(photo) {
   return photo.posting;
 }
 
-/** Whether there is what a photograph's look needs: it is kept at this size, or its answer at full size has come. */
-const isThere = (photo) => (isKept(photo) ? Boolean(photo.id) && photo.idSize === photo.look.size
+/** Whether there is what a photograph's look needs: it is kept as it is to be seen, or its answer at full size has come. */
+const isThere = (photo) => (isKept(photo) ? Boolean(photo.id) && photo.idSeen === seenAs(photo.look)
   : photo.whole?.key === wholeKey(photo));
 
 async function post(photo) {
@@ -276,18 +278,18 @@ async function post(photo) {
   drawAll();
 }
 
-/** Have a photograph kept at its size, or learn that it cannot be. */
+/** Have a photograph kept as it is to be seen, or learn that it cannot be. */
 async function keep(photo, onProgress, signal) {
-  const { size } = photo.look;
+  const seen = seenAs(photo.look);
   if (photo.id) forget(photo.id);
   photo.id = null;
   try {
-    const answer = await upload(`pictures${size ? `?size=${size}` : ""}`, photo.file, typeOf(photo.file), onProgress, signal);
+    const answer = await upload(`pictures${seen && `?${seen}`}`, photo.file, typeOf(photo.file), onProgress, signal);
     const facts = JSON.parse(await answer.response.text());
     if (signal.aborted) forget(facts.id);
-    else Object.assign(photo, { facts, id: facts.id, idSize: size, whole: null });
+    else Object.assign(photo, { facts, id: facts.id, idSeen: seen, whole: null });
   } catch (error) {
-    if (error.kind === NO_ROOM) photo.unkept = size;
+    if (error.kind === NO_ROOM) photo.unkept = seen;
     else keepsNothing(error);
   }
   signal.throwIfAborted();
@@ -298,7 +300,7 @@ async function colorizeWhole(photo, onProgress, signal) {
   const query = queryOf(photo, { format: "png" });
   query.delete("reference");
   if (query.get("variant")) query.delete("variant");
-  if (photo.look.size) query.set("size", photo.look.size);
+  for (const [name, value] of new URLSearchParams(seenAs(photo.look))) query.set(name, value);
   let body = photo.file;
   let type = typeOf(photo.file);
   if (isFollowing(photo)) {
@@ -335,7 +337,7 @@ function hold(photo, whole) {
 function wholeKey(photo) {
   const query = queryOf(photo);
   query.delete("reference");
-  return `${query}|${photo.look.size}|${photo.look.reference ? reference.url : ""}`;
+  return `${query}|${seenAs(photo.look)}|${photo.look.reference ? reference.url : ""}`;
 }
 
 function fail(photo, error) {
@@ -355,16 +357,17 @@ async function ask(photo, tail, more, signal) {
       await abortable(isThere(photo) ? postReference(reference) : renew(photo), signal);
     }
     if (!isKept(photo)) throw new Problem(413, { type: NO_ROOM });
-    const { id, look: { size } } = photo;
+    const { id } = photo;
+    const seen = seenAs(photo.look);
     const followed = isFollowing(photo) ? { reference, id: reference.id } : null;
     try {
       const blob = await (await call(`pictures/${id}${tail}?${more ? queryOf(photo, more) : ""}`, { signal })).blob();
-      if (photo.id === id) return blob; // Else it has been posted anew meanwhile, for another size.
+      if (photo.id === id) return blob; // Else it has been posted anew meanwhile, to be seen otherwise.
     } catch (error) {
       if (error.kind !== "picture-not-kept") throw error;
       if (attempt > 1) { // One pushes the other out, or others do.
         if (followed) followed.reference.unkept = true;
-        else photo.unkept = size;
+        else photo.unkept = seen;
         drawKnobs();
       } else if (photo.id === id && (!followed || followed.reference.id === followed.id)) {
         // It does not say which of the two is gone. What has been posted anew meanwhile is not.
@@ -846,26 +849,33 @@ $("size").onchange = () => {
   current.look.size = $("size").value;
   again(current);
 };
+$("tone").onchange = () => {
+  if (!current) return;
+  current.look.tone = $("tone").checked ? "auto" : "off";
+  again(current);
+};
 $("strength").oninput = () => change({ strength: Number($("strength").value) });
 $("more").onclick = () => { drawVariants(8); strip(); };
 $("reset").onclick = () => {
   const before = current.look;
   current.look = { ...defaults(), hints: before.hints, reference: before.reference, strength: before.strength };
   drawKnobs();
-  if (before.size) again(current);
+  if (seenAs(before)) again(current);
   else refresh();
 };
 $("for-all").onclick = () => {
-  const { mode, vividness, temperature, saturation, size, enlargement, reference: follows, strength } = current.look;
+  const { mode, vividness, temperature, saturation, size, tone, enlargement, reference: follows, strength } = current.look;
   for (const photo of photos.filter((p) => p !== current)) {
     const before = wholeKey(photo);
-    Object.assign(photo.look, { mode, vividness, temperature, saturation, size, enlargement, reference: follows, strength });
+    Object.assign(
+      photo.look, { mode, vividness, temperature, saturation, size, tone, enlargement, reference: follows, strength },
+    );
     if (wholeKey(photo) !== before) redraw(photo);
   }
   say(`The colors of ${current.name} are used for all ${photos.length} photographs.`);
 };
 
-/** Post a photograph again: for another size, or after an error. */
+/** Post a photograph again: to be seen otherwise, or after an error. */
 function again(photo) {
   if (photo.posting) { photo.posting.catch(() => {}).then(() => { if (!isThere(photo)) again(photo); }); return; }
   setState(photo, "waiting", "Waiting");
@@ -875,7 +885,7 @@ function again(photo) {
 /** Say why a photograph has neither versions nor an overlay; nothing where it has them. */
 function whyPlain(photo) {
   if (isKept(photo)) return "";
-  const what = !keeps ? "anything" : photo.unkept === photo.look.size ? photo.name : "the reference";
+  const what = !keeps ? "anything" : photo.unkept === seenAs(photo.look) ? photo.name : "the reference";
   return `The service has no room to keep ${what}: there are no versions, and it cannot be shown where the network is unsure.`;
 }
 
@@ -889,6 +899,7 @@ function drawKnobs() {
   }
   $("mode").value = look.mode;
   $("size").value = look.size;
+  $("tone").checked = look.tone === "auto";
   $("enlargement").checked = look.enlargement === "guided";
   $("automatic").checked = look.temperature === null;
   $("temperature").disabled = look.temperature === null;

@@ -350,6 +350,24 @@ def test_the_size_asks_the_network_again(open_page: Opener, server: Server) -> N
     assert server.metric(INFERENCES) == inferences + 1
 
 
+def test_the_network_can_be_shown_the_tones_as_they_are(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE)
+    wait_for_versions(page)
+    inferences = server.metric(INFERENCES)
+    page.locator("#finer summary").click()
+    expect(page.locator("#tone")).to_be_checked()
+    with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("pictures?tone=off")):
+        page.uncheck("#tone")
+    wait_for_change(page, key)
+    key = settle(page)
+    with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("pictures")):
+        page.click("#reset")
+    wait_for_change(page, key)
+    expect(page.locator("#tone")).to_be_checked()
+    assert server.metric(INFERENCES) == inferences + 2
+
+
 @pytest.mark.parametrize("fate", ["kept", "refused"])
 def test_a_size_changed_while_another_one_is_posted_is_posted_next(open_page: Opener, fate: str) -> None:
     page = open_page()

@@ -22,6 +22,7 @@ from tests.pictures import by_opencv, by_pillow, levels, smooth_gray, with_orien
 from tests.tiffs import tiff
 
 GRAY = by_pillow(smooth_gray(48, 64), "PNG")
+FADED = by_pillow(90 + smooth_gray(48, 64) // 4, "PNG")
 COLOR = by_pillow(levels(40, 56, 3), "PNG")
 
 
@@ -139,6 +140,30 @@ def test_the_size_of_the_inference_is_kept(client: TestClient) -> None:
     asked = pixels_of(post(client, GRAY, "?size=96"))
     assert far(asked, pixels_of(client.get(f"/pictures/{id}"))) < 0.1
     assert far(asked, pixels_of(client.get(f"/pictures/{keep(client)}"))) > 0.1
+
+
+def test_a_faded_picture_says_that_its_tones_were_stretched(client: TestClient) -> None:
+    for data, query, tone in (
+        (FADED, "", "applied"),
+        (FADED, "tone=auto", "applied"),
+        (FADED, "tone=off", "none"),
+        (GRAY, "", "none"),
+    ):
+        assert post(client, data, f"?format=json&{query}").json()["tone"] == tone
+        told = client.post(f"/pictures?{query}", files={"image": ("p.png", data)}).json()
+        assert told["tone"] == tone
+        assert client.get(f"/pictures/{told['id']}?format=json").json()["tone"] == tone
+
+
+def test_tones_change_the_color_and_the_tag_of_faded_pictures_alone(client: TestClient) -> None:
+    auto, off = (post(client, FADED, f"?tone={tone}") for tone in ("auto", "off"))
+    assert far(pixels_of(auto), pixels_of(off)) > 0.1
+    assert auto.headers["etag"] != off.headers["etag"]
+    assert post(client, GRAY, "?tone=off").content == post(client, GRAY).content
+    kept = [client.get(f"/pictures/{keep(client, FADED, f'?tone={tone}')}") for tone in ("auto", "off")]
+    assert kept[0].headers["etag"] != kept[1].headers["etag"]
+    for fresh, again in zip((auto, off), kept, strict=True):
+        assert far(pixels_of(fresh), pixels_of(again)) < 0.1
 
 
 def test_pictures_whose_pixels_are_not_kept_come_out_the_same(model_path: Path) -> None:
@@ -349,7 +374,7 @@ def test_json_tells_what_the_network_thinks(client: TestClient) -> None:
     ):
         assert answer.headers["content-type"] == "application/json"
         told = answer.json()
-        assert set(told) == {"width", "height", "model", "scene", "palette", "confidence", "pictures"}
+        assert set(told) == {"width", "height", "model", "scene", "tone", "palette", "confidence", "pictures"}
         assert (told["width"], told["height"], told["model"]) == (64, 48, "tiny-0001")
         assert [*told["scene"][0]] == ["name", "probability"]
         assert sum(color["share"] for color in told["palette"]) == pytest.approx(1, abs=0.01)

@@ -143,6 +143,14 @@ def test_options_count(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "lossy/a.jpg")).shape == (30, 40, 3)
 
 
+def test_faded_tones_are_stretched_for_the_network_unless_told_not_to(tmp_path: Path) -> None:
+    source = picture(tmp_path / "a.png", by_opencv(90 + smooth_gray(30, 40) // 4, ".png"))
+    for tone in ("auto", "off"):
+        assert run("colorize", source, "--out", tone, "--tone", tone).exit_code == 0
+    auto, off = (cv2.imread(str(tmp_path / tone / "a.png")) for tone in ("auto", "off"))
+    assert not np.array_equal(auto, off)
+
+
 def test_alpha_of_a_deep_picture_fits_a_shallow_answer(tmp_path: Path) -> None:
     source = picture(tmp_path / "a.png", by_opencv(levels(20, 25, 4, dtype=np.uint16), ".png"))
     assert run("colorize", source, "--out", "out", "--format", "webp").exit_code == 0
@@ -150,7 +158,8 @@ def test_alpha_of_a_deep_picture_fits_a_shallow_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("mode", "x"), ("vividness", "3"), ("format", "gif"), ("size", "7"), ("enlargement", "x")]
+    ("option", "value"),
+    [("mode", "x"), ("vividness", "3"), ("format", "gif"), ("size", "7"), ("tone", "x"), ("enlargement", "x")],
 )
 def test_nonsense_is_misuse(tmp_path: Path, option: str, value: str) -> None:
     result = run("colorize", picture(tmp_path / "a.png"), f"--{option}", value)

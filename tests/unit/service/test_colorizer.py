@@ -12,12 +12,15 @@ from chroma.framing import network_size, resize_lightness
 from chroma.lab import gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
 from chroma.modes import MODES, Mode
 from chroma.signature import OUTPUT_NAMES
+from chroma.tone import stretch_tones
 from service.engine.colorizer import as_kept, colorize, finish, knobs_of, prepare
-from service.engine.options import Options
+from service.engine.options import Options, Tone
 from service.engine.session import Query, Session
 from service.pictures.decode import Picture
 from tests import onnx_factory
 from tests.pictures import levels, smooth_gray
+
+TONES: tuple[Tone, ...] = ("auto", "off")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (1, 7), (17, 3000), (3000, 17), (33, 63), (257, 255)])
@@ -116,6 +119,29 @@ def test_size_is_the_models_own_unless_asked(session: Session) -> None:
     picture = Picture(smooth_gray(200, 200))
     assert prepare(picture, Options(), session.stamp).query.lightness.shape == (64, 64, 1)
     assert prepare(picture, Options(size=128), session.stamp).query.lightness.shape == (128, 128, 1)
+
+
+def test_the_network_sees_a_faded_picture_stretched_unless_told_not_to(session: Session) -> None:
+    faded = 90 + smooth_gray(100, 120) // 4
+    L = gray_to_lightness(faded)
+    as_it_is = resize_lightness(L, network_size(100, 120, session.stamp.size))
+    stretched = prepare(Picture(faded), Options(), session.stamp)
+    untouched = prepare(Picture(faded), Options(tone="off"), session.stamp)
+    clear = prepare(Picture(smooth_gray(100, 120)), Options(), session.stamp)
+    assert (stretched.is_stretched, untouched.is_stretched, clear.is_stretched) == (True, False, False)
+    np.testing.assert_array_equal(untouched.query.lightness, as_it_is)
+    np.testing.assert_array_equal(stretched.query.lightness, stretch_tones(as_it_is)[0])
+    assert stretched.query.lightness.std() > 2 * as_it_is.std()
+    for prepared in (stretched, untouched):
+        np.testing.assert_array_equal(prepared.L, L)
+
+
+def test_a_faded_picture_keeps_its_lightness(session: Session) -> None:
+    faded = 90 + smooth_gray(100, 120) // 4
+    auto, off = (colorize(Picture(faded), Options(tone=tone), session).rgb for tone in TONES)
+    assert not np.array_equal(auto, off)
+    for rgb in (auto, off):
+        assert np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(faded)).mean() <= 0.3
 
 
 def test_only_the_heads_of_a_mode_are_fetched(session: Session) -> None:
