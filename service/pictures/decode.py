@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Shaped
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
-from service.errors import BrokenPicture, OutOfMemory
-from service.pictures import planes
+from service.errors import BrokenPicture, OutOfMemory, RequestError
 from service.pictures.levels import Alpha, Pixels
 from service.pictures.probe import HEADER_BYTES, Header
 from service.pictures.profiles import cmyk_to_srgb, to_srgb
+from service.pictures.tiff.pixels import read_pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +72,21 @@ def decode(data: bytes | memoryview, header: Header) -> Picture:
 
     Raises:
         BrokenPicture: truncated or damaged, or its pixels contradict its header.
+        UnsupportedPicture: a TIFF holds what its directory does not tell.
         OutOfMemory: the machine had too little memory; nothing is said of the picture.
     """
     try:
-        by_pillow = header.format == "BMP" or (header.format == "TIFF" and not header.wide) or header.mode == "CMYK"
-        pixels, alpha = (_decode_with_pillow if by_pillow else _decode_with_opencv)(data, header)
+        if header.format == "TIFF":
+            pixels, alpha = _decode_tiff(data, header)
+        else:
+            by_pillow = header.format == "BMP" or header.mode == "CMYK"
+            pixels, alpha = (_decode_with_pillow if by_pillow else _decode_with_opencv)(data, header)
         if pixels.shape[:2] != (header.height, header.width):
             raise ValueError("size differs from the header's")
     except MemoryError as error:
         raise OutOfMemory() from error
+    except RequestError:
+        raise
     except Exception as error:
         if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
             raise OutOfMemory() from error
@@ -92,6 +98,14 @@ def decode(data: bytes | memoryview, header: Header) -> Picture:
         pixels = pixels[..., 0]
     pixels = np.ascontiguousarray(_upright(pixels, header.orientation))
     return Picture(pixels, None if alpha is None else np.ascontiguousarray(_upright(alpha, header.orientation)))
+
+
+def _decode_tiff(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
+    pixels, alpha = read_pixels(data, header.directory)
+    if header.mode != "CMYK":
+        return pixels, alpha
+    inks = Image.frombuffer("CMYK", (header.width, header.height), np.ascontiguousarray(pixels))
+    return np.asarray(cmyk_to_srgb(inks, header.icc_profile)), alpha
 
 
 def _decode_with_opencv(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
@@ -125,11 +139,6 @@ def _color_key_alpha(front: bytes, gray: Shaped[np.ndarray, "H W"]) -> Alpha:
 
 def _decode_with_pillow(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     with Image.open(io.BytesIO(data), formats=(header.format,)) as image:
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            _join_single_plane(image)
-        if image.mode.startswith("I;16"):
-            levels = np.asarray(image).astype(np.uint16)
-            return (~levels if header.inverted else levels), None
         if image.mode == "CMYK":
             return np.asarray(cmyk_to_srgb(image, header.icc_profile)), None
         if image.mode in ("1", "L") and "transparency" not in image.info:
@@ -138,16 +147,6 @@ def _decode_with_pillow(data: bytes | memoryview, header: Header) -> tuple[Pixel
             rgba = np.asarray(image.convert("RGBA"))
             return rgba[..., :3], rgba[..., 3]
         return np.asarray(image.convert("RGB")), None
-
-
-def _join_single_plane(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Call the only channel of a TIFF interleaved, which comes to the same.
-
-    Where it is said to lie apart, Pillow takes its layout for the first letter alone: `L` for `L;I`, a negative.
-    """
-    if image.tag_v2.get(planes.PLANAR_CONFIGURATION) == planes.APART and image.tag_v2.get(planes.SAMPLES, 1) == 1:
-        image.tag_v2[planes.PLANAR_CONFIGURATION] = 1
-        image._setup()
 
 
 def _is_gray(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:

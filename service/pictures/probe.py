@@ -2,33 +2,36 @@
 
 import io
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from service.errors import (
     BrokenPicture,
     CostlyPicture,
     EmptyUpload,
+    InvalidOption,
     OutOfMemory,
     PictureTooLarge,
     SeveralFrames,
     UnsupportedPicture,
 )
-from service.pictures import planes
 from service.pictures.cost import why_costly
+from service.pictures.tiff import judging
+from service.pictures.tiff.directory import STARTS
 
-READABLE: Final = {
+READABLE: Final = {"TIFF": STARTS} | {
     plugin.format: signatures
     for plugin, signatures in (
         (JpegImagePlugin.JpegImageFile, (b"\xff\xd8\xff",)),
         (PngImagePlugin.PngImageFile, (b"\x89PNG\r\n\x1a\n",)),
         (WebPImagePlugin.WebPImageFile, (b"RIFF",)),
-        (TiffImagePlugin.TiffImageFile, (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
         (BmpImagePlugin.BmpImageFile, (b"BM",)),
     )
 }
 """Formats that are read, by Pillow's names, with the first bytes of such files. Nothing else ever reaches a decoder."""
+
+_BY_PILLOW: Final = tuple(set(READABLE) - {"TIFF"})
 
 HEADER_BYTES: Final = 1 << 21
 """How much of a JPEG or PNG is searched for its header. Both keep it in front of the pixels, color profile included; a
@@ -36,10 +39,6 @@ hostile file can fill megabytes with comments that take seconds to walk through.
 
 MAX_SIDE_PX: Final = 65_500
 """Longest side of a picture: libjpeg's limit, the lowest of the formats that hold large pictures."""
-
-TIFF_BITS_PER_SAMPLE: Final = 258
-
-TIFF_PHOTOMETRIC: Final = 262
 
 EXIF_ORIENTATION: Final = 0x0112
 
@@ -66,9 +65,11 @@ class Header:
         height: likewise.
         mode: Pillow's name of the pixel layout.
         orientation: EXIF orientation that is still to be applied, 1 to 8.
-        wide: stored with 16 bits a channel in more than one channel, which Pillow would cut to 8.
+        wide: has 16 bits a channel in more than one channel, which Pillow would cut to 8.
         inverted: 0 means white, and Pillow does not mind.
         icc_profile: embedded color profile.
+        directory: where the picture's directory is in a TIFF, which may hold several.
+        stored_bytes: what a pixel of a TIFF takes once decompressed, bytes; 0 where it is what decoded ones take.
     """
 
     format: str
@@ -79,6 +80,8 @@ class Header:
     wide: bool
     inverted: bool
     icc_profile: bytes | None
+    directory: int = 0
+    stored_bytes: float = 0.0
 
     @property
     def megapixels(self) -> float:
@@ -91,7 +94,7 @@ class Header:
         return (self.height, self.width) if self.orientation >= 5 else (self.width, self.height)
 
 
-def probe(data: bytes, *, max_megapixels: float) -> Header:
+def probe(data: bytes, *, max_megapixels: float, page: int | None = None) -> Header:
     """Read and judge a picture's header; takes well below a millisecond and allocates no pixels.
 
     `prepare_codecs` must have run.
@@ -99,6 +102,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     Args:
         data: the whole file.
         max_megapixels: largest picture, millions of pixels.
+        page: number of the picture in a TIFF of several, from 1; None for the only one.
 
     Returns:
         The header.
@@ -109,29 +113,15 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
         BrokenPicture: the header is damaged.
         PictureTooLarge: more pixels, or a longer side, than allowed.
         CostlyPicture: decoding it would take more than a picture of its size may.
-        SeveralFrames: an animation, or more than one page.
+        SeveralFrames: an animation, or more than one page and none chosen.
+        InvalidOption: there is no such page.
         OutOfMemory: the machine had too little memory; nothing is said of the picture.
     """
     if not data:
         raise EmptyUpload("The body is empty: send the bytes of a picture.")
     if data.startswith(READABLE["PNG"]):
         _check_png_lengths(data)
-    if data.startswith(READABLE["TIFF"]) and (reason := planes.why_unread(data)):
-        raise UnsupportedPicture(reason)
-    try:
-        with Image.open(io.BytesIO(front_of(data)), formats=tuple(READABLE)) as image:
-            header = _header(image)
-            has_more = _has_more_frames(image)
-            costly = why_costly(image, data)
-    except MemoryError as error:
-        raise OutOfMemory() from error
-    except Exception as error:
-        # Decoders answer damaged headers with nearly any exception; each means that this is no good picture.
-        if any(data.startswith(signature) for signatures in READABLE.values() for signature in signatures):
-            raise BrokenPicture("The header of the picture cannot be read.") from error
-        raise UnsupportedPicture(
-            "The bytes are not a picture of a format that is read here.", formats=sorted(READABLE)
-        ) from error
+    header, has_more, costly = _read_tiff(data, page) if data.startswith(READABLE["TIFF"]) else _read(data, page)
     if max(header.width, header.height) > MAX_SIDE_PX:
         raise PictureTooLarge(
             f"The picture is {header.width} x {header.height} px; a side may have {MAX_SIDE_PX}.",
@@ -148,10 +138,49 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     if costly:
         raise CostlyPicture(f"Decoding the picture would cost too much: {costly}. Save it anew, and it is taken.")
     if has_more:
-        raise SeveralFrames("Animations and files of several pages are not taken: send one picture.", limit=1)
+        raise SeveralFrames("Animations are not taken: send one picture.", limit=1)
     if header.mode not in _MODES:
         raise UnsupportedPicture(f"Pictures with {header.mode!r} pixels are not read here.")
     return header
+
+
+def _read_tiff(data: bytes, page: int | None) -> tuple[Header, bool, str]:
+    """Return a TIFF's header, that it is one picture, and why it is costly, or empty."""
+    facts = judging.judge(data, page)
+    header = Header(
+        format="TIFF",
+        width=facts.width,
+        height=facts.height,
+        mode=facts.mode,
+        orientation=facts.orientation,
+        wide=facts.is_deep,
+        inverted=False,
+        icc_profile=facts.icc_profile,
+        directory=facts.directory,
+        stored_bytes=facts.stored_bytes,
+    )
+    return header, False, facts.costly
+
+
+def _read(data: bytes, page: int | None) -> tuple[Header, bool, str]:
+    """Return the header of a file of another format, whether there are more frames, and why it is costly, or empty."""
+    try:
+        with Image.open(io.BytesIO(front_of(data)), formats=_BY_PILLOW) as image:
+            header = _header(image)
+            has_more = _has_more_frames(image)
+            costly = why_costly(image, data)
+    except MemoryError as error:
+        raise OutOfMemory() from error
+    except Exception as error:
+        # Decoders answer damaged headers with nearly any exception; each means that this is no good picture.
+        if any(data.startswith(signature) for signatures in READABLE.values() for signature in signatures):
+            raise BrokenPicture("The header of the picture cannot be read.") from error
+        raise UnsupportedPicture(
+            "The bytes are not a picture of a format that is read here.", formats=sorted(READABLE)
+        ) from error
+    if page not in (None, 1):
+        raise InvalidOption(f"There is no page {page}: only TIFFs have several.")
+    return header, has_more, costly
 
 
 def _check_png_lengths(data: bytes) -> None:
@@ -185,19 +214,15 @@ def front_of(data: bytes) -> bytes:
 
 
 def _header(image: Image.Image) -> Header:
-    tags: Any = getattr(image, "tag_v2", {})
-    bits = tags.get(TIFF_BITS_PER_SAMPLE, ())
-    is_tiff = image.format == "TIFF"
     return Header(
         # A phone's JPEG that also carries a depth map or a small preview is "MPO" to Pillow.
         format="JPEG" if image.format == "MPO" else str(image.format),
         width=image.width,
         height=image.height,
         mode=image.mode,
-        # Both Pillow and OpenCV turn TIFF upright by themselves.
-        orientation=1 if is_tiff else _orientation(image.info.get("exif")),
-        wide=is_tiff and len(bits) > 1 and max(bits) > 8,
-        inverted=is_tiff and image.mode.startswith("I;16") and tags.get(TIFF_PHOTOMETRIC) == 0,
+        orientation=_orientation(image.info.get("exif")),
+        wide=False,
+        inverted=False,
         icc_profile=image.info.get("icc_profile"),
     )
 
@@ -218,11 +243,4 @@ def _orientation(exif_bytes: bytes | None) -> int:
 def _has_more_frames(image: Image.Image) -> bool:
     if image.format == "MPO":
         return False
-    if image.format == "TIFF":
-        # n_frames would walk the whole chain of pages, which a hostile file can make very long.
-        try:
-            image.seek(1)
-        except EOFError:
-            return False
-        return True
     return bool(getattr(image, "is_animated", False))

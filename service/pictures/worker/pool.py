@@ -16,7 +16,14 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfMemory, RequestError
+from service.errors import (
+    BrokenPicture,
+    CostlyPicture,
+    InternalError,
+    OutOfMemory,
+    RequestError,
+    UnsupportedPicture,
+)
 from service.pictures.decode import Picture, decode
 from service.pictures.probe import Header
 from service.pictures.worker import wire
@@ -35,7 +42,12 @@ FILES: Final = 2
 COPIES: Final = 6
 """...and so many of the pixels. The most that was measured are four: opacity and a profile at 16 bits a channel."""
 
-TOLD: Final[dict[str, type[RequestError]]] = {kind.name: kind for kind in (BrokenPicture, CostlyPicture, InternalError)}
+STORED_COPIES: Final = 2
+"""...and so many of what a TIFF's strips hold, which may all be one: channels that are left out, 64 bits a channel."""
+
+TOLD: Final[dict[str, type[RequestError]]] = {
+    kind.name: kind for kind in (BrokenPicture, CostlyPicture, InternalError, UnsupportedPicture)
+}
 """What a worker may say of a picture."""
 
 TRIES: Final = 2
@@ -67,7 +79,8 @@ def memory_for(data_bytes: int, header: Header) -> int:
     # PNG files of 16 bits a channel are plain RGB to the header.
     is_deep = header.wide or header.mode.startswith("I;16") or header.format == "PNG"
     pixel_bytes = (1 if is_one_channel else 4) * (2 if is_deep else 1)
-    return SPARE_BYTES + FILES * data_bytes + round(COPIES * pixel_bytes * header.megapixels * 1e6)
+    bytes_a_pixel = COPIES * pixel_bytes + STORED_COPIES * header.stored_bytes
+    return SPARE_BYTES + FILES * data_bytes + round(bytes_a_pixel * header.megapixels * 1e6)
 
 
 class _Ended(Exception):
