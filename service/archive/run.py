@@ -8,13 +8,14 @@ import asyncio
 import errno
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from service.archive.finding import is_film, read_file
+from service.archive.pages import split
 from service.archive.whole_files import unfinished, write_whole
 from service.client.errors import ClientError, Unauthorized, Unreachable
 from service.errors import RequestError, StartupError
@@ -49,6 +50,7 @@ class Outcome:
         seconds: spent on it.
         scene: what the network takes it for; of colored photographs.
         frames: how many were colored; of films.
+        pages: how many were colored; of files of several, whose first answer `target` is.
         notes: what the answer lacks or has in another way, for people; of films.
         problem: short stable name of what went wrong, such as `broken-picture`; of failed ones.
         reason: the same in words.
@@ -60,6 +62,7 @@ class Outcome:
     seconds: float = 0.0
     scene: str = ""
     frames: int = 0
+    pages: int = 0
     notes: tuple[str, ...] = ()
     problem: str = ""
     reason: str = ""
@@ -71,7 +74,7 @@ class Outcome:
             line["seconds"] = round(self.seconds, 3)
         line |= {
             name: getattr(self, name)
-            for name in ("scene", "frames", "notes", "problem", "reason")
+            for name in ("scene", "frames", "pages", "notes", "problem", "reason")
             if getattr(self, name)
         }
         return json.dumps(line)
@@ -85,11 +88,17 @@ class Work:
         plan: target by source.
         output_format: of the answers.
         keep_metadata: whether EXIF, XMP and resolution go over to the answer.
+        all_pages: whether files of several pages are colored, page by page.
     """
 
     plan: Mapping[Path, Path]
     output_format: OutputFormat
     keep_metadata: bool = True
+    all_pages: bool = False
+
+    def parts(self, question: bytes, target: Path) -> Iterable[tuple[bytes, Path]]:
+        """Return what is to be colored of a file, and where each answer goes."""
+        return split(question, target) if self.all_pages else [(question, target)]
 
     def store(self, question: bytes, answer: bytes, target: Path) -> None:
         """Write an answer under its name.
@@ -128,10 +137,12 @@ def color_here(
                     frames, notes = color_film(source, path)
                 outcome = Outcome(source, target, "colored", frames=frames, notes=notes)
             else:
-                question = read_file(source)
-                colored = color(question)
-                work.store(question, colored.data, target)
-                outcome = Outcome(source, target, "colored", scene=colored.scene)
+                done = []
+                for question, place in work.parts(read_file(source), target):
+                    colored = color(question)
+                    work.store(question, colored.data, place)
+                    done.append((place, colored.scene))
+                outcome = _colored(source, done)
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
             outcome = _failure(error, source, target, started)
         else:
@@ -173,12 +184,14 @@ async def color_there(
     async def color_one(source: Path, target: Path) -> Outcome:
         started = time.monotonic()
         try:
-            question = await asyncio.to_thread(read_file, source)
-            colored = await color(question)
-            await asyncio.to_thread(work.store, question, colored.data, target)
+            done = []
+            for question, place in work.parts(await asyncio.to_thread(read_file, source), target):
+                colored = await color(question)
+                await asyncio.to_thread(work.store, question, colored.data, place)
+                done.append((place, colored.scene))
         except Exception as error:  # As above.
             return _failure(error, source, target, started)
-        return Outcome(source, target, "colored", time.monotonic() - started, colored.scene)
+        return replace(_colored(source, done), seconds=time.monotonic() - started)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -186,6 +199,12 @@ async def color_there(
                 group.create_task(work_off())
     except BaseExceptionGroup as errors:  # The first one; it ended the others.
         raise errors.exceptions[0] from None
+
+
+def _colored(source: Path, done: Sequence[tuple[Path, str]]) -> Outcome:
+    """Return the outcome of a photograph, or of one for each page."""
+    target, scene = done[0]
+    return Outcome(source, target, "colored", scene=scene, pages=len(done) if len(done) > 1 else 0)
 
 
 def _failure(error: Exception, source: Path, target: Path, started: float) -> Outcome:

@@ -49,6 +49,14 @@ class ColorizeOptions(_ColorOptions, total=False):
 
     size: int | None
     variants: int | None
+    page: int | None
+
+
+class KeepOptions(TypedDict, total=False):
+    """Which picture to keep: its inference size in px, and its page in a TIFF of several, from 1."""
+
+    size: int | None
+    page: int | None
 
 
 class RenderOptions(_ColorOptions, total=False):
@@ -112,8 +120,8 @@ class BaseClient:
         files = {"image": ("image", data), "reference": ("reference", reference)}
         return self._request("POST", "/colorize", files=files, params=query, headers=headers)
 
-    def _keep_question(self, data: bytes, size: int | None) -> httpx2.Request:
-        query = {} if size is None else {"size": str(size)}
+    def _keep_question(self, data: bytes, options: Mapping[str, Any]) -> httpx2.Request:
+        query = _query_of("keep", options, KeepOptions.__annotations__)
         headers = {"Content-Type": "application/octet-stream"}
         return self._request("POST", "/pictures", content=data, params=query, headers=headers)
 

@@ -53,6 +53,7 @@ CrfOption = Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 w
 EveryOption = Annotated[
     int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
 ]
+PagesOption = Annotated[bool, typer.Option("--pages", help="Color all pages of TIFFs: name-1.png, name-2.png, ...")]
 MetadataOption = Annotated[bool, typer.Option(help="Carry EXIF, XMP and resolution over to the answer.")]
 RemoteOption = Annotated[str | None, typer.Option(help="Address of a running service, to color there.")]
 ClusterOption = Annotated[
@@ -84,6 +85,7 @@ def colorize(
     reference_strength: StrengthOption = 0.5,
     crf: CrfOption = 18,
     every: EveryOption = 1,
+    pages: PagesOption = False,
     metadata: MetadataOption = True,
     remote: RemoteOption = None,
     cluster: ClusterOption = None,
@@ -112,7 +114,7 @@ def colorize(
         hints=hints,
         reference_strength=reference_strength,
     )
-    order = Order(query, settings, _read_reference(reference), crf, every, metadata, jobs, quiet)
+    order = Order(query, settings, _read_reference(reference), crf, every, metadata, jobs, quiet, all_pages=pages)
     _color(order, place, inputs, out, overwrite=overwrite, as_json=as_json)
 
 
@@ -163,6 +165,7 @@ def _plan(
 ) -> "tuple[Work, Sequence[Outcome]]":
     """Return what there is to do, and what is known without doing it: answers that are there, unreadable folders."""
     from service.archive.finding import PlanError, is_done, plan_outputs
+    from service.archive.pages import are_done
     from service.archive.run import Outcome, Work, explain_folder
 
     if order.query.format == "json":
@@ -182,9 +185,10 @@ def _plan(
     plan = _without_films(plan, inputs, place)
     if not plan and not unlisted:
         raise misuse("there is no picture in what was named")
-    todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
+    is_there = are_done if order.all_pages else is_done
+    todo = {source: target for source, target in plan.items() if overwrite or not is_there(source, target)}
     skipped = [Outcome(source, target, "skipped") for source, target in plan.items() if source not in todo]
-    return Work(todo, answer_format, order.keep_metadata), [*skipped, *unlisted]
+    return Work(todo, answer_format, order.keep_metadata, order.all_pages), [*skipped, *unlisted]
 
 
 def _tell(report: "Report", stopped: str, out: Path, *, as_json: bool) -> None:

@@ -43,6 +43,7 @@ class Order:
         keep_metadata: whether EXIF, XMP and resolution go over to the answer.
         jobs: pictures at once; None for the place's own number.
         quiet: show no progress.
+        all_pages: whether files of several pages are colored, page by page.
     """
 
     query: "ColorizeQuery"
@@ -53,6 +54,7 @@ class Order:
     keep_metadata: bool
     jobs: int | None
     quiet: bool
+    all_pages: bool = False
 
 
 class Place(Protocol):

@@ -121,6 +121,7 @@ class KeptPicture:
         histogram: share of each ab bin in the upload, for those who take it as reference; shape (Q,).
         confidence: mean over the picture, [0, 1].
         ready: the pixels, or None when they are to be decoded again.
+        page: which picture of a file of several it is; None for the only one.
         id: random; empty before it is kept.
         owner: fingerprint of the API key that it came with.
     """
@@ -133,6 +134,7 @@ class KeptPicture:
     histogram: Float[np.ndarray, "Q"]
     confidence: float
     ready: ReadyPixels | None
+    page: int | None = None
     id: str = ""
     owner: str = ""
 

@@ -15,6 +15,7 @@ from chroma.signature import SIZE_MULTIPLE
 from chroma.variants import MOST_VARIANTS
 from service.pictures.encode import OutputFormat
 from service.pictures.probe import MAX_SIDE_PX
+from service.pictures.tiff.pages import MOST_DIRECTORIES
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Options:
         hints: points whose color is known.
         reference_strength: how far a reference photograph counts, [0, 1].
         max_side: the answer's longest side at most, px; None means the picture's own size.
+        page: which picture of a file of several, from 1; None for the only one.
     """
 
     mode: Mode = "annealed"
@@ -44,6 +46,7 @@ class Options:
     hints: tuple[Hint, ...] = ()
     reference_strength: float = 0.5
     max_side: int | None = None
+    page: int | None = None
 
 
 MAX_TEMPERATURE = 10.0
@@ -69,6 +72,11 @@ _HINT = rf"{_SHARE},{_SHARE},(?:[0-9A-Fa-f]{{6}}|{_AB}:{_AB})"
 
 HINTS_PATTERN = rf"^(?:{_HINT}(?:;{_HINT}){{0,{MAX_HINTS - 1}}})?$"
 """`x,y,RRGGBB` or `x,y,a:b`, joined with `;`."""
+
+Page = Annotated[
+    int | None,
+    Field(ge=1, le=MOST_DIRECTORIES, description="Which picture of a TIFF of several pages, the first being 1."),
+]
 
 AnswerFormat = Literal[OutputFormat, "json"]
 
@@ -138,10 +146,12 @@ class ColorizeQuery(_ColorQuery):
             "a ZIP file, or as JSON.",
         ),
     ] = 1
+    page: Page = None
 
     def to_options(self) -> Options:
         """Return the part of the query that concerns the colors."""
-        return replace(super().to_options(), size=self.size, variants=tuple(range(1, self.variants + 1)))
+        variants = tuple(range(1, self.variants + 1))
+        return replace(super().to_options(), size=self.size, variants=variants, page=self.page)
 
 
 class KeepQuery(BaseModel):
@@ -153,6 +163,7 @@ class KeepQuery(BaseModel):
         int | None,
         Field(ge=SIZE_MULTIPLE, le=MAX_SIZE, description="Inference size, px; left out, the model's own."),
     ] = None
+    page: Page = None
 
 
 class RenderQuery(_ColorQuery):

@@ -272,6 +272,7 @@ class Pipeline:
             header=header,
             digest=inspected.digest,
             size=job.options.size,
+            page=job.options.page,
             posterior=posterior,
             histogram=histogram,
             confidence=confidence,
@@ -281,7 +282,7 @@ class Pipeline:
 
     def name_render(self, kept: KeptPicture, job: Job, reference: KeptPicture | None) -> str:
         """Return the entity tag of what `render` would give for the same arguments, with the model of now."""
-        given = f"{kept.digest} {kept.size} {reference.digest if reference else ''}"
+        given = f"{kept.digest} {kept.page} {kept.size} {reference.digest if reference else ''}"
         return self.model.tag(f"kept {job.options} {job.output_format} {job.tells} {given}")
 
     async def render(
@@ -350,7 +351,7 @@ class Pipeline:
                 return await self._codecs.run(draw)
 
     def _inspect(self, job: Job, model: LoadedModel) -> Inspected:
-        header = probe(job.data, max_megapixels=self._max_megapixels)
+        header = probe(job.data, max_megapixels=self._max_megapixels, page=job.options.page)
         digest, given = hashlib.sha256(job.data).hexdigest(), ""
         reference = None
         if job.reference is not None:

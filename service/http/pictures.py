@@ -199,7 +199,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
 
     async def work() -> KeptPicture:
         upload = await receive_files(request, stages, FILE_FIELD)
-        job = Job(upload[FILE_FIELD], Options(size=query.size), "png", caller=caller)
+        job = Job(upload[FILE_FIELD], Options(size=query.size, page=query.page), "png", caller=caller)
 
         async def go_on() -> KeptPicture:
             with pipeline.use_model() as model:

@@ -200,7 +200,7 @@ def _from_lab(layout: Layout, samples: Samples) -> Pixels:
     white = (65280.0 if is_icc else 65535.0) if is_deep else 255.0
     lightness = levels[..., 0] * (100 / white)
     stored = levels[..., 1:] if is_icc else levels[..., 1:].view(np.int16 if is_deep else np.int8)
-    chroma = stored / unit - (128 if is_icc else 0)
+    chroma = stored.astype(np.float64) / unit - (128 if is_icc else 0)
     height = (lightness + 16) / 116
     if layout.colors == 1:
         return srgb_levels(_from_lab_share(height), size)

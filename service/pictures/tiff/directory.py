@@ -8,7 +8,8 @@ References:
 """
 
 from functools import cached_property
-from typing import Any, Final
+from mmap import mmap
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -50,6 +51,9 @@ YCBCR_SUBSAMPLING: Final = 530
 REFERENCE_BLACK_WHITE: Final = 532
 ICC_PROFILE: Final = 34675
 
+Order = Literal["<", ">"]
+"""Of bytes: the least significant first, or the most."""
+
 BIG: Final = 43
 """The version that BigTIFF says it is."""
 
@@ -86,24 +90,31 @@ class Tiff:
     Attributes:
         data: the whole file.
         order: of bytes, `<` or `>`.
+        word: type of an offset.
+        count: type of the number of a directory's entries.
+        entry: type of an entry.
+        short: type of a number of two bytes.
+        four: type of a number of four.
         first: where its first directory starts.
+        first_at: where that is said.
     """
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes | memoryview | mmap) -> None:
         """Read the first bytes.
 
         Raises:
             BrokenPicture: there are too few.
         """
         self.data = data
-        self.order = "<" if bytes(data[:2]) == b"II" else ">"
+        self.order: Order = "<" if bytes(data[:2]) == b"II" else ">"
         big = BIG in bytes(data[2:4])
         self.word = np.dtype(f"{self.order}u{8 if big else 4}")
         self.count = np.dtype(f"{self.order}u{8 if big else 2}")
         short = f"{self.order}u2"
         self.short, self.four = np.dtype(short), np.dtype(f"{self.order}u4")
         self.entry = np.dtype([("tag", short), ("type", short), ("count", self.word), ("value", self.word)])
-        self.first = self.integer(self.word, 8 if big else 4)
+        self.first_at = 8 if big else 4
+        self.first = self.integer(self.word, self.first_at)
         if not self.first:
             raise BrokenPicture("The TIFF ends before its first directory.")
 
@@ -158,9 +169,9 @@ class Directory:
         return dict(zip(reversed(tags), range(len(tags) - 1, -1, -1), strict=True))
 
     @property
-    def next(self) -> int:
-        """Where the next directory starts; 0 for none."""
-        return self.tiff.integer(self.tiff.word, self._start + self._entries.nbytes)
+    def next_at(self) -> int:
+        """Where it is said where the next directory starts."""
+        return self._start + self._entries.nbytes
 
     def __contains__(self, tag: int) -> bool:
         """Whether a tag is there."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from service.errors import BrokenPicture, UnsupportedPicture
 from service.pictures.tiff import directory as tags
-from service.pictures.tiff.directory import Directory
+from service.pictures.tiff.directory import Directory, Order
 
 Kind = Literal["u", "i", "f"]
 """Of a sample: unsigned, signed, or floating-point."""
@@ -202,7 +202,7 @@ class Layout:
     part_width: int
     part_height: int
     subsampling: tuple[int, int]
-    order: str
+    order: Order
 
     @property
     def packing(self) -> Packing | None:

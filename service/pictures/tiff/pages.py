@@ -8,7 +8,8 @@ References:
 """
 
 from collections.abc import Iterator
-from typing import Final
+from mmap import mmap
+from typing import Final, Literal
 
 from service.errors import BrokenPicture, InvalidOption, SeveralFrames, UnsupportedPicture
 from service.pictures.tiff import directory as tags
@@ -49,7 +50,8 @@ def find_page(tiff: Tiff, page: int | None) -> Directory:
     places = list(_pictures(tiff)) or [_largest(tiff)]
     if page is None and len(places) > 1:
         raise SeveralFrames(
-            f"The file holds {len(places)} pictures: ask for one of them with page=1 to page={len(places)}.",
+            f"The file holds {len(places)} pictures: ask for one with page=1 to page={len(places)}; the command line "
+            "colors all of them with --pages.",
             limit=1,
             pages=len(places),
         )
@@ -59,7 +61,7 @@ def find_page(tiff: Tiff, page: int | None) -> Directory:
     return tiff.directory(places[number - 1])
 
 
-def count_pages(data: bytes | memoryview) -> int:
+def count_pages(data: bytes | mmap) -> int:
     """Return how many pictures a TIFF holds.
 
     Raises:
@@ -67,6 +69,27 @@ def count_pages(data: bytes | memoryview) -> int:
         UnsupportedPicture: as `find_page`.
     """
     return len(list(_pictures(Tiff(data)))) or 1
+
+
+def only_page(data: bytes, page: int) -> bytes:
+    """Return a TIFF with one of its pictures alone in the chain of directories; its pixels stay where they are.
+
+    Args:
+        data: the whole file.
+        page: number of the picture, from 1.
+
+    Raises:
+        BrokenPicture: as `find_page`.
+        InvalidOption: as `find_page`.
+        UnsupportedPicture: as `find_page`.
+    """
+    tiff = Tiff(data)
+    found = find_page(tiff, page)
+    alone, size = bytearray(data), tiff.word.itemsize
+    byte_order: Literal["little", "big"] = "little" if tiff.order == "<" else "big"
+    alone[tiff.first_at : tiff.first_at + size] = found.place.to_bytes(size, byte_order)
+    alone[found.next_at : found.next_at + size] = bytes(size)
+    return bytes(alone)
 
 
 def count_of(pictures: int) -> str:

@@ -22,6 +22,9 @@ from service.pictures.tiff.layout import BLACK_IS_ZERO, JPEG, LOSSY_DNG_JPEG, RG
 Samples = Shaped[np.ndarray, "rows columns channels"]
 """Of a strip or tile, in its `Layout.sample_type` or one of another byte order."""
 
+Data = Any
+"""Bytes; imagecodecs takes views of them, too, though its types do not say so."""
+
 LERC_PARAMETERS: Final = 50674
 
 LERC_PACKINGS: Final = {0: None, 1: "deflate", 2: "zstd"}
@@ -36,7 +39,7 @@ SHORT, LONG = 3, 4
 
 _HEAD, _COUNT, _ENTRY, _NEXT = (struct.Struct(form) for form in ("<2sHL", "<H", "<HHLL", "<L"))
 
-_Decoder = Callable[[memoryview, int, int], Any]
+_Decoder = Callable[[Data, int, int], Any]
 """Compressed bytes, fewest and most bytes -> bytes."""
 
 PACKBITS_SPARE: Final = 256
@@ -66,7 +69,7 @@ def read_extras(found: Directory) -> Extras:
     )
 
 
-def decode_part(layout: Layout, extras: Extras, data: memoryview, size: tuple[int, int], plane: int) -> Samples:
+def decode_part(layout: Layout, extras: Extras, data: Data, size: tuple[int, int], plane: int) -> Samples:
     """Return the samples of a strip or tile.
 
     Args:
@@ -86,7 +89,7 @@ def decode_part(layout: Layout, extras: Extras, data: memoryview, size: tuple[in
     if layout.packing == "picture":
         return _from_picture(layout, extras, data, size)
     if layout.is_mirrored:
-        data = memoryview(imagecodecs.bitorder_decode(data))
+        data = imagecodecs.bitorder_decode(data)
     if layout.packing == "bits":
         return _from_fax(layout, extras, data, rows)[:, :columns]
     if layout.subsampling != (1, 1):
@@ -97,7 +100,7 @@ def decode_part(layout: Layout, extras: Extras, data: memoryview, size: tuple[in
     return _predicted(layout, _unpacked(layout, plain, (rows, layout.part_width, channels)))[:, :columns]
 
 
-def _decompress(compression: int, data: memoryview, least: int, most: int) -> memoryview:
+def _decompress(compression: int, data: Data, least: int, most: int) -> memoryview:
     """Return bytes; the last strip may hold as many rows as the others do."""
     plain = data if compression == 1 else memoryview(_DECODERS[compression](data, least, most))
     if len(plain) < least:
@@ -105,7 +108,7 @@ def _decompress(compression: int, data: memoryview, least: int, most: int) -> me
     return plain[:least]
 
 
-def _unpack_lzw(data: memoryview, least: int, _most: int) -> Any:
+def _unpack_lzw(data: Data, least: int, _most: int) -> Any:
     """Unpack by libtiff, which takes two thirds of the time that imagecodecs' own decoder does.
 
     It reads files only: here one whose picture has a single row of bytes.
@@ -127,7 +130,7 @@ def _unpack_lzw(data: memoryview, least: int, _most: int) -> Any:
     return imagecodecs.tiff_decode(head + data).reshape(-1)
 
 
-def _inflate(data: memoryview, _least: int, most: int) -> Any:
+def _inflate(data: Data, _least: int, most: int) -> Any:
     try:
         return imagecodecs.deflate_decode(data, out=most)
     except imagecodecs.DeflateError:
@@ -135,7 +138,7 @@ def _inflate(data: memoryview, _least: int, most: int) -> Any:
         return zlib.decompressobj().decompress(data, most)
 
 
-def _unpack_runs(data: memoryview, _least: int, most: int) -> Any:
+def _unpack_runs(data: Data, _least: int, most: int) -> Any:
     return imagecodecs.packbits_decode(data, out=most + PACKBITS_SPARE)
 
 
@@ -155,7 +158,7 @@ _DECODERS: Final[dict[int, _Decoder]] = {
 }
 
 
-def _unpacked(layout: Layout, plain: memoryview, shape: tuple[int, int, int]) -> Samples:
+def _unpacked(layout: Layout, plain: Data, shape: tuple[int, int, int]) -> Samples:
     """Return the bytes as samples, in the file's byte order where that is no work."""
     if layout.bits in (8, 16, 32, 64):
         dtype = layout.sample_type.newbyteorder("<" if layout.predictor == 3 else layout.order)
@@ -180,7 +183,7 @@ def _predicted(layout: Layout, samples: Samples) -> Samples:
     return samples
 
 
-def _from_fax(layout: Layout, extras: Extras, data: memoryview, rows: int) -> Samples:
+def _from_fax(layout: Layout, extras: Extras, data: Data, rows: int) -> Samples:
     if layout.compression == 2:
         bits = imagecodecs.ccittrle_decode(data, rows, layout.part_width)
     elif layout.compression == 3:
@@ -190,7 +193,7 @@ def _from_fax(layout: Layout, extras: Extras, data: memoryview, rows: int) -> Sa
     return np.asarray(bits).reshape(rows, layout.part_width, 1)
 
 
-def _from_subsampled(layout: Layout, data: memoryview, rows: int, plane: int) -> Samples:
+def _from_subsampled(layout: Layout, data: Data, rows: int, plane: int) -> Samples:
     """Return YCbCr whose chroma has fewer samples: each is repeated, as libtiff does."""
     across, down = layout.subsampling
     most_rows = -(-layout.part_height // down)
@@ -211,7 +214,7 @@ def _from_subsampled(layout: Layout, data: memoryview, rows: int, plane: int) ->
     return whole[:rows, : layout.part_width]
 
 
-def _from_picture(layout: Layout, extras: Extras, data: memoryview, size: tuple[int, int]) -> Samples:
+def _from_picture(layout: Layout, extras: Extras, data: Data, size: tuple[int, int]) -> Samples:
     """Return what a codec for pictures gives, where it is as large and deep as it must be."""
     picture = _decode_picture(layout, extras, data)
     channels = 1 if layout.is_apart else layout.samples
@@ -223,7 +226,7 @@ def _from_picture(layout: Layout, extras: Extras, data: memoryview, size: tuple[
     return samples[: size[0], : size[1]]
 
 
-def _decode_picture(layout: Layout, extras: Extras, data: memoryview) -> "np.ndarray[Any, np.dtype[Any]]":
+def _decode_picture(layout: Layout, extras: Extras, data: Data) -> "np.ndarray[Any, np.dtype[Any]]":
     compression = layout.compression
     if compression in (JPEG, LOSSY_DNG_JPEG):
         return _decode_jpeg(layout, extras, data)
@@ -236,16 +239,16 @@ def _decode_picture(layout: Layout, extras: Extras, data: memoryview) -> "np.nda
     return np.asarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
 
 
-def _decode_lerc(layout: Layout, extras: Extras, data: memoryview) -> "np.ndarray[Any, np.dtype[Any]]":
+def _decode_lerc(layout: Layout, extras: Extras, data: Data) -> "np.ndarray[Any, np.dtype[Any]]":
     most = round(layout.part_width * layout.part_height * layout.stored_bytes) + (1 << 16)
     if extras.lerc_packing == "deflate":
-        data = memoryview(_inflate(data, 0, most))
+        data = _inflate(data, 0, most)
     elif extras.lerc_packing == "zstd":
-        data = memoryview(imagecodecs.zstd_decode(data, out=most))
+        data = imagecodecs.zstd_decode(data, out=most)
     return np.asarray(imagecodecs.lerc_decode(data))
 
 
-def _decode_jpeg(layout: Layout, extras: Extras, data: memoryview) -> "np.ndarray[Any, np.dtype[Any]]":
+def _decode_jpeg(layout: Layout, extras: Extras, data: Data) -> "np.ndarray[Any, np.dtype[Any]]":
     width, height, has_jfif = _jpeg_frame(data)
     if width > layout.part_width + 15 or height > layout.part_height + 15:
         raise ValueError("a strip or tile holds a larger picture than it should")
@@ -265,7 +268,7 @@ def _jpeg_colors(layout: Layout, *, has_jfif: bool) -> tuple[str | None, str | N
     return same, same
 
 
-def _jpeg_frame(data: memoryview) -> tuple[int, int, bool]:
+def _jpeg_frame(data: Data) -> tuple[int, int, bool]:
     """Return width and height of a JPEG, and whether it is JFIF."""
     place, has_jfif = 2, False
     while place + 9 < len(data):

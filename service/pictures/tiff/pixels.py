@@ -96,7 +96,7 @@ def _places(found: Directory, *alternatives: int) -> np.ndarray:
     """Return numbers of one of several tags, as integers that can be added without coming round to 0."""
     for tag in alternatives:
         if (values := found.array(tag)).dtype.kind in "ui" and values.ndim == 1 and values.size:
-            return np.minimum(values, np.uint64(1 << 62)).astype(np.int64)
+            return np.asarray(np.minimum(values, np.uint64(1 << 62)).astype(np.int64))
     return np.empty(0, np.int64)
 
 
