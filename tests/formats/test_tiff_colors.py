@@ -264,7 +264,7 @@ CELLS = [*_lab(), *_ycbcr(), *_jpeg(), *_fax(), *_profiles(), *_orientation()]
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_colors_and_codecs_give_their_pixels(cell: Cell) -> None:
-    judge(cell)
+    assert judge(cell) is None
 
 
 PLAIN = narrow(COLOR)
@@ -321,7 +321,7 @@ def _refused() -> Iterator[Cell]:
 
 @pytest.mark.parametrize("cell", list(_refused()), ids=lambda cell: cell.name)
 def test_what_is_not_read_is_refused_by_its_name(cell: Cell) -> None:
-    judge(cell)
+    assert judge(cell) is None
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def _pages() -> Iterator[Cell]:
 
 @pytest.mark.parametrize("cell", list(_pages()), ids=lambda cell: cell.name)
 def test_the_picture_is_found(cell: Cell) -> None:
-    judge(cell)
+    assert judge(cell) is None
 
 
 @pytest.mark.parametrize("old", [2, 3])
@@ -213,7 +213,7 @@ def _dngs() -> Iterator[Cell]:
 
 @pytest.mark.parametrize("cell", list(_dngs()), ids=lambda cell: cell.name)
 def test_a_dng_gives_its_picture_or_says_what_it_is(cell: Cell) -> None:
-    judge(cell)
+    assert judge(cell) is None
 
 
 def test_a_dng_s_colors_are_those_that_its_matrix_leads_to() -> None:

@@ -69,6 +69,12 @@ def read_extras(found: Directory) -> Extras:
     )
 
 
+def load_decoders() -> None:
+    """Load what the most frequent compressions need; imagecodecs loads the others when they are."""
+    for name in ("tiff", "deflate", "packbits", "delta", "packints", "bitorder", "jpeg8"):
+        getattr(imagecodecs, f"{name}_decode")
+
+
 def decode_part(layout: Layout, extras: Extras, data: Data, size: tuple[int, int], plane: int) -> Samples:
     """Return the samples of a strip or tile.
 
