@@ -11,7 +11,7 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from service.errors import BrokenPicture, OutOfMemory, RequestError
-from service.pictures.levels import Alpha, Pixels
+from service.pictures.levels import Alpha, Pixels, to_8_bits, to_depth
 from service.pictures.probe import HEADER_BYTES, Header
 from service.pictures.profiles import cmyk_to_srgb, to_srgb
 from service.pictures.tiff.pixels import read_pixels
@@ -104,8 +104,9 @@ def _decode_tiff(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alph
     pixels, alpha = read_pixels(data, header.directory)
     if header.mode != "CMYK":
         return pixels, alpha
-    inks = Image.frombuffer("CMYK", (header.width, header.height), np.ascontiguousarray(pixels))
-    return np.asarray(cmyk_to_srgb(inks, header.icc_profile)), alpha
+    narrow = pixels if pixels.dtype == np.uint8 else to_8_bits(pixels)
+    inks = Image.frombuffer("CMYK", (header.width, header.height), np.ascontiguousarray(narrow))
+    return np.asarray(cmyk_to_srgb(inks, header.icc_profile)), to_depth(alpha, deep=False)
 
 
 def _decode_with_opencv(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:

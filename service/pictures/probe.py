@@ -69,6 +69,7 @@ class Header:
         inverted: 0 means white, and Pillow does not mind.
         icc_profile: embedded color profile.
         directory: where the picture's directory is in a TIFF, which may hold several.
+        cpu_factor: how many times the processor time of ordinary files a pixel may take.
         stored_bytes: what a pixel of a TIFF takes once decompressed, bytes; 0 where it is what decoded ones take.
     """
 
@@ -81,6 +82,7 @@ class Header:
     inverted: bool
     icc_profile: bytes | None
     directory: int = 0
+    cpu_factor: float = 1.0
     stored_bytes: float = 0.0
 
     @property
@@ -157,6 +159,7 @@ def _read_tiff(data: bytes, page: int | None) -> tuple[Header, bool, str]:
         inverted=False,
         icc_profile=facts.icc_profile,
         directory=facts.directory,
+        cpu_factor=facts.cpu_factor,
         stored_bytes=facts.stored_bytes,
     )
     return header, False, facts.costly

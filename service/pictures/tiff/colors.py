@@ -19,7 +19,6 @@ from service.pictures.tiff import directory as tags
 from service.pictures.tiff.directory import Directory
 from service.pictures.tiff.layout import (
     CIELAB,
-    CMYK,
     ICCLAB,
     PALETTE,
     WHITE_IS_ZERO,
@@ -129,8 +128,6 @@ def _to_colors(
         return lambda samples: np.asarray(palette[samples[..., 0]])
     if layout.photometric in (CIELAB, ICCLAB):
         return lambda samples: _from_lab(layout, samples)
-    if layout.photometric == CMYK:
-        return lambda samples: _in_depth(to_levels(samples), np.dtype(np.uint8))
     if layout.photometric == WHITE_IS_ZERO:
         return lambda samples: np.asarray(~to_levels(samples[..., 0]))
     if layout.colors == 1:

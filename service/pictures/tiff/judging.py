@@ -8,7 +8,7 @@ from service.pictures.tiff import directory as tags
 from service.pictures.tiff import dng
 from service.pictures.tiff.colors import is_deep_palette
 from service.pictures.tiff.directory import Directory, Tiff
-from service.pictures.tiff.layout import CIELAB, CMYK, ICCLAB, LINEAR_RAW, PALETTE, Layout, read_layout
+from service.pictures.tiff.layout import CIELAB, CMYK, COMPRESSIONS, ICCLAB, LINEAR_RAW, PALETTE, Layout, read_layout
 from service.pictures.tiff.pages import find_page
 from service.pictures.tiff.pixels import bounds
 
@@ -29,6 +29,7 @@ class Facts:
         icc_profile: embedded color profile of these pixels.
         directory: where the picture's directory is in the file.
         stored_bytes: what a pixel takes once decompressed, bytes.
+        cpu_factor: how many times the processor time of ordinary files a pixel may take.
         costly: why decoding costs more than a picture of its size may; empty where it does not.
     """
 
@@ -40,6 +41,7 @@ class Facts:
     icc_profile: bytes | None
     directory: int
     stored_bytes: float
+    cpu_factor: float
     costly: str
 
 
@@ -74,6 +76,7 @@ def judge(data: bytes, page: int | None) -> Facts:
         icc_profile=_profile_of(layout, found, first),
         directory=found.place,
         stored_bytes=layout.stored_bytes * layout.width * layout.height / (width * height),
+        cpu_factor=COMPRESSIONS[layout.compression].cpu_factor,
         costly=_why_costly(layout, found),
     )
 
@@ -81,7 +84,7 @@ def judge(data: bytes, page: int | None) -> Facts:
 def _mode_of(layout: Layout, found: Directory) -> tuple[str, bool]:
     """Return Pillow's name of the pixels that come of a layout, and whether they have 16 bits a channel."""
     if layout.photometric == CMYK:
-        return "CMYK", False
+        return "CMYK", layout.is_deep
     if layout.photometric == PALETTE:
         return ("RGB" if layout.alpha is None else "RGBA"), is_deep_palette(found, layout.bits)
     is_deep = layout.is_deep or layout.photometric == LINEAR_RAW

@@ -68,7 +68,7 @@ COLORS: Final[dict[int, Colors]] = {
     BLACK_IS_ZERO: Colors("gray, 0 is black", 1, DEPTHS, "gray"),
     RGB: Colors("RGB", 3, DEPTHS, "RGB by the embedded profile, else sRGB"),
     PALETTE: Colors("palette", 1, {"u": frozenset(range(1, 17))}, "RGB of the palette, with as many bits as that has"),
-    CMYK: Colors("CMYK", 4, DEPTHS, "RGB of 8 bits, by the embedded profile"),
+    CMYK: Colors("CMYK", 4, DEPTHS, "RGB by the embedded profile"),
     YCBCR: Colors("YCbCr", 3, {"u": frozenset({8})}, "RGB by the file's coefficients"),
     CIELAB: Colors("CIE Lab", 3, _WHOLE, "RGB, from D50"),
     ICCLAB: Colors("ICC Lab", 3, _WHOLE, "RGB, from D50"),
@@ -99,11 +99,13 @@ class Compression:
         name: in words.
         packing: what its decoder gives; None where it is not read.
         predictable: whether a Predictor counts; for others libtiff ignores it, too.
+        cpu_factor: how many times the processor time of ordinary files a pixel may take.
     """
 
     name: str
     packing: Packing | None = None
     predictable: bool = False
+    cpu_factor: float = 1.0
 
 
 COMPRESSIONS: Final[dict[int, Compression]] = {
@@ -124,25 +126,25 @@ COMPRESSIONS: Final[dict[int, Compression]] = {
     32908: Compression("Pixar's run lengths"),
     32909: Compression("PixarLog"),
     32946: Compression("deflate (32946)", "bytes", predictable=True),
-    33003: Compression("JPEG 2000 (YCbCr)", "picture"),
-    33004: Compression("JPEG 2000 (lossy)", "picture"),
-    33005: Compression("JPEG 2000 (RGB)", "picture"),
+    33003: Compression("JPEG 2000 (YCbCr)", "picture", cpu_factor=6),
+    33004: Compression("JPEG 2000 (lossy)", "picture", cpu_factor=6),
+    33005: Compression("JPEG 2000 (RGB)", "picture", cpu_factor=6),
     34661: Compression("JBIG"),
     34676: Compression("SGI LogLuv"),
     34677: Compression("SGI LogLuv of 24 bits"),
-    34712: Compression("JPEG 2000", "picture"),
+    34712: Compression("JPEG 2000", "picture", cpu_factor=6),
     34713: Compression("Nikon's raw compression"),
     34887: Compression("LERC", "picture"),
     34892: Compression("lossy JPEG of a DNG", "picture"),
-    34925: Compression("LZMA", "bytes", predictable=True),
+    34925: Compression("LZMA", "bytes", predictable=True, cpu_factor=4),
     34926: Compression("Zstandard (34926)", "bytes", predictable=True),
     34927: Compression("WebP (34927)", "picture"),
     34933: Compression("PNG"),
     34934: Compression("JPEG XR"),
     50000: Compression("Zstandard", "bytes", predictable=True),
     50001: Compression("WebP", "picture"),
-    50002: Compression("JPEG XL", "picture"),
-    52546: Compression("JPEG XL (DNG)", "picture"),
+    50002: Compression("JPEG XL", "picture", cpu_factor=4),
+    52546: Compression("JPEG XL (DNG)", "picture", cpu_factor=4),
 }
 """By Compression: what is read, and what is not, by name."""
 
@@ -211,8 +213,8 @@ class Layout:
 
     @property
     def is_deep(self) -> bool:
-        """Whether the levels have more than 8 bits; CMYK comes out with 8."""
-        return self.bits > 8 and self.photometric != CMYK
+        """Whether the levels have more than 8 bits."""
+        return self.bits > 8
 
     @property
     def is_ycbcr(self) -> bool:

@@ -390,7 +390,7 @@ class DecodePool:
     def _decode(self, call: _Call, data: bytes, header: Header, is_suspect: bool) -> Picture:
         if not CAN_CONFINE:
             return decode(data, header)
-        cpu_s = self._cpu_s + CPU_S_A_MEGAPIXEL * header.megapixels
+        cpu_s = self._cpu_s + CPU_S_A_MEGAPIXEL * header.cpu_factor * header.megapixels
         task = wire.Task(data, header, cpu_s, memory_for(len(data), header))
         ended = 0
         for _ in range(TRIES):
