@@ -32,6 +32,7 @@ from typing import Any, Final
 import imagecodecs
 import numpy as np
 import pillow_heif
+import tifffile
 from PIL import Image
 
 from service.errors import RequestError
@@ -100,6 +101,7 @@ def seeds() -> list[bytes]:
     made += [bytes(imagecodecs.jpegxl_encode(alpha, lossless=True, usecontainer=True, numthreads=1)), heic(color)]
     made += [b"P2 3 2 100\n1 2 3\n40 50 100\n", by_pillow(color, "PNG")[:-12] + png_chunk(b"eXIf", EXIF) + PNG_END]
     made += [tiff(color), tiff(deep, rows=5), tiff(levels(9, 8, 3, dtype=np.uint16), order=">", compression="lzw")]
+    made += _tiffs()
     return made
 
 
@@ -107,6 +109,50 @@ def heic(pixels: np.ndarray) -> bytes:
     """Return a HEIC."""
     stream = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(pixels)).save(stream, quality=90)
+    return stream.getvalue()
+
+
+def _tiffs() -> list[bytes]:
+    """Return TIFFs of every way that they are read."""
+    gray, color, alpha = smooth_gray(16, 24), levels(12, 16, 3), levels(12, 16, 4)
+    deep = smooth_gray(16, 24, dtype=np.uint16)
+    bilevel = Image.fromarray(gray > 99)
+    floats = (color / 255).astype(np.float32)
+    made = [by_pillow(bilevel, "TIFF", compression=kind) for kind in ("tiff_ccitt", "group3", "group4")]
+    made += [tiff(deep >> 4, planes=False, bits=12), tiff(color >> 4, bits=4, tile=16), tiff(deep, big=True, order=">")]
+    made += [tiff(alpha, tags={262: [5], 338: None}), tiff(alpha, planes=False, tags={338: [1]})]
+    made += [tiff(color, tags={262: [photometric]}) for photometric in (6, 8, 9)]
+    made += [tiff(color, planes=False, tags={262: [6], 530: [1, 1]}), tiff(gray, pages=3)]
+    made += [
+        tiff(gray, tags={262: [3], 320: list(range(768))}),
+        tiff(color, planes=False, tags={34675: icc_profile("srgb")}),
+    ]
+    linear = {262: [34892], 50706: bytes([1, 4, 0, 0]), 50714: [9], 50717: [65535], 50728: [0.5, 1.0, 0.7]}
+    made += [tiff(levels(9, 8, 3, dtype=np.uint16), planes=False, tags=linear | {50721: [0.9, 0.1, 0.0] * 3})]
+    for stored, codecs in (
+        (color, ("jpeg", "jpeg2000", "jpegxl", "webp", "zstd", "lzma", "lerc")),
+        (floats, ("zstd", "lerc")),
+    ):
+        made += [by_tifffile(stored, compression=codec) for codec in codecs]
+    made += [by_tifffile(floats.astype(dtype), compression="zlib", predictor=3) for dtype in (np.float16, np.float64)]
+    made += [by_tifffile(color, tile=(16, 16), compression="jpeg"), by_tifffile(color, compression="zlib", predictor=2)]
+    made += [_with_thumbnail(deep)]
+    return made
+
+
+def by_tifffile(pixels: np.ndarray, **options: Any) -> bytes:
+    """Encode with tifffile."""
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, pixels, photometric="rgb", metadata=None, **options)
+    return stream.getvalue()
+
+
+def _with_thumbnail(pixels: np.ndarray) -> bytes:
+    """Write a picture below its thumbnail."""
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        writer.write(pixels[::4, ::4].copy(), photometric="minisblack", subfiletype=1, subifds=1, metadata=None)
+        writer.write(pixels, photometric="minisblack", subfiletype=0, metadata=None)
     return stream.getvalue()
 
 

@@ -1,9 +1,10 @@
 """TIFF files for the tests, written by hand, since neither Pillow nor OpenCV writes the channels in planes apart.
 
-Any number of channels of 8 or 16 bits, interleaved or in planes, in strips or tiles, of either byte order, classic or
+Any number of channels of 1 to 16 bits, interleaved or in planes, in strips or tiles, of either byte order, classic or
 BigTIFF, uncompressed, LZW or deflate (TIFF 6.0: Aldus, 1992; BigTIFF: Adobe, 2004).
 """
 
+import itertools
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,10 @@ COMPRESSIONS: Final[dict[Compression, int]] = {"none": 1, "lzw": 5, "deflate": 8
 FILL_ORDER: Final = 266
 SHORT: Final = 3
 LONG: Final = 4
+UNDEFINED: Final = 7
+DOUBLE: Final = 12
+CODES: Final = {SHORT: "H", LONG: "L", UNDEFINED: "B", DOUBLE: "d"}
+"""Types of values, with their codes for `struct`."""
 UNASSOCIATED_ALPHA: Final = 2
 """ExtraSamples: opacity by which the colors have not been multiplied."""
 
@@ -30,7 +35,8 @@ def tiff(
     tile: int | None = None,
     compression: Compression = "none",
     predictor: bool = False,
-    tags: Mapping[int, Sequence[int] | None] | None = None,
+    bits: int | None = None,
+    tags: Mapping[int, bytes | Sequence[float] | None] | None = None,
     pages: int = 1,
 ) -> bytes:
     """Write a TIFF.
@@ -44,7 +50,9 @@ def tiff(
         tile: side of a tile in px, a multiple of 16; None means strips.
         compression: of each strip or tile by itself.
         predictor: differences between neighbors are stored, instead of levels.
-        tags: more tags of SHORT, or other values of those written anyway; None leaves one out. FillOrder is obeyed.
+        bits: of a sample, packed most significant bit first; None means all that the levels have.
+        tags: more tags, or other values of those written anyway: of SHORT, of DOUBLE with a float among them, of
+            UNDEFINED from bytes; None leaves one out. FillOrder is obeyed.
         pages: so often the same picture.
 
     Returns:
@@ -53,17 +61,17 @@ def tiff(
     stored = levels if levels.ndim == 3 else levels[..., None]
     height, width, channels = stored.shape
     parts = [
-        _packed(part, order, compression, predictor=predictor)
+        _packed(part, order, compression, predictor=predictor, bits=bits)
         for plane in (np.split(stored, channels, axis=2) if planes else [stored])
         for part in (_strips(plane, rows or height) if tile is None else _tiles(plane, tile))
     ]
     if tags and tags.get(FILL_ORDER) == [2]:
         parts = [_mirrored(part) for part in parts]
     lengths = [len(part) for part in parts]
-    entries: dict[int, tuple[int, Sequence[int]]] = {
+    entries: dict[int, tuple[int, Sequence[float]]] = {
         256: (LONG, [width]),
         257: (LONG, [height]),
-        258: (SHORT, [8 * stored.itemsize] * channels),
+        258: (SHORT, [bits or 8 * stored.itemsize] * channels),
         259: (SHORT, [COMPRESSIONS[compression]]),
         262: (SHORT, [2 if channels >= 3 else 1]),
         277: (SHORT, [channels]),
@@ -80,19 +88,52 @@ def tiff(
         entries |= {322: (LONG, [tile]), 323: (LONG, [tile])}
         starts, sizes = 324, 325
     entries |= {starts: (LONG, []), sizes: (LONG, lengths)}
+    del entries[starts]
     for tag, values in (tags or {}).items():
         entries.pop(tag, None)
         if values is not None:
-            entries[tag] = (SHORT, values)
+            entries[tag] = _typed(values)
+    return around(parts, entries, starts=starts, order=order, big=big, pages=pages)
 
+
+def around(
+    parts: Sequence[bytes],
+    entries: Mapping[int, tuple[int, Sequence[float]]],
+    *,
+    starts: int = 273,
+    order: Literal["<", ">"] = "<",
+    big: bool = False,
+    pages: int = 1,
+) -> bytes:
+    """Write a TIFF around strips or tiles as they are.
+
+    Args:
+        parts: strips or tiles.
+        entries: type and values of each tag, but for that of where the parts start.
+        starts: that tag.
+        order: of bytes.
+        big: BigTIFF.
+        pages: so often the same picture.
+
+    Returns:
+        The file.
+    """
+    *places, size = itertools.accumulate((len(part) for part in parts), initial=0)
+    all_entries = dict(entries) | {starts: (LONG, [0] * len(parts))}
     file = bytearray(b"II" if order == "<" else b"MM")
     file += struct.pack(f"{order}HHHQ", 43, 8, 0, 16) if big else struct.pack(f"{order}HL", 42, 8)
     for page in range(pages):
-        place = len(file) + _directory_bytes(entries, len(parts), big=big)
-        entries[starts] = (LONG, [place + sum(lengths[:index]) for index in range(len(parts))])
-        after = place + sum(lengths) if page + 1 < pages else 0
-        file += _directory(entries, len(file), after, order, big=big) + b"".join(parts)
+        place = len(file) + len(_directory(all_entries, 0, 0, order, big=big))
+        all_entries[starts] = (LONG, [place + each for each in places])
+        after = place + size if page + 1 < pages else 0
+        file += _directory(all_entries, len(file), after, order, big=big) + b"".join(parts)
     return bytes(file)
+
+
+def _typed(values: bytes | Sequence[float]) -> tuple[int, Sequence[float]]:
+    if isinstance(values, bytes):
+        return UNDEFINED, values
+    return (DOUBLE if any(isinstance(value, float) for value in values) else SHORT), values
 
 
 def _strips(plane: np.ndarray, rows: int) -> list[np.ndarray]:
@@ -107,15 +148,21 @@ def _tiles(plane: np.ndarray, side: int) -> list[np.ndarray]:
     ]
 
 
-def _packed(part: np.ndarray, order: str, compression: Compression, *, predictor: bool) -> bytes:
+def _packed(part: np.ndarray, order: str, compression: Compression, *, predictor: bool, bits: int | None) -> bytes:
     if predictor:
         part = np.diff(part, axis=1, prepend=part.dtype.type(0))
-    data = part.astype(part.dtype.newbyteorder(order)).tobytes()
+    data = part.astype(part.dtype.newbyteorder(order)).tobytes() if bits is None else _in_bits(part, bits)
     if compression == "deflate":
         data = zlib.compress(data)
     if compression == "lzw":
         data = _lzw(data)
     return data + bytes(len(data) % 2)
+
+
+def _in_bits(part: np.ndarray, bits: int) -> bytes:
+    """Return samples of fewer bits than their type has, each row filled up to a whole byte."""
+    apart = (part.reshape(len(part), -1, 1).astype(np.uint64) >> np.arange(bits - 1, -1, -1, dtype=np.uint64)) & 1
+    return np.packbits(apart.astype(np.uint8).reshape(len(part), -1), axis=1).tobytes()
 
 
 def _mirrored(data: bytes) -> bytes:
@@ -133,20 +180,15 @@ def _lzw(data: bytes) -> bytes:
     return np.packbits(bits.astype(np.uint8)).tobytes()
 
 
-def _directory_bytes(entries: Mapping[int, tuple[int, Sequence[int]]], parts: int, *, big: bool) -> int:
-    filled = {tag: (kind, values or [0] * parts) for tag, (kind, values) in entries.items()}
-    return len(_directory(filled, 0, 0, "<", big=big))
-
-
 def _directory(
-    entries: Mapping[int, tuple[int, Sequence[int]]], place: int, after: int, order: str, *, big: bool
+    entries: Mapping[int, tuple[int, Sequence[float]]], place: int, after: int, order: str, *, big: bool
 ) -> bytes:
     """Return a directory of tags and behind it the values that do not fit into it."""
     count, entry, offset, room = ("Q", "HHQ", "Q", 8) if big else ("H", "HHL", "L", 4)
     size = struct.calcsize(f"<{count}") + len(entries) * (struct.calcsize(f"<{entry}") + room) + room
     table, behind = struct.pack(order + count, len(entries)), b""
     for tag, (kind, values) in sorted(entries.items()):
-        packed = struct.pack(f"{order}{len(values)}{'H' if kind == SHORT else 'L'}", *values)
+        packed = struct.pack(f"{order}{len(values)}{CODES[kind]}", *values)
         table += struct.pack(order + entry, tag, kind, len(values))
         if len(packed) <= room:
             table += packed.ljust(room, b"\0")

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Final, Literal, NamedTuple
 
 from service.archive.finding import read_file
 from service.archive.kinds import is_film
+from service.archive.pages import split
 from service.archive.sidecar import copy_sidecars
 from service.archive.whole_files import unfinished, write_whole
 from service.client.errors import ClientError, Unauthorized, Unreachable
@@ -52,6 +53,7 @@ class Outcome:
         seconds: spent on it.
         scene: what the network takes it for; of colored photographs.
         frames: how many were colored; of films.
+        pages: how many were colored; of files of several, whose first answer `target` is.
         notes: what the answer lacks or has in another way, for people.
         problem: short stable name of what went wrong, such as `broken-picture`; of failed and unread ones.
         reason: the same in words.
@@ -63,6 +65,7 @@ class Outcome:
     seconds: float = 0.0
     scene: str = ""
     frames: int = 0
+    pages: int = 0
     notes: tuple[str, ...] = ()
     problem: str = ""
     reason: str = ""
@@ -77,7 +80,7 @@ class Outcome:
             line["seconds"] = round(self.seconds, 3)
         line |= {
             name: getattr(self, name)
-            for name in ("scene", "frames", "notes", "problem", "reason")
+            for name in ("scene", "frames", "pages", "notes", "problem", "reason")
             if getattr(self, name)
         }
         return json.dumps(line)
@@ -92,18 +95,25 @@ class Work:
         output_format: of the answers.
         keep_sidecars: whether the .xmp beside a picture is copied beside its answer.
         limits: of a photograph; of them that of bytes is looked at here. None leaves it to whoever colors.
+        all_pages: whether files of several pages are colored, page by page.
     """
 
     plan: Mapping[Path, Path]
     output_format: OutputFormat
     keep_sidecars: bool = True
     limits: SizeLimits | None = None
+    all_pages: bool = False
 
-    def store(self, source: Path, question: bytes, answer: bytes) -> tuple[str, ...]:
+    def parts(self, question: bytes, target: Path) -> Iterable[tuple[bytes, Path]]:
+        """Return what is to be colored of a file, and where each answer goes."""
+        return split(question, target) if self.all_pages else [(question, target)]
+
+    def store(self, source: Path, target: Path, question: bytes, answer: bytes) -> tuple[str, ...]:
         """Write an answer under its name, and what lies beside the picture beside it.
 
         Args:
             source: the picture.
+            target: where the answer goes.
             question: its content.
             answer: its answer.
 
@@ -113,7 +123,6 @@ class Work:
         Raises:
             OSError: it cannot be written.
         """
-        target = self.plan[source]
         notes = copy_sidecars(source, target, question) if self.keep_sidecars else ()
         write_whole(target, answer)
         return notes
@@ -145,10 +154,12 @@ def color_here(
                     frames, notes = color_film(source, path)
                 outcome = Outcome(source, target, "colored", frames=frames, notes=notes)
             else:
-                question = read_file(source, work.limits)
-                colored = color(question)
-                notes = work.store(source, question, colored.data)
-                outcome = Outcome(source, target, "colored", scene=colored.scene, notes=notes)
+                done = []
+                for question, place in work.parts(read_file(source, work.limits), target):
+                    colored = color(question)
+                    notes = work.store(source, place, question, colored.data)
+                    done.append(_Done(place, colored.scene, notes))
+                outcome = _colored(source, done)
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
             outcome = _failure(error, source, target, started)
         else:
@@ -190,12 +201,14 @@ async def color_there(
     async def color_one(source: Path, target: Path) -> Outcome:
         started = time.monotonic()
         try:
-            question = await asyncio.to_thread(read_file, source, work.limits)
-            colored = await color(question)
-            notes = await asyncio.to_thread(work.store, source, question, colored.data)
+            done = []
+            for question, place in work.parts(await asyncio.to_thread(read_file, source, work.limits), target):
+                colored = await color(question)
+                notes = await asyncio.to_thread(work.store, source, place, question, colored.data)
+                done.append(_Done(place, colored.scene, notes))
         except Exception as error:  # As above.
             return _failure(error, source, target, started)
-        return Outcome(source, target, "colored", time.monotonic() - started, colored.scene, notes=notes)
+        return replace(_colored(source, done), seconds=time.monotonic() - started)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -203,6 +216,21 @@ async def color_there(
                 group.create_task(work_off())
     except BaseExceptionGroup as errors:  # The first one; it ended the others.
         raise errors.exceptions[0] from None
+
+
+class _Done(NamedTuple):
+    """One answer that was written: where, its scene, and what is to be said of it."""
+
+    target: Path
+    scene: str
+    notes: tuple[str, ...]
+
+
+def _colored(source: Path, done: Sequence[_Done]) -> Outcome:
+    """Return the outcome of a photograph, or of one for each page."""
+    notes = tuple(dict.fromkeys(note for each in done for note in each.notes))
+    pages = len(done) if len(done) > 1 else 0
+    return Outcome(source, done[0].target, "colored", scene=done[0].scene, pages=pages, notes=notes)
 
 
 def _failure(error: Exception, source: Path, target: Path, started: float) -> Outcome:

@@ -45,9 +45,9 @@ from service.client.requests import (
     BaseClient,
     ColorizeOptions,
     Hints,
+    KeepOptions,
     Picture,
     RenderOptions,
-    Tone,
     hints_text,
     only_response,
     path_of,
@@ -64,6 +64,7 @@ __all__ = [
     "ColorizeOptions",
     "Hints",
     "InvalidRequest",
+    "KeepOptions",
     "Kept",
     "NotKept",
     "Overloaded",
@@ -160,13 +161,11 @@ class Client(BaseClient):
         palette = None if reference is None else read_picture(reference)
         return answer_of(self._ask(self._question(read_picture(picture), etag, palette, options)))
 
-    def keep(self, picture: Picture, *, size: int | None = None, tone: Tone | None = None) -> Kept:
-        """Have a picture kept for a while, to `render` it without another inference.
+    def keep(self, picture: Picture, **options: Unpack[KeepOptions]) -> Kept:
+        """Have a picture kept for a while, to `render` it without another inference; see `KeepOptions`.
 
         Args:
             picture: the bytes of a file, its path, or an open file; a color photograph can be a reference for others.
-            size: inference size, px; None means the model's own.
-            tone: `off` if the network shall not see faded tones stretched; None means `auto`.
 
         Returns:
             What is kept.
@@ -175,7 +174,7 @@ class Client(BaseClient):
             ClientError: the service did not keep it; `NotKept` when it keeps nothing at all.
             OSError: the file cannot be read.
         """
-        return kept_of(self._ask(self._keep_question(read_picture(picture), size, tone)))
+        return kept_of(self._ask(self._keep_question(read_picture(picture), options)))
 
     def render(self, kept: Kept | str, *, etag: str | None = None, **options: Unpack[RenderOptions]) -> Answer:
         """Have a kept picture colored; the further keywords are those of `RenderOptions`.
@@ -345,13 +344,11 @@ class AsyncClient(BaseClient):
         data = await asyncio.to_thread(read_picture, picture)
         return answer_of(await self._ask(self._question(data, etag, palette, options)))
 
-    async def keep(self, picture: Picture, *, size: int | None = None, tone: Tone | None = None) -> Kept:
-        """Have a picture kept for a while, to `render` it without another inference.
+    async def keep(self, picture: Picture, **options: Unpack[KeepOptions]) -> Kept:
+        """Have a picture kept for a while, to `render` it without another inference; see `KeepOptions`.
 
         Args:
             picture: the bytes of a file, its path, or an open file; a color photograph can be a reference for others.
-            size: inference size, px; None means the model's own.
-            tone: `off` if the network shall not see faded tones stretched; None means `auto`.
 
         Returns:
             What is kept.
@@ -361,7 +358,7 @@ class AsyncClient(BaseClient):
             OSError: the file cannot be read.
         """
         data = await asyncio.to_thread(read_picture, picture)
-        return kept_of(await self._ask(self._keep_question(data, size, tone)))
+        return kept_of(await self._ask(self._keep_question(data, options)))
 
     async def render(self, kept: Kept | str, *, etag: str | None = None, **options: Unpack[RenderOptions]) -> Answer:
         """Have a kept picture colored; the further keywords are those of `RenderOptions`.

@@ -56,6 +56,15 @@ class ColorizeOptions(_ColorOptions, total=False):
     size: int | None
     tone: Tone | None
     variants: int | None
+    page: int | None
+
+
+class KeepOptions(TypedDict, total=False):
+    """How to keep a picture: see ``POST /pictures``."""
+
+    size: int | None
+    tone: Tone | None
+    page: int | None
 
 
 class RenderOptions(_ColorOptions, total=False):
@@ -119,9 +128,8 @@ class BaseClient:
         files = {"image": ("image", data), "reference": ("reference", reference)}
         return self._request("POST", "/colorize", files=files, params=query, headers=headers)
 
-    def _keep_question(self, data: bytes, size: int | None, tone: Tone | None) -> httpx2.Request:
-        given = {"size": size, "tone": tone}
-        query = {name: str(value) for name, value in given.items() if value is not None}
+    def _keep_question(self, data: bytes, options: Mapping[str, Any]) -> httpx2.Request:
+        query = _query_of("keep", options, KeepOptions.__annotations__)
         headers = {"Content-Type": "application/octet-stream"}
         return self._request("POST", "/pictures", content=data, params=query, headers=headers)
 

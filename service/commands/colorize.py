@@ -57,6 +57,7 @@ EveryOption = Annotated[
 ]
 FilmDepthOption = Annotated[int, typer.Option(help="Bits of films: 8, or 10, which fewer players show.")]
 DeinterlaceOption = Annotated[bool, typer.Option(help="Make whole frames of films that are interlaced.")]
+PagesOption = Annotated[bool, typer.Option("--pages", help="Color all pages of TIFFs: name-1.png, name-2.png, ...")]
 DepthOption = Annotated[
     int | None, typer.Option(help="8 or 16 bits a channel, of png and tiff; default: the picture's own.")
 ]
@@ -98,6 +99,7 @@ def colorize(
     every: EveryOption = 1,
     film_depth: FilmDepthOption = 8,
     deinterlace: DeinterlaceOption = True,
+    pages: PagesOption = False,
     metadata: MetadataOption = True,
     note: NoteOption = True,
     remote: RemoteOption = None,
@@ -132,7 +134,7 @@ def colorize(
         note=note,
     )
     films = _film_options(crf, every, film_depth, deinterlace=deinterlace)
-    order = Order(query, settings, _read_reference(reference), films, jobs, quiet)
+    order = Order(query, settings, _read_reference(reference), films, jobs, quiet, all_pages=pages)
     _color(order, place, inputs, out, overwrite=overwrite, as_json=as_json)
 
 

@@ -43,6 +43,7 @@ class Order:
         films: what is chosen for films.
         jobs: pictures at once; None for the place's own number.
         quiet: show no progress.
+        all_pages: whether files of several pages are colored, page by page.
     """
 
     query: "ColorizeQuery"
@@ -51,6 +52,7 @@ class Order:
     films: "FilmOptions"
     jobs: int | None
     quiet: bool
+    all_pages: bool = False
 
 
 class Place(Protocol):

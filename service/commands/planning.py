@@ -34,6 +34,7 @@ def plan_work(
     """
     from service.archive.answers import is_done
     from service.archive.finding import PlanError, plan_outputs
+    from service.archive.pages import are_done
     from service.archive.run import Outcome, Work, explain_folder
     from service.engine.options import check_depth
     from service.errors import RequestError
@@ -64,11 +65,15 @@ def plan_work(
     told = [*films, *map(_of_other, sorted(others))]
     if not plan and not unlisted and not any(outcome.status == "unread" for outcome in told):
         raise misuse("there is no picture in what was named")
-    todo = {source: target for source, target in plan.items() if overwrite or not is_done(source, target)}
+    is_there = are_done if order.all_pages else is_done
+    todo = {source: target for source, target in plan.items() if overwrite or not is_there(source, target)}
     skipped = [_of_answer(order, source, target) for source, target in plan.items() if source not in todo]
     # A service has limits of its own.
     limits = None if isinstance(place, RemoteService) else SizeLimits.of(order.settings)
-    work = Work(todo, answer_format, keep_sidecars=order.query.metadata == "keep", limits=limits)
+    keep_sidecars = order.query.metadata == "keep"
+    work = Work(todo, answer_format, keep_sidecars=keep_sidecars, limits=limits, all_pages=order.all_pages)
+        todo, answer_format, keep_sidecars=order.query.metadata == "keep", limits=limits, all_pages=order.all_pages
+    )
     return work, [*skipped, *told, *unlisted]
 
 

@@ -16,6 +16,7 @@ from chroma.variants import MOST_VARIANTS
 from service.errors import UnfitFormat
 from service.pictures.answer_formats import LOSSLESS, Depth, OutputFormat
 from service.pictures.probe import MAX_SIDE_PX
+from service.pictures.tiff.pages import MOST_DIRECTORIES
 
 MetadataChoice = Literal["keep", "none"]
 Tone = Literal["auto", "off"]
@@ -40,6 +41,7 @@ class Options:
         depth: bits a channel of the answer; None means the picture's own, where the format holds them.
         metadata: whether what the picture's file says beside its pixels goes over to the answer.
         note: whether the answer says that its colors are computed.
+        page: which picture of a file of several, from 1; None for the only one.
     """
 
     mode: Mode = "annealed"
@@ -56,6 +58,7 @@ class Options:
     depth: Depth | None = None
     metadata: MetadataChoice = "keep"
     note: bool = True
+    page: int | None = None
 
     def is_deep(self, output_format: OutputFormat, *, asked_deep: bool) -> bool:
         """Return whether the answer has 16 bits a channel.
@@ -102,6 +105,11 @@ _HINT = rf"{_SHARE},{_SHARE},(?:[0-9A-Fa-f]{{6}}|{_AB}:{_AB})"
 
 HINTS_PATTERN = rf"^(?:{_HINT}(?:;{_HINT}){{0,{MAX_HINTS - 1}}})?$"
 """`x,y,RRGGBB` or `x,y,a:b`, joined with `;`."""
+
+Page = Annotated[
+    int | None,
+    Field(ge=1, le=MOST_DIRECTORIES, description="Which picture of a TIFF of several pages, the first being 1."),
+]
 
 AnswerFormat = Literal[OutputFormat, "json"]
 
@@ -198,12 +206,12 @@ class ColorizeQuery(_ColorQuery):
             "a ZIP file, or as JSON.",
         ),
     ] = 1
+    page: Page = None
 
     def to_options(self) -> Options:
         """Return the part of the query that concerns the colors."""
-        return replace(
-            super().to_options(), size=self.size, tone=self.tone, variants=tuple(range(1, self.variants + 1))
-        )
+        variants = tuple(range(1, self.variants + 1))
+        return replace(super().to_options(), size=self.size, tone=self.tone, variants=variants, page=self.page)
 
 
 class KeepQuery(BaseModel):
@@ -216,10 +224,11 @@ class KeepQuery(BaseModel):
         Field(ge=SIZE_MULTIPLE, le=MAX_SIZE, description="Inference size, px; left out, the model's own."),
     ] = None
     tone: ToneOption = "auto"
+    page: Page = None
 
     def to_options(self) -> Options:
-        """Return what concerns the network."""
-        return Options(size=self.size, tone=self.tone)
+        """Return what concerns the network, and which picture it sees."""
+        return Options(size=self.size, tone=self.tone, page=self.page)
 
 
 class RenderQuery(_ColorQuery):

@@ -282,6 +282,7 @@ class Pipeline:
             digest=inspected.digest,
             size=job.options.size,
             is_stretched=prepared.is_stretched,
+            page=job.options.page,
             posterior=posterior,
             histogram=histogram,
             confidence=confidence,
@@ -291,7 +292,7 @@ class Pipeline:
 
     def name_render(self, kept: KeptPicture, job: Job, reference: KeptPicture | None) -> str:
         """Return the entity tag of what `render` would give for the same arguments, with the model of now."""
-        given = f"{kept.digest} {kept.size} {kept.is_stretched} {reference.digest if reference else ''}"
+        given = f"{kept.digest} {kept.page} {kept.size} {kept.is_stretched} {reference.digest if reference else ''}"
         return self.model.tag(f"kept {job.options} {job.output_format} {job.tells} {given}")
 
     async def render(
@@ -361,7 +362,7 @@ class Pipeline:
                 return await self._codecs.run(draw)
 
     def _inspect(self, job: Job, model: LoadedModel) -> Inspected:
-        header = self._probe(job.data)
+        header = self._probe(job.data, job.options.page)
         digest, given = hashlib.sha256(job.data).hexdigest(), ""
         reference = None
         if job.reference is not None:
@@ -371,9 +372,9 @@ class Pipeline:
         tag = model.tag(f"{job.options} {job.output_format} {job.tells} {digest} {given}")
         return Inspected(model, header, reference, tag, digest)
 
-    def _probe(self, data: FileData) -> Header:
+    def _probe(self, data: FileData, page: int | None = None) -> Header:
         with self._sizes.told():
-            return probe(as_bytes(data), max_megapixels=self._sizes.max_megapixels)
+            return probe(as_bytes(data), max_megapixels=self._sizes.max_megapixels, page=page)
 
     def _threads(self) -> int:
         # Alone, a picture gets every core; in company, each gets one. The answer is the same, bit for bit.

@@ -9,19 +9,8 @@ References:
 
 from typing import Final
 
-from PIL import Image
-
-TILE_WIDTH: Final = 322
-
-TILE_LENGTH: Final = 323
-
-STRIP_BYTE_COUNTS: Final = 279
-
-STRIP_OFFSETS: Final = 273
-
-TILE_BYTE_COUNTS: Final = 325
-
-TILE_OFFSETS: Final = 324
+import numpy as np
+from jaxtyping import Int64
 
 SPARE_TILE_PIXELS: Final = 1 << 22
 """A tile may have so many pixels whatever the picture's size: 2048 x 2048."""
@@ -38,6 +27,9 @@ RAW_FACTOR: Final = 2
 SPARE_RAW_BYTES: Final = 1 << 20
 """...and so many bytes more."""
 
+USUAL_PIXEL_BYTES: Final = 8
+"""A pixel counts as so many at least: four channels of 16 bits."""
+
 SPARE_SCANS: Final = 16
 """A JPEG may have so many whatever its size; progressive ones have about ten."""
 
@@ -49,39 +41,50 @@ MOST_SCANS: Final = 200
 START_OF_SCAN: Final = b"\xff\xda"
 
 
-def why_costly(image: Image.Image, data: bytes) -> str:
-    """Return why decoding a picture costs more than one of its size may; empty where it does not.
+def why_costly_parts(
+    size: tuple[int, int],
+    tile: tuple[int, int] | None,
+    starts: Int64[np.ndarray, "parts"],
+    ends: Int64[np.ndarray, "parts"],
+    file_bytes: int,
+    pixel_bytes: float,
+) -> str:
+    """Return why a TIFF's strips or tiles cost more than a picture of its size may; empty where they do not.
 
     Args:
-        image: opened by Pillow, not decoded.
-        data: the whole file.
+        size: width and height of the picture, px.
+        tile: width and height of a tile, px; None for strips.
+        starts: of each strip or tile in the file.
+        ends: likewise.
+        file_bytes: of the whole file.
+        pixel_bytes: that a pixel takes once decompressed.
     """
-    if image.format == "TIFF":
-        return _why_costly_tiles(image) or _why_costly_strips(image, len(data))
-    return ""
+    return _why_costly_tiles(size, tile) or _why_costly_strips(size, starts, ends, file_bytes, pixel_bytes)
 
 
-def _why_costly_tiles(image: Image.Image) -> str:
-    pixels = image.width * image.height
-    wide, high = (_whole(image, tag) for tag in (TILE_WIDTH, TILE_LENGTH))
-    if not wide or not high:
+def _why_costly_tiles(size: tuple[int, int], tile: tuple[int, int] | None) -> str:
+    if tile is None:
         return ""
-    tiled = -(-image.width // wide) * -(-image.height // high) * wide * high
+    (width, height), (wide, high) = size, tile
+    pixels = width * height
+    tiled = -(-width // wide) * -(-height // high) * wide * high
     if wide * high > max(2 * pixels, SPARE_TILE_PIXELS) or tiled > max(TILED_FACTOR * pixels, SPARE_TILED_PIXELS):
-        return f"its tiles of {wide} x {high} px are too large for a picture of {image.width} x {image.height} px"
+        return f"its tiles of {wide} x {high} px are too large for a picture of {width} x {height} px"
     return ""
 
 
-def _why_costly_strips(image: Image.Image, size: int) -> str:
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    read = 0
-    for offsets, counts in ((STRIP_OFFSETS, STRIP_BYTE_COUNTS), (TILE_OFFSETS, TILE_BYTE_COUNTS)):
-        pairs = zip(_numbers(tags.get(offsets)), _numbers(tags.get(counts)), strict=False)
-        # What lies behind the end of a truncated file is not read.
-        read += sum(max(min(count, size - offset), 0) for offset, count in pairs)
-    raw = image.width * image.height * 8  # four channels of 16 bits
-    if read > max(size, RAW_FACTOR * raw + SPARE_RAW_BYTES):
-        return f"its strips lie over each other: {read} bytes would be read of a file of {size}"
+def _why_costly_strips(
+    size: tuple[int, int],
+    starts: Int64[np.ndarray, "parts"],
+    ends: Int64[np.ndarray, "parts"],
+    file_bytes: int,
+    pixel_bytes: float,
+) -> str:
+    # What lies behind the end of a truncated file is not read.
+    read = int(np.maximum(np.minimum(ends, file_bytes) - starts, 0).sum())
+    raw = round(size[0] * size[1] * max(pixel_bytes, USUAL_PIXEL_BYTES))
+    if read > max(file_bytes, RAW_FACTOR * raw + SPARE_RAW_BYTES):
+        return f"its strips lie over each other: {read} bytes would be read of a file of {file_bytes}"
     return ""
 
 
@@ -90,13 +93,3 @@ def why_costly_scans(megapixels: float, data: bytes) -> str:
     scans = data.count(START_OF_SCAN)
     allowed = max(SPARE_SCANS, min(MOST_SCANS, SCANNED_MEGAPIXELS / max(megapixels, 1e-6)))
     return f"it has {scans} scans; {allowed:.0f} are taken at its size" if scans > allowed else ""
-
-
-def _whole(image: Image.Image, tag: int) -> int:
-    value = image.tag_v2.get(tag, 0)  # type: ignore[attr-defined]
-    return value if isinstance(value, int) else 0
-
-
-def _numbers(value: object) -> tuple[int, ...]:
-    values = value if isinstance(value, tuple) else (value,)
-    return tuple(each for each in values if isinstance(each, int))

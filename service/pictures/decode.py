@@ -19,6 +19,7 @@ from service.pictures.headers.png import unpack_profile
 from service.pictures.levels import Alpha, Pixels, divided, holds_grays, spread
 from service.pictures.light import of_signal
 from service.pictures.profiles import cmyk_to_srgb, to_srgb
+from service.pictures.tiff.pixels import read_pixels
 
 MOST_PROFILE_BYTES: Final = 1 << 24
 """A profile that is longer counts as absent; those of presses have some 3 MB."""
@@ -29,6 +30,7 @@ DECODERS: Final[dict[Decoder, Callable[[bytes | memoryview, Header], tuple[Pixel
     "imagecodecs": by_imagecodecs.decode,
     "pi-heif": by_pi_heif.decode,
     "own": by_own.decode,
+    "tiff": lambda data, header: read_pixels(data, header.directory),
 }
 """By the name that the table of formats gives them."""
 
@@ -95,6 +97,7 @@ def decode(data: bytes | memoryview, header: Header) -> Picture:
 
     Raises:
         BrokenPicture: truncated or damaged, or its pixels contradict its header.
+        UnsupportedPicture: a TIFF holds what its directory does not tell.
         OutOfMemory: the machine had too little memory; nothing is said of the picture.
     """
     size = (header.height, header.width)
@@ -123,6 +126,8 @@ def decode(data: bytes | memoryview, header: Header) -> Picture:
 def _stored(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     """Return levels over the whole range, of the part that is the picture, and opacity that is not multiplied in."""
     pixels, alpha = DECODERS[route_of(header).decoder](data, header)
+    if header.format == "TIFF":  # There all that is done with the levels of each layout.
+        return pixels, alpha
     if header.crop and header.format != "HEIC":  # There the decoder does it.
         pixels = _cropped(pixels, header, header.crop)
         alpha = None if alpha is None else _cropped(alpha, header, header.crop)

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from service.pictures.header import Header
 from service.pictures.headers import heif, jpeg2000, jpegxl
 
-Decoder = Literal["opencv", "pillow", "imagecodecs", "pi-heif", "own"]
+Decoder = Literal["opencv", "pillow", "imagecodecs", "pi-heif", "own", "tiff"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ FORMATS: Final = (
     Format("JPEG", "JPEG", ("image/jpeg",), (".jpg", ".jpeg", ".jpe", ".jfif"), (b"\xff\xd8\xff",)),
     Format("PNG", "PNG", ("image/png",), (".png",), (b"\x89PNG\r\n\x1a\n",)),
     Format("WEBP", "WebP", ("image/webp",), (".webp",), (), lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP"),
-    Format("TIFF", "TIFF", ("image/tiff",), (".tif", ".tiff"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    Format("TIFF", "TIFF", ("image/tiff",), (".tif", ".tiff", ".dng"), (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     Format("BMP", "BMP", ("image/bmp",), (".bmp", ".dib"), (b"BM",)),
     Format("GIF", "GIF", ("image/gif",), (".gif",), (b"GIF87a", b"GIF89a")),
     Format(
@@ -141,8 +141,7 @@ ROUTES: Final = (
     Route("JPEG", "12 bits; lossless of 2 to 16", _every, "imagecodecs", "no other reads them", 4),
     Route("PNG", "every one", _every, "opencv", "the fastest; Pillow cuts 16-bit color to 8"),
     Route("WEBP", "every one", _every, "opencv", "libwebp in both; OpenCV without a copy"),
-    Route("TIFF", "more than one channel of 16 bits", lambda h: h.wide, "opencv", "Pillow cuts 16-bit color to 8"),
-    Route("TIFF", "others", _every, "pillow", "OpenCV reads neither CMYK nor palettes right"),
+    Route("TIFF", "the layouts of `tiff.layout`", _every, "tiff", "no library reads half of them right"),
     Route("BMP", "every one", _every, "pillow", "OpenCV loses opacity"),
     Route("GIF", "one frame", _every, "pillow", "OpenCV gives no palette's opacity"),
     Route(

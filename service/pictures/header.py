@@ -40,7 +40,6 @@ class Header:
         mode: Pillow's name of the pixel layout.
         orientation: EXIF orientation that is still to be applied, 1 to 8.
         wide: more than 8 bits a channel in more than one channel.
-        inverted: 0 means white, and Pillow does not mind.
         icc_profile: embedded color profile; as it lies in the file, packed, where `is_profile_packed`.
         bits: a channel, as decoders give them; levels run from 0 to 2^bits - 1.
         signal: what the levels mean, told in numbers; None: sRGB. A profile wins over it.
@@ -48,6 +47,9 @@ class Header:
         kind: what else decides about the decoder, such as `lossless`; empty for ordinary files.
         crop: the part that is the picture; None: all of it.
         color_key: level of gray that is transparent; None: no such.
+        directory: where the picture's directory is in a TIFF, which may hold several.
+        cpu_factor: how many times the processor time of ordinary files of its kind a pixel may take.
+        stored_bytes: what a pixel of a TIFF takes once decompressed, bytes; 0 where it is what decoded ones take.
     """
 
     format: str
@@ -56,7 +58,6 @@ class Header:
     mode: str
     orientation: int
     wide: bool
-    inverted: bool
     icc_profile: bytes | None
     bits: int = 8
     signal: Signal | None = None
@@ -64,6 +65,9 @@ class Header:
     kind: str = ""
     crop: Crop | None = None
     color_key: int | None = None
+    directory: int = 0
+    cpu_factor: float = 1.0
+    stored_bytes: float = 0.0
 
     @property
     def megapixels(self) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from PIL import Image
 
@@ -10,28 +10,23 @@ from service.errors import (
     BrokenPicture,
     CostlyPicture,
     EmptyUpload,
+    InvalidOption,
     OutOfMemory,
     PictureTooLarge,
     RequestError,
     SeveralFrames,
     UnsupportedPicture,
 )
-from service.pictures import planes
-from service.pictures.cost import why_costly, why_costly_scans
+from service.pictures.cost import why_costly_scans
 from service.pictures.formats import TITLES, Format, format_of, has_heic, name_of_other
 from service.pictures.header import Header
 from service.pictures.headers import gif, heif, jpeg, jpeg2000, jpegxl, png, pnm
 from service.pictures.metadata.reading import stated_orientation
 from service.pictures.spooled import open_data
+from service.pictures.tiff import judging
 
 MAX_SIDE_PX: Final = 65_500
 """Longest side of a picture: libjpeg's limit, the lowest of the formats that hold large pictures."""
-
-TIFF_BITS_PER_SAMPLE: Final = 258
-
-TIFF_PHOTOMETRIC: Final = 262
-
-EXIF_ORIENTATION: Final = 0x0112
 
 READERS: Final[dict[str, Callable[[bytes], Header]]] = {
     "JPEG": jpeg.read,
@@ -52,7 +47,7 @@ UNSUPPORTED_BY_PILLOW: Final = "Unsupported BMP"
 """How its errors begin where a file is not damaged, but of a kind that it does not read."""
 
 
-def probe(data: bytes, *, max_megapixels: float) -> Header:
+def probe(data: bytes, *, max_megapixels: float, page: int | None = None) -> Header:
     """Read and judge a picture's header; takes well below a millisecond and allocates no pixels.
 
     `prepare_codecs` must have run.
@@ -60,6 +55,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     Args:
         data: the whole file.
         max_megapixels: largest picture, millions of pixels.
+        page: number of the picture in a TIFF of several, from 1; None for the only one.
 
     Returns:
         The header.
@@ -70,7 +66,8 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
         BrokenPicture: the header is damaged.
         PictureTooLarge: more pixels, or a longer side, than allowed.
         CostlyPicture: decoding it would take more than a picture of its size may.
-        SeveralFrames: an animation, or more than one page.
+        SeveralFrames: an animation, or more than one page and none chosen.
+        InvalidOption: there is no such page.
         OutOfMemory: the machine had too little memory; nothing is said of the picture.
     """
     if not data:
@@ -79,10 +76,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     if kind is None:
         raise _unknown(data)
     try:
-        reader = READERS.get(kind.name)
-        header, costly, has_more = (reader(data), "", False) if reader else _read_with_pillow(data, kind)
-        if kind.name in ORIENTED_BY_METADATA:
-            header = replace(header, orientation=stated_orientation(data))
+        header, costly, has_more = _read(data, kind, page)
     except MemoryError as error:
         raise OutOfMemory() from error
     except RequestError:
@@ -98,7 +92,7 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
     if costly:
         raise CostlyPicture(f"Decoding the picture would cost too much: {costly}. Save it anew, and it is taken.")
     if has_more:
-        raise SeveralFrames("Animations and files of several pages are not taken: send one picture.", limit=1)
+        raise SeveralFrames("Animations are not taken: send one picture.", limit=1)
     if header.mode not in _MODES:
         raise UnsupportedPicture(f"Pictures with {header.mode!r} pixels are not read here.")
     if header.format == "HEIC" and not has_heic():
@@ -110,6 +104,19 @@ def probe(data: bytes, *, max_megapixels: float) -> Header:
 
 
 _MODES: Final = frozenset({"1", "L", "LA", "I;16", "I;16B", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+
+
+def _read(data: bytes, kind: Format, page: int | None) -> tuple[Header, str, bool]:
+    """Return the header, why it is costly, or empty, and whether there are more frames."""
+    if kind.name == "TIFF":
+        return *_read_tiff(data, page), False
+    if page not in (None, 1):
+        raise InvalidOption(f"There is no page {page}: only TIFFs have several.")
+    reader = READERS.get(kind.name)
+    header, has_more = (reader(data), False) if reader else _read_with_pillow(data, kind)
+    if kind.name in ORIENTED_BY_METADATA:
+        header = replace(header, orientation=stated_orientation(data))
+    return header, "", has_more
 
 
 def _unknown(data: bytes) -> UnsupportedPicture:
@@ -134,39 +141,35 @@ def _check_size(header: Header, max_megapixels: float) -> None:
         )
 
 
-def _read_with_pillow(data: bytes, kind: Format) -> tuple[Header, str, bool]:
-    """Return the header, why it is costly, and whether there are more frames."""
-    if kind.name == "TIFF" and (reason := planes.why_unread(data)):
-        raise UnsupportedPicture(reason)
-    with Image.open(open_data(data), formats=(kind.name,)) as image:
-        return _header(image, data), why_costly(image, data), _has_more_frames(image)
-
-
-def _header(image: Image.Image, data: bytes) -> Header:
-    tags: Any = getattr(image, "tag_v2", {})
-    bits = tags.get(TIFF_BITS_PER_SAMPLE, ())
-    is_tiff = image.format == "TIFF"
-    wide = is_tiff and len(bits) > 1 and max(bits) > 8
-    return Header(
-        format=str(image.format),
-        width=image.width,
-        height=image.height,
-        mode=image.mode,
-        # Both Pillow and OpenCV turn TIFF upright by themselves, by its own tag.
-        orientation=1 if is_tiff and EXIF_ORIENTATION in tags else stated_orientation(data),
-        wide=wide,
-        inverted=is_tiff and image.mode.startswith("I;16") and tags.get(TIFF_PHOTOMETRIC) == 0,
-        icc_profile=image.info.get("icc_profile"),
-        bits=16 if wide or image.mode.startswith("I;16") else 8,
+def _read_tiff(data: bytes, page: int | None) -> tuple[Header, str]:
+    """Return a TIFF's header, and why it is costly, or empty."""
+    facts = judging.judge(data, page)
+    header = Header(
+        format="TIFF",
+        width=facts.width,
+        height=facts.height,
+        mode=facts.mode,
+        orientation=facts.orientation,
+        wide=facts.is_deep,
+        icc_profile=facts.icc_profile,
+        bits=16 if facts.is_deep else 8,
+        directory=facts.directory,
+        cpu_factor=facts.cpu_factor,
+        stored_bytes=facts.stored_bytes,
     )
+    return header, facts.costly
 
 
-def _has_more_frames(image: Image.Image) -> bool:
-    if image.format == "TIFF":
-        # n_frames would walk the whole chain of pages, which a hostile file can make very long.
-        try:
-            image.seek(1)
-        except EOFError:
-            return False
-        return True
-    return bool(getattr(image, "is_animated", False))
+def _read_with_pillow(data: bytes, kind: Format) -> tuple[Header, bool]:
+    """Return the header, and whether there are more frames."""
+    with Image.open(open_data(data), formats=(kind.name,)) as image:
+        header = Header(
+            format=str(image.format),
+            width=image.width,
+            height=image.height,
+            mode=image.mode,
+            orientation=stated_orientation(data),
+            wide=False,
+            icc_profile=image.info.get("icc_profile"),
+        )
+        return header, bool(getattr(image, "is_animated", False))

@@ -32,6 +32,7 @@ class Cell:
         alpha: opacity (H, W), dtype of the pixels; or None.
         refusal: the error that it must be refused with.
         says: what the refusal's detail must hold.
+        page: that is asked for.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Cell:
     alpha: np.ndarray | None = None
     refusal: type[RequestError] | None = None
     says: str = ""
+    page: int | None = None
 
 
 def judge(cell: Cell) -> None:
@@ -50,17 +52,17 @@ def judge(cell: Cell) -> None:
     """
     data = cell.make()
     if cell.refusal is not None:
-        refused = _refusal_of(data)
+        refused = _refusal_of(data, cell.page)
         assert type(refused) is cell.refusal, f"{refused!r} instead of {cell.refusal.__name__}"
         assert cell.says in refused.detail, refused.detail
         return
-    picture = decode(data, probe(data, max_megapixels=1))
+    picture = decode(data, probe(data, max_megapixels=1, page=cell.page))
     _compare(picture, cell)
 
 
-def _refusal_of(data: bytes) -> RequestError | None:
+def _refusal_of(data: bytes, page: int | None) -> RequestError | None:
     try:
-        decode(data, probe(data, max_megapixels=1))
+        decode(data, probe(data, max_megapixels=1, page=page))
     except RequestError as error:
         return error
     return None

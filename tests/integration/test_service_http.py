@@ -265,7 +265,7 @@ JPEG = (DATA / "coffee.jpg").read_bytes()
         (b"", 422, "empty-upload"),
         (b"hello, I am not a picture", 415, "unsupported-picture"),
         (b"%PDF-1.7", 415, "unsupported-picture"),
-        (tiff(levels(9, 9, 3, dtype=np.uint16)), 415, "unsupported-picture"),
+        (tiff(levels(9, 9, 3), tags={259: [6]}), 415, "unsupported-picture"),
         (JPEG[: len(JPEG) // 2], 422, "broken-picture"),
         (JPEG[:100], 422, "broken-picture"),
         (by_pillow(levels(99, 99), "PNG")[:-30], 422, "broken-picture"),
@@ -278,13 +278,32 @@ JPEG = (DATA / "coffee.jpg").read_bytes()
             "several-frames",
         ),
     ],
-    ids=["empty", "text", "gif", "deep-planes", "half-jpeg", "head-of-jpeg", "cut-png", "bomb", "two-pages"],
+    ids=["empty", "text", "gif", "old-jpeg-tiff", "half-jpeg", "head-of-jpeg", "cut-png", "bomb", "two-pages"],
 )
 def test_bad_pictures_are_the_callers_problem(client: TestClient, data: bytes, status: int, name: str) -> None:
     check_problem(post(client, data), status, name)
     if data:
         check_problem(client.post("/colorize", files={"image": ("p.jpg", data)}), status, name)
     assert post(client, GRAY).status_code == 200
+
+
+def test_one_page_of_several_is_colored(client: TestClient) -> None:
+    pages = [Image.fromarray(levels(9 + page, 9)) for page in range(3)]
+    album = by_pillow(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+    problem = check_problem(post(client, album), 422, "several-frames")
+    assert problem["pages"] == 3
+    answers = [post(client, album, f"?page={page}") for page in (1, 2, 3)]
+    assert [Image.open(io.BytesIO(answer.content)).size for answer in answers] == [(9, 9), (9, 10), (9, 11)]
+    assert len({answer.headers["etag"] for answer in answers}) == 3
+    assert check_problem(post(client, album, "?page=4"), 422, "invalid-option")["pages"] == 3
+    assert post(client, GRAY, "?page=1").status_code == 200
+    check_problem(post(client, GRAY, "?page=2"), 422, "invalid-option")
+    check_problem(post(client, album, "?page=0"), 422, "invalid-option")
+    kept = [client.post(f"/pictures?page={page}", content=album).json() for page in (1, 3)]
+    assert [picture["height"] for picture in kept] == [9, 11]
+    renders = [client.get(f"/pictures/{picture['id']}") for picture in kept]
+    assert [Image.open(io.BytesIO(answer.content)).size for answer in renders] == [(9, 9), (9, 11)]
+    assert renders[0].headers["etag"] != renders[1].headers["etag"]
 
 
 def test_limits_are_named(client: TestClient) -> None:
@@ -554,7 +573,7 @@ def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
     assert set(operation["requestBody"]["content"]) == {*pictures, "application/octet-stream", "multipart/form-data"}
     names = {parameter["name"] for parameter in operation["parameters"]}
     colors = {"mode", "vividness", "temperature", "saturation", "enlargement", "format", "hints", "reference_strength"}
-    assert names == colors | {"size", "variants"}
+    assert names == colors | {"size", "variants", "page"}
     assert set(operation["responses"]) == {"200", "304", "400", "401", "406", "413", "415", "422", "503", "504"}
     for status, response in operation["responses"].items():
         if int(status) >= 400:

@@ -49,7 +49,7 @@ def read(data: bytes) -> Header:
     walk.skip_blocks()
     if walk.next_frame() is not None:
         raise SeveralFrames("Animations are not taken: send one picture.", limit=1)
-    return Header("GIF", width, height, "P", 1, wide=False, inverted=False, icc_profile=None)
+    return Header("GIF", width, height, "P", 1, wide=False, icc_profile=None)
 
 
 def _palette_bytes(flags: int) -> int:

@@ -190,7 +190,6 @@ def _of_properties(data: bytes, own: list[Box], coded: list[Box], kind: str) -> 
         mode="RGB" if channels != 1 else "I;16" if bits > 8 else "L",
         orientation=1 if is_heic else orientation,
         wide=channels != 1 and bits > 8,
-        inverted=False,
         icc_profile=profile,
         bits=bits,
         signal=signal,

@@ -85,7 +85,6 @@ def read(data: bytes) -> Header:
         mode=_mode(components, bits),
         orientation=find_orientation(exif, xmp),
         wide=components > 1 and bits > 8,
-        inverted=False,
         icc_profile=b"".join(profile[number] for number in sorted(profile)) or None,
         bits=bits,
         kind="12-bit" if marker in (0xC0, 0xC1, 0xC2) and bits > 8 else FRAMES[marker],

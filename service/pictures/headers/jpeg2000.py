@@ -111,7 +111,6 @@ def _header(width: int, height: int, bits: int, channels: int, said: _Boxes) -> 
         mode=mode,
         orientation=1,
         wide=bits > 8 and mode != "I;16",
-        inverted=False,
         icc_profile=said.profile,
         bits=bits,
         kind=MULTIPLIED if has_alpha and said.opacity == MULTIPLIED_OPACITY else "",

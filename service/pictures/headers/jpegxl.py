@@ -155,7 +155,6 @@ def _metadata(bits: _Bits, width: int, height: int, holds_jpeg: bool) -> Header:
         mode=mode,
         orientation=orientation,
         wide=depth > 8 and mode != "I;16",
-        inverted=False,
         icc_profile=None,
         bits=depth,
         signal=signal,

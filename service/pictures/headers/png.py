@@ -104,7 +104,6 @@ def read(data: bytes) -> Header:
         mode=mode,
         orientation=_orientation(chunks.get(b"eXIf"), texts),
         wide=bits == 16 and color in (2, 4, 6),
-        inverted=False,
         icc_profile=profile,
         bits=max(bits, 8),
         signal=None if profile else _signal(chunks),

@@ -99,7 +99,6 @@ def read(data: bytes) -> Header:
         mode="I;16" if is_deep and mode == "L" else mode,
         orientation=1,
         wide=is_deep and layout.channels > 1,
-        inverted=False,
         icc_profile=None,
         bits=16 if is_deep else 8,
     )

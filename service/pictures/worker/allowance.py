@@ -21,6 +21,9 @@ FILES: Final = 2
 COPIES: Final = 6
 """...and so many of the pixels. The most that was measured are four: opacity and a profile at 16 bits a channel."""
 
+STORED_COPIES: Final = 2
+"""...and so many of what a TIFF's strips hold, which may all be one: channels that are left out, 64 bits a channel."""
+
 
 def memory_for(data_bytes: int, header: Header) -> int:
     """Return how much memory decoding a picture may take, bytes.
@@ -32,7 +35,8 @@ def memory_for(data_bytes: int, header: Header) -> int:
     is_one_channel = header.mode in ONE_CHANNEL or header.mode.startswith("I;16")
     is_deep = header.wide or header.bits > 8
     pixel_bytes = COPIES * (1 if is_one_channel else 4) * (2 if is_deep else 1) + route_of(header).work_bytes
-    return SPARE_BYTES + FILES * data_bytes + pixel_bytes * header.stored_pixels
+    stored_bytes = round(STORED_COPIES * header.stored_bytes * header.stored_pixels)
+    return SPARE_BYTES + FILES * data_bytes + pixel_bytes * header.stored_pixels + stored_bytes
 
 
 def cpu_s_for(header: Header) -> float:
@@ -42,5 +46,5 @@ def cpu_s_for(header: Header) -> float:
         header: of the picture.
     """
     has_profile = header.icc_profile is not None and header.bits > 8
-    factor = route_of(header).cpu_factor + (CPU_FACTOR_OF_PROFILE if has_profile else 0)
+    factor = route_of(header).cpu_factor * header.cpu_factor + (CPU_FACTOR_OF_PROFILE if has_profile else 0)
     return CPU_S_A_MEGAPIXEL * factor * header.megapixels

@@ -65,10 +65,12 @@ def warm_up() -> None:
 
     from service.pictures.decode import load_decoders, prepare_codecs
     from service.pictures.probe import probe
+    from service.pictures.tiff.parts import load_decoders as load_decoders_of_tiff
 
     prepare_codecs()
-    load_decoders()
+    load_decoders_of_tiff()
     for suffix in (".png", ".jpg", ".webp", ".tiff", ".bmp"):
         data = cv2.imencode(suffix, np.zeros((8, 8, 3), np.uint8))[1].tobytes()
         picture: Picture = decode(data, probe(data, max_megapixels=1))
         del picture
+    load_decoders()

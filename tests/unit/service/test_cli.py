@@ -65,12 +65,12 @@ def test_a_folder_keeps_its_shape_and_bad_files_are_listed(tmp_path: Path) -> No
     picture(tmp_path / "in/a.png")
     picture(tmp_path / "in/deep/er/b.PNG")
     picture(tmp_path / "in/broken.jpg", b"\xff\xd8\xff nothing")
-    picture(tmp_path / "in/planes.tif", tiff(levels(9, 9, 3, dtype=np.uint16)))
+    picture(tmp_path / "in/old.tif", tiff(levels(9, 9, 3), tags={259: [6]}))
     picture(tmp_path / "in/notes.txt", b"no picture, and not taken for one")
     result = run("colorize", tmp_path / "in", "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "2 colored, 0 already there, 2 failed" in result.output
-    assert "planes.tif: TIFFs whose channels lie in planes apart" in result.stderr
+    assert "old.tif: TIFFs with the compression old-style JPEG are not read here" in result.stderr
     assert "broken.jpg: The JPEG ends before any pixels." in result.stderr
     assert "notes.txt" not in result.output
     assert (tmp_path / "out/a.png").exists()

@@ -29,7 +29,7 @@ from service.client.errors import (
     Unauthorized,
     Unreachable,
 )
-from service.client.requests import ColorizeOptions, RenderOptions
+from service.client.requests import ColorizeOptions, KeepOptions, RenderOptions
 from service.engine.parcel import pack_json, pack_zip
 from service.errors import PROBLEMS, TYPE_PREFIX
 
@@ -193,8 +193,9 @@ def test_without_a_key_none_is_sent(ask: Ask) -> None:
 
 def test_every_option_of_the_http_interface_can_be_given() -> None:
     operation = json.loads(GOLDEN.read_text())["paths"]["/colorize"]["post"]
+    keep = json.loads(GOLDEN.read_text())["paths"]["/pictures"]["post"]
     render = json.loads(GOLDEN.read_text())["paths"]["/pictures/{id}"]["get"]
-    for options, described in ((ColorizeOptions, operation), (RenderOptions, render)):
+    for options, described in ((ColorizeOptions, operation), (RenderOptions, render), (KeepOptions, keep)):
         names = {parameter["name"] for parameter in described["parameters"] if parameter["in"] == "query"}
         assert set(options.__annotations__) == names
 

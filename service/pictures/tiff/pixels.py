@@ -1,0 +1,128 @@
+"""Pixels of a TIFF, strip by strip or tile by tile into one array; in a worker only."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from service.errors import BrokenPicture
+from service.pictures.levels import Alpha, Pixels
+from service.pictures.tiff import directory as tags
+from service.pictures.tiff import dng
+from service.pictures.tiff.colors import Convert, converter
+from service.pictures.tiff.directory import Directory, Tiff
+from service.pictures.tiff.layout import LINEAR_RAW, Layout, read_layout
+from service.pictures.tiff.parts import Samples, decode_part, read_extras
+
+CHUNK_PIXELS: Final = 1 << 18
+"""So many are converted at a time, lest a large strip is in memory in several types of number."""
+
+
+def read_pixels(data: bytes | memoryview, place: int) -> tuple[Pixels, Alpha]:
+    """Return the pixels of one picture of a TIFF, as they are stored: its orientation is not applied.
+
+    Args:
+        data: the whole file.
+        place: of the picture's directory.
+
+    Returns:
+        Gray (H, W), RGB (H, W, 3) or, of CMYK, inks (H, W, 4), uint8 or uint16; and opacity (H, W) or None.
+
+    Raises:
+        BrokenPicture: its parts are missing, or reach beyond the file.
+        ValueError: a part holds something else; decoders raise others.
+    """
+    tiff = Tiff(data)
+    found = tiff.directory(place)
+    layout = read_layout(found)
+    planes = [0]
+    if layout.is_apart:
+        planes = [*range(layout.colors), *([] if layout.alpha is None else [layout.alpha])]
+    # Planes that are not looked at are not decoded, so that opacity always follows the colors.
+    compact = replace(layout, alpha=layout.colors) if layout.is_apart and layout.alpha is not None else layout
+    convert = dng.developer(compact, tiff, found) if layout.photometric == LINEAR_RAW else converter(compact, found)
+    canvas = _Canvas(layout, convert)
+    for top, left, samples in _parts(layout, found, planes):
+        canvas.paint(samples, top, left)
+    pixels, alpha = canvas.finished()
+    rows, columns = dng.crop(found, layout) if layout.photometric == LINEAR_RAW else (slice(None), slice(None))
+    return pixels[rows, columns], None if alpha is None else alpha[rows, columns]
+
+
+def _parts(layout: Layout, found: Directory, planes: list[int]) -> Iterator[tuple[int, int, Samples]]:
+    """Yield each strip or tile as its top, its left and its samples."""
+    data, extras = memoryview(found.tiff.data), read_extras(found)
+    starts, ends = bounds(layout, found)
+    for index in range(layout.across * layout.down):
+        top, left = index // layout.across * layout.part_height, index % layout.across * layout.part_width
+        size = min(layout.part_height, layout.height - top), min(layout.part_width, layout.width - left)
+        pieces = []
+        for plane in planes:
+            at = index + plane * layout.across * layout.down
+            start, end = int(starts[at]), int(ends[at])
+            if not start < end <= len(data):
+                raise BrokenPicture("Pixels of the TIFF are said to lie behind its end.")
+            pieces.append(decode_part(layout, extras, data[start:end], size, plane))
+        yield top, left, pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=2)
+
+
+def bounds(layout: Layout, found: Directory) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each strip or tile starts and ends, of all channels.
+
+    Without compression a strip is as long as its pixels are, whatever the file says; where it does not say, other
+    strips reach up to the next one.
+
+    Raises:
+        BrokenPicture: some are missing.
+    """
+    starts = _places(found, tags.TILE_OFFSETS, tags.STRIP_OFFSETS)[: layout.parts]
+    if len(starts) < layout.parts:
+        raise BrokenPicture("The TIFF does not say where all of its pixels are.")
+    sizes = _places(found, tags.TILE_BYTE_COUNTS, tags.STRIP_BYTE_COUNTS)[: layout.parts]
+    if layout.compression == 1 and layout.subsampling == (1, 1):
+        channels = 1 if layout.is_apart else layout.samples
+        rows = np.full(layout.parts, layout.part_height)
+        if not layout.is_tiled:
+            rows[layout.down - 1 :: layout.down] = layout.height - (layout.down - 1) * layout.part_height
+        return starts, starts + rows * -(-layout.part_width * channels * layout.bits // 8)
+    if len(sizes) < layout.parts or not sizes.all():
+        edges = np.append(np.unique(starts), len(found.tiff.data))
+        return starts, edges[np.searchsorted(edges, starts, side="right").clip(max=len(edges) - 1)]
+    return starts, starts + sizes
+
+
+def _places(found: Directory, *alternatives: int) -> np.ndarray:
+    """Return numbers of one of several tags, as integers that can be added without coming round to 0."""
+    for tag in alternatives:
+        if (values := found.array(tag)).dtype.kind in "ui" and values.ndim == 1 and values.size:
+            return np.asarray(np.minimum(values, np.uint64(1 << 62)).astype(np.int64))
+    return np.empty(0, np.int64)
+
+
+class _Canvas:
+    """The whole picture, made when the first part of it shows its depth."""
+
+    def __init__(self, layout: Layout, convert: Convert) -> None:
+        self._size, self._convert = (layout.height, layout.width), convert
+        self._pixels: Pixels | None = None
+        self._alpha: Alpha = None
+
+    def paint(self, samples: Samples, top: int, left: int) -> None:
+        """Convert a part, and put it in its place."""
+        rows, columns = samples.shape[:2]
+        step = max(1, CHUNK_PIXELS // columns)
+        for start in range(0, rows, step):
+            pixels, alpha = self._convert(samples[start : start + step])
+            if self._pixels is None:
+                self._pixels = np.empty(self._size + pixels.shape[2:], pixels.dtype.newbyteorder("="))
+                self._alpha = None if alpha is None else np.empty(self._size, self._pixels.dtype)
+            place = slice(top + start, top + start + len(pixels)), slice(left, left + columns)
+            self._pixels[place] = pixels
+            if self._alpha is not None:
+                self._alpha[place] = alpha
+
+    def finished(self) -> tuple[Pixels, Alpha]:
+        """Return the picture; a part has been painted at least."""
+        assert self._pixels is not None
+        return self._pixels, self._alpha
