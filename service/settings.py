@@ -22,7 +22,7 @@ DAY_S: Final = 86_400.0
 
 MOST_BYTES: Final = 2**50
 
-MAX_MEGAPIXELS: Final = 100.0
+MAX_MEGAPIXELS: Final[float] = 100
 """Largest picture here, millions of pixels: A3 at 600 dpi has 70."""
 
 MAX_UPLOAD_BYTES: Final = 640_000_000

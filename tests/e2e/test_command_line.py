@@ -188,7 +188,8 @@ def test_the_client_meets_the_real_service(server: Server) -> None:
             client.colorize(b"")
         with pytest.raises(TooLarge) as large:
             client.colorize(by_pillow(smooth_gray(1500, 1500), "PNG"))
-        assert large.value.facts == {"limit": 2, "unit": "megapixels"}
+        both = {"max_megapixels": 2, "max_bytes": 5_000_000}
+        assert large.value.facts == {"limit": 2, "unit": "megapixels", **both}
         with pytest.raises(InvalidRequest) as invalid:
             client.colorize(SMALL, vividness=2)
         assert invalid.value.facts["errors"]
