@@ -72,8 +72,6 @@ def plan_work(
     limits = None if isinstance(place, RemoteService) else SizeLimits.of(order.settings)
     keep_sidecars = order.query.metadata == "keep"
     work = Work(todo, answer_format, keep_sidecars=keep_sidecars, limits=limits, all_pages=order.all_pages)
-        todo, answer_format, keep_sidecars=order.query.metadata == "keep", limits=limits, all_pages=order.all_pages
-    )
     return work, [*skipped, *told, *unlisted]
 
 
