@@ -2,13 +2,14 @@
 
 PyAV (FFmpeg's libraries) reads and writes, and is imported only when there is a film to color. Two passes: `inspect`
 decodes the whole file and keeps nothing, so that what is cut off or damaged is refused before hours of work;
-`color_film` does it.
+`color_film` does it, once a first frame has gone all the way.
 """
 
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ from service.archive.film_writer import FilmWriter, writing
 from service.engine.colorizer import decode_logits, knobs_of
 from service.engine.options import Options
 from service.engine.session import Query, Session
+
+REHEARSED: Final = 200
+"""Frames and packets among which the beginning of each track is looked for."""
 
 IN_FLIGHT: Final = 2
 """Frames that may wait to be composed and encoded while the network looks at the next one."""
@@ -88,8 +92,10 @@ def color_film(
     film = inspect(path, max_megapixels=max_megapixels, progress=checked)
     colorist = FilmColorist(session, options, how, film)
     with open_film(path) as source, writing(target) as answer:
-        picture = picture_of(source, max_megapixels)
-        reader = FilmReader(source, picture, film, deinterlace=how.deinterlace)
+        reader = FilmReader(source, picture_of(source, max_megapixels), film, deinterlace=how.deinterlace)
+        _rehearse(reader, FilmWriter(answer, reader, how, session.threads, options))
+    with open_film(path) as source, writing(target) as answer:
+        reader = FilmReader(source, picture_of(source, max_megapixels), film, deinterlace=how.deinterlace)
         writer = FilmWriter(answer, reader, how, session.threads, options)
         if keep_metadata:
             answer.metadata.update(source.metadata)
@@ -99,6 +105,22 @@ def color_film(
         done = _color_frames(reader, writer, colorist, progress)
         writer.finish()
     return Filmed(done, colorist.inferences, colorist.cuts, (*writer.tracks.notes, *film.notes))
+
+
+def _rehearse(reader: FilmReader, writer: FilmWriter) -> None:
+    """Write a gray frame and the beginning of all sound: what MP4 does not take it refuses when it is closed."""
+    waiting = {stream.index for stream in writer.tracks.sources if stream.type == "audio"}
+    is_written = False
+    for read in islice(reader.read(writer.tracks.sources), REHEARSED):
+        if not isinstance(read, Shown):
+            waiting.discard(read.stream.index)
+            writer.tracks.write(read)
+        elif not is_written:
+            writer.write(writer.encode(read, np.zeros((1, 1, 2), np.float32)))
+            is_written = True
+        if is_written and not waiting:
+            break
+    writer.finish()
 
 
 def _color_frames(

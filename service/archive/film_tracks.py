@@ -1,5 +1,8 @@
 """What goes along with a film's picture: all sound and all text, copied where MP4 holds it, else encoded again."""
 
+import re
+from collections.abc import Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from service.archive.film_file import decode
@@ -19,6 +22,15 @@ AAC_LAYOUTS: Final = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 
 TEXT_CODEC: Final = "mov_text"
 """The one kind of text that MP4 players show."""
+
+LAYOUTS: Final = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+"""Speakers of copied samples where AVI or MKV gives their number only: MP4 wants to know, and says so at its end."""
+
+PCM: Final = re.compile(r"pcm_[sf](\d+)[lb]e")
+"""Names of codecs that are samples and nothing else, with the bits of one. MP4 counts them and knows no gaps."""
+
+GAP_S: Final = Fraction(1, 10)
+"""A longer gap between samples is filled with silence, seconds; shorter ones are how times were rounded."""
 
 KINDS: Final = {"video": "further pictures", "data": "data tracks", "attachment": "attachments"}
 """What is left out, in words, by FFmpeg's kind of stream."""
@@ -45,6 +57,7 @@ class Tracks:
         self._copied: dict[int, Any] = {}
         self._sound: dict[int, Any] = {}
         self._text: dict[int, Any] = {}
+        self._end_s: dict[int, Fraction] = {}
         left_out: set[str] = set()
         for stream in source.streams:
             if stream.type == "audio":
@@ -69,8 +82,9 @@ class Tracks:
         index = packet.stream.index
         if index in self._copied:
             if packet.dts is not None:
-                packet.stream = self._copied[index]
-                self._answer.mux(packet)
+                for each in (*self._silence_before(packet), packet):
+                    each.stream = self._copied[index]
+                    self._answer.mux(each)
         elif index in self._sound:
             encoder = self._sound[index]
             for samples in decode(packet) or []:
@@ -82,6 +96,26 @@ class Tracks:
         """Write what the encoders still hold."""
         for encoder in self._sound.values():
             self._answer.mux(encoder.encode(None))
+
+    def _silence_before(self, packet: "Packet") -> "Iterator[Packet]":
+        """Yield silence, a second a packet at most, that fills the gap between the samples before and these."""
+        import av
+
+        context: Any = packet.stream.codec_context
+        found = PCM.fullmatch(context.name) if context is not None else None
+        if found is None or packet.pts is None:
+            return
+        rate, block = context.sample_rate, context.layout.nb_channels * int(found[1]) // 8
+        at_s = packet.pts * packet.time_base
+        end_s = self._end_s.get(packet.stream.index, at_s)
+        missing = round((at_s - end_s) * rate) if at_s - end_s > GAP_S else 0
+        for first in range(0, missing, rate):
+            count = min(rate, missing - first)
+            silence: Packet = av.Packet(bytes(count * block))
+            silence.time_base, silence.duration = Fraction(1, rate), count
+            silence.pts = silence.dts = round(end_s * rate) + first
+            yield silence
+        self._end_s[packet.stream.index] = at_s + Fraction(packet.size // block, rate)
 
     def _write_text(self, packet: "Packet", track: Any) -> None:
         import av
@@ -101,8 +135,14 @@ class Tracks:
     def _add_sound(self, source: "Stream") -> None:
         context: Any = source.codec_context  # None where FFmpeg has no decoder for it.
         name = context.name if context is not None else "of an unknown kind"
+        speakers = context.layout.nb_channels if context is not None and PCM.fullmatch(name) else 0
         try:
-            self._copied[source.index] = self._answer.add_stream_from_template(source)
+            if speakers > max(LAYOUTS):
+                raise ValueError("MP4 has no name for so many speakers")
+            track: Any = self._answer.add_stream_from_template(source)
+            if speakers and context.layout.name == f"{speakers} channels":
+                track.codec_context.layout = LAYOUTS[speakers]
+            self._copied[source.index] = track
         except ValueError:  # MP4 does not hold that codec.
             try:
                 encoder: Any = self._answer.add_stream("aac", rate=AAC_RATE)

@@ -292,6 +292,27 @@ def test_without_pyav_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch, 
         inspect(tmp_path / "a.mp4", max_megapixels=1.0)
 
 
+def test_what_mp4_refuses_at_its_end_is_known_before_the_coloring(
+    tmp_path: Path, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "a.mkv"
+    with av.open(str(source), "w") as film:
+        picture: Any = film.add_stream("ffv1", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "gray"
+        sound: Any = film.add_stream("pcm_s16le", rate=48000)
+        sound.layout = "stereo"
+        frame = av.VideoFrame.from_ndarray(np.full((48, 64), 90, np.uint8), "gray")
+        film.mux([*picture.encode(frame), *picture.encode(None)])
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.int16), "s16", "stereo")
+        samples.sample_rate = 48000
+        film.mux([*sound.encode(samples), *sound.encode(None)])
+    assert color(session, source)[1].notes == ()
+    monkeypatch.setattr("service.archive.film_tracks.LAYOUTS", {2: "2 channels"})  # Which MP4 does not take.
+    monkeypatch.setattr("service.archive.film.FilmColorist.__call__", None)
+    with pytest.raises(UnsupportedFilm, match="fits into no MP4"):
+        color(session, source)
+
+
 def test_a_codec_never_waits_for_python(tmp_path: Path) -> None:
     source = write_film(tmp_path / "a.mp4", scene(count=2))
     av.logging.set_level(av.logging.PANIC)

@@ -114,3 +114,70 @@ def test_pictures_of_text_are_named(tmp_path: Path, session: Session) -> None:
     assert done.notes == ("left out: subtitles, dvdsub",)
     with av.open(str(target)) as film:
         assert not film.streams.subtitles
+
+
+@pytest.mark.parametrize("container", ["avi", "mkv"])
+@pytest.mark.parametrize(("speakers", "layout"), [(1, "mono"), (2, "stereo"), (4, "4.0"), (6, "5.1"), (10, "stereo")])
+def test_samples_of_several_speakers_go_along(
+    tmp_path: Path, session: Session, container: str, speakers: int, layout: str
+) -> None:
+    path = tmp_path / f"a.{container}"
+    with av.open(str(path), "w") as film:
+        picture: Any = film.add_stream("mpeg4", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+        track: Any = film.add_stream("pcm_s16le", rate=48000)
+        track.layout = f"{speakers}C" if speakers > 8 else layout
+        for index in range(4):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            film.mux(picture.encode(frame))
+        film.mux(picture.encode(None))
+        samples = av.AudioFrame(format="s16", layout=track.layout, samples=7680)
+        samples.planes[0].update(bytes(samples.planes[0].buffer_size))
+        samples.sample_rate, samples.pts, samples.time_base = 48000, 0, Fraction(1, 48000)
+        film.mux(track.encode(samples))
+        film.mux(track.encode(None))
+    target, done = color(session, path)
+    with av.open(str(target)) as film:
+        (heard,) = film.streams.audio
+        assert heard.codec_context.name == ("aac" if speakers > 8 else "pcm_s16le")
+        assert heard.layout.nb_channels == min(speakers, 6 if speakers <= 8 else 2)
+        assert sum(frame.samples for frame in film.decode(audio=0)) == pytest.approx(7680, abs=1100)
+    assert len(done.notes) == (speakers > 8)
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_s24le", "aac"])
+def test_sound_that_pauses_stays_in_time(tmp_path: Path, session: Session, codec: str) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as film:
+        picture: Any = film.add_stream("ffv1", rate=25)
+        picture.width, picture.height, picture.pix_fmt = 64, 48, "gray"
+        track: Any = film.add_stream(codec, rate=48000)
+        track.layout = "stereo"
+        for index in range(80):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64), 90, np.uint8), "gray")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            film.mux(picture.encode(frame))
+        film.mux(picture.encode(None))
+        packets = []
+        for start in range(0, 8 * 1024, 1024):
+            level = 0 if start < 4096 else 20000
+            shape = (2, 1024) if codec == "aac" else (1, 2048)
+            data = np.full(shape, level / 32768, np.float32) if codec == "aac" else np.full(shape, level, np.int16)
+            if codec == "pcm_s24le":
+                data = data.astype(np.int32) << 16
+            name = {"aac": "fltp", "pcm_s16le": "s16", "pcm_s24le": "s32"}[codec]
+            samples = av.AudioFrame.from_ndarray(data, name, "stereo")
+            samples.sample_rate, samples.pts, samples.time_base = 48000, start, Fraction(1, 48000)
+            packets += track.encode(samples)
+        packets += track.encode(None)
+        for packet in packets:
+            if packet.pts >= round(Fraction(4096, 48000) / packet.time_base):
+                packet.pts = packet.dts = packet.pts + round(Fraction(5, 2) / packet.time_base)
+            film.mux(packet)
+    target, done = color(session, path)
+    with av.open(str(target)) as film:
+        assert film.streams.audio[0].codec_context.name == codec
+        loud = [frame.time for frame in film.decode(audio=0) if np.abs(frame.to_ndarray().astype(float)).mean() > 0.1]
+    assert loud[0] == pytest.approx(2.5 + 4096 / 48000, abs=0.05)
+    assert done.notes == ()
