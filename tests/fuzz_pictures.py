@@ -40,6 +40,7 @@ from service.pictures.decode import Picture, decode, prepare_codecs
 from service.pictures.header import Header
 from service.pictures.probe import probe
 from service.pictures.worker.pool import DecodePool
+from tests.formats.jxl_profiles import made_of_jpeg, with_profile
 from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, png_chunk, smooth_gray, with_orientation
 from tests.tiffs import tiff
 
@@ -99,6 +100,7 @@ def seeds() -> list[bytes]:
     made += [bytes(imagecodecs.jpeg2k_encode(deep, codecformat=kind, reversible=True)) for kind in ("jp2", "j2k")]
     made += [bytes(imagecodecs.jpegxl_encode(picture, numthreads=1)) for picture in (color, alpha, deep)]
     made += [bytes(imagecodecs.jpegxl_encode(alpha, lossless=True, usecontainer=True, numthreads=1)), heic(color)]
+    made += [with_profile(color, icc_profile("gamma1")), made_of_jpeg(by_pillow(image, "JPEG"))]
     made += [b"P2 3 2 100\n1 2 3\n40 50 100\n", by_pillow(color, "PNG")[:-12] + png_chunk(b"eXIf", EXIF) + PNG_END]
     made += [tiff(color), tiff(deep, rows=5), tiff(levels(9, 8, 3, dtype=np.uint16), order=">", compression="lzw")]
     made += _tiffs()

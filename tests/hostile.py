@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from functools import cache
 
 from PIL import Image, PngImagePlugin
 
@@ -54,6 +55,7 @@ def many_texts(count: int) -> bytes:
     return data[:place] + png_chunk(b"tEXt", b"k\0v") * count + data[place:]
 
 
+@cache
 def text_bomb() -> bytes:
     """Return a PNG whose comment unpacks to a gigabyte."""
     packer = zlib.compressobj(9)

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from service.errors import BrokenPicture, OutOfMemory, RequestError
-from service.pictures.decoders import by_imagecodecs, by_opencv, by_own, by_pi_heif, by_pillow
+from service.pictures.decoders import by_imagecodecs, by_opencv, by_own, by_pi_heif, by_pillow, jxl_profile
 from service.pictures.formats import Decoder, has_heic, route_of
 from service.pictures.header import MULTIPLIED, Crop, Header
 from service.pictures.headers import jpegxl
@@ -104,6 +104,8 @@ def decode(data: bytes | memoryview, header: Header) -> Picture:
     try:
         if header.kind == jpegxl.MADE_OF_JPEG:
             data, header = by_imagecodecs.as_jpeg(data, header)
+        elif header.kind.startswith(jpegxl.WITH_PROFILE):
+            header = replace(header, icc_profile=jxl_profile.read_profile(bytes(data)))
         pixels, alpha = _stored(data, header)
         if pixels.shape[:2] != size or (alpha is not None and alpha.shape != size):
             raise ValueError("size differs from the header's")
@@ -132,7 +134,7 @@ def _stored(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
         pixels = _cropped(pixels, header, header.crop)
         alpha = None if alpha is None else _cropped(alpha, header, header.crop)
     pixels, alpha = spread(pixels, header.bits), None if alpha is None else spread(alpha, header.bits)
-    if alpha is not None and header.kind == MULTIPLIED:
+    if alpha is not None and header.kind.endswith(MULTIPLIED):
         pixels = divided(pixels, alpha)
     return pixels, alpha
 

@@ -18,6 +18,7 @@ from service.errors import (
     UnsupportedPicture,
 )
 from service.pictures.cost import why_costly_scans
+from service.pictures.decoders import jxl_profile
 from service.pictures.formats import TITLES, Format, format_of, has_heic, name_of_other
 from service.pictures.header import Header
 from service.pictures.headers import gif, heif, jpeg, jpeg2000, jpegxl, png, pnm
@@ -95,6 +96,10 @@ def probe(data: bytes, *, max_megapixels: float, page: int | None = None) -> Hea
         raise SeveralFrames("Animations are not taken: send one picture.", limit=1)
     if header.mode not in _MODES:
         raise UnsupportedPicture(f"Pictures with {header.mode!r} pixels are not read here.")
+    if header.kind.startswith(jpegxl.WITH_PROFILE) and not jxl_profile.is_available():
+        raise UnsupportedPicture(
+            "The picture is a JPEG XL with an ICC profile, which cannot be read here: save it as PNG or TIFF."
+        )
     if header.format == "HEIC" and not has_heic():
         raise UnsupportedPicture(
             "The picture is a HEIC, which this service reads only where it was installed with the extra `heic` "

@@ -11,12 +11,28 @@ import pytest
 from PIL import Image
 
 from service.errors import UnsupportedPicture
+from service.pictures.decode import decode
+from service.pictures.decoders import jxl_profile
+from service.pictures.probe import probe
 from service.pictures.profiles import cmyk_to_srgb, to_srgb
 from tests.formats import profiles
 from tests.formats.cells import Cell, judge
-from tests.formats.files import box, codestream, color, gray, icc_chunk, jp2_with, jpeg_with, opacity, png, segment
+from tests.formats.files import (
+    box,
+    codestream,
+    color,
+    exif,
+    gray,
+    icc_chunk,
+    jp2_with,
+    jpeg_with,
+    opacity,
+    png,
+    segment,
+)
 from tests.formats.jxl_header import color as jxl_color
 from tests.formats.jxl_header import with_header
+from tests.formats.jxl_profiles import made_of_jpeg, with_profile
 from tests.formats.profiles import ADOBE, SRGB, WIDE, as_levels, dot_gain, encoded, shown, srgb_curve
 from tests.pictures import by_pillow, icc_profile, png_chunk
 
@@ -94,6 +110,19 @@ def profile_cells() -> Iterator[Cell]:
             yield Cell(f"{kind.lower()}-{name}", lambda data=data: data, shown(plain, curve, colors))
 
 
+def jxl_profile_cells() -> Iterator[Cell]:
+    for dtype, (name, (icc, curve, colors)) in product(DEPTHS, RGB_PROFILES.items()):
+        bits, levels = 8 * np.dtype(dtype).itemsize, muted(dtype)
+        data = with_profile(levels, icc)
+        yield Cell(f"jxl-{name}-{bits}", lambda data=data: data, shown(levels, curve, colors))
+    for dtype, (name, (icc, curve)) in product(DEPTHS, GRAY_PROFILES.items()):
+        if name == "lightness":
+            continue  # libjxl takes no gray profile that is connected by Lab.
+        bits, levels = 8 * np.dtype(dtype).itemsize, ramp(dtype)
+        data = with_profile(levels, icc)
+        yield Cell(f"jxl-gray-{name}-{bits}", lambda data=data: data, shown(levels, curve))
+
+
 def signal_cells() -> Iterator[Cell]:
     """What a PNG says in numbers, and which of several counts."""
     gamma = lambda value: png_chunk(b"gAMA", struct.pack(">L", round(value * 100_000)))  # noqa: E731
@@ -147,15 +176,13 @@ def signal_cells() -> Iterator[Cell]:
         yield Cell(f"jxl-{name}", lambda say=say: with_header(levels, color=say), said)
     pq = jxl_color(primaries=9, curve=16)
     yield Cell("jxl-PQ", lambda: with_header(levels, color=pq), refusal=UnsupportedPicture, says="PQ")
-    icc = jxl_color(icc=1)
-    yield Cell("jxl-icc", lambda: with_header(levels, color=icc), refusal=UnsupportedPicture, says="ICC profile")
 
 
 def _of_bt_709(levels: np.ndarray) -> np.ndarray:
     return np.where(levels < 0.081, levels / 4.5, ((levels + 0.099) / 1.099) ** (1 / 0.45))
 
 
-CELLS = [*profile_cells(), *signal_cells()]
+CELLS = [*profile_cells(), *jxl_profile_cells(), *signal_cells()]
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
@@ -180,6 +207,33 @@ def test_a_profile_of_srgb_changes_nothing_whatever_its_name(kind: str, dtype: t
     }[kind]
     levels = color(dtype)
     assert to_srgb(levels, icc) is levels
+
+
+@pytest.mark.parametrize("name", ["linear-named-srgb", "adobe", "gamma-1.8"])
+def test_a_lossy_jpeg_xl_is_in_the_space_that_its_decoder_gives(name: str) -> None:
+    """It is stored in a space of its own, and comes out in the profile's or another."""
+    icc, curve, colors = RGB_PROFILES[name]
+    data = with_profile(muted(np.uint8), icc, lossless=False)
+    found = decode(data, probe(data, max_megapixels=1)).pixels
+    assert np.abs(found.astype(int) - shown(muted(np.uint8), curve, colors)).max() <= 8
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_xl_made_of_a_jpeg_is_that_jpeg(orientation: int) -> None:
+    icc, *_ = RGB_PROFILES["adobe"]
+    source = jpeg_with(muted(np.uint8), segment(0xE1, b"Exif\0\0" + exif(orientation)), icc_profile=icc)
+    data = made_of_jpeg(source)
+    header = probe(data, max_megapixels=1)
+    assert (header.format, header.orientation) == ("JPEGXL", orientation)
+    np.testing.assert_array_equal(decode(data, header).pixels, decode(source, probe(source, max_megapixels=1)).pixels)
+
+
+def test_without_libjxl_a_jpeg_xl_with_a_profile_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = with_profile(color(), RGB_PROFILES["adobe"][0])
+    assert probe(data, max_megapixels=1).format == "JPEGXL"
+    monkeypatch.setattr(jxl_profile, "is_available", lambda: False)
+    with pytest.raises(UnsupportedPicture, match="JPEG XL with an ICC profile"):
+        probe(data, max_megapixels=1)
 
 
 UNFIT = {

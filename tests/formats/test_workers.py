@@ -16,6 +16,7 @@ from service.pictures.probe import probe
 from service.pictures.worker.pool import DecodePool
 from tests.formats import profiles
 from tests.formats.files import color, gray, icc_chunk, png
+from tests.formats.jxl_profiles import with_profile
 from tests.pictures import by_opencv, by_pillow
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are processes of Linux")
@@ -40,6 +41,7 @@ FILES = {
     "gif": by_pillow(gray(), "GIF"),
     "jp2": bytes(imagecodecs.jpeg2k_encode(color(np.uint16), codecformat="jp2", reversible=True)),
     "jxl": bytes(imagecodecs.jpegxl_encode(color(), lossless=True, numthreads=1)),
+    "jxl with a profile": with_profile(color(np.uint16), profiles.rgb(1.8)),
     "avif": by_pillow(color(), "AVIF"),
     "heic": heic(),
     "ppm": by_pillow(color(), "PPM"),

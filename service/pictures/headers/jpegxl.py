@@ -45,6 +45,9 @@ COLORS: Final = {1: BT_709[:6], 9: PRIMARIES[9][:6], 11: PRIMARIES[12][:6]}
 MADE_OF_JPEG: Final = "made of a jpeg"
 """The kind of one that can be turned back into the JPEG it was made of, which holds the profile."""
 
+WITH_PROFILE: Final = "with a profile"
+"""How the kind of one begins that has a profile which only a decoder can unpack."""
+
 GAMMA_SCALE: Final = 1e7
 
 
@@ -140,10 +143,6 @@ def _metadata(bits: _Bits, width: int, height: int, holds_jpeg: bool) -> Header:
         alpha = _extra_channels(bits)
         bits.take(1)  # whether it is in XYB: the decoder turns it into the space that is named here
         space, signal, has_profile = _color(bits)
-    if has_profile and not holds_jpeg:
-        raise UnsupportedPicture(
-            "JPEG XL files with an ICC profile are not read here, since no decoder hands it out: save it as PNG."
-        )
     if space not in (RGB, GRAY):
         raise UnsupportedPicture("JPEG XL files of an unknown color space are not read here: save it as PNG.")
     is_gray = space == GRAY
@@ -158,8 +157,14 @@ def _metadata(bits: _Bits, width: int, height: int, holds_jpeg: bool) -> Header:
         icc_profile=None,
         bits=depth,
         signal=signal,
-        kind=MADE_OF_JPEG if has_profile else alpha if alpha == MULTIPLIED else "",
+        kind=_kind(alpha, has_profile, holds_jpeg),
     )
+
+
+def _kind(alpha: str, has_profile: bool, holds_jpeg: bool) -> str:
+    if has_profile:
+        return MADE_OF_JPEG if holds_jpeg else f"{WITH_PROFILE} {alpha}".strip()
+    return alpha if alpha == MULTIPLIED else ""
 
 
 def _skip_extras(bits: _Bits) -> None:

@@ -4,6 +4,7 @@ from typing import Final
 
 from service.pictures.formats import route_of
 from service.pictures.header import ONE_CHANNEL, Header
+from service.pictures.headers.jpegxl import WITH_PROFILE
 
 CPU_S_A_MEGAPIXEL: Final = 0.25
 """Processor time that decoding may take for a million pixels; the slowest ordinary files take a fifth of it. Formats
@@ -45,6 +46,7 @@ def cpu_s_for(header: Header) -> float:
     Args:
         header: of the picture.
     """
-    has_profile = header.icc_profile is not None and header.bits > 8
-    factor = route_of(header).cpu_factor * header.cpu_factor + (CPU_FACTOR_OF_PROFILE if has_profile else 0)
+    has_profile = header.icc_profile is not None or header.kind.startswith(WITH_PROFILE)
+    of_profile = CPU_FACTOR_OF_PROFILE if has_profile and header.bits > 8 else 0
+    factor = route_of(header).cpu_factor * header.cpu_factor + of_profile
     return CPU_S_A_MEGAPIXEL * factor * header.megapixels
