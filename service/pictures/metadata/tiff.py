@@ -143,8 +143,8 @@ def order_of(start: bytes) -> str:
 
 
 def number(value: int, order: str) -> Entry:
-    """Return an entry of one whole number."""
-    return Entry(LONG, 1, struct.pack(order + "L", value))
+    """Return an entry of one whole number, as the short that old readers expect where it is one."""
+    return shorts([value], order) if value <= 0xFFFF else Entry(LONG, 1, struct.pack(order + "L", value))
 
 
 def shorts(values: list[int], order: str) -> Entry:
