@@ -58,7 +58,8 @@ class Here:
         Raises:
             RequestError: it cannot be colored: see `service.pictures.probe.probe` and `DecodePool.decode`.
         """
-        picture = self._decode(data)
+        header = probe(data, max_megapixels=self._max_megapixels)
+        picture = self._decoders.decode_here(data, header)
         deep = self._options.is_deep(self._format, asked_deep=picture.is_deep)
         colored = colorize(
             picture,
@@ -75,7 +76,7 @@ class Here:
             self._format,
             self._options,
             self._session.stamp,
-            metadata=metadata_of(data, self._options),
+            metadata=metadata_of(data, self._options, applied=header.orientation),
             has_reference=self._reference is not None,
             workers=self._session.threads,
         )

@@ -19,14 +19,15 @@ UNNOTED: Final = frozenset({"mode", "vividness", "variants", "hints", "max_side"
 """Options that a note says in other words, or not: they do not change colors."""
 
 
-def metadata_of(question: bytes, options: Options) -> Metadata:
+def metadata_of(question: bytes, options: Options, *, applied: int | None = None) -> Metadata:
     """Return what goes over from a question's file.
 
     Args:
         question: the file that is colored; empty when there is none.
         options: of the answer.
+        applied: the orientation that decoding applied, by the file's header.
     """
-    return read_metadata(question) if options.metadata == "keep" else NOTHING
+    return read_metadata(question, applied=applied) if options.metadata == "keep" else NOTHING
 
 
 def make_file(

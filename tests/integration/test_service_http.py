@@ -443,7 +443,7 @@ def test_an_unexpected_error_leaks_nothing(
         raise RuntimeError("secret /etc/passwd")
 
     with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
-        patched.setattr("service.engine.making.encode", fail)
+        patched.setattr("service.engine.making.make_file", fail)
         answer = post(client, GRAY)
     check_problem(answer, 500, "internal-error")
     assert "secret" not in answer.text
@@ -578,7 +578,7 @@ def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
     }
     names = {parameter["name"] for parameter in operation["parameters"]}
     colors = {"mode", "vividness", "temperature", "saturation", "enlargement", "format", "hints", "reference_strength"}
-    assert names == colors | {"size", "variants", "page"}
+    assert names == colors | {"size", "variants", "page", "tone", "depth", "metadata", "note"}
     assert set(operation["responses"]) == {"200", "304", "400", "401", "406", "413", "415", "422", "503", "504"}
     for status, response in operation["responses"].items():
         if int(status) >= 400:

@@ -204,7 +204,7 @@ GATES = {
     "queue": "service.engine.session.Session.run",
     "infer": "service.engine.session.Session.run",
     "merge": "service.engine.making.finish",
-    "encode": "service.engine.making.encode",
+    "encode": "service.engine.making.make_file",
 }
 """Where a request is held while it is at a stage; `admit` and `queue` wait for another one that is held further on."""
 
@@ -576,7 +576,7 @@ def test_a_kept_picture_never_waits_for_the_network(model_path: Path, engine: Ga
 
 @pytest.mark.parametrize(
     ("stage", "place"),
-    [("decode", "pipeline.prepare_kept"), ("merge", "making.finish"), ("encode", "making.encode")],
+    [("decode", "pipeline.prepare_kept"), ("merge", "making.finish"), ("encode", "making.make_file")],
 )
 def test_who_leaves_a_kept_picture_leaves_nothing_behind(
     model_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, place: str
@@ -656,7 +656,7 @@ def test_variants_are_made_a_few_at_a_time(
     steps: list[str] = []
     meeting = threading.Barrier(2)
     monkeypatch.setattr("service.engine.making.SIDE_BY_SIDE_PIXELS", 4_000_000 if is_small else 0)
-    for place in ("service.engine.making.finish", "service.engine.making.encode"):
+    for place in ("service.engine.making.finish", "service.engine.making.make_file"):
         owner, _, name = place.rpartition(".")
         work = pkgutil.resolve_name(owner).__dict__[name]
 
@@ -678,11 +678,11 @@ def test_variants_are_made_a_few_at_a_time(
 
     run(scene)
     if is_small:
-        assert sorted(steps) == ["encode"] * 4 + ["finish"] * 4
-        merging = [steps[:i].count("finish") - steps[:i].count("encode") for i in range(len(steps))]
+        assert sorted(steps) == ["finish"] * 4 + ["make_file"] * 4
+        merging = [steps[:i].count("finish") - steps[:i].count("make_file") for i in range(len(steps))]
         assert max(merging) == 2
     else:
-        assert steps == ["finish", "encode"] * 4
+        assert steps == ["finish", "make_file"] * 4
 
 
 def test_a_kept_picture_goes_when_nobody_asks(model_path: Path) -> None:

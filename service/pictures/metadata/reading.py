@@ -22,23 +22,32 @@ BOXED: Final = (boxes.JXL_START, boxes.JP2_START)
 TIFF_STARTS: Final = (b"II", b"MM")
 
 
-def read_metadata(data: bytes | memoryview) -> Metadata:
+def read_metadata(data: bytes | memoryview, *, applied: int | None = None, directory: int = 0) -> Metadata:
     """Return a file's metadata, as it is; what is broken, or too much, is left out.
 
     Args:
         data: a picture file.
+        applied: the orientation that decoding applies, where it is known: of `Header`.
+        directory: where the picture's own directory is in a TIFF of several; 0 for the first.
     """
     try:
-        found = _read(data, MOST_BYTES)
+        found = _read(data, MOST_BYTES, directory)
         if found.extended:
             found = replace(found, xmp=extended_xmp.join(found.xmp, found.extended), extended=())
         if found.nbytes > 2 * MOST_BYTES:
             return NOTHING
     except Exception:  # Nearly anything comes out of broken metadata; the picture itself may be fine.
         return NOTHING
-    # The container of a file of boxes turned the pixels, and what EXIF says beside it is settled with that.
-    turned = exif.orientation_of(found.exif) or 1 if _is_boxed(data) else stated_orientation(data)
-    return replace(found, orientation=turned)
+    return replace(found, orientation=_turned(data, found, applied))
+
+
+def _turned(data: bytes | memoryview, found: Metadata, applied: int | None) -> int:
+    """Return by which orientation decoding turns the pixels."""
+    if _is_boxed(data):  # Its container turned them, and what EXIF says beside it is settled with that.
+        return exif.orientation_of(found.exif) or 1
+    if applied is None or (applied == 1 and bytes(data[:2]) in TIFF_STARTS):  # Decoders of TIFF obey its tag unasked.
+        return stated_orientation(data)
+    return applied
 
 
 def stated_orientation(data: bytes | memoryview) -> int:
@@ -67,10 +76,10 @@ def _is_boxed(data: bytes | memoryview) -> bool:
     return start[4:8] == b"ftyp" or start in BOXED
 
 
-def _read(data: bytes | memoryview, most: int) -> Metadata:
+def _read(data: bytes | memoryview, most: int, directory: int = 0) -> Metadata:
     start = bytes(data[:8])
     if _is_boxed(data):
         return boxes.read(data, most)
     if start[:2] in TIFF_STARTS:
-        return tiff.read(data)
+        return tiff.read(data, directory)
     return next((read(data, most) for signature, read in READERS.items() if start.startswith(signature)), NOTHING)

@@ -46,12 +46,17 @@ host, rating, copyright, history, the Windows captions; what TIFF/EP and DNG say
 its pixels are stored, or refer to places in the file that nobody else knows."""
 
 
-def read(data: bytes | memoryview) -> Metadata:
-    """Return what a TIFF says."""
+def read(data: bytes | memoryview, directory: int = 0) -> Metadata:
+    """Return what a TIFF says.
+
+    Args:
+        data: the file.
+        directory: where the picture's own is; 0 for the first. What it does not say, the first one says of all.
+    """
     found = Structure.of(data)
     if found is None:
         return Metadata()
-    entries = found.directory(found.first)
+    entries = found.directory(found.first) | (found.directory(directory) if directory else {})
     kept = {tag: entry for tag, entry in entries.items() if tag in DESCRIPTIVE_TAGS | {EXIF_IFD, GPS_IFD}}
     block = exif.build(found.with_children(kept, (EXIF_IFD, GPS_IFD)), found.order)
     return Metadata(
@@ -143,8 +148,8 @@ def order_of(start: bytes) -> str:
 
 
 def number(value: int, order: str) -> Entry:
-    """Return an entry of one whole number."""
-    return Entry(LONG, 1, struct.pack(order + "L", value))
+    """Return an entry of one whole number, as the short that old readers expect where it is one."""
+    return shorts([value], order) if value <= 0xFFFF else Entry(LONG, 1, struct.pack(order + "L", value))
 
 
 def shorts(values: list[int], order: str) -> Entry:

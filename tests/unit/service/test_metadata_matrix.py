@@ -301,6 +301,19 @@ def test_a_tiff_begins_with_the_exif_and_says_nothing_twice() -> None:
     assert answer[8:60] == exif_block()[6:][8:60]
 
 
+def test_a_page_of_a_tiff_says_its_own_and_the_first_one_the_rest() -> None:
+    stream = io.BytesIO()
+    with tifffile.TiffWriter(stream) as writer:
+        artist = [(0x013B, 2, 4, "Oma", True)]
+        writer.write(GRAY, description="first", extratags=artist, metadata=None, photometric="minisblack")
+        writer.write(GRAY, description="second", metadata=None, photometric="minisblack")
+    with tifffile.TiffFile(io.BytesIO(stream.getvalue())) as file:
+        second = file.pages[1].offset
+    found = read_metadata(stream.getvalue(), directory=second)
+    assert (b"Oma" in found.exif, b"second" in found.exif, b"first" in found.exif) == (True, True, False)
+    assert b"first" in read_metadata(stream.getvalue()).exif
+
+
 def test_every_kind_of_the_table_says_what_becomes_of_it_in_every_format() -> None:
     for kind, row in KEPT.items():
         assert set(row) == set(FORMATS), kind

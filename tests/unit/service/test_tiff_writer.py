@@ -3,6 +3,7 @@
 import io
 import struct
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -38,6 +39,20 @@ def test_tifffile_reads_the_same_pixels(shape: tuple[int, ...], dtype: type, met
                 assert [int(kind) for kind in page.extrasamples] == ([2] if shape[2] == 4 else [])
                 assert bytes(page.iccprofile) == srgb_profile()
                 assert (0x010F in page.tags) == bool(metadata.exif)
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("metadata", [Metadata(), Metadata(MSB_FIRST)], ids=["LSB first", "MSB first"])
+def test_libtiff_reads_the_same_pixels(dtype: type, metadata: Metadata, tiled: bool) -> None:
+    for channels, colors in ((3, cv2.COLOR_BGR2RGB), (4, cv2.COLOR_BGRA2RGBA)):
+        pixels = levels(300, 523, channels, dtype=dtype)
+        data = np.frombuffer(written(pixels, metadata=metadata, tiled=tiled), np.uint8)
+        decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        assert decoded is not None
+        if channels == 4 and dtype is np.uint8:  # OpenCV asks libtiff for colors multiplied by opacity.
+            pixels[..., :3] = cv2.cvtColor(decoded, colors)[..., :3]
+        np.testing.assert_array_equal(cv2.cvtColor(decoded, colors), pixels)
 
 
 @pytest.mark.parametrize("channels", [3, 4])
