@@ -349,6 +349,12 @@ def test_a_picture_cut_into_very_many_strips_is_too_costly(monkeypatch: pytest.M
         probe(tiff(PLAIN, rows=1), max_megapixels=1)
 
 
+@pytest.mark.parametrize("stored", [PLAIN, PLAIN[..., 0]], ids=["rgb", "gray"])
+def test_colors_that_are_not_said_are_what_they_are_to_libtiff(stored: np.ndarray) -> None:
+    data = tiff(stored, planes=False, tags={262: None})
+    np.testing.assert_array_equal(decode(data, probe(data, max_megapixels=1)).pixels, stored, strict=True)
+
+
 def test_strips_without_lengths_are_read_up_to_the_next_one() -> None:
     for compression in ("none", "lzw", "deflate"):
         data = tiff(PLAIN, planes=False, rows=8, compression=compression, tags={279: None})

@@ -114,6 +114,10 @@ def test_a_chain_is_walked_so_far_and_no_further(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(pages, "MOST_DIRECTORIES", 49)
     with pytest.raises(UnsupportedPicture, match="more than 49"):
         probe(data, max_megapixels=1)
+    monkeypatch.undo()
+    monkeypatch.setattr(pages, "MOST_ENTRIES", 50 * 9 - 1)
+    with pytest.raises(UnsupportedPicture, match="very long ones"):
+        probe(data, max_megapixels=1)
 
 
 def test_a_directory_behind_that_cannot_be_read_ends_the_chain() -> None:

@@ -7,7 +7,7 @@ References:
     TIFF 6.0 (Aldus, 1992), section 2. The BigTIFF File Format (Adobe, 2004).
 """
 
-from functools import cached_property
+import struct
 from mmap import mmap
 from typing import Any, Final, Literal
 
@@ -108,20 +108,21 @@ class Tiff:
         self.data = data
         self.order: Order = "<" if bytes(data[:2]) == b"II" else ">"
         big = BIG in bytes(data[2:4])
-        self.word = np.dtype(f"{self.order}u{8 if big else 4}")
-        self.count = np.dtype(f"{self.order}u{8 if big else 2}")
-        short = f"{self.order}u2"
-        self.short, self.four = np.dtype(short), np.dtype(f"{self.order}u4")
-        self.entry = np.dtype([("tag", short), ("type", short), ("count", self.word), ("value", self.word)])
+        self.word, self.count = (struct.Struct(self.order + form) for form in ("QQ" if big else "LH"))
+        self.short, self.four = (struct.Struct(self.order + form) for form in "HL")
+        short, word = f"{self.order}u2", f"{self.order}u{self.word.size}"
+        self.entry = np.dtype([("tag", short), ("type", short), ("count", word), ("value", word)])
         self.first_at = 8 if big else 4
         self.first = self.integer(self.word, self.first_at)
         if not self.first:
             raise BrokenPicture("The TIFF ends before its first directory.")
 
-    def integer(self, kind: "np.dtype[Any]", place: int) -> int:
+    def integer(self, kind: struct.Struct, place: int) -> int:
         """Return the integer at a place; 0 where the file does not reach so far."""
-        end = place + kind.itemsize
-        return int.from_bytes(self.data[place:end], "little" if self.order == "<" else "big") * (end <= len(self.data))
+        if place + kind.size > len(self.data):
+            return 0
+        value: int = kind.unpack_from(self.data, place)[0]
+        return value
 
     def directory(self, place: int) -> "Directory":
         """Return the directory at a place.
@@ -157,16 +158,10 @@ class Directory:
         """
         self.tiff, self.place = tiff, place
         count = tiff.integer(tiff.count, place)
-        self._start = place + tiff.count.itemsize
+        self._start = place + tiff.count.size
         if not 0 < count <= min(MOST_ENTRIES, (len(tiff.data) - self._start) // tiff.entry.itemsize):
             raise BrokenPicture("A directory of the TIFF is empty, or longer than the file.")
         self._entries = np.frombuffer(tiff.data, tiff.entry, count, self._start)
-
-    @cached_property
-    def _indices(self) -> dict[int, int]:
-        tags = self._entries["tag"].tolist()
-        # Of several entries the first counts, as it does to other readers.
-        return dict(zip(reversed(tags), range(len(tags) - 1, -1, -1), strict=True))
 
     @property
     def next_at(self) -> int:
@@ -175,15 +170,20 @@ class Directory:
 
     def __contains__(self, tag: int) -> bool:
         """Whether a tag is there."""
-        return tag in self._indices
+        return self._index(tag) is not None
+
+    def _index(self, tag: int) -> int | None:
+        """Return which entry is a tag's: of several the first, as it is to other readers."""
+        found = np.flatnonzero(self._entries["tag"] == tag)
+        return int(found[0]) if found.size else None
 
     def array(self, tag: int) -> "np.ndarray[Any, np.dtype[Any]]":
         """Return the values of a tag, rationals as pairs; none where it is not there or not inside the file."""
-        index = self._indices.get(tag)
+        index = self._index(tag)
         if index is None:
             return np.empty(0, np.uint8)
         entry = self._entries[index]
-        kind, count, room = TYPES.get(int(entry["type"])), int(entry["count"]), self.tiff.word.itemsize
+        kind, count, room = TYPES.get(int(entry["type"])), int(entry["count"]), self.tiff.word.size
         if kind is None:
             return np.empty(0, np.uint8)
         inside = self._start + (index + 1) * self.tiff.entry.itemsize - room

@@ -296,8 +296,8 @@ def read_layout(found: Directory) -> Layout:
 
 def _colors_of(found: Directory) -> tuple[int, int, int]:
     """Return the photometric interpretation, the number of color channels, and that of all."""
-    photometric = found.integer(tags.PHOTOMETRIC, WHITE_IS_ZERO)
     compression, samples = found.integer(tags.COMPRESSION, 1), found.integer(tags.SAMPLES, 1)
+    photometric = found.integer(tags.PHOTOMETRIC, _unsaid_colors(found, compression, samples))
     if photometric == MOSAIC:
         raise UnsupportedPicture(f"The TIFF holds {UNREAD_COLORS[MOSAIC]}.")
     if COMPRESSIONS.get(compression, COMPRESSIONS[OLD_JPEG]).packing is None:
@@ -316,6 +316,13 @@ def _colors_of(found: Directory) -> tuple[int, int, int]:
     if samples < colors:
         raise BrokenPicture(f"The TIFF says that it is {COLORS[photometric].name}, with {samples} channels.")
     return photometric, colors, samples
+
+
+def _unsaid_colors(found: Directory, compression: int, samples: int) -> int:
+    """Return what a picture is that does not say what its colors are, which it must: the same as for libtiff."""
+    if samples - len(found.integers(tags.EXTRA_SAMPLES)) == 3:
+        return RGB
+    return WHITE_IS_ZERO if COMPRESSIONS.get(compression, Compression("")).packing == "bits" else BLACK_IS_ZERO
 
 
 def _depth_of(found: Directory, samples: int) -> tuple[int, Kind]:

@@ -22,8 +22,11 @@ REDUCED, MASK, DEPTH, ENHANCED = 1, 4, 8, 16
 OLD_REDUCED: Final = 2
 """OldSubfileType of a reduced copy."""
 
-MOST_DIRECTORIES: Final = 1 << 14
+MOST_DIRECTORIES: Final = 1 << 12
 """So many are walked through; more are no pages that somebody has scanned."""
+
+MOST_ENTRIES: Final = 1 << 17
+"""So many entries may all of them have together: pages have some 20 each."""
 
 MOST_BELOW: Final = 64
 """So many are looked at below those that come first, in all."""
@@ -85,7 +88,7 @@ def only_page(data: bytes, page: int) -> bytes:
     """
     tiff = Tiff(data)
     found = find_page(tiff, page)
-    alone, size = bytearray(data), tiff.word.itemsize
+    alone, size = bytearray(data), tiff.word.size
     byte_order: Literal["little", "big"] = "little" if tiff.order == "<" else "big"
     alone[tiff.first_at : tiff.first_at + size] = found.place.to_bytes(size, byte_order)
     alone[found.next_at : found.next_at + size] = bytes(size)
@@ -114,17 +117,18 @@ def _pictures(tiff: Tiff) -> Iterator[int]:
 
 def _chain(tiff: Tiff) -> Iterator[int]:
     """Yield the place of each directory; what cannot be read behind the first ends the chain, as for other readers."""
-    place, seen = tiff.first, set[int]()
+    place, seen, entries = tiff.first, set[int](), 0
     tiff.directory(place)
     while place:
         if place in seen:
             raise BrokenPicture("The TIFF's pages lead back to an earlier one.")
-        if len(seen) == MOST_DIRECTORIES:
-            raise UnsupportedPicture(f"The TIFF holds more than {MOST_DIRECTORIES} directories.")
+        count = tiff.integer(tiff.count, place)
+        entries += count
+        if len(seen) == MOST_DIRECTORIES or entries > MOST_ENTRIES:
+            raise UnsupportedPicture(f"The TIFF holds more than {MOST_DIRECTORIES} directories, or very long ones.")
         seen.add(place)
         yield place
-        count = tiff.integer(tiff.count, place)
-        place = tiff.integer(tiff.word, place + tiff.count.itemsize + count * tiff.entry.itemsize)
+        place = tiff.integer(tiff.word, place + tiff.count.size + count * tiff.entry.itemsize)
         if not tiff.integer(tiff.count, place):
             return
 
@@ -133,11 +137,11 @@ def _kind_of(tiff: Tiff, place: int) -> tuple[int, bool]:
     """Return a directory's NewSubfileType, and whether it has a size; a look at its first entries, which are sorted."""
     kind, size, short, word = 0, tiff.entry.itemsize, tiff.short, tiff.word
     for index in range(min(tiff.integer(tiff.count, place), 3)):
-        entry = place + tiff.count.itemsize + index * size
+        entry = place + tiff.count.size + index * size
         tag = tiff.integer(short, entry)
         if tag in (tags.NEW_SUBFILE_TYPE, tags.OLD_SUBFILE_TYPE):
             is_short = tiff.integer(short, entry + 2) == 3
-            value = tiff.integer(short if is_short else tiff.four, entry + size - word.itemsize)
+            value = tiff.integer(short if is_short else tiff.four, entry + size - word.size)
             kind |= value if tag == tags.NEW_SUBFILE_TYPE else REDUCED * (value == OLD_REDUCED)
         elif tag == tags.WIDTH:
             return kind, True
