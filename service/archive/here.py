@@ -58,7 +58,8 @@ class Here:
         Raises:
             RequestError: it cannot be colored: see `service.pictures.probe.probe` and `DecodePool.decode`.
         """
-        header = probe(data, max_megapixels=self._max_megapixels)
+        with self._limits.told():
+            header = probe(data, max_megapixels=self._limits.max_megapixels)
         picture = self._decoders.decode_here(data, header)
         deep = self._options.is_deep(self._format, asked_deep=picture.is_deep)
         colored = colorize(

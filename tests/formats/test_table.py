@@ -26,7 +26,7 @@ def test_every_format_has_a_route_and_every_route_a_decoder() -> None:
     assert {route.decoder for route in ROUTES} == set(decode.DECODERS)
     for each in FORMATS:
         *_, last = (route for route in ROUTES if route.format == each.name)
-        odd = Header(each.name, 1, 1, "RGB", 1, wide=False, inverted=False, icc_profile=None, bits=13)
+        odd = Header(each.name, 1, 1, "RGB", 1, wide=False, icc_profile=None, bits=13)
         assert last.fits(odd), "the last route takes whatever is left"
         assert route_of(odd).format == each.name
 

@@ -186,14 +186,16 @@ def test_metadata_goes_over_only_when_wanted(session: Session) -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x0e\x01\x02\0\x04\0\0\0Oma\0\0\0\0\0"
     question = by_pillow(smooth_gray(4, 5), "JPEG", exif=exif)
     for choice in ("keep", "none"):
-        here = Here(session, Options(metadata=choice), "png", max_megapixels=1)  # type: ignore[arg-type]
+        here = Here(session, Options(metadata=choice), "png", limits=SizeLimits(1, 1 << 20))  # type: ignore[arg-type]
         assert (b"Oma" in here(question).data) is (choice == "keep")
 
 
 def test_a_note_is_in_every_answer_unless_it_is_not_wanted(session: Session) -> None:
     for output_format in ("png", "jpeg", "webp", "tiff"):
         for note in (True, False):
-            made = Here(session, Options(note=note, vividness=0.25), output_format, max_megapixels=1)(GRAY_30_20).data  # type: ignore[arg-type]
+            made = Here(session, Options(note=note, vividness=0.25), output_format, limits=SizeLimits(1, 1 << 20))(
+                GRAY_30_20
+            ).data  # type: ignore[arg-type]
             assert (b"algorithmicallyEnhanced" in made) is note
             assert (f"model {session.stamp.run_id}, mode annealed, vividness 0.25".encode() in made) is note
 
@@ -202,11 +204,11 @@ def test_the_depth_is_the_pictures_or_the_one_asked_for(session: Session) -> Non
     deep = by_opencv((smooth_gray(20, 30).astype("uint16") * 257), ".png")
     for output_format in ("png", "tiff"):
         for depth, question, bits in ((None, deep, 16), (None, GRAY_30_20, 8), (8, deep, 8), (16, GRAY_30_20, 16)):
-            made = Here(session, Options(depth=depth), output_format, max_megapixels=1)(question)  # type: ignore[arg-type]
+            made = Here(session, Options(depth=depth), output_format, limits=SizeLimits(1, 1 << 20))(question)  # type: ignore[arg-type]
             picture = decode(made.data, probe(made.data, max_megapixels=1))
             assert picture.pixels.dtype.itemsize * 8 == bits
     with pytest.raises(UnfitFormat, match="png or tiff"):
-        Here(session, Options(depth=16), "jpeg", max_megapixels=1)(GRAY_30_20)
+        Here(session, Options(depth=16), "jpeg", limits=SizeLimits(1, 1 << 20))(GRAY_30_20)
 
 
 SIDECAR = (
@@ -222,14 +224,14 @@ def test_what_lies_beside_a_picture_goes_beside_its_answer(tmp_path: Path) -> No
     source.write_bytes(question)
     for name in ("a.xmp", "a.jpg.xmp"):
         (tmp_path / name).write_bytes(SIDECAR)
-    assert Work({source: target}, "png").store(source, question, ANSWER) == ()
+    assert Work({source: target}, "png").store(source, target, question, ANSWER) == ()
     for name in ("a.xmp", "a.png.xmp"):
         assert (tmp_path / "out" / name).read_bytes() == SIDECAR.replace(b'"6"', b'"1"')
     (tmp_path / "out" / "a.xmp").write_bytes(b"mine")
-    Work({source: target}, "png").store(source, question, ANSWER)
+    Work({source: target}, "png").store(source, target, question, ANSWER)
     assert (tmp_path / "out" / "a.xmp").read_bytes() == b"mine", "what is there is left as it is"
     other = tmp_path / "other" / "a.png"
-    Work({source: other}, "png", keep_sidecars=False).store(source, question, ANSWER)
+    Work({source: other}, "png", keep_sidecars=False).store(source, other, question, ANSWER)
     assert [path.name for path in other.parent.iterdir()] == ["a.png"]
 
 
@@ -238,7 +240,7 @@ def test_a_sidecar_that_cannot_be_read_is_said_and_costs_no_picture(tmp_path: Pa
     source.write_bytes(GRAY_30_20)
     (tmp_path / "a.xmp").write_bytes(SIDECAR)
     with mock.patch.object(Path, "read_bytes", side_effect=PermissionError(13, "Permission denied")):
-        notes = Work({source: target}, "png").store(source, GRAY_30_20, ANSWER)
+        notes = Work({source: target}, "png").store(source, target, GRAY_30_20, ANSWER)
     assert notes == ("a.xmp: Permission denied",)
     assert target.exists()
 
@@ -265,7 +267,7 @@ def test_a_file_that_costs_too_much_ends_no_run(session: Session, monkeypatch: p
 @pytest.mark.parametrize("has_alpha", [False, True])
 def test_there_takes_tiff_of_both_depths(session: Session, depth: int, has_alpha: bool) -> None:
     question = by_pillow(levels(20, 30, 4), "PNG") if has_alpha else GRAY_30_20
-    made = Here(session, Options(depth=depth), "tiff", max_megapixels=1)(question)  # type: ignore[arg-type]
+    made = Here(session, Options(depth=depth), "tiff", limits=SizeLimits(1, 1 << 20))(question)  # type: ignore[arg-type]
 
     class Far:
         async def colorize(self, _: bytes, **options: object) -> Answer:

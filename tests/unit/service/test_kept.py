@@ -11,7 +11,7 @@ from service.engine.kept import ID_BYTES, KEPT_OUTPUTS, KeptPicture, KeptPicture
 from service.errors import PictureNotKept, TooLargeToKeep
 from service.pictures.header import Header
 
-HEADER = Header("PNG", 8, 8, "L", 1, wide=False, inverted=False, icc_profile=None)
+HEADER = Header("PNG", 8, 8, "L", 1, wide=False, icc_profile=None)
 
 
 def make(data_bytes: int = 1000, *, ready: ReadyPixels | None = None) -> KeptPicture:
