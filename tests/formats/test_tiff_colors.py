@@ -301,6 +301,12 @@ def _refused() -> Iterator[Cell]:
     yield cell("complex", PLAIN, "complex", tags={339: [6, 6, 6]})
     yield cell("float-of-8-bits", PLAIN, "8 floating-point bits", tags={339: [3, 3, 3]})
     yield cell("lab-of-32-bits", PLAIN, "32 unsigned bits", tags={262: [8], 258: [32] * 3})
+    yield Cell(
+        "float-of-unknown-range",
+        lambda: by_tifffile((255 * COLOR).astype(np.float32), photometric="rgb"),
+        refusal=UnsupportedPicture,
+        says="unknown range, most of them above 1",
+    )
     yield cell("inks", np.dstack([PLAIN, PLAIN[..., :1]]), "other inks", tags={262: [5], 332: [2], 338: None})
     yield cell("predictor", PLAIN, "unknown predictor (34892)", compression="deflate", tags={317: [34892]})
     yield cell(
