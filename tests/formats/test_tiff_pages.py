@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,9 @@ from service.pictures.decode import decode
 from service.pictures.probe import probe
 from service.pictures.tiff import pages
 from service.pictures.tiff.pages import count_pages, only_page
+from service.pictures.worker.pool import DecodePool
 from tests.formats.cells import Cell, judge
-from tests.formats.test_tiff import COLOR, GRAY, HEIGHT, WIDTH, narrow, wide
+from tests.formats.test_tiff import COLOR, GRAY, HEIGHT, WIDTH, by_tifffile, narrow, wide
 from tests.tiffs import tiff
 
 Directory = tuple[np.ndarray, dict[str, Any]]
@@ -126,6 +128,21 @@ def test_a_directory_behind_that_cannot_be_read_ends_the_chain() -> None:
     data = bytearray(tiff(PAGE, planes=False))
     struct.pack_into("<L", data, 8 + 2 + 12 * struct.unpack_from("<H", data, 8)[0], len(data) + 1000)
     np.testing.assert_array_equal(decode(bytes(data), probe(bytes(data), max_megapixels=1)).pixels, PAGE, strict=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are processes of Linux")
+def test_a_worker_reads_the_page_that_was_asked_for() -> None:
+    data = written((PAGE, {}), (OTHER, {"compression": "jpegxl"}), (narrow(COLOR), {"compression": "zstd"}))
+    unread = by_tifffile(np.full((9, 9), 99, np.float32), photometric="minisblack")
+    pool = DecodePool(1, cpu_s=60)
+    try:
+        for page, pixels in ((1, PAGE), (2, OTHER), (3, narrow(COLOR))):
+            found = pool.decode_here(data, probe(data, max_megapixels=1, page=page))
+            np.testing.assert_array_equal(found.pixels, pixels, strict=True)
+        with pytest.raises(UnsupportedPicture, match="unknown range"):
+            pool.decode_here(unread, probe(unread, max_megapixels=1))
+    finally:
+        pool.close()
 
 
 # ------------------------------------------------------------------------------------------------------------------ DNG
