@@ -208,6 +208,9 @@ def _numbers() -> Iterator[Cell]:
         said = {"extratags": [(340, dtype().dtype.char, 1, 0, True), (341, dtype().dtype.char, 1, 85, True)]}
         expected = (narrow if bits == 8 else wide)(positive / 85)
         yield _by_tifffile(f"gray-signed{bits}-of-a-range", positive, expected, photometric="minisblack", **said)
+        if bits < 32:  # Some programs call levels signed that are not.
+            name, misnamed = f"gray-called-signed{bits}", pixels.view(dtype)
+            yield _by_tifffile(name, misnamed, pixels, photometric="minisblack")
     odd = np.where(GRAY < 0.2, np.nan, np.where(GRAY > 0.9, np.inf, GRAY * 2 - 0.5)).astype(np.float32)
     said = {"extratags": [(340, "f", 1, -0.5, True), (341, "f", 1, 1.5, True)]}
     expected = wide(np.where(GRAY < 0.2, 0, np.where(GRAY > 0.9, 1, GRAY)))

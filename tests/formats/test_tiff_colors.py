@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from service.errors import BrokenPicture, CostlyPicture, UnsupportedPicture
+from service.errors import BrokenPicture, CostlyPicture, RequestError, UnsupportedPicture
 from service.pictures.decode import decode
 from service.pictures.probe import probe
 from service.pictures.tiff import judging
@@ -301,6 +301,12 @@ def _refused() -> Iterator[Cell]:
     yield cell("complex", PLAIN, "complex", tags={339: [6, 6, 6]})
     yield cell("float-of-8-bits", PLAIN, "8 floating-point bits", tags={339: [3, 3, 3]})
     yield cell("lab-of-32-bits", PLAIN, "32 unsigned bits", tags={262: [8], 258: [32] * 3})
+    yield Cell(
+        "float-of-unknown-range",
+        lambda: by_tifffile((255 * COLOR).astype(np.float32), photometric="rgb"),
+        refusal=UnsupportedPicture,
+        says="unknown range, most of them above 1",
+    )
     yield cell("inks", np.dstack([PLAIN, PLAIN[..., :1]]), "other inks", tags={262: [5], 332: [2], 338: None})
     yield cell("predictor", PLAIN, "unknown predictor (34892)", compression="deflate", tags={317: [34892]})
     yield cell(
@@ -340,6 +346,26 @@ def test_a_cut_file_is_broken_wherever_it_is_cut(compression: Any) -> None:
     for length in range(4, len(data), max(1, len(data) // 60)):
         with pytest.raises(BrokenPicture):
             decode(data[:length], probe(data[:length], max_megapixels=1))
+
+
+@pytest.mark.parametrize("options", [{"order": "<"}, {"order": ">"}, {"order": ">", "big": True}])
+def test_nonsense_is_refused_or_read_and_nothing_else(options: dict[str, Any]) -> None:
+    whole = tiff(wide(COLOR)[:3, :4], **options)
+    rng = np.random.default_rng(6)
+    answers = set()
+    for length in range(4, len(whole)):
+        damaged = whole[:length] + rng.bytes(len(whole) - length)
+        try:
+            answers.add(decode(damaged, probe(damaged, max_megapixels=1)).pixels.dtype.name)
+        except RequestError as error:
+            answers.add(error.name)
+    assert "broken-picture" in answers
+    assert "internal-error" not in answers
+
+
+def test_a_predictor_counts_where_there_is_compression_as_for_libtiff() -> None:
+    data = tiff(PLAIN, planes=False, tags={317: [2]})
+    np.testing.assert_array_equal(decode(data, probe(data, max_megapixels=1)).pixels, PLAIN, strict=True)
 
 
 def test_a_picture_cut_into_very_many_strips_is_too_costly(monkeypatch: pytest.MonkeyPatch) -> None:

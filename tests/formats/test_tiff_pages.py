@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,8 +15,9 @@ from service.pictures.decode import decode
 from service.pictures.probe import probe
 from service.pictures.tiff import pages
 from service.pictures.tiff.pages import count_pages, only_page
+from service.pictures.worker.pool import DecodePool
 from tests.formats.cells import Cell, judge
-from tests.formats.test_tiff import COLOR, GRAY, HEIGHT, WIDTH, narrow, wide
+from tests.formats.test_tiff import COLOR, GRAY, HEIGHT, WIDTH, by_tifffile, narrow, wide
 from tests.tiffs import tiff
 
 Directory = tuple[np.ndarray, dict[str, Any]]
@@ -52,6 +54,7 @@ def _pages() -> Iterator[Cell]:
         yield cell("thumbnail-behind", one, THUMBNAIL)
         yield cell("thumbnail-in-front", THUMBNAIL, one)
         yield cell("thumbnail-above", (SMALL, {"subfiletype": 1, "subifds": 1}), (PAGE, {"subfiletype": 0}))
+        yield cell("thumbnail-behind-unsaid", one, (PAGE[::4, ::4].copy(), {}))
         yield cell("pyramid-behind", one, (PAGE[::2, ::2].copy(), {"subfiletype": 1}), THUMBNAIL)
         yield cell("pyramid-below", (PAGE, {"subifds": 2}), (PAGE[::2, ::2].copy(), {"subfiletype": 1}), THUMBNAIL)
         yield cell("pyramid-below-unsaid", (PAGE, {"subifds": 1}), (PAGE[::2, ::2].copy(), {}))
@@ -98,13 +101,14 @@ def test_a_page_alone_is_a_file_of_one_picture() -> None:
                 assert file.pages[0].resolution == ((300, 300) if page == 2 else (1, 1))
 
 
-def test_a_chain_that_leads_back_is_broken() -> None:
+def test_a_chain_that_leads_back_ends_there() -> None:
     data = bytearray(tiff(PAGE, planes=False, pages=2))
     second = struct.unpack_from("<L", data, 8 + 2 + 12 * struct.unpack_from("<H", data, 8)[0])[0]
     count = struct.unpack_from("<H", data, second)[0]
     struct.pack_into("<L", data, second + 2 + 12 * count, 8)
-    with pytest.raises(BrokenPicture, match="lead back"):
-        probe(bytes(data), max_megapixels=1)
+    assert count_pages(bytes(data)) == 2
+    struct.pack_into("<L", data, 8 + 2 + 12 * struct.unpack_from("<H", data, 8)[0], 8)
+    assert count_pages(bytes(data)) == 1
 
 
 def test_a_chain_is_walked_so_far_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,6 +128,21 @@ def test_a_directory_behind_that_cannot_be_read_ends_the_chain() -> None:
     data = bytearray(tiff(PAGE, planes=False))
     struct.pack_into("<L", data, 8 + 2 + 12 * struct.unpack_from("<H", data, 8)[0], len(data) + 1000)
     np.testing.assert_array_equal(decode(bytes(data), probe(bytes(data), max_megapixels=1)).pixels, PAGE, strict=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are processes of Linux")
+def test_a_worker_reads_the_page_that_was_asked_for() -> None:
+    data = written((PAGE, {}), (OTHER, {"compression": "jpegxl"}), (narrow(COLOR), {"compression": "zstd"}))
+    unread = by_tifffile(np.full((9, 9), 99, np.float32), photometric="minisblack")
+    pool = DecodePool(1, cpu_s=60)
+    try:
+        for page, pixels in ((1, PAGE), (2, OTHER), (3, narrow(COLOR))):
+            found = pool.decode_here(data, probe(data, max_megapixels=1, page=page))
+            np.testing.assert_array_equal(found.pixels, pixels, strict=True)
+        with pytest.raises(UnsupportedPicture, match="unknown range"):
+            pool.decode_here(unread, probe(unread, max_megapixels=1))
+    finally:
+        pool.close()
 
 
 # ------------------------------------------------------------------------------------------------------------------ DNG

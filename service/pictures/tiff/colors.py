@@ -5,6 +5,7 @@ References:
     annex A: 16-bit Lab, in which 0xFF00 is L = 100. Lindbloom, brucelindbloom.com: Lab, Bradford.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -53,11 +54,13 @@ class Range:
         low: that is black.
         high: that is white.
         steps: levels of the answer less one, 255 or 65535.
+        is_said: whether it is sure, since the file says so or its type does.
     """
 
     low: float
     high: float
     steps: int
+    is_said: bool
 
 
 def converter(layout: Layout, found: Directory) -> Convert:
@@ -92,12 +95,16 @@ def range_of(layout: Layout, found: Directory) -> Range:
         "i": (-(2.0 ** (layout.bits - 1)), 2.0 ** (layout.bits - 1) - 1),
         "f": (0.0, 1.0),
     }[layout.kind]
-    if layout.kind != "u":
-        said_low = min(found.numbers(tags.LOWEST_SAMPLE, (low,)))
-        said_high = max(found.numbers(tags.HIGHEST_SAMPLE, (high,)))
-        if np.isfinite([said_low, said_high]).all() and said_low < said_high:
-            low, high = said_low, said_high
-    return Range(low, high, steps)
+    said = _said_range(layout, found)
+    return Range(*(said or (low, high)), steps, is_said=said is not None or layout.kind == "u")
+
+
+def _said_range(layout: Layout, found: Directory) -> tuple[float, float] | None:
+    lowest, highest = found.numbers(tags.LOWEST_SAMPLE), found.numbers(tags.HIGHEST_SAMPLE)
+    if layout.kind == "u" or not lowest or not highest:
+        return None
+    low, high = min(lowest), max(highest)
+    return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
 
 
 def _to_levels(layout: Layout, limits: Range) -> Callable[[Shaped[np.ndarray, "*shape"]], Shaped[np.ndarray, "*shape"]]:

@@ -28,6 +28,12 @@ MOST_DIRECTORIES: Final = 1 << 12
 MOST_ENTRIES: Final = 1 << 17
 """So many entries may all of them have together: pages have some 20 each."""
 
+LONGEST_THUMBNAIL_PX: Final = 320
+"""EXIF's have 160; some cameras write larger ones."""
+
+LEAST_REDUCTION: Final = 3
+"""A thumbnail is so many times smaller at least."""
+
 MOST_BELOW: Final = 64
 """So many are looked at below those that come first, in all."""
 
@@ -43,14 +49,14 @@ def find_page(tiff: Tiff, page: int | None) -> Directory:
         page: its number, from 1; None for the only one.
 
     Raises:
-        BrokenPicture: the first directory cannot be read, or the chain of them comes back to itself.
+        BrokenPicture: the first directory cannot be read.
         SeveralFrames: there are several pictures, and none was chosen.
         InvalidOption: there is no such page.
         UnsupportedPicture: there are too many directories; or it is a camera's raw file.
     """
     if bytes(tiff.data[8:10]) == CANON_MARK:
         raise UnsupportedPicture("The file holds a sensor's mosaic: develop it first and send a TIFF or JPEG.")
-    places = list(_pictures(tiff)) or [_largest(tiff)]
+    places = _pages(tiff)
     if page is None and len(places) > 1:
         raise SeveralFrames(
             f"The file holds {len(places)} pictures: ask for one with page=1 to page={len(places)}; the command line "
@@ -71,7 +77,7 @@ def count_pages(data: bytes | mmap) -> int:
         BrokenPicture: as `find_page`.
         UnsupportedPicture: as `find_page`.
     """
-    return len(list(_pictures(Tiff(data)))) or 1
+    return len(_pages(Tiff(data)))
 
 
 def only_page(data: bytes, page: int) -> bytes:
@@ -100,6 +106,24 @@ def count_of(pictures: int) -> str:
     return "one picture" if pictures == 1 else f"{pictures} pictures"
 
 
+def _pages(tiff: Tiff) -> list[int]:
+    """Return the place of each picture's directory."""
+    places = list(_pictures(tiff))
+    if len(places) == 2 and _is_thumbnail_of(tiff.directory(places[1]), tiff.directory(places[0])):
+        return places[:1]
+    return places or [_largest(tiff)]
+
+
+def _is_thumbnail_of(second: Directory, first: Directory) -> bool:
+    """Whether a directory is what cameras put behind a picture without a word: a small copy, as EXIF has it."""
+    (width, height), (small_width, small_height) = (
+        (found.integer(tags.WIDTH, 0), found.integer(tags.HEIGHT, 0)) for found in (first, second)
+    )
+    if not 0 < max(small_width, small_height) <= min(LONGEST_THUMBNAIL_PX, max(width, height) // LEAST_REDUCTION):
+        return False
+    return abs(small_width * height - small_height * width) <= max(width, height)  # To a pixel.
+
+
 def _pictures(tiff: Tiff) -> Iterator[int]:
     """Yield the place of each picture's directory."""
     left = MOST_BELOW
@@ -116,12 +140,13 @@ def _pictures(tiff: Tiff) -> Iterator[int]:
 
 
 def _chain(tiff: Tiff) -> Iterator[int]:
-    """Yield the place of each directory; what cannot be read behind the first ends the chain, as for other readers."""
+    """Yield the place of each directory.
+
+    What cannot be read behind the first, or leads back, ends the chain, as it does for other readers.
+    """
     place, seen, entries = tiff.first, set[int](), 0
     tiff.directory(place)
-    while place:
-        if place in seen:
-            raise BrokenPicture("The TIFF's pages lead back to an earlier one.")
+    while place and place not in seen:
         count = tiff.integer(tiff.count, place)
         entries += count
         if len(seen) == MOST_DIRECTORIES or entries > MOST_ENTRIES:

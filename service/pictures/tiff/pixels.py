@@ -6,17 +6,21 @@ from typing import Final
 
 import numpy as np
 
-from service.errors import BrokenPicture
+from service.errors import BrokenPicture, UnsupportedPicture
 from service.pictures.levels import Alpha, Pixels
 from service.pictures.tiff import directory as tags
 from service.pictures.tiff import dng
-from service.pictures.tiff.colors import Convert, converter
+from service.pictures.tiff.colors import Convert, converter, range_of
 from service.pictures.tiff.directory import Directory, Tiff
 from service.pictures.tiff.layout import LINEAR_RAW, Layout, read_layout
 from service.pictures.tiff.parts import Samples, decode_part, read_extras
 
 CHUNK_PIXELS: Final = 1 << 18
 """So many are converted at a time, lest a large strip is in memory in several types of number."""
+
+
+ROWS_COMPARED: Final = 256
+"""So many rows tell how smooth a picture is."""
 
 
 def read_pixels(data: bytes | memoryview, place: int) -> tuple[Pixels, Alpha]:
@@ -31,6 +35,7 @@ def read_pixels(data: bytes | memoryview, place: int) -> tuple[Pixels, Alpha]:
 
     Raises:
         BrokenPicture: its parts are missing, or reach beyond the file.
+        UnsupportedPicture: most of its levels are beyond the range that they should have.
         ValueError: a part holds something else; decoders raise others.
     """
     tiff = Tiff(data)
@@ -42,12 +47,42 @@ def read_pixels(data: bytes | memoryview, place: int) -> tuple[Pixels, Alpha]:
     # Planes that are not looked at are not decoded, so that opacity always follows the colors.
     compact = replace(layout, alpha=layout.colors) if layout.is_apart and layout.alpha is not None else layout
     convert = dng.developer(compact, tiff, found) if layout.photometric == LINEAR_RAW else converter(compact, found)
-    canvas = _Canvas(layout, convert)
+    canvas, is_guess = _Canvas(layout, convert), False
+    if layout.photometric != LINEAR_RAW:
+        is_guess = not range_of(layout, found).is_said
+    bright = 0
     for top, left, samples in _parts(layout, found, planes):
         canvas.paint(samples, top, left)
+        bright += int(np.count_nonzero(samples > 1)) if is_guess and layout.kind == "f" else 0
+    _check_range(bright, layout.width * layout.height * (len(planes) if layout.is_apart else layout.samples))
     pixels, alpha = canvas.finished()
+    if is_guess and layout.kind == "i":
+        pixels = _as_meant(pixels)
     rows, columns = dng.crop(found, layout) if layout.photometric == LINEAR_RAW else (slice(None), slice(None))
     return pixels[rows, columns], None if alpha is None else alpha[rows, columns]
+
+
+def _check_range(bright: int, samples: int) -> None:
+    """Refuse floating-point levels most of which are above 1: nothing says what would be white."""
+    if 2 * bright > samples:
+        raise UnsupportedPicture(
+            "The TIFF holds floating-point levels of an unknown range, most of them above 1: save it with levels from "
+            "0 to 1, or with SMinSampleValue and SMaxSampleValue."
+        )
+
+
+def _as_meant(pixels: Pixels) -> Pixels:
+    """Return levels that a file calls signed as they were meant: some programs write unsigned ones and call them so.
+
+    Read the other way, neighbors that lie around a middle gray are a whole range apart.
+    """
+    other = pixels ^ pixels.dtype.type(np.iinfo(pixels.dtype).max // 2 + 1)
+    return other if _roughness(other) < _roughness(pixels) else pixels
+
+
+def _roughness(pixels: Pixels) -> float:
+    rows = pixels[:: max(1, len(pixels) // ROWS_COMPARED)].astype(np.int32)
+    return float(np.abs(np.diff(rows, axis=1)).sum())
 
 
 def _parts(layout: Layout, found: Directory, planes: list[int]) -> Iterator[tuple[int, int, Samples]]:
