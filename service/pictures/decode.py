@@ -23,6 +23,8 @@ from service.pictures.profiles import cmyk_to_srgb, to_srgb
 MOST_PROFILE_BYTES: Final = 1 << 24
 """A profile that is longer counts as absent; those of presses have some 3 MB."""
 
+INKS: Final = 4
+
 DECODERS: Final[dict[Decoder, Callable[[bytes | memoryview, Header], tuple[Pixels, Alpha]]]] = {
     "opencv": by_opencv.decode,
     "pillow": by_pillow.decode,
@@ -125,6 +127,8 @@ def decode(data: bytes | memoryview, header: Header) -> Picture:
 def _stored(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     """Return levels over the whole range, of the part that is the picture, and opacity that is not multiplied in."""
     pixels, alpha = DECODERS[route_of(header).decoder](data, header)
+    if header.mode == "CMYK" and (pixels.ndim != 3 or pixels.shape[2] != INKS):
+        raise ValueError("other channels than the header's")
     if header.crop and header.format != "HEIC":  # There the decoder does it.
         pixels = _cropped(pixels, header, header.crop)
         alpha = None if alpha is None else _cropped(alpha, header, header.crop)

@@ -144,8 +144,11 @@ def _sizes(data: bytes, start: int) -> tuple[int, int, int, int]:
 
 
 def _read_boxes(data: bytes, start: int, end: int) -> _Boxes:
-    said = _Boxes()
+    said, seen = _Boxes(), set()
     for box in boxes(data, start, end):
+        if box.kind != b"colr" and box.kind in seen:
+            continue
+        seen.add(box.kind)
         reader = Reader(data, box.start, box.end)
         if box.kind == b"colr" and said.space is None and said.profile is None:
             method = reader.number(1)

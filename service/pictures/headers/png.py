@@ -80,14 +80,14 @@ def read(data: bytes) -> Header:
         UnsupportedPicture: its colors are told in a way that is not known.
     """
     chunks: dict[bytes, bytes] = {}
-    texts: list[tuple[bytes, bytes]] = []
+    texts: dict[bytes, tuple[bytes, bytes]] = {}
     has_long_notes = False
     for kind, start, end in _chunks(data):
         has_long_notes |= _is_long_note(kind, start, end)
         if kind in (b"iTXt", b"zTXt", b"tEXt"):
             keyword = data[start : min(start + 80, end)].partition(b"\0")[0]
             if keyword == XMP_KEYWORD or keyword in EXIF_KEYWORDS:
-                texts.append((kind, data[start:end]))
+                texts.setdefault(keyword, (kind, data[start:end]))
         elif kind in KEPT:
             chunks.setdefault(kind, data[start:end])
     width, height, bits, color = _size(chunks.get(b"IHDR", b""))
@@ -211,11 +211,11 @@ def _are_colors(primaries: Primaries) -> bool:
     return abs(area) > 1e-4
 
 
-def _orientation(exif: bytes | None, texts: list[tuple[bytes, bytes]]) -> int:
+def _orientation(exif: bytes | None, texts: dict[bytes, tuple[bytes, bytes]]) -> int:
+    """Return the orientation; of several texts under a keyword the first counts, so few are unpacked."""
     xmp = None
-    for kind, content in texts:
-        keyword, _, rest = content.partition(b"\0")
-        text = _READERS[kind](rest)
+    for keyword, (kind, content) in texts.items():
+        text = _READERS[kind](content.partition(b"\0")[2])
         if keyword == XMP_KEYWORD:
             xmp = xmp or text
         else:
