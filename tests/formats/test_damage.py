@@ -90,6 +90,9 @@ def valid_cells() -> Iterator[Cell]:
     yield Cell(
         "png-of-a-long-profile-that-counts", lambda: png(color(), icc_chunk(padded)), profiles.shown(color(), 1.8)
     )
+    for frames in (0, 1):
+        chunk = png_chunk(b"acTL", struct.pack(">LL", frames, 0))
+        yield Cell(f"png-of-{frames}-frames", lambda chunk=chunk: png(gray(), chunk), gray())
     yield Cell("png-of-many-texts", lambda: png(gray(), png_chunk(b"tEXt", b"k\0v") * 30_000), gray())
     yield Cell("gif-padded", lambda: by_pillow(gray(), "GIF") + bytes(100), gray())
     yield Cell("pgm-padded", lambda: by_pillow(gray(), "PPM") + b"\n\n", gray())
