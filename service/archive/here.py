@@ -77,7 +77,7 @@ class Here:
             self._format,
             self._options,
             self._session.stamp,
-            metadata=metadata_of(data, self._options, applied=header.orientation),
+            metadata=metadata_of(data, self._options, header),
             has_reference=self._reference is not None,
             workers=self._session.threads,
         )

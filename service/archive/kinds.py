@@ -38,7 +38,7 @@ _GROUPS: Final = (
     (
         Unread("raw files of cameras", "develop them, and save them as TIFF"),
         ".cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .orf .rw2 .rwl .pef .srw .x3f .3fr .fff .iiq .mos .mrw .erf .kdc "
-        ".dcr .raw .dng",
+        ".dcr .raw",
     ),
     (Unread("documents of paint programs", "save them as TIFF or PNG"), ".psd .psb .xcf .kra .afphoto .pdn .cpt"),
     (Unread("documents", "extract their pictures, for instance by pdfimages -all"), ".pdf .djvu .djv"),

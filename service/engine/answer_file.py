@@ -9,6 +9,7 @@ from chroma.signature import Stamp
 from service.engine.options import Options, check_depth
 from service.pictures.answer_formats import OutputFormat
 from service.pictures.encode import encode
+from service.pictures.header import Header
 from service.pictures.levels import Alpha
 from service.pictures.metadata.belongings import NOTHING, Metadata, Note
 from service.pictures.metadata.fitting import fit
@@ -19,15 +20,19 @@ UNNOTED: Final = frozenset({"mode", "vividness", "variants", "hints", "max_side"
 """Options that a note says in other words, or not: they do not change colors."""
 
 
-def metadata_of(question: bytes, options: Options, *, applied: int | None = None) -> Metadata:
+def metadata_of(question: bytes, options: Options, header: Header | None = None) -> Metadata:
     """Return what goes over from a question's file.
 
     Args:
         question: the file that is colored; empty when there is none.
         options: of the answer.
-        applied: the orientation that decoding applied, by the file's header.
+        header: by which it was decoded.
     """
-    return read_metadata(question, applied=applied) if options.metadata == "keep" else NOTHING
+    if options.metadata == "none":
+        return NOTHING
+    if header is None:
+        return read_metadata(question)
+    return read_metadata(question, applied=header.orientation, directory=header.directory)
 
 
 def make_file(

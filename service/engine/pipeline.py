@@ -240,9 +240,7 @@ class Pipeline:
                     reference = await self._read_reference(job, job.reference, inspected.reference)
                 picture = await self.decoders.decode(job.data, header, job.caller.name)
                 prepared, alpha = await self._codecs.run(self._prepare, picture, job, model)
-                metadata = await self._codecs.run(
-                    metadata_of, as_bytes(job.data), job.options, applied=header.orientation
-                )
+                metadata = await self._codecs.run(metadata_of, as_bytes(job.data), job.options, header)
             reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             heads = await self._infer(prepared, model, stages)
             return await model.maker.make(Parts(prepared, alpha, heads, reference, metadata), job, stages, hold)
@@ -332,9 +330,7 @@ class Pipeline:
                     picture = await self.decoders.decode(kept.data, kept.header, job.caller.name)
                 prepared, alpha = await self._codecs.run(self._take_up, kept, picture, job, model)
                 heads = await self._codecs.run(kept.posterior.heads)
-                metadata = await self._codecs.run(
-                    metadata_of, as_bytes(kept.data), job.options, applied=kept.header.orientation
-                )
+                metadata = await self._codecs.run(metadata_of, as_bytes(kept.data), job.options, kept.header)
             reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             histogram = reference.histogram if reference else None
             return await model.maker.make(Parts(prepared, alpha, heads, histogram, metadata), job, stages, hold)

@@ -24,6 +24,8 @@ from service.pictures.tiff.pixels import read_pixels
 MOST_PROFILE_BYTES: Final = 1 << 24
 """A profile that is longer counts as absent; those of presses have some 3 MB."""
 
+INKS: Final = 4
+
 DECODERS: Final[dict[Decoder, Callable[[bytes | memoryview, Header], tuple[Pixels, Alpha]]]] = {
     "opencv": by_opencv.decode,
     "pillow": by_pillow.decode,
@@ -130,6 +132,8 @@ def _stored(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     pixels, alpha = DECODERS[route_of(header).decoder](data, header)
     if header.format == "TIFF":  # There all that is done with the levels of each layout.
         return pixels, alpha
+    if header.mode == "CMYK" and (pixels.ndim != 3 or pixels.shape[2] != INKS):
+        raise ValueError("other channels than the header's")
     if header.crop and header.format != "HEIC":  # There the decoder does it.
         pixels = _cropped(pixels, header, header.crop)
         alpha = None if alpha is None else _cropped(alpha, header, header.crop)

@@ -154,7 +154,8 @@ def _read_tiff(data: bytes, page: int | None) -> tuple[Header, str]:
         width=facts.width,
         height=facts.height,
         mode=facts.mode,
-        orientation=facts.orientation,
+        # Its own tag comes before what XMP says.
+        orientation=stated_orientation(data) if facts.orientation == 1 and page is None else facts.orientation,
         wide=facts.is_deep,
         icc_profile=facts.icc_profile,
         bits=16 if facts.is_deep else 8,

@@ -19,12 +19,27 @@ from service.errors import (
     SeveralFrames,
     UnsupportedPicture,
 )
+from service.pictures import decode as decoding
 from service.pictures import probe as probing
 from service.pictures.decode import decode
+from service.pictures.headers import png as png_header
 from service.pictures.probe import probe
 from tests.formats import profiles
 from tests.formats.cells import Cell, judge
-from tests.formats.files import box, color, decoded_by_pillow, gray, icc_chunk, jpeg_with, png, segment
+from tests.formats.files import (
+    box,
+    codestream,
+    color,
+    colr,
+    decoded_by_pillow,
+    full,
+    gray,
+    icc_chunk,
+    jp2_with,
+    jpeg_with,
+    png,
+    segment,
+)
 from tests.formats.jxl_header import with_header
 from tests.pictures import by_pillow, png_chunk, smooth_gray
 
@@ -75,6 +90,9 @@ def valid_cells() -> Iterator[Cell]:
     yield Cell(
         "png-of-a-long-profile-that-counts", lambda: png(color(), icc_chunk(padded)), profiles.shown(color(), 1.8)
     )
+    for frames in (0, 1):
+        chunk = png_chunk(b"acTL", struct.pack(">LL", frames, 0))
+        yield Cell(f"png-of-{frames}-frames", lambda chunk=chunk: png(gray(), chunk), gray())
     yield Cell("png-of-many-texts", lambda: png(gray(), png_chunk(b"tEXt", b"k\0v") * 30_000), gray())
     yield Cell("gif-padded", lambda: by_pillow(gray(), "GIF") + bytes(100), gray())
     yield Cell("pgm-padded", lambda: by_pillow(gray(), "PPM") + b"\n\n", gray())
@@ -207,7 +225,7 @@ def test_a_jpeg_xl_that_says_another_size_is_too_large_or_damaged() -> None:
         (with_header(color(), animated=True), SeveralFrames),
         (with_header(color(), floats=True), UnsupportedPicture),
     ],
-    ids=str,
+    ids=range(21),
 )
 def test_headers_end_in_a_type(data: bytes, kind: type[RequestError]) -> None:
     with pytest.raises(RequestError) as caught:
@@ -228,3 +246,34 @@ def heic() -> bytes:
     stream = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(smooth_gray(64, 96))).save(stream, quality=90)
     return stream.getvalue()
+
+
+def test_a_file_that_promises_inks_and_has_none_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    inks = np.dstack([color(), gray()])
+    whole = jp2_with(codestream(inks, mct=False), inks, bits=8, boxes=colr(12))
+    assert decode(whole, probe(whole, max_megapixels=1)).pixels.shape == color().shape
+    monkeypatch.setitem(decoding.DECODERS, "imagecodecs", lambda *_: (color(), None))
+    assert_damaged(whole)
+
+
+HEIF = box(b"ftyp", b"avif\0\0\0\0")
+LISTS = {
+    "references": full(b"iref", box(b"dimg", struct.pack(">HH", 1, 65_535) + bytes(131_070))),
+    "properties": box(b"iprp", full(b"ipma", struct.pack(">L", 2**32 - 1) + (b"\0\1\xff" + bytes(255)) * 100)),
+    "items": full(b"iinf", bytes(2) + full(b"infe", bytes(9), version=2) * 5_000),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_longer_than_any_writer_makes_are_refused(name: str) -> None:
+    with pytest.raises(CostlyPicture):
+        probe(HEIF + full(b"meta", LISTS[name]), max_megapixels=1)
+
+
+def test_of_texts_under_one_name_only_the_first_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[int] = []
+    real = zlib.decompressobj
+    monkeypatch.setattr(png_header.zlib, "decompressobj", lambda: (unpacked.append(1), real())[1])
+    data = png(gray(), *[itxt(b"<x/>", packed=True)] * 50)
+    assert probe(data, max_megapixels=1).orientation == 1
+    assert len(unpacked) == 1

@@ -47,6 +47,12 @@ def test_the_page_offers_what_is_read() -> None:
     assert names.split("|") == [suffix[1:] for suffix in READABLE_SUFFIXES]
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/http.md", "service/page/app.js", "CHANGELOG.md"])
+def test_pages_name_every_format(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert [each.title for each in FORMATS if each.title not in text] == []
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "JPEG2000", "AVIF", "PPM"])
 def test_a_format_is_told_by_its_first_bytes(kind: str) -> None:
     data = by_pillow(color(), kind)

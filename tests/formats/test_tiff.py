@@ -71,6 +71,12 @@ def _of_inks(inks: np.ndarray) -> np.ndarray:
     return np.asarray(Image.frombuffer("CMYK", (WIDTH, HEIGHT), np.ascontiguousarray(inks)).convert("RGB"))
 
 
+def _of_deep_inks(inks: np.ndarray) -> np.ndarray:
+    """Return the same in 16 bits, which Pillow does not know: what each ink lets pass, multiplied."""
+    passed = 1 - inks / 65_535
+    return np.rint(65_535 * passed[..., :3] * passed[..., 3:]).astype(np.uint16)
+
+
 KINDS: dict[str, tuple[np.ndarray, dict[str, Any], np.ndarray, np.ndarray | None]] = {
     "gray8": (narrow(GRAY), {"photometric": "minisblack"}, narrow(GRAY), None),
     "gray16": (wide(GRAY), {"photometric": "minisblack"}, wide(GRAY), None),
@@ -109,7 +115,7 @@ KINDS: dict[str, tuple[np.ndarray, dict[str, Any], np.ndarray, np.ndarray | None
         None,
     ),
     "cmyk8": (narrow(INKS), {"photometric": "separated"}, _of_inks(narrow(INKS)), None),
-    "cmyk16": (wide(INKS), {"photometric": "separated"}, _of_inks(narrow(INKS)), None),
+    "cmyk16": (wide(INKS), {"photometric": "separated"}, _of_deep_inks(wide(INKS)), None),
 }
 """What is stored, how it is written, and the pixels and opacity that must come of it."""
 
@@ -269,8 +275,8 @@ def _opacity() -> Iterator[Cell]:
     yield _by_hand(
         "cmyk16-alpha",
         deep,
-        _of_inks(narrow(INKS)),
-        narrow(OPACITY),
+        _of_deep_inks(wide(INKS)),
+        wide(OPACITY),
         planes=True,
         order=">",
         tags={262: [5], 338: [2]},

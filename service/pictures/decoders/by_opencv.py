@@ -18,8 +18,8 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     """
     if header.format == "JPEG":
         return _decode_jpeg(data, header), None
-    if header.format == "PNG" and header.kind == png.LONG_NOTES:
-        data = png.without_long_notes(bytes(data))
+    if header.format == "PNG" and header.kind == png.TO_BE_STRIPPED:
+        data = png.stripped(bytes(data))
     decoded = _read(data, cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
         raise ValueError("OpenCV does not decode it")

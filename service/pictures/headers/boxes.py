@@ -5,6 +5,7 @@ References:
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
 from service.errors import CostlyPicture
@@ -51,9 +52,9 @@ def boxes(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Box]:
     raise CostlyPicture(f"The file holds more than {MOST_BOXES} boxes. Save it anew, and it is taken.")
 
 
-def find(data: bytes, kind: bytes, start: int = 0, end: int | None = None) -> Box | None:
-    """Return the first box of a type in a part of a file."""
-    return next((box for box in boxes(data, start, end) if box.kind == kind), None)
+def find(data: bytes, kind: bytes, start: int = 0, end: int | None = None, *, most: int | None = None) -> Box | None:
+    """Return the first box of a type in a part of a file, if it is among the first so many."""
+    return next((box for box in islice(boxes(data, start, end), most) if box.kind == kind), None)
 
 
 def brands(data: bytes) -> set[bytes]:

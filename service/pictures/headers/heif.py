@@ -6,6 +6,7 @@ References:
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Final
 
 from service.errors import BrokenPicture, CostlyPicture, SeveralFrames, UnsupportedPicture
@@ -13,7 +14,13 @@ from service.pictures.header import Crop, Header
 from service.pictures.headers.boxes import FULL_HEAD_BYTES, Box, Reader, boxes, brands, find
 from service.pictures.signals import Signal, from_code_points
 
-MOST_ITEMS: Final = 1 << 12
+MOST_ENTRIES: Final = 1 << 14
+"""Of all lists together: items, references, properties of items. A picture of a thousand tiles has some 5000."""
+
+MOST_TRACKS: Final = 16
+
+MOST_IN_TRACK: Final = 64
+"""Boxes on each level of a track."""
 
 ALPHA_URNS: Final = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 
@@ -53,7 +60,17 @@ class _Meta:
     items: dict[int, _Item] = field(default_factory=dict)
     parts: dict[int, list[int]] = field(default_factory=dict)
     alphas_of: dict[int, list[int]] = field(default_factory=dict)
-    multiplied: set[int] = field(default_factory=set)
+    spent: int = 0
+
+    def spend(self, entries: int) -> None:
+        """Count entries of the file's lists.
+
+        Raises:
+            CostlyPicture: there are more than any writer makes.
+        """
+        self.spent += entries
+        if self.spent > MOST_ENTRIES:
+            raise CostlyPicture(f"The file lists more than {MOST_ENTRIES} things. Save it anew, and it is taken.")
 
 
 def read(data: bytes) -> Header:
@@ -86,10 +103,10 @@ def _refuse_films(data: bytes) -> None:
     film = find(data, b"moov")
     if film is None:
         return
-    for track in boxes(data, film.start, film.end):
+    for track in islice(boxes(data, film.start, film.end), MOST_TRACKS):
         place: Box | None = track
         for kind in (b"mdia", b"minf", b"stbl", b"stsz"):
-            place = find(data, kind, place.start, place.end) if place else None
+            place = find(data, kind, place.start, place.end, most=MOST_IN_TRACK) if place else None
         if place and Reader(data, place.start + FULL_HEAD_BYTES + 4, place.end).number(4) > 1:
             raise SeveralFrames("Animations are not taken: send one picture.", limit=1)
 
@@ -99,8 +116,11 @@ def _read_meta(data: bytes) -> _Meta:
     if box is None:
         raise BrokenPicture("The file ends before it says what it holds.")
     meta = _Meta()
-    properties: list[Box] = []
+    seen = set()
     for part in boxes(data, box.start + FULL_HEAD_BYTES, box.end):
+        if part.kind in seen:
+            continue
+        seen.add(part.kind)
         reader = Reader(data, part.start + FULL_HEAD_BYTES, part.end)
         version = data[part.start] if part.start < len(data) else 0
         if part.kind == b"pitm":
@@ -125,34 +145,35 @@ def _read_items(data: bytes, part: Box, count_bytes: int, meta: _Meta) -> None:
         number = reader.number(4 if version == 3 else 2)
         reader.number(2)
         meta.items.setdefault(number, _Item()).kind = reader.take(4)
+        meta.spend(1)
 
 
 def _read_references(data: bytes, part: Box, number_bytes: int, meta: _Meta) -> None:
     for reference in boxes(data, part.start + FULL_HEAD_BYTES, part.end):
         reader = Reader(data, reference.start, reference.end)
         source, count = reader.number(number_bytes), reader.number(2)
-        targets = [reader.number(number_bytes) for _ in range(min(count, MOST_ITEMS, reader.left // number_bytes))]
+        count = min(count, reader.left // number_bytes)
+        meta.spend(1 + count)
+        targets = [reader.number(number_bytes) for _ in range(count)]
         if reference.kind == b"dimg":
             meta.parts[source] = targets
         elif reference.kind == b"auxl":
             for target in targets:
                 meta.alphas_of.setdefault(target, []).append(source)
-        elif reference.kind == b"prem":
-            meta.multiplied.add(source)
 
 
 def _link(data: bytes, links: Box, properties: list[Box], meta: _Meta) -> None:
     """Give items their properties."""
     reader = Reader(data, links.start, links.end)
     version, flags = reader.number(1), reader.number(3)
-    count = reader.number(4)
-    if count > MOST_ITEMS:
-        raise CostlyPicture(f"The file holds more than {MOST_ITEMS} items. Save it anew, and it is taken.")
-    for _ in range(count):
+    for _ in range(reader.number(4)):
         if not reader.left:
             return
+        meta.spend(1)
         item = meta.items.setdefault(reader.number(2 if version == 0 else 4), _Item())
-        for _ in range(reader.number(1)):
+        linked = reader.number(1)
+        meta.spend(linked)
+        for _ in range(linked):
             index = reader.number(2) & 0x7FFF if flags & 1 else reader.number(1) & 0x7F
             if 1 <= index <= len(properties):
                 item.properties.append(properties[index - 1])

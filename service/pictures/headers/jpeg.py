@@ -16,6 +16,9 @@ from service.pictures.headers.orientation import EXIF_PREFIX, find_orientation
 MOST_SEGMENTS: Final = 1 << 14
 """A profile has 255 at most, 100 MB of extended XMP 1600."""
 
+MOST_BETWEEN: Final = 1 << 20
+"""Bytes that may stand between segments, all together."""
+
 XMP_PREFIX: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 PROFILE_PREFIX: Final = b"ICC_PROFILE\0"
@@ -93,11 +96,12 @@ def read(data: bytes) -> Header:
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield each marker with where its content starts and ends; what stands between segments is passed over."""
-    place = 2
+    place, left = 2, MOST_BETWEEN
     for _ in range(MOST_SEGMENTS):
-        found = _MARKER.search(data, place)
+        found = _MARKER.search(data, place, place + left)
         if found is None:
             return
+        left -= found.end() - 2 - place
         place, marker = found.end() - 2, data[found.end() - 1]
         if marker == EOI:
             return

@@ -134,6 +134,8 @@ def _sizes(data: bytes, start: int) -> tuple[int, int, int, int]:
     bits = {one[0] for one in each}
     if len(bits) > 1 or any(one[0] & 0x80 for one in each):
         raise UnsupportedPicture("JPEG 2000 files whose channels differ in depth, or have a sign, are not read here.")
+    if any(0 in one[1:] for one in each):
+        raise BrokenPicture("The header of the JPEG 2000 makes no sense.")
     if any(one[1:] != b"\1\1" for one in each):
         raise UnsupportedPicture("JPEG 2000 files whose channels differ in size are not read here.")
     depth = bits.pop() + 1
@@ -143,8 +145,11 @@ def _sizes(data: bytes, start: int) -> tuple[int, int, int, int]:
 
 
 def _read_boxes(data: bytes, start: int, end: int) -> _Boxes:
-    said = _Boxes()
+    said, seen = _Boxes(), set()
     for box in boxes(data, start, end):
+        if box.kind != b"colr" and box.kind in seen:
+            continue
+        seen.add(box.kind)
         reader = Reader(data, box.start, box.end)
         if box.kind == b"colr" and said.space is None and said.profile is None:
             method = reader.number(1)

@@ -46,8 +46,11 @@ EXIF_KEYWORDS: Final = (b"Raw profile type exif", b"Raw profile type APP1")
 LONGEST_NOTE: Final = 4_000_000
 """Bytes of a chunk beside the pixels; libpng takes a file with one of more than 8,000,000 for damaged."""
 
-LONG_NOTES: Final = "long notes"
-"""The kind of a PNG that has a longer one."""
+OF_ANIMATIONS: Final = (b"acTL", b"fcTL", b"fdAT")
+"""Chunks that are left out where there is one frame, or none: OpenCV takes a file for damaged over those that are."""
+
+TO_BE_STRIPPED: Final = "to be stripped"
+"""The kind of a PNG that has chunks which decoders stumble over."""
 
 KEPT: Final = (
     b"IHDR",
@@ -80,14 +83,14 @@ def read(data: bytes) -> Header:
         UnsupportedPicture: its colors are told in a way that is not known.
     """
     chunks: dict[bytes, bytes] = {}
-    texts: list[tuple[bytes, bytes]] = []
-    has_long_notes = False
+    texts: dict[bytes, tuple[bytes, bytes]] = {}
+    has_stumbling_blocks = False
     for kind, start, end in _chunks(data):
-        has_long_notes |= _is_long_note(kind, start, end)
+        has_stumbling_blocks |= _is_stumbling_block(kind, start, end)
         if kind in (b"iTXt", b"zTXt", b"tEXt"):
             keyword = data[start : min(start + 80, end)].partition(b"\0")[0]
             if keyword == XMP_KEYWORD or keyword in EXIF_KEYWORDS:
-                texts.append((kind, data[start:end]))
+                texts.setdefault(keyword, (kind, data[start:end]))
         elif kind in KEPT:
             chunks.setdefault(kind, data[start:end])
     width, height, bits, color = _size(chunks.get(b"IHDR", b""))
@@ -108,23 +111,23 @@ def read(data: bytes) -> Header:
         bits=max(bits, 8),
         signal=None if profile else _signal(chunks),
         is_profile_packed=profile is not None,
-        kind=LONG_NOTES if has_long_notes else "",
+        kind=TO_BE_STRIPPED if has_stumbling_blocks else "",
         color_key=_color_key(chunks.get(b"tRNS", b""), bits) if color == 0 else None,
     )
 
 
-def without_long_notes(data: bytes) -> bytes:
-    """Return a PNG without what libpng takes a whole file for damaged over: chunks beside the pixels that are long."""
+def stripped(data: bytes) -> bytes:
+    """Return a PNG without what decoders take a whole file for damaged over: long notes, and parts of animations."""
     kept, place = [data[: len(SIGNATURE)]], len(SIGNATURE)
     for kind, start, end in _chunks(data):
         place = end + CHUNK_FRAME - CHUNK_HEAD
-        if not _is_long_note(kind, start, end):
+        if not _is_stumbling_block(kind, start, end):
             kept.append(data[start - CHUNK_HEAD : place])
     return b"".join([*kept, data[place:]])
 
 
-def _is_long_note(kind: bytes, start: int, end: int) -> bool:
-    return kind[:1].islower() and end - start > LONGEST_NOTE
+def _is_stumbling_block(kind: bytes, start: int, end: int) -> bool:
+    return kind in OF_ANIMATIONS or (kind[:1].islower() and end - start > LONGEST_NOTE)
 
 
 def unpack_profile(packed: bytes, longest: int) -> bytes | None:
@@ -210,11 +213,11 @@ def _are_colors(primaries: Primaries) -> bool:
     return abs(area) > 1e-4
 
 
-def _orientation(exif: bytes | None, texts: list[tuple[bytes, bytes]]) -> int:
+def _orientation(exif: bytes | None, texts: dict[bytes, tuple[bytes, bytes]]) -> int:
+    """Return the orientation; of several texts under a keyword the first counts, so few are unpacked."""
     xmp = None
-    for kind, content in texts:
-        keyword, _, rest = content.partition(b"\0")
-        text = _READERS[kind](rest)
+    for keyword, (kind, content) in texts.items():
+        text = _READERS[kind](content.partition(b"\0")[2])
         if keyword == XMP_KEYWORD:
             xmp = xmp or text
         else:

@@ -45,9 +45,7 @@ def _turned(data: bytes | memoryview, found: Metadata, applied: int | None) -> i
     """Return by which orientation decoding turns the pixels."""
     if _is_boxed(data):  # Its container turned them, and what EXIF says beside it is settled with that.
         return exif.orientation_of(found.exif) or 1
-    if applied is None or (applied == 1 and bytes(data[:2]) in TIFF_STARTS):  # Decoders of TIFF obey its tag unasked.
-        return stated_orientation(data)
-    return applied
+    return stated_orientation(data) if applied is None else applied
 
 
 def stated_orientation(data: bytes | memoryview) -> int:

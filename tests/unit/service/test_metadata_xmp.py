@@ -102,8 +102,6 @@ def test_only_what_decoding_has_applied_is_settled() -> None:
     data = by_pillow(smooth_gray(20, 30), "JPEG", xmp=NOTATIONS["element"])
     assert (read_metadata(data).orientation, read_metadata(data, applied=1).orientation) == (6, 1)
     assert b">6<" in fit(read_metadata(data, applied=1), (30, 20), "jpeg", NOTE).xmp
-    tagged = by_pillow(smooth_gray(20, 30), "TIFF", tiffinfo={0x0112: 6})
-    assert read_metadata(tagged, applied=1).orientation == 6, "decoders of TIFF obey its tag unasked"
 
 
 def test_exif_comes_before_xmp() -> None:
