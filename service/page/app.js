@@ -10,7 +10,7 @@ const VARIANT_SIDE = 160;
 const PREVIEW_SIDES = [256, 384, 512, 768, 1024, 1280, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384];
 const MOST_POINTS = 64;
 const STALE_MS = 800; // A preview on its way for longer than this gives way to a newer one.
-const PICTURE_NAME = /\.(jpg|jpeg|jpe|jfif|png|webp|tif|tiff|bmp|dib|gif|jp2|j2k|jpf|jpx|j2c|jpc|jph|jxl|avif|heic|heif|hif|ppm|pgm|pbm|pnm|pam)$/i;
+const PICTURE_NAME = /\.(jpg|jpeg|jpe|jfif|png|webp|tif|tiff|dng|bmp|dib|gif|jp2|j2k|jpf|jpx|j2c|jpc|jph|jxl|avif|heic|heif|hif|ppm|pgm|pbm|pnm|pam)$/i;
 const PRESETS = [
   ["Skin", "#d8a488"], ["Hair, wood", "#7a5236"], ["Sky", "#8fb4d6"], ["Sea", "#3f7d92"], ["Leaves", "#5f7f38"],
   ["Brick", "#a4553c"], ["Gold, straw", "#c9a44c"],

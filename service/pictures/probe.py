@@ -42,7 +42,7 @@ READERS: Final[dict[str, Callable[[bytes], Header]]] = {
 """Who reads the header of which format; of the others Pillow does."""
 
 ORIENTED_BY_METADATA: Final = ("JPEG", "PNG")
-"""Formats that say how they lie in their metadata alone; newer ones say it in their structure."""
+"""Formats whose readers here leave that to the metadata; newer ones say in their structure how they lie."""
 
 UNSUPPORTED_BY_PILLOW: Final = "Unsupported BMP"
 """How its errors begin where a file is not damaged, but of a kind that it does not read."""

@@ -22,7 +22,6 @@ from service.errors import (
 from service.pictures import decode as decoding
 from service.pictures import probe as probing
 from service.pictures.decode import decode
-from service.pictures.headers import png as png_header
 from service.pictures.probe import probe
 from tests.formats import profiles
 from tests.formats.cells import Cell, judge
@@ -268,12 +267,3 @@ LISTS = {
 def test_lists_longer_than_any_writer_makes_are_refused(name: str) -> None:
     with pytest.raises(CostlyPicture):
         probe(HEIF + full(b"meta", LISTS[name]), max_megapixels=1)
-
-
-def test_of_texts_under_one_name_only_the_first_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    unpacked: list[int] = []
-    real = zlib.decompressobj
-    monkeypatch.setattr(png_header.zlib, "decompressobj", lambda: (unpacked.append(1), real())[1])
-    data = png(gray(), *[itxt(b"<x/>", packed=True)] * 50)
-    assert probe(data, max_megapixels=1).orientation == 1
-    assert len(unpacked) == 1

@@ -10,7 +10,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from service.pictures.headers.orientation import find_orientation
+from service.pictures.probe import probe
 from tests.formats.cells import Cell, judge
 from tests.formats.files import color, decoded_by_pillow, exif, gray, jpeg_with, png, segment, turned, xmp
 from tests.formats.jxl_header import with_header
@@ -116,11 +116,6 @@ def test_the_picture_is_upright(cell: Cell) -> None:
     ],
 )
 def test_exif_that_is_damaged_names_none(damaged: bytes) -> None:
-    assert find_orientation(damaged, None) == 1
-    assert find_orientation(damaged, xmp(6)) == 6
-
-
-def test_of_xmp_only_the_beginning_is_searched() -> None:
-    far = b"<x>" + b" " * 300_000 + xmp(6)
-    assert find_orientation(None, far) == 1
-    assert find_orientation(None, far[200_000:]) == 6
+    alone = segment(0xE1, b"Exif\0\0" + damaged)
+    assert probe(jpeg_with(gray(), alone), max_megapixels=1).orientation == 1
+    assert probe(jpeg_with(gray(), alone, segment(0xE1, XMP_NAME + xmp(6))), max_megapixels=1).orientation == 6

@@ -11,15 +11,12 @@ from typing import Final
 
 from service.errors import BrokenPicture, CostlyPicture, UnsupportedPicture
 from service.pictures.header import Header
-from service.pictures.headers.orientation import EXIF_PREFIX, find_orientation
 
 MOST_SEGMENTS: Final = 1 << 14
 """A profile has 255 at most, 100 MB of extended XMP 1600."""
 
 MOST_BETWEEN: Final = 1 << 20
 """Bytes that may stand between segments, all together."""
-
-XMP_PREFIX: Final = b"http://ns.adobe.com/xap/1.0/\0"
 
 PROFILE_PREFIX: Final = b"ICC_PROFILE\0"
 
@@ -45,7 +42,7 @@ UNREAD_FRAMES: Final = {
 BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a length: TEM, the restarts, and SOI."""
 
-EOI, SOS, APP1, APP2 = 0xD9, 0xDA, 0xE1, 0xE2
+EOI, SOS, APP2 = 0xD9, 0xDA, 0xE2
 
 LOSSLESS_BITS: Final = range(2, 17)
 
@@ -61,7 +58,6 @@ def read(data: bytes) -> Header:
         CostlyPicture: it is cut into more segments than any writer makes.
         UnsupportedPicture: a kind of JPEG that is not read.
     """
-    exif = xmp = None
     profile: dict[int, bytes] = {}
     frame: tuple[int, int, int, int, int] | None = None
     for marker, start, end in _segments(data):
@@ -69,10 +65,6 @@ def read(data: bytes) -> Header:
             break
         if marker in FRAMES or marker in UNREAD_FRAMES:
             frame = (marker, *_frame(data[start:end], marker))
-        elif marker == APP1 and data.startswith(EXIF_PREFIX, start):
-            exif = exif or data[start:end]
-        elif marker == APP1 and data.startswith(XMP_PREFIX, start):
-            xmp = xmp or data[start + len(XMP_PREFIX) : end]
         elif marker == APP2 and data.startswith(PROFILE_PREFIX, start) and end - start > len(PROFILE_PREFIX) + 2:
             number = data[start + len(PROFILE_PREFIX)]
             profile.setdefault(number, data[start + len(PROFILE_PREFIX) + 2 : end])
@@ -86,7 +78,7 @@ def read(data: bytes) -> Header:
         width=width,
         height=height,
         mode=_mode(components, bits),
-        orientation=find_orientation(exif, xmp),
+        orientation=1,
         wide=components > 1 and bits > 8,
         icc_profile=b"".join(profile[number] for number in sorted(profile)) or None,
         bits=bits,

@@ -4,15 +4,13 @@ References:
     Portable Network Graphics, third edition (W3C, 2025), sections 4.3, 5 and 11.
 """
 
-import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from service.errors import BrokenPicture, CostlyPicture, SeveralFrames
 from service.pictures.header import Header
-from service.pictures.headers.orientation import EXIF_PREFIX, XMP_BYTES, find_orientation
 from service.pictures.signals import Primaries, Signal, from_code_points, from_gamma
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -35,14 +33,6 @@ MODES: Final = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 DEPTHS: Final = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 """Bits a channel, by the color type."""
 
-TEXT_BYTES: Final = 1 << 18
-"""How much of a packed text is unpacked to look for an orientation."""
-
-XMP_KEYWORD: Final = b"XML:com.adobe.xmp"
-
-EXIF_KEYWORDS: Final = (b"Raw profile type exif", b"Raw profile type APP1")
-"""Under which ImageMagick and exiv2 put EXIF into a text, in hexadecimal digits."""
-
 LONGEST_NOTE: Final = 4_000_000
 """Bytes of a chunk beside the pixels; libpng takes a file with one of more than 8,000,000 for damaged."""
 
@@ -54,10 +44,6 @@ TO_BE_STRIPPED: Final = "to be stripped"
 
 KEPT: Final = (
     b"IHDR",
-    b"eXIf",
-    b"iTXt",
-    b"zTXt",
-    b"tEXt",
     b"iCCP",
     b"cICP",
     b"gAMA",
@@ -70,8 +56,6 @@ KEPT: Final = (
 SCALE: Final = 100_000
 """What gAMA and cHRM are multiplied by."""
 
-_HEX_TEXT: Final = re.compile(rb"\s*\w+\s+\d+\s")
-
 
 def read(data: bytes) -> Header:
     """Read a PNG's header.
@@ -83,15 +67,10 @@ def read(data: bytes) -> Header:
         UnsupportedPicture: its colors are told in a way that is not known.
     """
     chunks: dict[bytes, bytes] = {}
-    texts: dict[bytes, tuple[bytes, bytes]] = {}
     has_stumbling_blocks = False
     for kind, start, end in _chunks(data):
         has_stumbling_blocks |= _is_stumbling_block(kind, start, end)
-        if kind in (b"iTXt", b"zTXt", b"tEXt"):
-            keyword = data[start : min(start + 80, end)].partition(b"\0")[0]
-            if keyword == XMP_KEYWORD or keyword in EXIF_KEYWORDS:
-                texts.setdefault(keyword, (kind, data[start:end]))
-        elif kind in KEPT:
+        if kind in KEPT:
             chunks.setdefault(kind, data[start:end])
     width, height, bits, color = _size(chunks.get(b"IHDR", b""))
     if int.from_bytes(chunks.get(b"acTL", b"")[:4], "big") > 1:
@@ -105,7 +84,7 @@ def read(data: bytes) -> Header:
         width=width,
         height=height,
         mode=mode,
-        orientation=_orientation(chunks.get(b"eXIf"), texts),
+        orientation=1,
         wide=bits == 16 and color in (2, 4, 6),
         icc_profile=profile,
         bits=max(bits, 8),
@@ -211,47 +190,3 @@ def _are_colors(primaries: Primaries) -> bool:
     red_x, red_y, green_x, green_y, blue_x, blue_y, *_ = primaries
     area = (green_x - red_x) * (blue_y - red_y) - (blue_x - red_x) * (green_y - red_y)
     return abs(area) > 1e-4
-
-
-def _orientation(exif: bytes | None, texts: dict[bytes, tuple[bytes, bytes]]) -> int:
-    """Return the orientation; of several texts under a keyword the first counts, so few are unpacked."""
-    xmp = None
-    for keyword, (kind, content) in texts.items():
-        text = _READERS[kind](content.partition(b"\0")[2])
-        if keyword == XMP_KEYWORD:
-            xmp = xmp or text
-        else:
-            exif = exif or _exif_of_hex(text)
-    return find_orientation(exif, xmp)
-
-
-def _unpack(packed: bytes) -> bytes:
-    try:
-        return zlib.decompressobj().decompress(packed, TEXT_BYTES)
-    except zlib.error:
-        return b""
-
-
-def _international(rest: bytes) -> bytes:
-    """Return an iTXt's text; in front of it stand a flag, a method, a language and a translated keyword."""
-    parts = rest[2:].split(b"\0", 2)
-    if len(parts) < 3:
-        return b""
-    return _unpack(parts[2]) if rest[:1] == b"\1" else parts[2][:XMP_BYTES]
-
-
-_READERS: Final[dict[bytes, Callable[[bytes], bytes]]] = {
-    b"tEXt": lambda rest: rest[:TEXT_BYTES],
-    b"zTXt": lambda rest: _unpack(rest[1:]),
-    b"iTXt": _international,
-}
-
-
-def _exif_of_hex(text: bytes) -> bytes | None:
-    """Return EXIF out of digits, behind a name and a length; a packet of XMP under the same keyword is none."""
-    digits = b"".join(text[found.end() :].split()) if (found := _HEX_TEXT.match(text)) else b""
-    try:
-        content = bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii"))
-    except ValueError:
-        return None
-    return content if content.startswith((EXIF_PREFIX, b"II*\0", b"MM\0*")) else None
