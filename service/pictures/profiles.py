@@ -23,6 +23,9 @@ EXACT: Final = 0x0100
 KEPT: Final = 16
 """Profiles that are kept as they were understood: an archive has a few."""
 
+MOST_KEPT_BYTES: Final = 1 << 20
+"""...none of them longer: those that are made of curves have some thousand bytes."""
+
 
 def to_srgb(pixels: Pixels, icc_profile: bytes) -> Pixels:
     """Convert from an embedded profile to sRGB; a profile that is broken or does not fit counts as absent.
@@ -68,9 +71,17 @@ def cmyk_to_srgb(inks: Shaped[np.ndarray, "H W 4"], icc_profile: bytes | None) -
     return np.asarray(product, inks.dtype)
 
 
-@lru_cache(KEPT)
 def _understand(icc_profile: bytes) -> tuple[Conversion, float] | bytes | None:
     """Return a profile's conversion and how far it is from none; of others the space; None for a broken one."""
+    return _kept(icc_profile) if len(icc_profile) <= MOST_KEPT_BYTES else _read(icc_profile)
+
+
+@lru_cache(KEPT)
+def _kept(icc_profile: bytes) -> tuple[Conversion, float] | bytes | None:
+    return _read(icc_profile)
+
+
+def _read(icc_profile: bytes) -> tuple[Conversion, float] | bytes | None:
     try:
         profile = Profile(icc_profile)
         conversion = profile.conversion()
