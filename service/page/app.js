@@ -296,8 +296,8 @@ async function keep(photo, onProgress, signal) {
 }
 
 /** Where a picture is not kept: post everything for one answer at full size, and return it. */
-async function colorizeWhole(photo, onProgress, signal) {
-  const query = queryOf(photo, { format: "png" });
+async function colorizeWhole(photo, onProgress, signal, format = "png") {
+  const query = queryOf(photo, { format });
   query.delete("reference");
   if (query.get("variant")) query.delete("variant");
   for (const [name, value] of new URLSearchParams(seenAs(photo.look))) query.set(name, value);
@@ -312,6 +312,7 @@ async function colorizeWhole(photo, onProgress, signal) {
   const key = wholeKey(photo);
   const answer = await upload(`colorize?${query}`, body, type, onProgress, signal);
   const blob = answer.response;
+  if (format !== "png") return blob;
   if (!photo.id) { // Of a kept one more is known.
     const bitmap = await createImageBitmap(blob);
     const { width, height } = bitmap;
@@ -378,7 +379,8 @@ async function ask(photo, tail, more, signal) {
   }
 }
 
-async function picture(photo, more, signal) {
+/** Get an answer; `whole` is its format where nothing is kept, and all of it is made anew. */
+async function picture(photo, more, signal, whole = "png") {
   if (isKept(photo) && (photo.id || photo.posting || photo.state === "ready")) {
     const blob = await ask(photo, "", more, signal).catch((error) => { if (isKept(photo)) throw error; });
     if (blob) {
@@ -387,6 +389,7 @@ async function picture(photo, more, signal) {
     }
   }
   if (photo.posting) await abortable(photo.posting, signal); // Perhaps for just this.
+  if (whole !== "png") return colorizeWhole(photo, () => {}, signal, whole);
   return photo.whole?.key === wholeKey(photo) ? photo.whole.blob : colorizeWhole(photo, () => {}, signal);
 }
 
@@ -1042,7 +1045,16 @@ $("reference-drop").onclick = () => {
 
 // ---------------------------------------------------------------------------------------------------------- downloads
 
-const colorName = (name) => `${name.replace(/\.[^.]*$/, "")}-color.png`;
+const SUFFIXES = { "image/png": ".png", "image/tiff": ".tif", "image/jpeg": ".jpg" };
+
+const colorName = (name, blob, copy = 1) =>
+  `${name.replace(/\.[^.]*$/, "")}${copy > 1 ? `-${copy}` : ""}-color${SUFFIXES[blob.type] ?? ".png"}`;
+
+/** Get a photograph as a file of the format that is chosen. */
+function toSave(photo, onWait, signal) {
+  const format = $("save-as").value;
+  return withRetry(() => picture(photo, { format }, signal, format), onWait, signal);
+}
 
 function hand(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
@@ -1055,8 +1067,9 @@ $("save").onclick = async () => {
   const { signal } = photo.left;
   $("save").disabled = true;
   try {
-    hand(await withRetry(() => picture(photo, { format: "png" }, signal), (note) => cover(note), signal), colorName(photo.name));
-    say(`${colorName(photo.name)} is saved.`);
+    const blob = await toSave(photo, (note) => cover(note), signal);
+    hand(blob, colorName(photo.name, blob));
+    say(`${colorName(photo.name, blob)} is saved.`);
     cover("");
   } catch (error) {
     if (photos.includes(photo)) fail(photo, error);
@@ -1077,9 +1090,9 @@ $("save-all").onclick = async () => {
     if (signal.aborted) continue; // Removed meanwhile.
     cover(`Collecting ${number + 1} of ${ready.length}: ${photo.name}`);
     try {
-      const blob = await withRetry(() => picture(photo, { format: "png" }, signal), (note) => note && cover(note), signal);
-      let name = colorName(photo.name);
-      for (let copy = 2; taken.has(name.toLowerCase()); copy++) name = colorName(photo.name).replace(/-color\.png$/, `-${copy}-color.png`);
+      const blob = await toSave(photo, (note) => note && cover(note), signal);
+      let name = colorName(photo.name, blob);
+      for (let copy = 2; taken.has(name.toLowerCase()); copy++) name = colorName(photo.name, blob, copy);
       taken.add(name.toLowerCase());
       files.push({ name, blob });
     } catch (error) {

@@ -451,6 +451,29 @@ def test_the_download_has_the_size_of_the_photograph(open_page: Opener) -> None:
         assert (image.format, image.size) == ("PNG", (451, 300))
 
 
+@pytest.mark.parametrize(("choice", "name", "kind"), [("tiff", "tif", "TIFF"), ("jpeg", "jpg", "JPEG")])
+@pytest.mark.parametrize("keeps", [True, False], ids=["kept", "not kept"])
+def test_the_download_has_the_format_that_is_chosen_and_what_belongs_to_the_photograph(
+    open_page: Opener, server: Server, strict_server: Server, choice: str, name: str, kind: str, keeps: bool
+) -> None:
+    page = open_page(to=server if keeps else strict_server)
+    choose(page, as_file("scan.jpg", by_pillow(smooth_gray(40, 60), "JPEG", dpi=(600, 600))))
+    if not keeps:
+        page.fill("#key", KEY)
+        page.keyboard.press("Enter")
+    settle(page)
+    page.select_option("#save-as", choice)
+    with page.expect_download() as waiting:
+        page.click("#save")
+    assert waiting.value.suggested_filename == f"scan-color.{name}"
+    with Image.open(waiting.value.path()) as image:
+        assert (image.format, image.size, image.info["dpi"]) == (kind, (60, 40), (600, 600))
+    with page.expect_download() as again:
+        page.select_option("#save-as", "png")
+        page.click("#save")
+    assert again.value.suggested_filename == "scan-color.png"
+
+
 def test_all_photographs_come_as_one_archive(open_page: Opener) -> None:
     page = open_page()
     put_in(page, COFFEE, CHELSEA, as_file("coffee.png", by_pillow(smooth_gray(40, 60), "PNG")))

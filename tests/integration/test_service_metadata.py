@@ -113,6 +113,19 @@ def test_nothing_is_kept_where_nothing_is_wanted(client: TestClient) -> None:
     assert len(tags) == 3 * len(FORMATS)
 
 
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_a_picture_that_only_xmp_turns_comes_upright_once(client: TestClient, output_format: str) -> None:
+    turned = b'<rdf:Description rdf:about="" xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="6"/></rdf:RDF>'
+    xmp = XMP.replace(b"</rdf:RDF>", turned)
+    for kind, options in (("JPEG", {"xmp": xmp}), ("WEBP", {"xmp": xmp}), ("TIFF", {"tiffinfo": {700: xmp}})):
+        question = by_pillow(smooth_gray(48, 64), kind, **options)  # type: ignore[arg-type]
+        answer = post(client, question, f"?format={output_format}")
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert image.size == (48, 64)
+        assert read_metadata(answer.content).orientation == 1
+        assert b't:Orientation="1"' in read_metadata(answer.content).xmp
+
+
 def test_accept_chooses_tiff(client: TestClient) -> None:
     asked = post(client, SCAN, "?format=tiff")
     accepted = post(client, SCAN, Accept="image/tiff, image/*;q=0.5")

@@ -21,10 +21,12 @@ NAMES: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "tiff": "TIFF"}
 
 def render() -> str:
     """Return the part of the page between the marks."""
-    lines = ["| | read from |", "| --- | --- |", *(f"| {kind} | {where} |" for kind, where in READ.items()), ""]
-    lines += [f"| kept in | {' | '.join(NAMES[name] for name in SUFFIXES)} |", "| --- |" + " --- |" * len(SUFFIXES)]
+    lines = [
+        f"| | read from | {' | '.join(NAMES[name] for name in SUFFIXES)} |",
+        "| --- |" + " --- |" * (1 + len(SUFFIXES)),
+    ]
     for kind, row in KEPT.items():
-        lines.append(f"| {kind} | {' | '.join(row[name] for name in SUFFIXES)} |")
+        lines.append(f"| {kind} | {READ.get(kind, '')} | {' | '.join(row[name] for name in SUFFIXES)} |")
     return "\n".join([*lines, ""])
 
 

@@ -52,8 +52,8 @@ class Metadata:
 
     @property
     def nbytes(self) -> int:
-        """What it takes in a file, about."""
-        return len(self.exif) + len(self.xmp) + len(self.iptc) + sum(4 * len(text.text) for text in self.texts)
+        """What it takes in a file at most, but for odd characters; captions are written twice."""
+        return len(self.exif) + len(self.xmp) + 3 * len(self.iptc) + sum(8 * len(text.text) for text in self.texts)
 
 
 NOTHING: Final = Metadata()

@@ -34,8 +34,6 @@ def read_metadata(data: bytes | memoryview, *, applied: int | None = None, direc
         found = _read(data, MOST_BYTES, directory)
         if found.extended:
             found = replace(found, xmp=extended_xmp.join(found.xmp, found.extended), extended=())
-        if found.nbytes > 2 * MOST_BYTES:
-            return NOTHING
     except Exception:  # Nearly anything comes out of broken metadata; the picture itself may be fine.
         return NOTHING
     return replace(found, orientation=_turned(data, found, applied))

@@ -278,10 +278,11 @@ def _property(name: Name, texts: Sequence[str]) -> str:
 
 def _described(root: Element, properties: str) -> str:
     """Return a description of the same thing as the others of a packet."""
-    about = next(
-        (one.attributes[RDF, "about"].text for one in root.all_named(DESCRIPTION) if (RDF, "about") in one.attributes),
-        "",
+    names = ((RDF, "about"), ("", "about"))  # The first drafts of RDF had no prefix there.
+    found = (
+        one.attributes[name].text for one in root.all_named(DESCRIPTION) for name in names if name in one.attributes
     )
+    about = next(found, "")
     declared = "".join(
         f' xmlns:{prefix}="{namespace}"'
         for prefix, namespace in PREFIXES.items()

@@ -35,7 +35,7 @@ def test_texts_that_unpack_to_gigabytes_are_cut_short() -> None:
     bomb = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 24), 9))
     found = png.read(png_with(*[bomb] * 20))
     assert sum(len(text.text) for text in found.texts) == MOST_BYTES
-    assert read_metadata(png_with(*[bomb] * 20)).nbytes <= 2 * MOST_BYTES
+    assert read_metadata(png_with(*[bomb] * 20)).texts == found.texts
 
 
 def test_of_many_texts_only_some_are_taken() -> None:

@@ -10,9 +10,11 @@ import tifffile
 from PIL import Image, ImageCms
 
 from service.pictures import tiff_writer
-from service.pictures.encode import encode, most_bytes
-from service.pictures.metadata.belongings import Metadata
+from service.pictures.answer_formats import OutputFormat
+from service.pictures.encode import SPARE_BYTES, encode, most_bytes
+from service.pictures.metadata.belongings import Metadata, Note, Text
 from service.pictures.metadata.exif import Directory, Entry, build
+from service.pictures.metadata.fitting import fit
 from service.pictures.probe import probe
 from service.pictures.srgb_profile import COLORANTS, D50, srgb_profile
 from tests.pictures import levels, smooth_gray
@@ -99,6 +101,19 @@ def test_no_answer_has_more_bytes_than_were_reserved(channels: int, deep: bool) 
         assert len(made) <= most_bytes(output_format, 240_000, channels=channels, deep=deep)
     tiled = written(pixels, tiled=True)
     assert len(tiled) < 1.3 * pixels.nbytes, "what fills the last tiles takes little room"
+
+
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp", "tiff"])
+def test_what_goes_over_is_reserved_too(output_format: OutputFormat) -> None:
+    packet = b'<a><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/></a>' + b" " * 60_000
+    texts = tuple(Text(word, "words " * 2_000) for word in ("Title", "Description", "Comment"))
+    found = Metadata(MSB_FIRST, packet, iptc=b"\x1c\x02\x78\x75\x30" + b"caption " * 3_750, texts=texts)
+    made = fit(found, (60, 40), output_format, Note("a", "b"))
+    gray = np.dstack([smooth_gray(40, 60)] * 3)
+    beside = len(encode(gray, None, output_format, metadata=made)) - len(encode(gray, None, output_format))
+    assert 60_000 < beside < found.nbytes + SPARE_BYTES
+    room = [most_bytes(output_format, 2_400, channels=3, deep=False, beside=more) for more in (0, found.nbytes)]
+    assert room[1] - room[0] == found.nbytes
 
 
 def test_our_own_tiff_is_read_again() -> None:
