@@ -98,7 +98,7 @@ def test_the_service_gives_what_training_would_show(
     run = open_run(run_folder)
     knobs = run.curve.at(vividness)
     ab = run.decoder().ab(heads, mode, knobs, run.curve.relative_gain(knobs.gain))[0]
-    served = answer_to(client, gray, mode=mode, vividness=vividness)
+    served = answer_to(client, gray, mode=mode, vividness=vividness, tone="off")
     assert np.abs(served.astype(int) - compose_u8(gray_to_lightness(gray), ab)).max() <= 1
 
 
