@@ -454,7 +454,7 @@ def test_a_reference_is_followed(client: TestClient) -> None:
 def test_a_bad_reference_is_named(client: TestClient) -> None:
     for bad, status, name in (
         (b"hello", 415, "unsupported-picture"),
-        (tiff(levels(9, 9, 3, dtype=np.uint16)), 415, "unsupported-picture"),
+        (tiff(levels(9, 9, 3), tags={259: [6]}), 415, "unsupported-picture"),
         (GRAY[:-40], 422, "broken-picture"),
     ):
         files = {"image": ("p.png", GRAY), "reference": ("r.png", bad)}
