@@ -16,7 +16,7 @@ from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata
 from service.version import program_version
 
-UNNOTED: Final = frozenset({"mode", "vividness", "variants", "hints", "max_side", "depth", "metadata", "note"})
+UNNOTED: Final = frozenset({"mode", "vividness", "variants", "hints", "max_side", "depth", "metadata", "note", "tone"})
 """Options that a note says in other words, or not: they do not change colors."""
 
 
