@@ -29,7 +29,7 @@ OnUnlisted = Callable[[Path, Path, OSError], None]
 """Told of a folder that cannot be searched: the folder, its path inside what was named, and why."""
 
 
-OnOther = Callable[[Path], None]
+OnOtherFile = Callable[[Path], None]
 """Told of a file in a folder, or one that a pattern matches, that is not taken for a picture."""
 
 
@@ -47,7 +47,7 @@ def plan_outputs(
     *,
     suffix: str,
     on_unlisted: OnUnlisted = _raise_unlisted,
-    on_other: OnOther = _ignore_other,
+    on_other: OnOtherFile = _ignore_other,
 ) -> dict[Path, Path]:
     """Return where each picture's answer goes, by picture.
 
@@ -91,7 +91,7 @@ def find_pictures(
     *,
     suffixes: Sequence[str] = SUFFIXES,
     on_unlisted: OnUnlisted = _raise_unlisted,
-    on_other: OnOther = _ignore_other,
+    on_other: OnOtherFile = _ignore_other,
 ) -> Iterator[tuple[Path, Path]]:
     """Yield each picture, and its path inside what was named; none twice.
 

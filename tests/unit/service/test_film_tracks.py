@@ -33,7 +33,7 @@ def write(path: Path, *, sounds: tuple[str, ...] = (), texts: tuple[str, ...] = 
             film.set_chapters(
                 [
                     {"id": 1, "start": 0, "end": 120, "time_base": Fraction(1, 1000), "metadata": {"title": "Anfang"}},
-                    {"id": 2, "start": 120, "end": 240, "time_base": Fraction(1, 1000), "metadata": {"title": "Ende"}},
+                    {"id": 2, "start": 120, "end": 240, "time_base": Fraction(1, 1000), "metadata": {"title": "Abend"}},
                 ]
             )
         for index in range(6):
@@ -105,7 +105,7 @@ def test_titles_and_chapters_go_along(tmp_path: Path, session: Session) -> None:
     target, done = color(session, source)
     with av.open(str(target)) as film:
         assert film.metadata["title"] == "Ein Tag"
-        assert [chapter["metadata"]["title"] for chapter in film.chapters()] == ["Anfang", "Ende"]
+        assert [chapter["metadata"]["title"] for chapter in film.chapters()] == ["Anfang", "Abend"]
     assert done.notes == ()
 
 
