@@ -141,7 +141,7 @@ ROUTES: Final = (
     Route("JPEG", "12 bits; lossless of 2 to 16", _every, "imagecodecs", "no other reads them", 4),
     Route("PNG", "every one", _every, "opencv", "the fastest; Pillow cuts 16-bit color to 8"),
     Route("WEBP", "every one", _every, "opencv", "libwebp in both; OpenCV without a copy"),
-    Route("TIFF", "the layouts of `tiff.layout`", _every, "tiff", "no library reads half of them right"),
+    Route("TIFF", "most layouts", _every, "tiff", "no library reads half of them right"),
     Route("BMP", "every one", _every, "pillow", "OpenCV loses opacity"),
     Route("GIF", "one frame", _every, "pillow", "OpenCV gives no palette's opacity"),
     Route(
