@@ -388,14 +388,8 @@ class Pipeline:
 
     def _prepare(self, picture: Picture, job: Job, model: LoadedModel) -> tuple[Prepared, Alpha]:
         deep = job.options.is_deep(job.output_format, asked_deep=picture.is_deep)
-        prepared = prepare(
-            picture,
-            job.options,
-            model.session.stamp,
-            deep=deep,
-            posterior=job.needs_posterior,
-            workers=self._threads(),
-        )
+        stamp, workers = model.session.stamp, self._threads()
+        prepared = prepare(picture, job.options, stamp, deep=deep, posterior=job.needs_posterior, workers=workers)
         return prepared, to_depth(picture.alpha, deep=prepared.is_deep)
 
     def _prepare_to_keep(

@@ -47,16 +47,16 @@ def spread(levels: Shaped[np.ndarray, "*shape"], bits: int) -> Shaped[np.ndarray
 
 
 def divided(pixels: Pixels, alpha: Shaped[np.ndarray, "H W"]) -> Pixels:
-    """Return colors from which opacity was divided out; what cannot be seen is black.
+    """Return colors as they were before they were multiplied by opacity; black where nothing shows.
 
     Args:
         pixels: gray (H, W) or RGB (H, W, 3), multiplied by opacity, uint8 or uint16.
         alpha: opacity, dtype of the pixels.
     """
-    top = np.iinfo(pixels.dtype).max
-    weight = np.maximum(alpha, 1).astype(np.float32)
-    share = top / (weight if pixels.ndim == 2 else weight[..., None])
-    return np.asarray(np.rint(np.minimum(pixels * share, top)), pixels.dtype)
+    top = np.uint32(np.iinfo(pixels.dtype.newbyteorder("=")).max)
+    share = alpha.astype(np.uint32).reshape(alpha.shape + (1,) * (pixels.ndim - 2))
+    whole = (pixels.astype(np.uint32) * top + share // 2) // np.maximum(share, 1)
+    return np.asarray(np.minimum(np.where(share > 0, whole, 0), top).astype(pixels.dtype))
 
 
 def holds_grays(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:

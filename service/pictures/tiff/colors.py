@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from chroma.lab import RGB_TO_XYZ, WHITE, encode_srgb
-from service.pictures.levels import Alpha, Pixels, to_8_bits
+from service.pictures.levels import Alpha, Pixels, divided, to_8_bits
 from service.pictures.tiff import directory as tags
 from service.pictures.tiff.directory import Directory
 from service.pictures.tiff.layout import (
@@ -78,7 +78,7 @@ def converter(layout: Layout, found: Directory) -> Convert:
         if layout.alpha is None:
             return pixels, None
         alpha = _in_depth(to_levels(samples[..., layout.alpha]), pixels.dtype)
-        return (_divided(pixels, alpha) if layout.is_associated else pixels), alpha
+        return (divided(pixels, alpha) if layout.is_associated else pixels), alpha
 
     return convert
 
@@ -243,11 +243,3 @@ def _in_depth(levels: Shaped[np.ndarray, "*shape"], dtype: "np.dtype[Any]") -> S
     if levels.dtype.itemsize == dtype.itemsize:
         return levels
     return to_8_bits(levels) if dtype == np.uint8 else levels.astype(np.uint16) * 257
-
-
-def _divided(pixels: Pixels, alpha: Shaped[np.ndarray, "H W"]) -> Pixels:
-    """Return colors as they were before they were multiplied by opacity; black where nothing shows."""
-    most = np.uint32(np.iinfo(pixels.dtype.newbyteorder("=")).max)
-    share = alpha.astype(np.uint32).reshape(alpha.shape + (1,) * (pixels.ndim - 2))
-    whole = (pixels.astype(np.uint32) * most + share // 2) // np.maximum(share, 1)
-    return np.asarray(np.minimum(np.where(share > 0, whole, 0), most).astype(pixels.dtype))
