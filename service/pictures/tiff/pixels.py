@@ -109,7 +109,7 @@ def bounds(layout: Layout, found: Directory) -> tuple[np.ndarray, np.ndarray]:
     strips reach up to the next one.
 
     Raises:
-        BrokenPicture: some are missing.
+        BrokenPicture: some are missing, or lie one upon the other.
     """
     starts = _places(found, tags.TILE_OFFSETS, tags.STRIP_OFFSETS)[: layout.parts]
     if len(starts) < layout.parts:
@@ -120,11 +120,21 @@ def bounds(layout: Layout, found: Directory) -> tuple[np.ndarray, np.ndarray]:
         rows = np.full(layout.parts, layout.part_height)
         if not layout.is_tiled:
             rows[layout.down - 1 :: layout.down] = layout.height - (layout.down - 1) * layout.part_height
-        return starts, starts + rows * -(-layout.part_width * channels * layout.bits // 8)
+        ends = starts + rows * -(-layout.part_width * channels * layout.bits // 8)
+        if len(sizes) == layout.parts and _overlap(starts, ends, starts + sizes):
+            raise BrokenPicture("The TIFF says that its strips or tiles are shorter than they must be.")
+        return starts, ends
     if len(sizes) < layout.parts or not sizes.all():
         edges = np.append(np.unique(starts), len(found.tiff.data))
         return starts, edges[np.searchsorted(edges, starts, side="right").clip(max=len(edges) - 1)]
     return starts, starts + sizes
+
+
+def _overlap(starts: np.ndarray, ends: np.ndarray, said: np.ndarray) -> bool:
+    """Whether any part reaches into another one, and by its own size would not; equal ones may share a place."""
+    distinct = np.append(np.unique(starts), np.iinfo(np.int64).max)
+    following = distinct[np.searchsorted(distinct, starts, side="right")]
+    return bool(((ends > following) & (said <= following)).any())
 
 
 def _places(found: Directory, *alternatives: int) -> np.ndarray:
