@@ -312,6 +312,17 @@ def _refused() -> Iterator[Cell]:
         refusal=UnsupportedPicture,
         says="unknown range, most of them above 1",
     )
+    for dtype, most, says in (
+        (np.int32, 65_535, "levels from 0 to 65535 in 32 bits"),
+        (np.uint32, 65_535, "levels from 0 to 65535 in 32 bits"),
+        (np.int16, 255, "levels from 0 to 255 in 16 bits"),
+    ):
+        yield Cell(
+            f"few-of-{np.dtype(dtype).name}",
+            lambda dtype=dtype, most=most: by_tifffile(np.rint(most * GRAY).astype(dtype), photometric="minisblack"),
+            refusal=UnsupportedPicture,
+            says=says,
+        )
     yield cell("inks", np.dstack([PLAIN, PLAIN[..., :1]]), "other inks", tags={262: [5], 332: [2], 338: None})
     yield cell("predictor", PLAIN, "unknown predictor (34892)", compression="deflate", tags={317: [34892]})
     yield cell(
