@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Final, Literal
 
 from service.pictures.header import Header
-from service.pictures.headers import heif, jpeg2000, jpegxl
+from service.pictures.headers import heif, jpeg, jpeg2000, jpegxl
 
 Decoder = Literal["opencv", "pillow", "imagecodecs", "pi-heif", "own", "tiff"]
 
@@ -136,7 +136,11 @@ ROUTES: Final = (
         "OpenCV gives its own RGB of the inks",
     ),
     Route(
-        "JPEG", "8 bits", lambda h: h.bits == 8, "opencv", "twice as fast as Pillow; lossless and arithmetic ones, too"
+        "JPEG",
+        "8 bits",
+        lambda h: h.bits == 8 and h.kind != jpeg.LOSSLESS,
+        "opencv",
+        "twice as fast as Pillow; arithmetic ones, too",
     ),
     Route("JPEG", "12 bits; lossless of 2 to 16", _every, "imagecodecs", "no other reads them", 4),
     Route("PNG", "every one", _every, "opencv", "the fastest; Pillow cuts 16-bit color to 8"),

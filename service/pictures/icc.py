@@ -21,6 +21,9 @@ FULL_TABLES: Final = frozenset({b"A2B0", b"A2B1", b"A2B2", b"A2B3", b"D2B0", b"D
 
 GRAY, RGB, CMYK, LAB = b"GRAY", b"RGB ", b"CMYK", b"Lab "
 
+XYZ_TYPES: Final = (b"XYZ ", b"\x17\xa5\x05\xb8")
+"""What colors call themselves; the second in "Corbis RGB", which a picture agency embedded, to lcms as well."""
+
 PARAMETERS: Final = (1, 3, 4, 5, 7)
 """How many numbers a parametric curve of each type has."""
 
@@ -86,7 +89,7 @@ class Profile:
 
     def _xyz(self, tag: bytes) -> Float[np.ndarray, "3"]:
         content = self._content(tag)
-        if content[:4] != b"XYZ " or len(content) < 20:
+        if content[:4] not in XYZ_TYPES or len(content) < 20:
             raise UnfitProfile("no color")
         return np.array(struct.unpack_from(">3l", content, 8)) / 65536
 

@@ -103,6 +103,9 @@ def profile_cells() -> Iterator[Cell]:
         said = shown(levels, curve)
         yield Cell(f"png-gray-{name}-{bits}", lambda levels=levels, icc=icc: png(levels, icc_chunk(icc)), said)
         yield Cell(f"png-gray-alpha-{name}-{bits}", lambda b=both, icc=icc: png(b, icc_chunk(icc)), said, both[..., 1])
+    # Its colors call themselves by another type.
+    odd = profiles.rgb(1.8, ADOBE).replace(b"XYZ \0\0\0\0", b"\x17\xa5\x05\xb8\0\0\0\0")
+    yield Cell("png-corbis", lambda: png(muted(np.uint8), icc_chunk(odd)), shown(muted(np.uint8), 1.8, ADOBE))
     for kind, options in (("WEBP", {"lossless": True}), ("AVIF", {"quality": 100, "subsampling": "4:4:4"})):
         for name, (icc, curve, colors) in RGB_PROFILES.items():
             data = by_pillow(muted(np.uint8), kind, icc_profile=icc, **options)

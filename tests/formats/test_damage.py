@@ -78,6 +78,7 @@ def valid_cells() -> Iterator[Cell]:
     deep = bytes(imagecodecs.jpeg8_encode(gray(np.uint16) >> 4, bitspersample=12))
     levels = imagecodecs.jpeg8_decode(deep).astype(int)
     yield Cell("jpeg-12-without-end", lambda: deep[:-2], ((levels * 65535 * 2 + 4095) // 8190).astype(np.uint16))
+    yield from jpegs_with_a_tail(deep, ((levels * 65535 * 2 + 4095) // 8190).astype(np.uint16))
     for packed in (False, True):
         for megabytes in (1, 9):
             chunk = itxt(long_xmp(megabytes << 20), packed=packed)
@@ -95,6 +96,23 @@ def valid_cells() -> Iterator[Cell]:
     yield Cell("png-of-many-texts", lambda: png(gray(), png_chunk(b"tEXt", b"k\0v") * 30_000), gray())
     yield Cell("gif-padded", lambda: by_pillow(gray(), "GIF") + bytes(100), gray())
     yield Cell("pgm-padded", lambda: by_pillow(gray(), "PPM") + b"\n\n", gray())
+
+
+def jpegs_with_a_tail(deep: bytes, seen: np.ndarray) -> Iterator[Cell]:
+    """Something behind the end mark, as cameras and medical programs leave it; the first JPEG has 12 bits."""
+    jfif = segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
+    tails = (b"\0", b"\0" * 5, b"\x20\xfe\xff\xdd\xe0" + bytes(4))
+    for tail in tails:
+        yield Cell(f"jpeg-12-and-{len(tail)}-bytes", lambda tail=tail: deep + tail, seen)
+    for pixels in (gray(), gray(np.uint16), color(), color(np.uint16)):
+        bits = 8 * pixels.itemsize
+        whole = bytes(imagecodecs.jpeg8_encode(pixels, lossless=True, bitspersample=bits))
+        marked = whole[:2] + jfif + whole[2:]
+        name = f"jpeg-lossless-{pixels.ndim}-{bits}"
+        yield Cell(f"{name}-without-end", lambda whole=whole: whole[:-2], pixels)
+        for tail in tails:
+            yield Cell(f"{name}-and-{len(tail)}-bytes", lambda whole=whole, tail=tail: whole + tail, pixels)
+            yield Cell(f"{name}-jfif-and-{len(tail)}-bytes", lambda marked=marked, tail=tail: marked + tail, pixels)
 
 
 def exact_jpeg() -> np.ndarray:

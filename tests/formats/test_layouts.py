@@ -151,12 +151,14 @@ def png_cells() -> Iterator[Cell]:
         for key in range(top + 1):
             chunk = png_chunk(b"tRNS", key.to_bytes(2, "big"))
             alpha = np.where(levels == key, 0, 255).astype(np.uint8)
-            yield Cell(
-                f"png-L-{bits}-without-{key}",
-                lambda bits=bits, levels=levels, chunk=chunk: png(levels, chunk, bits=bits),
-                wide,
-                alpha,
-            )
+            spread = png_chunk(b"tRNS", (key * 255 // top | 1 << 12).to_bytes(2, "big"))
+            for name, said in (("", chunk), ("-spread", spread)):
+                yield Cell(
+                    f"png-L-{bits}-without-{key}{name}",
+                    lambda bits=bits, levels=levels, said=said: png(levels, said, bits=bits),
+                    wide,
+                    alpha,
+                )
     for dtype in (np.uint8, np.uint16):
         depth, top = np.dtype(dtype).itemsize * 8, np.iinfo(dtype).max
         plane, colors = gray(dtype), color(dtype)

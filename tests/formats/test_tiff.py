@@ -281,6 +281,10 @@ def _opacity() -> Iterator[Cell]:
         order=">",
         tags={262: [5], 338: [2]},
     )
+    plain = inks[..., :4]
+    for planes in (False, True):
+        tags = {262: None, 332: [1], 338: None}
+        yield _by_hand(f"cmyk8-unsaid-{planes}", plain, _of_inks(plain), planes=planes, tags=tags)
     nothing = np.zeros((HEIGHT, WIDTH, 4), np.uint16)
     clear = np.zeros((HEIGHT, WIDTH), np.uint16)
     yield _by_hand("rgb16-associated-and-clear", nothing, clear, clear, planes=False, tags={338: [1]})
@@ -302,7 +306,8 @@ def _palettes() -> Iterator[Cell]:
         few = in_steps(GRAY, (1 << bits) - 1, np.uint8)
         colormap = narrow(shares[: 1 << bits]).astype(np.uint16) * 257
         tags = {262: [3], 320: colormap.T.reshape(-1).tolist()}
-        yield _by_hand(f"palette{bits}", few, narrow(shares)[few], planes=False, bits=bits, tags=tags)
+        for name, said in (("", tags), ("-unsaid", tags | {262: None})):
+            yield _by_hand(f"palette{bits}{name}", few, narrow(shares)[few], planes=False, bits=bits, tags=said)
     tags = {262: [3], 320: (narrow(shares).astype(np.uint16) * 257).T.reshape(-1).tolist(), 338: [2]}
     both = narrow(np.dstack([GRAY, OPACITY]))
     for planes in (False, True):

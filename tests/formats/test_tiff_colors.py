@@ -14,6 +14,7 @@ from service.pictures.decode import decode
 from service.pictures.probe import probe
 from service.pictures.tiff import judging
 from tests.formats.cells import Cell, judge
+from tests.formats.files import segment
 from tests.formats.test_tiff import COLOR, DOWN, GRAY, HEIGHT, OPACITY, WIDTH, by_pillow, by_tifffile, narrow, wide
 from tests.pictures import icc_profile
 from tests.tiffs import LONG, SHORT, around, tiff
@@ -182,7 +183,9 @@ def _jpeg() -> Iterator[Cell]:
     ):
         pixels = 255 - levels if name.startswith("white") else levels
         expected = pixels if levels.dtype == np.uint8 else wide(levels / 4095)
-        yield Cell(f"jpeg-lossless-{name}", _lossless(levels, options["photometric"]), expected)
+        for jfif in (False, True):
+            made = _lossless(levels, options["photometric"], jfif=jfif)
+            yield Cell(f"jpeg-lossless-{name}{'-jfif' if jfif else ''}", made, expected)
     deep = np.rint(GRAY * 4095).astype(np.uint16)
     data = by_tifffile(deep, photometric="minisblack", compression="jpeg", compressionargs={"bitspersample": 12})
     written = imagecodecs.jpeg8_decode(imagecodecs.jpeg8_encode(deep, bitspersample=12))
@@ -198,11 +201,13 @@ def _pillow_s(levels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def _lossless(levels: np.ndarray, photometric: str) -> Any:
+def _lossless(levels: np.ndarray, photometric: str, *, jfif: bool = False) -> Any:
     bits = 12 if levels.max() < 4096 and levels.dtype == np.uint16 else 8 * levels.itemsize
     kind = {"minisblack": 1, "miniswhite": 0, "rgb": 2}[photometric]
     space = "RGB" if levels.ndim == 3 else "GRAYSCALE"
     strip = imagecodecs.jpeg8_encode(levels, lossless=True, bitspersample=bits, colorspace=space, outcolorspace=space)
+    if jfif:
+        strip = strip[:2] + segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0") + strip[2:]
     channels = 1 if levels.ndim == 2 else 3
     entries: dict[int, tuple[int, Sequence[float]]] = {
         256: (SHORT, [WIDTH]),
@@ -307,6 +312,17 @@ def _refused() -> Iterator[Cell]:
         refusal=UnsupportedPicture,
         says="unknown range, most of them above 1",
     )
+    for dtype, most, says in (
+        (np.int32, 65_535, "levels from 0 to 65535 in 32 bits"),
+        (np.uint32, 65_535, "levels from 0 to 65535 in 32 bits"),
+        (np.int16, 255, "levels from 0 to 255 in 16 bits"),
+    ):
+        yield Cell(
+            f"few-of-{np.dtype(dtype).name}",
+            lambda dtype=dtype, most=most: by_tifffile(np.rint(most * GRAY).astype(dtype), photometric="minisblack"),
+            refusal=UnsupportedPicture,
+            says=says,
+        )
     yield cell("inks", np.dstack([PLAIN, PLAIN[..., :1]]), "other inks", tags={262: [5], 332: [2], 338: None})
     yield cell("predictor", PLAIN, "unknown predictor (34892)", compression="deflate", tags={317: [34892]})
     yield cell(
@@ -338,6 +354,14 @@ def test_what_is_not_read_is_refused_by_its_name(cell: Cell) -> None:
 def test_what_contradicts_itself_is_broken(tags: dict[int, Sequence[int] | None]) -> None:
     with pytest.raises(BrokenPicture):
         probe(tiff(PLAIN, planes=False, tags=tags), max_megapixels=1)
+
+
+def test_planes_that_lie_one_upon_the_other_are_broken() -> None:
+    tall = {278: [4 * HEIGHT]}
+    one_strip = tiff(PLAIN, planes=False, rows=8, tags=tall)
+    assert np.array_equal(decode(one_strip, probe(one_strip, max_megapixels=1)).pixels, PLAIN)
+    with pytest.raises(BrokenPicture, match="shorter than they must be"):
+        probe(tiff(PLAIN, rows=8, tags=tall), max_megapixels=1)
 
 
 @pytest.mark.parametrize("compression", ["none", "lzw", "deflate"])

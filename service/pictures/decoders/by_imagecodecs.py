@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import imagecodecs
 import numpy as np
 from jaxtyping import Shaped
 
-from service.pictures.decoders.lost_end import END, whole_jpeg
+from service.pictures.decoders.lost_end import END, SOS, whole_jpeg
 from service.pictures.header import Header
 from service.pictures.headers import jpeg, jpeg2000
 from service.pictures.levels import Alpha, Pixels
@@ -26,7 +27,7 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     whole = bytes(data)
     if header.format == "JPEG2000" and header.icc_profile:
         whole = jpeg2000.without_profile(whole)
-    levels = _READERS[header.format](whole)
+    levels = _jpeg(whole, header) if header.format == "JPEG" else _READERS[header.format](whole)
     if levels.dtype not in (np.uint8, np.uint16) or levels.ndim not in (2, 3):
         raise ValueError("pixels of another kind than the header says")
     if levels.ndim == 2:
@@ -68,15 +69,17 @@ def as_jpeg(data: bytes | memoryview, header: Header) -> tuple[bytes, Header]:
     return whole, replace(jpeg.read(whole), orientation=header.orientation)
 
 
-def _jpeg(data: bytes) -> Levels:
-    # It fills up what is missing without a word.
-    if END in data[-2:]:
-        return imagecodecs.jpeg8_decode(data)
-    return whole_jpeg(data, imagecodecs.jpeg8_decode)
+def _jpeg(data: bytes, header: Header) -> Levels:
+    # Lossless ones are RGB, to libjpeg-turbo as well, though a segment of JFIF makes it ask for YCbCr and give up.
+    space = "RGB" if header.kind == jpeg.LOSSLESS and header.mode == "RGB" else None
+    decode_jpeg = partial(imagecodecs.jpeg8_decode, colorspace=space, outcolorspace=space)
+    # It fills up what is missing without a word. Behind the end mark there may be anything.
+    if data.rfind(END) > data.rfind(SOS):
+        return decode_jpeg(data)
+    return whole_jpeg(data, decode_jpeg)
 
 
 _READERS: Final[dict[str, Callable[[bytes], Levels]]] = {
-    "JPEG": _jpeg,
     "JPEG2000": lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1),
     "JPEGXL": lambda data: imagecodecs.jpegxl_decode(data, keeporientation=True, numthreads=1),
     "AVIF": lambda data: imagecodecs.avif_decode(data, index=0, numthreads=1),

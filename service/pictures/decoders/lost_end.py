@@ -22,6 +22,8 @@ SOS: Final = b"\xff\xda"
 
 COEFFICIENTS: Final = 64
 
+ALL: Final = (1 << COEFFICIENTS) - 1
+
 
 def whole_jpeg(data: bytes, decode: Callable[[bytes], Pixels | None]) -> Pixels:
     """Decode a JPEG that lacks its end mark.
@@ -52,8 +54,10 @@ def _has_last_scans(data: bytes) -> bool:
     for components, first, last, is_final in _scans(data):
         for component in components:
             done = ((1 << last - first + 1) - 1) << first if is_final and first <= last < COEFFICIENTS else 0
+            if first > last == 0:  # Lossless: the number of its predictor.
+                done = ALL
             seen[component] = seen.get(component, 0) | done
-    return bool(seen) and all(done == (1 << COEFFICIENTS) - 1 for done in seen.values())
+    return bool(seen) and all(done == ALL for done in seen.values())
 
 
 def _scans(data: bytes) -> Iterator[tuple[bytes, int, int, bool]]:

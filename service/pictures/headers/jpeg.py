@@ -23,11 +23,13 @@ PROFILE_PREFIX: Final = b"ICC_PROFILE\0"
 MODES: Final = {1: "L", 3: "RGB", 4: "CMYK"}
 """By the number of components."""
 
+LOSSLESS: Final = "lossless"
+
 FRAMES: Final = {
     0xC0: "",
     0xC1: "",
     0xC2: "",
-    0xC3: "lossless",
+    0xC3: LOSSLESS,
     0xC9: "arithmetic",
     0xCA: "arithmetic",
 }
@@ -117,7 +119,7 @@ def _frame(content: bytes, marker: int) -> tuple[int, int, int, int]:
     bits, height, width, components = struct.unpack_from(">BHHB", content)
     if width and not height:
         raise UnsupportedPicture("The JPEG tells its height behind its pixels (DNL), which is not read here.")
-    allowed = LOSSLESS_BITS if FRAMES[marker] == "lossless" else (8, 12)
+    allowed = LOSSLESS_BITS if FRAMES[marker] == LOSSLESS else (8, 12)
     if not width or bits not in allowed or components not in (1, 2, 3, 4):
         raise BrokenPicture("The header of the JPEG makes no sense.")
     if components not in MODES:

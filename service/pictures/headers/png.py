@@ -157,7 +157,7 @@ def _color_key(content: bytes, bits: int) -> int | None:
     """Return the level that is transparent, of those that decoders give: fewer bits than 8 are spread over 8."""
     if len(content) < 2:
         return None
-    key = int.from_bytes(content[:2], "big")
+    key = int.from_bytes(content[:2], "big") & (1 << bits) - 1  # Bits above count for nothing (PNG 3, 11.3.1.1).
     return key * 255 // ((1 << bits) - 1) if bits < 8 else key
 
 

@@ -319,9 +319,14 @@ def _colors_of(found: Directory) -> tuple[int, int, int]:
 
 
 def _unsaid_colors(found: Directory, compression: int, samples: int) -> int:
-    """Return what a picture is that does not say what its colors are, which it must: the same as for libtiff."""
-    if samples - len(found.integers(tags.EXTRA_SAMPLES)) == 3:
+    """Return what a picture is that does not say what its colors are, which it must: by other tags, or as libtiff."""
+    colors = samples - len(found.integers(tags.EXTRA_SAMPLES))
+    if colors == 3:
         return RGB
+    if colors == 4 and tags.INK_SET in found:
+        return CMYK
+    if colors == 1 and tags.COLOR_MAP in found:
+        return PALETTE
     return WHITE_IS_ZERO if COMPRESSIONS.get(compression, Compression("")).packing == "bits" else BLACK_IS_ZERO
 
 

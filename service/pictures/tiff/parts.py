@@ -42,6 +42,9 @@ _HEAD, _COUNT, _ENTRY, _NEXT = (struct.Struct(form) for form in ("<2sHL", "<H", 
 _Decoder = Callable[[Data, int, int], Any]
 """Compressed bytes, fewest and most bytes -> bytes."""
 
+LOSSLESS_FRAME: Final = 0xC3
+"""The marker of a frame whose colors no decoder converts."""
+
 PACKBITS_SPARE: Final = 256
 """Writers end a strip's last run behind its last byte; a run has 128 bytes."""
 
@@ -275,7 +278,7 @@ def _jpeg_colors(layout: Layout, *, has_jfif: bool) -> tuple[str | None, str | N
 
 
 def _jpeg_frame(data: Data) -> tuple[int, int, bool]:
-    """Return width and height of a JPEG, and whether it is JFIF."""
+    """Return width and height of a JPEG, and whether JFIF makes it YCbCr; lossless ones it does not."""
     place, has_jfif = 2, False
     while place + 9 < len(data):
         marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
@@ -286,7 +289,7 @@ def _jpeg_frame(data: Data) -> tuple[int, int, bool]:
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = (int.from_bytes(data[place + at : place + at + 2], "big") for at in (5, 7))
-            return width, height, has_jfif
+            return width, height, has_jfif and marker != LOSSLESS_FRAME
         has_jfif |= marker == 0xE0 and bytes(data[place + 4 : place + 8]) == b"JFIF"
         place += 2 + max(length, 2)
     raise ValueError("a strip or tile holds no frame")

@@ -1,5 +1,6 @@
 """Pixels of a TIFF, strip by strip or tile by tile into one array; in a worker only."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -18,6 +19,11 @@ from service.pictures.tiff.parts import Samples, decode_part, read_extras
 CHUNK_PIXELS: Final = 1 << 18
 """So many are converted at a time, lest a large strip is in memory in several types of number."""
 
+MOST_SCANNED_BITS: Final = 16
+"""What has more was computed, often for a smaller range than that of its type."""
+
+BITS_OF_ONE_GRAY: Final = 8
+"""Levels that take up less than one of 2^8 parts of their range cannot be told apart."""
 
 ROWS_COMPARED: Final = 256
 """So many rows tell how smooth a picture is."""
@@ -35,7 +41,7 @@ def read_pixels(data: bytes | memoryview, place: int) -> tuple[Pixels, Alpha]:
 
     Raises:
         BrokenPicture: its parts are missing, or reach beyond the file.
-        UnsupportedPicture: most of its levels are beyond the range that they should have.
+        UnsupportedPicture: its levels have another range than they should have.
         ValueError: a part holds something else; decoders raise others.
     """
     tiff = Tiff(data)
@@ -50,11 +56,11 @@ def read_pixels(data: bytes | memoryview, place: int) -> tuple[Pixels, Alpha]:
     canvas, is_guess = _Canvas(layout, convert), False
     if layout.photometric != LINEAR_RAW:
         is_guess = not range_of(layout, found).is_said
-    bright = 0
+    seen = _Range(layout, is_guess=is_guess)
     for top, left, samples in _parts(layout, found, planes):
         canvas.paint(samples, top, left)
-        bright += int(np.count_nonzero(samples > 1)) if is_guess and layout.kind == "f" else 0
-    _check_range(bright, layout.width * layout.height * (len(planes) if layout.is_apart else layout.samples))
+        seen.look(samples)
+    seen.check(layout.width * layout.height * (len(planes) if layout.is_apart else layout.samples))
     pixels, alpha = canvas.finished()
     if is_guess and layout.kind == "i":
         pixels = _as_meant(pixels)
@@ -62,13 +68,41 @@ def read_pixels(data: bytes | memoryview, place: int) -> tuple[Pixels, Alpha]:
     return pixels[rows, columns], None if alpha is None else alpha[rows, columns]
 
 
-def _check_range(bright: int, samples: int) -> None:
-    """Refuse floating-point levels most of which are above 1: nothing says what would be white."""
-    if 2 * bright > samples:
-        raise UnsupportedPicture(
-            "The TIFF holds floating-point levels of an unknown range, most of them above 1: save it with levels from "
-            "0 to 1, or with SMinSampleValue and SMaxSampleValue."
-        )
+class _Range:
+    """Which levels there are, where it is not sure what black and white are."""
+
+    def __init__(self, layout: Layout, *, is_guess: bool) -> None:
+        self._layout = layout
+        self._is_guess = is_guess or (layout.kind == "u" and layout.bits > MOST_SCANNED_BITS)
+        self._bright, self._lowest, self._highest = 0, math.inf, -math.inf
+
+    def look(self, samples: Samples) -> None:
+        """Take note of a part's levels."""
+        if not self._is_guess:
+            return
+        if self._layout.kind == "f":
+            self._bright += int(np.count_nonzero(samples > 1))
+        else:
+            colors = samples[..., : self._layout.colors]
+            self._lowest = min(self._lowest, int(colors.min()))
+            self._highest = max(self._highest, int(colors.max()))
+
+    def check(self, samples: int) -> None:
+        """Refuse levels that nothing says the range of, and that another one was meant for.
+
+        Args:
+            samples: how many there are.
+        """
+        if 2 * self._bright > samples:
+            raise UnsupportedPicture(
+                "The TIFF holds floating-point levels of an unknown range, most of them above 1: save it with levels "
+                "from 0 to 1, or with SMinSampleValue and SMaxSampleValue."
+            )
+        if 0 < self._highest - self._lowest < 2 ** (self._layout.bits - BITS_OF_ONE_GRAY):
+            raise UnsupportedPicture(
+                f"The TIFF holds levels from {self._lowest} to {self._highest} in {self._layout.bits} bits, which "
+                "would be a single gray: save it with 8 or 16 bits of which all are used."
+            )
 
 
 def _as_meant(pixels: Pixels) -> Pixels:
@@ -109,7 +143,7 @@ def bounds(layout: Layout, found: Directory) -> tuple[np.ndarray, np.ndarray]:
     strips reach up to the next one.
 
     Raises:
-        BrokenPicture: some are missing.
+        BrokenPicture: some are missing, or lie one upon the other.
     """
     starts = _places(found, tags.TILE_OFFSETS, tags.STRIP_OFFSETS)[: layout.parts]
     if len(starts) < layout.parts:
@@ -120,11 +154,21 @@ def bounds(layout: Layout, found: Directory) -> tuple[np.ndarray, np.ndarray]:
         rows = np.full(layout.parts, layout.part_height)
         if not layout.is_tiled:
             rows[layout.down - 1 :: layout.down] = layout.height - (layout.down - 1) * layout.part_height
-        return starts, starts + rows * -(-layout.part_width * channels * layout.bits // 8)
+        ends = starts + rows * -(-layout.part_width * channels * layout.bits // 8)
+        if len(sizes) == layout.parts and _overlap(starts, ends, starts + sizes):
+            raise BrokenPicture("The TIFF says that its strips or tiles are shorter than they must be.")
+        return starts, ends
     if len(sizes) < layout.parts or not sizes.all():
         edges = np.append(np.unique(starts), len(found.tiff.data))
         return starts, edges[np.searchsorted(edges, starts, side="right").clip(max=len(edges) - 1)]
     return starts, starts + sizes
+
+
+def _overlap(starts: np.ndarray, ends: np.ndarray, said: np.ndarray) -> bool:
+    """Whether any part reaches into another one, and by its own size would not; equal ones may share a place."""
+    distinct = np.append(np.unique(starts), np.iinfo(np.int64).max)
+    following = distinct[np.searchsorted(distinct, starts, side="right")]
+    return bool(((ends > following) & (said <= following)).any())
 
 
 def _places(found: Directory, *alternatives: int) -> np.ndarray:
