@@ -19,6 +19,7 @@ from service.errors import StartupError
 from service.http.auth import ApiKeys
 from service.http.environment import is_loopback
 from service.machine import available_memory_bytes, is_in_memory, usable_cores
+from service.pictures.formats import has_heic
 from service.pictures.size_limits import SizeLimits
 from service.settings import ENV_PREFIX, Settings, unknown_variables
 from service.version import program_version
@@ -27,6 +28,9 @@ PACKAGES: Final = ("numpy", "opencv-python-headless", "pillow", "fastapi", "uvic
 
 TOGETHER_BROKEN: Final = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless"))
 """Packages that install the same files; which of them wins is chance."""
+
+HEIC_CURE: Final = "pip install --require-hashes -r requirements/heic.txt (the extra `heic`)"
+"""What lets pictures of phones be read."""
 
 FILM_CURE: Final = "pip install --require-hashes -r requirements/video.txt (the extra `video`)"
 """What lets `photochrom colorize` take films."""
@@ -107,6 +111,7 @@ def _look_at_packages(seen: Examination) -> None:
         "python": f"{platform.python_version()} on {platform.platform()}",
         "onnxruntime": onnxruntime.__version__,
         **{name: metadata.version(name) if name in installed else "missing" for name in PACKAGES},
+        "HEIC": f"pi-heif {metadata.version('pi-heif')}" if has_heic() else f"cannot be read: {HEIC_CURE}",
         "films": f"PyAV {metadata.version('av')}" if "av" in installed else f"cannot be colored: {FILM_CURE}",
     }
     for name in PACKAGES:

@@ -82,8 +82,10 @@ const WORDS = {
   "picture-too-large": (f) => `The photograph has more pixels than this service takes${sizesIn(f)}. `
     + "Scale it down and add it again.",
   "picture-too-costly": () => "The file is built in a way that costs too much to open. Save it anew, for example as PNG, and add it again.",
-  "unsupported-picture": () => "This is not a photograph that the service can read. It reads JPEG, PNG, WebP, TIFF, BMP, GIF, "
-    + "JPEG 2000, JPEG XL, AVIF, PNM and, where that is installed, HEIC; save RAW or PDF as one of these and add it again.",
+  // A picture of a kind that is not read has a name; what is no picture has the list of what is.
+  "unsupported-picture": (f) => (f.detail && !f.formats ? f.detail
+    : "This is not a photograph that the service can read. It reads JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, JPEG XL, "
+    + "AVIF, PNM and, where that is installed, HEIC; save RAW or PDF as one of these and add it again."),
   "empty-upload": () => "The file is empty. Copy it again from where it came from.",
   "broken-picture": () => "The file is damaged or cut off. Copy it again from where it came from, or save it anew.",
   "several-frames": () => "The file holds several pictures. Save the one you want as a file of its own.",

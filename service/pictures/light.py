@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float32, Shaped
 
 from chroma.lab import RGB_TO_XYZ, WHITE, encode_srgb
 from service.pictures.levels import Pixels, holds_grays
@@ -39,6 +39,10 @@ SRGB_COLORANTS: Final = np.array(
 )
 """XYZ of sRGB's primaries under D50, as Little CMS writes them into its profile. Computed ones differ in the fourth
 decimal, which would set saturated colors apart from what every other program makes of a profile."""
+
+
+LUMINANCE: Final = RGB_TO_XYZ[1].astype(np.float32)
+"""Shares of sRGB's channels in luminance."""
 
 
 class Conversion:
@@ -100,11 +104,27 @@ class Conversion:
             part = flat[start : start + STRIP_PIXELS]
             linear = np.stack([channel[part[:, at]] for at, channel in enumerate(light)], axis=-1)
             mixed = cv2.transform(linear[None], matrix)[0]
-            np.clip(mixed, 0, 1, out=mixed)
+            _keep_luminance(mixed)
             mixed *= LIGHT_STEPS - 1
             mixed += 0.5
             converted[start : start + STRIP_PIXELS] = table[mixed.astype(np.int32)]
         return converted.reshape(pixels.shape)
+
+
+def _keep_luminance(light: Float32[np.ndarray, "n 3"]) -> None:
+    """Pull what sRGB cannot show towards the gray of its luminance, in place, until it can: only lightness counts, and
+    clipping the channels would change it.
+    """  # noqa: D205 - the sentence is that long
+    if light.min() < 0 or light.max() > 1:
+        red, green, blue = light.T
+        least, most = np.minimum(np.minimum(red, green), blue), np.maximum(np.maximum(red, green), blue)
+        outside = (least < 0) | (most > 1)
+        beyond = light[outside]
+        gray = np.clip(beyond @ LUMINANCE, 0, 1)
+        above, below = most[outside] - gray, gray - least[outside]
+        share = np.minimum((1 - gray) / np.maximum(above, 1 - gray), gray / np.maximum(below, gray))
+        light[outside] = gray[:, None] + share[:, None] * (beyond - gray[:, None])
+    np.clip(light, 0, 1, out=light)
 
 
 def of_signal(signal: Signal, channels: int) -> Conversion:

@@ -72,7 +72,7 @@ def probe(data: bytes, *, max_megapixels: float, page: int | None = None) -> Hea
         OutOfMemory: the machine had too little memory; nothing is said of the picture.
     """
     if not data:
-        raise EmptyUpload("The body is empty: send the bytes of a picture.")
+        raise EmptyUpload("The picture is empty: it has no bytes.")
     kind = format_of(data)
     if kind is None:
         raise _unknown(data)

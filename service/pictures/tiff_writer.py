@@ -130,9 +130,10 @@ def _describe(
         },
     )
     entries = {tag: tiff.shorts([value], order) for tag, value in said.items()} | {BITS: found}
-    numbers = {NEW_SUBFILE: 0, WIDTH: width, HEIGHT: height}
+    numbers = {WIDTH: width, HEIGHT: height}
     numbers |= {TILE_WIDTH: TILE_PX, TILE_HEIGHT: TILE_PX} if tiled else {ROWS: min(rows, height)}
     entries |= {tag: tiff.number(value, order) for tag, value in numbers.items()}
+    entries[NEW_SUBFILE] = Entry(LONG, 1, bytes(4))  # TIFF 6.0 takes no short here.
     if channels == 4:
         entries[EXTRA_SAMPLES] = tiff.shorts([UNASSOCIATED], order)
     for tag, values in ((TILES if tiled else STRIPS, places), (TILE_SIZES if tiled else STRIP_SIZES, sizes)):

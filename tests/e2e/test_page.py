@@ -21,7 +21,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 
 from tests import onnx_factory
 from tests.e2e.server import ROOT, Server
-from tests.pictures import by_opencv, by_pillow, smooth_gray
+from tests.formats.files import png
+from tests.pictures import by_opencv, by_pillow, png_chunk, smooth_gray
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EXECUTABLE = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -431,6 +432,13 @@ def test_a_text_file_is_refused_in_words_and_the_others_go_on(open_page: Opener)
     page.get_by_role("button", name="Remove notes.txt").click()
     page.get_by_role("button", name="Remove cut.png").click()
     expect(page.locator("#strip li")).to_have_count(1)
+
+
+def test_a_picture_of_a_kind_that_is_not_read_is_refused_by_its_name(open_page: Opener) -> None:
+    page = open_page()
+    of_high_range = png(smooth_gray(40, 60), png_chunk(b"cICP", bytes([9, 16, 0, 1])))
+    choose(page, as_file("hdr.png", of_high_range))
+    expect(page.locator("#message")).to_contain_text("PQ")
 
 
 def test_a_file_over_the_limit_is_refused_in_words(open_page: Opener) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from chroma.lab import RGB_TO_XYZ
 from service.errors import UnsupportedPicture
 from service.pictures.decode import decode
 from service.pictures.decoders import jxl_profile
@@ -304,7 +305,25 @@ def test_profiles_say_what_little_cms_reads_in_them(name: str) -> None:
         levels / 65535, icc, imagecodecs.cms_profile("srgb"), colorspace="rgb", outcolorspace="rgb",
         outdtype="f8", intent=0, flags=0x100,
     )  # fmt: skip
-    assert np.abs(to_srgb(levels, icc) / 65535 - judged.clip(0, 1)).max() < 1 / 4096
+    shows = ((judged >= 0) & (judged <= 1)).all(axis=-1)
+    assert shows.sum() > 100
+    assert np.abs(to_srgb(levels, icc) / 65535 - judged)[shows].max() < 1 / 4096
+
+
+@pytest.mark.parametrize("name", ["adobe", "prophoto"])
+def test_colors_beyond_srgb_keep_their_luminance(name: str) -> None:
+    """A toned print scanned into a wide space is as light as it was, its whites included."""
+    icc, curve, colors = RGB_PROFILES[name]
+    top = np.linspace(0.1, 1, 64)
+    toned = np.dstack([top, top * 0.9, top * 0.72])
+    vivid = np.random.default_rng(3).random((40, 64, 3))
+    levels = (np.concatenate([toned, vivid]) * 65535).astype(np.uint16)
+    light = (levels / 65535) ** curve @ np.array(colors) @ np.linalg.inv(np.array(SRGB))
+    said = encoded(light @ RGB_TO_XYZ[1])
+    assert (light.max(axis=-1) > 1.001).sum() > 100
+    assert (light.min(axis=-1) < -0.001).sum() > 100
+    found = srgb_curve(to_srgb(levels, icc) / 65535)
+    assert np.abs(encoded(found @ RGB_TO_XYZ[1]) - said).max() < 1 / 2048
 
 
 def _press(inks: np.ndarray) -> np.ndarray:

@@ -123,6 +123,14 @@ def test_both_limits_and_the_place_for_large_uploads_are_shown(settings: Setting
     assert examine(but(settings, max_spooled_bytes=0, max_upload_bytes=9), {}).facts["large uploads"] == "in memory"
 
 
+@pytest.mark.parametrize(("installed", "shown"), [(True, "pi-heif "), (False, "requirements/heic.txt")])
+def test_whether_heic_is_read_is_shown(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, installed: bool, shown: str
+) -> None:
+    monkeypatch.setattr(examination, "has_heic", lambda: installed)
+    assert shown in str(examine(settings, {}).facts["HEIC"])
+
+
 def test_a_place_that_takes_no_large_uploads_is_said(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,14 @@ def test_tifffile_reads_the_same_pixels(shape: tuple[int, ...], dtype: type, met
                 assert (0x010F in page.tags) == bool(metadata.exif)
 
 
+@pytest.mark.parametrize("big", [False, True])
+def test_tags_have_the_types_that_tiff_6_0_allows(big: bool) -> None:
+    allowed = {254: {4}, 256: {3, 4}, 257: {3, 4}, 258: {3}, 259: {3}, 262: {3}, 277: {3}, 284: {3}, 317: {3}}
+    with tifffile.TiffFile(io.BytesIO(written(levels(40, 30, 3), big=big))) as file:
+        found = {tag.code: int(tag.dtype) for tag in file.pages[0].tags}
+    assert [tag for tag, kinds in allowed.items() if found[tag] not in kinds] == []
+
+
 @pytest.mark.parametrize("tiled", [False, True])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("metadata", [Metadata(), Metadata(MSB_FIRST)], ids=["LSB first", "MSB first"])
