@@ -101,9 +101,7 @@ class _Reader:
             raw = self.raw.get(name, b"").removeprefix(iptc.RESOURCES_PREFIX)
             datasets = datasets or iptc.trimmed(raw) or iptc.from_resources(raw)
         xmp = xmp or self.raw.get("xmp", b"")
-        dpi = self.dpi
-        if dpi is None and (structure := exif.Structure.of(found_exif)):
-            dpi = exif.resolution_of(structure, structure.directory(structure.first))
+        dpi = self.dpi or exif.resolution_in(found_exif)
         return Metadata(found_exif, xmp.rstrip(b"\0"), (), datasets, tuple(self.texts), dpi)
 
 

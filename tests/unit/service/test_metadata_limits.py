@@ -2,12 +2,13 @@
 
 import struct
 import zlib
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.pictures.metadata import exif, iptc, jpeg, png
+from service.pictures.metadata import exif, gif, iptc, jpeg, png, tiff
 from service.pictures.metadata.belongings import MOST_BYTES, Metadata, Note
 from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata, stated_orientation
@@ -117,3 +118,46 @@ def test_what_throws_costs_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     data = by_pillow(GRAY, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0", comment=b"hello")
     assert stated_orientation(data) == 1
     assert [text.text for text in fit(read_metadata(data), (30, 20), "png", None).texts] == ["hello"]
+
+
+def test_what_all_directories_refer_to_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exif, "MOST_BYTES", 1000)
+    monkeypatch.setattr(tiff, "MOST_BYTES", 1000)
+
+    def entries(tags: Sequence[int], *links: tuple[int, int]) -> bytes:
+        found = [struct.pack("<HHLL", tag, 2, 300, 200) for tag in tags]
+        found += [struct.pack("<HHLL", tag, 4, 1, place) for tag, place in links]
+        return struct.pack("<H", len(found)) + b"".join(found) + bytes(4)
+
+    first = entries((0x010D, 0x010E), (0x8769, 500), (0x8825, 600))
+    block = b"II*\0" + struct.pack("<L", 8) + first
+    block = block.ljust(500, b"A") + entries((0x9000, 0x9004, 0x9010), (0xA005, 700))
+    block = block.ljust(600, b"A") + entries((1, 2, 3))
+    block = block.ljust(700, b"A") + entries((1, 2, 3)) + bytes(200)
+    found = exif.Structure.of(read_metadata(block).exif)
+    assert found is not None
+    tree = found.tree()
+    assert {0x010D, 0x010E} <= tree.entries.keys()
+    assert len(found.data) < 1300, "values, and what refers to them"
+
+
+def test_an_entry_that_is_too_long_is_not_even_copied() -> None:
+    found = exif.Structure.of(directory(1, struct.pack("<HHLL", 0x010E, 2, 100, 22)) + bytes(100))
+    assert found is not None
+    assert found.entry(10, 99) is None
+    assert found.entry(10, 100) is not None
+
+
+def test_the_iptc_of_a_tiff_may_be_written_as_longs() -> None:
+    whole = b"\x1c\x02\x78\0\3Oma"
+    longs = b"".join(whole[place : place + 4][::-1] for place in (0, 4))
+    block = directory(1, struct.pack("<HHLL", 33723, 4, 2, 26)) + bytes(4) + longs
+    assert read_metadata(block).iptc == whole
+
+
+def test_comments_of_a_gif_are_bounded_together() -> None:
+    comment = b"!\xfe" + (b"\xff" + b"a" * 255) * 3 + b"\0"
+    data = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0, 0, 0) + comment * 20 + b";"
+    assert len(gif.read(data).texts) == 20
+    assert sum(len(text.text) for text in gif.read(data, 4000).texts) <= 4000
+    assert gif.read(data, 4000).texts
