@@ -129,6 +129,6 @@ def test_only_the_first_box_of_a_kind_counts(kind: bytes, monkeypatch: pytest.Mo
         return ()
 
     monkeypatch.setattr(boxes, "_items", lambda *_: look(b"meta"))
-    monkeypatch.setattr(boxes, "_resolution", lambda *_: look(b"jp2h") or None)
+    monkeypatch.setattr(boxes, "_resolution", lambda *_: None if look(b"jp2h") else None)
     read_metadata(boxes.JP2_START + box(kind, bytes(8)) * 100)
     assert looked == [kind]
