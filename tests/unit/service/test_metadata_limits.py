@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.pictures.metadata import exif, gif, iptc, jpeg, png, tiff
-from service.pictures.metadata.belongings import MOST_BYTES, Metadata, Note
+from service.pictures.metadata.belongings import MOST_BYTES, Metadata, Note, Text
 from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata, stated_orientation
 from tests.pictures import by_pillow, png_chunk, smooth_gray
@@ -161,3 +161,24 @@ def test_comments_of_a_gif_are_bounded_together() -> None:
     assert len(gif.read(data).texts) == 20
     assert sum(len(text.text) for text in gif.read(data, 4000).texts) <= 4000
     assert gif.read(data, 4000).texts
+
+
+def test_a_png_holds_nothing_that_others_take_it_for_damaged_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "MOST_CHUNK_BYTES", 5000)
+    short = exif.build(exif.Directory({0x010E: exif.Entry(2, 4, b"Oma\0")}), "<")
+    note = exif.Directory({exif.MAKER_NOTE: exif.Entry(7, 6000, bytes(6000))})
+    long = exif.build(exif.Directory({0x010E: exif.Entry(2, 4, b"Oma\0")}, {exif.EXIF_IFD: note}), "<")
+    for block, xmp, texts in ((short, b"x" * 4000, 4000), (long, b"x" * 6000, 6000)):
+        metadata = Metadata(block, xmp, texts=(Text("a", "b" * texts), Text("c", "d")))
+        found = png.read(png.SIGNATURE + b"".join(png_chunk(*chunk) for chunk in png.write(metadata, b"profile")))
+        assert exif.has_caption(found.exif), "the maker's note alone is left out"
+        assert (len(found.xmp), len(found.texts)) == ((4000, 2) if block == short else (0, 1))
+
+
+@pytest.mark.parametrize("most", [1 << 20, 10])
+def test_iptc_in_a_png_is_deflated_only_as_far_as_others_read_it(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "MOST_UNPACKED_BYTES", most)
+    datasets = b"\x1c\x02\x78\0\3Oma"
+    chunks = png.write(Metadata(iptc=datasets), b"profile")
+    assert [kind for kind, _ in chunks[1:]] == [b"zTXt" if most > 10 else b"tEXt"]
+    assert png.read(png.SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks)).iptc == datasets
