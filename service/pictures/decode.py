@@ -13,16 +13,13 @@ from PIL import Image
 from service.errors import BrokenPicture, OutOfMemory, RequestError
 from service.pictures.decoders import by_imagecodecs, by_opencv, by_own, by_pi_heif, by_pillow, jxl_profile
 from service.pictures.formats import Decoder, has_heic, route_of
-from service.pictures.header import MULTIPLIED, Crop, Header
+from service.pictures.header import MOST_PROFILE_BYTES, MULTIPLIED, Crop, Header
 from service.pictures.headers import jpegxl
 from service.pictures.headers.png import unpack_profile
 from service.pictures.levels import Alpha, Pixels, divided, holds_grays, spread
 from service.pictures.light import of_signal
 from service.pictures.profiles import cmyk_to_srgb, to_srgb
 from service.pictures.tiff.pixels import read_pixels
-
-MOST_PROFILE_BYTES: Final = 1 << 24
-"""A profile that is longer counts as absent; those of presses have some 3 MB."""
 
 INKS: Final = 4
 

@@ -8,6 +8,9 @@ from service.pictures.signals import Signal
 ONE_CHANNEL: Final = ("1", "L")
 """Modes of one channel; so are those that start with `I;16`."""
 
+MOST_PROFILE_BYTES: Final = 1 << 24
+"""A profile that is longer counts as absent; those of presses have some 3 MB."""
+
 MULTIPLIED: Final = "multiplied"
 """The kind of a picture whose opacity is multiplied into its colors."""
 
@@ -40,7 +43,8 @@ class Header:
         mode: Pillow's name of the pixel layout.
         orientation: EXIF orientation that is still to be applied, 1 to 8.
         wide: more than 8 bits a channel in more than one channel.
-        icc_profile: embedded color profile; as it lies in the file, packed, where `is_profile_packed`.
+        icc_profile: embedded color profile, at most `MOST_PROFILE_BYTES`; as it lies in the file, packed, where
+            `is_profile_packed`.
         bits: a channel, as decoders give them; levels run from 0 to 2^bits - 1.
         signal: what the levels mean, told in numbers; None: sRGB. A profile wins over it.
         is_profile_packed: whether the profile is still deflated, as PNG has it.

@@ -21,7 +21,7 @@ from service.pictures.cost import why_costly_scans
 from service.pictures.decoders import jxl_profile
 from service.pictures.formats import TITLES, Format, format_of, has_heic, name_of_other
 from service.pictures.header import Header
-from service.pictures.headers import gif, heif, jpeg, jpeg2000, jpegxl, png, pnm
+from service.pictures.headers import gif, heif, jpeg, jpeg2000, jpegxl, png, pnm, webp
 from service.pictures.metadata.reading import stated_orientation
 from service.pictures.spooled import open_data
 from service.pictures.tiff import judging
@@ -38,10 +38,11 @@ READERS: Final[dict[str, Callable[[bytes], Header]]] = {
     "AVIF": heif.read,
     "HEIC": heif.read,
     "PPM": pnm.read,
+    "WEBP": webp.read,
 }
 """Who reads the header of which format; of the others Pillow does."""
 
-ORIENTED_BY_METADATA: Final = ("JPEG", "PNG")
+ORIENTED_BY_METADATA: Final = ("JPEG", "PNG", "WEBP")
 """Formats whose readers here leave that to the metadata; newer ones say in their structure how they lie."""
 
 UNSUPPORTED_BY_PILLOW: Final = "Unsupported BMP"

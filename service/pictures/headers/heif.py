@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final
 
 from service.errors import BrokenPicture, CostlyPicture, SeveralFrames, UnsupportedPicture
-from service.pictures.header import Crop, Header
+from service.pictures.header import MOST_PROFILE_BYTES, Crop, Header
 from service.pictures.headers.boxes import FULL_HEAD_BYTES, Box, Reader, boxes, brands, find
 from service.pictures.signals import Signal, from_code_points
 
@@ -59,7 +59,7 @@ class _Meta:
     primary: int = 0
     items: dict[int, _Item] = field(default_factory=dict)
     parts: dict[int, list[int]] = field(default_factory=dict)
-    alphas_of: dict[int, list[int]] = field(default_factory=dict)
+    alphas_of: dict[int, set[int]] = field(default_factory=dict)
     spent: int = 0
 
     def spend(self, entries: int) -> None:
@@ -159,7 +159,7 @@ def _read_references(data: bytes, part: Box, number_bytes: int, meta: _Meta) -> 
             meta.parts[source] = targets
         elif reference.kind == b"auxl":
             for target in targets:
-                meta.alphas_of.setdefault(target, []).append(source)
+                meta.alphas_of.setdefault(target, set()).add(source)
 
 
 def _link(data: bytes, links: Box, properties: list[Box], meta: _Meta) -> None:
@@ -266,7 +266,8 @@ def _color(data: bytes, own: list[Box]) -> tuple[bytes | None, Signal | None]:
             continue
         kind = data[box.start : box.start + 4]
         if kind in (b"prof", b"rICC"):
-            profile = profile or data[box.start + 4 : box.end]
+            if box.end - box.start <= MOST_PROFILE_BYTES:
+                profile = profile or data[box.start + 4 : box.end]
         elif kind == b"nclx" and profile is None:
             reader = Reader(data, box.start + 4, box.end)
             signal = from_code_points(reader.number(2), reader.number(2), "nclx box")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.errors import BrokenPicture, UnsupportedPicture
-from service.pictures.header import MULTIPLIED, Header
+from service.pictures.header import MOST_PROFILE_BYTES, MULTIPLIED, Header
 from service.pictures.headers.boxes import Reader, boxes, brands, find
 
 CODESTREAM: Final = b"\xff\x4f\xff\x51"
@@ -156,7 +156,7 @@ def _read_boxes(data: bytes, start: int, end: int) -> _Boxes:
             reader.number(2)
             if method == 1:
                 said.space = reader.number(4)
-            elif method in (2, 3):
+            elif method in (2, 3) and box.end - box.start <= MOST_PROFILE_BYTES:
                 said.profile = data[reader.place : box.end]
         elif box.kind == b"pclr":
             reader.number(2)

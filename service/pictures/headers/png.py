@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from service.errors import BrokenPicture, CostlyPicture, SeveralFrames
-from service.pictures.header import Header
+from service.pictures.header import MOST_PROFILE_BYTES, Header
 from service.pictures.signals import Primaries, Signal, from_code_points, from_gamma
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -70,7 +70,7 @@ def read(data: bytes) -> Header:
     has_stumbling_blocks = False
     for kind, start, end in _chunks(data):
         has_stumbling_blocks |= _is_stumbling_block(kind, start, end)
-        if kind in KEPT:
+        if kind in KEPT and end - start <= MOST_PROFILE_BYTES:
             chunks.setdefault(kind, data[start:end])
     width, height, bits, color = _size(chunks.get(b"IHDR", b""))
     if int.from_bytes(chunks.get(b"acTL", b"")[:4], "big") > 1:

@@ -46,6 +46,8 @@ FLOATS: Final = (b"Pf", b"PF")
 
 _NUMBER: Final = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*([0-9]{1,9})")
 
+_DIGITS: Final = re.compile("[0-9]{1,9}")
+
 _NEXT_PICTURE: Final = re.compile(rb"\s*P[1-7]\s")
 
 
@@ -142,13 +144,24 @@ def _read_pam(data: bytes) -> Layout:
         if name and not name.startswith("#"):
             fields.setdefault(name, value.strip())
     try:
-        width, height, depth, maxval = (int(fields[name]) for name in ("WIDTH", "HEIGHT", "DEPTH", "MAXVAL"))
+        width, height, depth, maxval = (_number(fields[name]) for name in ("WIDTH", "HEIGHT", "DEPTH", "MAXVAL"))
     except (KeyError, ValueError) as error:
         raise BrokenPicture("The header of the PAM cannot be read.") from error
     kind = fields.get("TUPLTYPE", "")
     if TUPLE_TYPES.get(kind, -1) not in (0, depth) or depth not in TUPLES:
         raise UnsupportedPicture(f"PAMs of {depth} channels and the tuple type {kind[:40]!r} are not read here.")
     return _checked(Layout(width, height, depth, maxval, True, False, len(front) + len(end)))
+
+
+def _number(text: str) -> int:
+    """Return a number as PNM has it: digits alone, and not many.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not _DIGITS.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _checked(layout: Layout) -> Layout:

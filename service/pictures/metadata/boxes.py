@@ -19,6 +19,9 @@ MOST_BOXES: Final = 1_000
 MOST_ITEMS: Final = 1_000
 """Of a HEIF file; tiles of large pictures are items, too."""
 
+ONCE: Final = frozenset({b"meta", b"jp2h"})
+"""Boxes of boxes that a file has one of; others behind it are nobody's."""
+
 XMP_TYPE: Final = b"application/rdf+xml"
 
 UUIDS: Final = {
@@ -54,11 +57,16 @@ def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
     found: dict[str, bytes] = {}
     dpi = None
 
+    seen = set[bytes]()
+
     def take(name: str, start: int, stop: int) -> None:
         if stop - start <= most // 3:
             found.setdefault(name, bytes(data[start:stop]))
 
     for kind, start, stop in boxes(data, 0, len(data)):
+        if kind in ONCE and kind in seen:
+            continue
+        seen.add(kind)
         if kind == b"meta":
             for name, first, last in _items(data, start + 4, stop):
                 take(name, first, last)
@@ -71,9 +79,7 @@ def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
         elif kind == b"jp2h":
             dpi = _resolution(data, start, stop)
     block = _without_offset(found.get("exif", b""))
-    structure = exif.Structure.of(block)
-    if dpi is None and structure is not None:
-        dpi = exif.resolution_of(structure, structure.directory(structure.first))
+    dpi = dpi or exif.resolution_in(block)
     packet = found.get("xmp", b"").rstrip(b"\0")
     return Metadata(block, packet if b"RDF" in packet else b"", iptc=iptc.trimmed(found.get("iptc", b"")), dpi=dpi)
 
@@ -133,23 +139,23 @@ def _places(data: bytes | memoryview, start: int, end: int) -> Iterator[tuple[in
         in_box = bool(version) and number(2) & 15 == 1
         number(2)  # Of the file that holds the data: this one.
         base, extents = number(base_bytes), number(2)
-        for _ in range(min(extents, MOST_ITEMS)):
-            number(index_bytes)
-            offset, length = number(offset_bytes), number(length_bytes)
-            if extents == 1:
-                yield item, in_box, base + offset, length
+        if extents != 1:
+            place += extents * (index_bytes + offset_bytes + length_bytes)
+            continue
+        number(index_bytes)
+        offset, length = number(offset_bytes), number(length_bytes)
+        yield item, in_box, base + offset, length
 
 
 def _resolution(data: bytes | memoryview, start: int, end: int) -> tuple[float, float] | None:
     """Return the resolution that JPEG 2000 states, of capture before that of display (15444-1, I.5.3.7)."""
-    for kind, first, last in boxes(data, start, end):
-        if kind == b"res ":
-            for inner in (b"resc", b"resd"):
-                for name, place, stop in boxes(data, first, last):
-                    if name == inner and stop - place >= 10:
-                        down, below, across, beside, up, along = struct.unpack_from(">HHHHbb", data, place)
-                        if below and beside:
-                            return dpi_of(
-                                across / beside * 10.0**along / INCHES_A_METER, down / below * 10.0**up / INCHES_A_METER
-                            )
+    found = next((part for part in boxes(data, start, end) if part[0] == b"res "), None)
+    if found is None:
+        return None
+    stated = {name: place for name, place, stop in boxes(data, *found[1:]) if stop - place >= 10}
+    for name in (b"resc", b"resd"):
+        if name in stated:
+            down, below, across, beside, up, along = struct.unpack_from(">HHHHbb", data, stated[name])
+            if below and beside:
+                return dpi_of(across / beside * 10.0**along / INCHES_A_METER, down / below * 10.0**up / INCHES_A_METER)
     return None

@@ -26,6 +26,8 @@ COLOR_SPACE, WIDTH, HEIGHT, MAKER_NOTE = 0xA001, 0xA002, 0xA003, 0x927C
 
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
 
+RESOLUTION_TAGS: Final = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
+
 THUMBNAIL_START, THUMBNAIL_BYTES = 0x0201, 0x0202
 
 JPEG_START: Final = b"\xff\xd8"
@@ -121,28 +123,34 @@ class Structure:
             raise ValueError(f"a directory of {count} entries")
         return count
 
-    def entry(self, place: int) -> Entry | None:
-        """Return the entry at a place; None where its values lie outside, or are of no known type."""
+    def entry(self, place: int, most: int = MOST_BYTES) -> Entry | None:
+        """Return the entry at a place; None where its values lie outside, are of no known type, or too many bytes."""
         kind, count = struct.unpack_from(self.order + ("HQ" if self.big else "HL"), self.data, place + 2)
         room, start = (8, place + 12) if self.big else (4, place + 8)
         size = SIZES.get(kind, 0) * count
-        if not 0 < size <= MOST_BYTES:
+        if not 0 < size <= most:  # Before they are copied: thousands of entries may all refer to the same.
             return None
         if size > room:
             start = struct.unpack_from(self.order + ("Q" if self.big else "L"), self.data, start)[0]
         data = bytes(self.data[start : start + size])
         return Entry(kind, count, data) if len(data) == size else None
 
-    def directory(self, place: int) -> dict[int, Entry]:
-        """Return the entries of a directory that can be read, the first of each tag; none where there is none."""
+    def directory(self, place: int, tags: Container[int] | None = None, *, most: int = MOST_BYTES) -> dict[int, Entry]:
+        """Return the entries of a directory that can be read, the first of each tag; none where there is none.
+
+        Args:
+            place: where it is.
+            tags: that are wanted; None for all.
+            most: bytes that all of them may have.
+        """
         found: dict[int, Entry] = {}
-        size = 0
         try:
             for tag, at in self.places(place):
-                entry = None if tag in found else self.entry(at)
-                if entry is not None and size + len(entry.data) <= MOST_BYTES:
+                is_wanted = tag not in found and (tags is None or tag in tags)
+                entry = self.entry(at, most) if is_wanted else None
+                if entry is not None:
                     found[tag] = entry
-                    size += len(entry.data)
+                    most -= len(entry.data)
         except (struct.error, ValueError, OverflowError):
             return found
         return found
@@ -174,18 +182,27 @@ class Structure:
 
     def with_children(self, entries: dict[int, Entry], tags: tuple[int, ...]) -> Directory:
         """Return entries as a directory, with the directories that some of them refer to."""
+        return self._with_children(entries, tags, MOST_BYTES - _size_of(entries))[0]
+
+    def _with_children(self, entries: Mapping[int, Entry], tags: tuple[int, ...], left: int) -> tuple[Directory, int]:
+        """Return entries and what they refer to, in so many bytes more at most, and how many of these are left."""
         found = Directory(dict(entries))
         for tag in tags:
             place = self.integer(found.entries.pop(tag, None))
-            if place and (inner := self.directory(place)):
-                found.children[tag] = self.with_children(inner, (INTEROP_IFD,) if tag == EXIF_IFD else ())
-        return found
+            if place and (inner := self.directory(place, most=left)):
+                further = (INTEROP_IFD,) if tag == EXIF_IFD else ()
+                found.children[tag], left = self._with_children(inner, further, left - _size_of(inner))
+        return found, left
+
+
+def _size_of(entries: Mapping[int, Entry]) -> int:
+    return sum(len(entry.data) for entry in entries.values())
 
 
 def orientation_of(exif: bytes) -> int | None:
     """Return the orientation that EXIF states, 1 to 8; None where it states none."""
     found = Structure.of(exif)
-    value = found and found.integer(found.directory(found.first).get(ORIENTATION))
+    value = found and found.integer(found.directory(found.first, (ORIENTATION,)).get(ORIENTATION))
     return value if value and 1 <= value <= 8 else None
 
 
@@ -199,6 +216,12 @@ def resolution_of(found: Structure, entries: Mapping[int, Entry]) -> tuple[float
         return None
     factor = 2.54 if unit == CENTIMETER else 1.0
     return dpi_of(across * factor, down * factor)
+
+
+def resolution_in(block: bytes) -> tuple[float, float] | None:
+    """Return the resolution that EXIF states, px an inch, across and down; None where it states none."""
+    found = Structure.of(block)
+    return None if found is None else resolution_of(found, found.directory(found.first, RESOLUTION_TAGS))
 
 
 def fit_exif(exif: bytes, size: tuple[int, int]) -> bytes:
@@ -219,7 +242,7 @@ def fit_exif(exif: bytes, size: tuple[int, int]) -> bytes:
     if (orientation_of(exif) or 1) > 1:
         values[ORIENTATION] = 1
     try:
-        inner = found.integer(found.directory(found.first).get(EXIF_IFD))
+        inner = found.integer(found.directory(found.first, (EXIF_IFD,)).get(EXIF_IFD))
         _set_all(fitted, found, found.first, values)
         link = found.first + 2 + 12 * found.count(found.first)
     except (struct.error, ValueError):
@@ -241,7 +264,7 @@ def _set_all(exif: bytearray, found: Structure, place: int, values: Mapping[int,
 
 def _wipe_thumbnail(exif: bytearray, found: Structure, place: int) -> None:
     """Cut a thumbnail off where it is the last there is, else overwrite it, so that nothing moves."""
-    entries = found.directory(place)
+    entries = found.directory(place, (THUMBNAIL_START, THUMBNAIL_BYTES))
     start, size = (found.integer(entries.get(tag)) or 0 for tag in (THUMBNAIL_START, THUMBNAIL_BYTES))
     end = len(exif)
     if not 8 < start < start + size <= end:
@@ -348,4 +371,4 @@ def with_resolution(exif: bytes, dpi: tuple[float, float]) -> bytes:
 def has_caption(exif: bytes) -> bool:
     """Return whether EXIF holds a description of the picture."""
     found = Structure.of(exif)
-    return found is not None and DESCRIPTION in found.directory(found.first)
+    return found is not None and DESCRIPTION in found.directory(found.first, (DESCRIPTION,))

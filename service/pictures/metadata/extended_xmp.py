@@ -5,12 +5,12 @@ References:
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
 from service.pictures.metadata.belongings import MOST_BYTES
-from service.pictures.metadata.xml_tree import BadPacket, Edits, Element, declarations, parse
+from service.pictures.metadata.xml_tree import Attribute, BadPacket, Edits, Element, declarations, parse
 from service.pictures.metadata.xmp import DESCRIPTION, RDF, RDF_ROOT
 
 PREFIX: Final = b"http://ns.adobe.com/xmp/extension/\0"
@@ -27,6 +27,9 @@ HEAD_BYTES: Final = len(PREFIX) + GUID_BYTES + 8
 
 PART_BYTES: Final = 65_400
 """Of extended XMP in a segment; what Adobe's toolkit writes."""
+
+SPARE_DECLARED_BYTES: Final = 1 << 20
+"""So much longer may a packet become because its properties say their prefixes again, each where it now stands."""
 
 SPARE_BYTES: Final = 200
 """For the property that names the rest."""
@@ -47,10 +50,11 @@ def join(standard: bytes, segments: Sequence[bytes]) -> bytes:
         named = _named(root)
         rest = _assemble(named, segments)
         extra = _root(parse(rest))
+        parts = _bounded((_alone(rest, child) for child in extra.children), len(rest))
     except (BadPacket, LookupError):
         return standard
     edits = Edits(standard)
-    edits.append(root, "".join(_alone(rest, child) for child in extra.children))
+    edits.append(root, "".join(parts))
     for description in root.all_named(DESCRIPTION):
         if HAS_EXTENDED in description.attributes:
             attribute = description.attributes[HAS_EXTENDED]
@@ -100,6 +104,21 @@ def _alone(data: bytes, element: Element) -> str:
     )
 
 
+def _bounded(texts: Iterable[str], expected: int) -> list[str]:
+    """Return texts that together are not much longer than expected.
+
+    Raises:
+        BadPacket: they are.
+    """
+    kept, left = list[str](), expected + SPARE_DECLARED_BYTES
+    for text in texts:
+        kept.append(text)
+        left -= len(text)
+        if left < 0:
+            raise BadPacket("its prefixes take more than its properties")
+    return kept
+
+
 def divide(packet: bytes, most: int) -> tuple[bytes, bytes]:
     """Divide a packet that is too long for a segment: its longest properties go into extended XMP.
 
@@ -115,24 +134,22 @@ def divide(packet: bytes, most: int) -> tuple[bytes, bytes]:
         root = _root(parse(packet))
     except BadPacket:
         return b"", b""
-    movable: list[tuple[int, int, Element, str]] = []
+    movable: list[tuple[Element | Attribute, Element]] = []
     for description in root.all_named(DESCRIPTION):
-        for child in description.children:
-            movable.append((child.start, child.end, description, _alone(packet, child)))
-        for name, attribute in description.attributes.items():
-            if name[0] != RDF:
-                text = packet[attribute.start : attribute.end].decode()
-                movable.append((attribute.start, attribute.end, description, text))
-    edits, left, moved = Edits(packet), len(packet) + SPARE_BYTES, list[str]()
-    for start, end, description, text in sorted(movable, key=lambda found: found[0] - found[1]):
+        movable += [(child, description) for child in description.children]
+        movable += [(each, description) for name, each in description.attributes.items() if name[0] != RDF]
+    edits, left = Edits(packet), len(packet) + SPARE_BYTES
+    leaving: list[tuple[Element | Attribute, Element]] = []
+    for found, description in sorted(movable, key=lambda pair: pair[0].start - pair[0].end):
         if left <= most:
             break
-        edits.replace(start, end, "")
-        left -= end - start
-        about = description.attributes.get((RDF, "about"))
-        head = f'<rdf:Description xmlns:rdf="{RDF}" rdf:about={quoteattr(about.text if about else "")}'
-        is_element = text.startswith("<")
-        moved.append(f"{head}>{text}</rdf:Description>" if is_element else f"{head}{_prefixes(description)}{text}/>")
+        edits.replace(found.start, found.end, "")
+        left -= found.end - found.start
+        leaving.append((found, description))
+    try:
+        moved = _bounded((_described(packet, *each) for each in leaving), len(packet))
+    except BadPacket:
+        return b"", b""
     head = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}">'
     rest = f"{head}{''.join(moved)}</rdf:RDF></x:xmpmeta>".encode()
     digest = hashlib.md5(rest, usedforsecurity=False).hexdigest().upper()
@@ -143,6 +160,15 @@ def divide(packet: bytes, most: int) -> tuple[bytes, bytes]:
     )
     standard = edits.apply()
     return (standard, rest) if len(standard) <= most else (b"", b"")
+
+
+def _described(packet: bytes, found: Element | Attribute, description: Element) -> str:
+    """Return a property in a description of its own, of the same thing as the one that it stands in."""
+    about = description.attributes.get((RDF, "about"))
+    head = f'<rdf:Description xmlns:rdf="{RDF}" rdf:about={quoteattr(about.text if about else "")}'
+    if isinstance(found, Element):
+        return f"{head}>{_alone(packet, found)}</rdf:Description>"
+    return f"{head}{_prefixes(description)}{packet[found.start : found.end].decode()}/>"
 
 
 def _prefixes(description: Element) -> str:

@@ -22,7 +22,7 @@ def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
     """Return what a GIF says, in so many bytes at most."""
     place = 13 + (3 << (data[10] & 7) + 1 if data[10] & 0x80 else 0)
     texts: list[Text] = []
-    packet = b""
+    packet, left = b"", most
     for _ in range(MOST_BLOCKS):
         if place + 2 >= len(data):
             break
@@ -35,11 +35,13 @@ def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
             break
         elif label == APPLICATION_LABEL and bytes(data[place + 3 : place + 14]) == XMP_MARK:
             end = _skip(data, place + 2)
-            if end - place <= most:
-                packet = packet or bytes(data[place + 14 : end - XMP_TRAILER_BYTES])
+            if not packet and end - place <= left:
+                packet = bytes(data[place + 14 : end - XMP_TRAILER_BYTES])
+                left -= len(packet)
         else:
             end = _skip(data, place + 2)
-            if label == COMMENT_LABEL and len(texts) < MOST_BLOCKS // 10 and end - place <= most // 4:
+            if label == COMMENT_LABEL and len(texts) < MOST_BLOCKS // 10 and end - place <= min(left, most // 4):
+                left -= end - place
                 texts.append(Text(COMMENT, _joined(data, place + 2, end).decode("utf-8", "replace")))
         place = end
     return Metadata(xmp=packet, texts=tuple(texts))

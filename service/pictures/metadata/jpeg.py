@@ -10,7 +10,6 @@ from typing import Final
 
 from service.pictures.metadata import exif, extended_xmp, iptc
 from service.pictures.metadata.belongings import COMMENT, MOST_BYTES, Metadata, Text, dpi_of
-from service.pictures.metadata.exif import Structure
 
 MOST_SEGMENT: Final = 65_533
 """Longest content of a segment, bytes."""
@@ -77,8 +76,7 @@ def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
         elif marker == COM and content.strip(b"\0"):
             texts.append(Text(COMMENT, _text(content.rstrip(b"\0"))))
     found_exif = b"".join(exifs)
-    if dpi is None and (structure := Structure.of(found_exif)):
-        dpi = exif.resolution_of(structure, structure.directory(structure.first))
+    dpi = dpi or exif.resolution_in(found_exif)
     return Metadata(found_exif, xmp, tuple(extended), iptc.from_resources(b"".join(resources)), tuple(texts), dpi)
 
 

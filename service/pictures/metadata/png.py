@@ -27,6 +27,12 @@ TELLING: Final = frozenset({b"pHYs", b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
 MOST_TAKEN: Final = 1_000
 """...and how many of them."""
 
+MOST_CHUNK_BYTES: Final = 8_000_000
+"""Of a chunk that is written: libpng takes a file with a longer one for damaged."""
+
+MOST_UNPACKED_BYTES: Final = 1 << 20
+"""Of a text that is written deflated: Pillow opens no file in which a longer one is."""
+
 METER: Final = 1
 
 Chunk = tuple[bytes, bytes]
@@ -101,9 +107,7 @@ class _Reader:
             raw = self.raw.get(name, b"").removeprefix(iptc.RESOURCES_PREFIX)
             datasets = datasets or iptc.trimmed(raw) or iptc.from_resources(raw)
         xmp = xmp or self.raw.get("xmp", b"")
-        dpi = self.dpi
-        if dpi is None and (structure := exif.Structure.of(found_exif)):
-            dpi = exif.resolution_of(structure, structure.directory(structure.first))
+        dpi = self.dpi or exif.resolution_in(found_exif)
         return Metadata(found_exif, xmp.rstrip(b"\0"), (), datasets, tuple(self.texts), dpi)
 
 
@@ -146,14 +150,18 @@ def write(metadata: Metadata, profile: bytes) -> list[Chunk]:
     if metadata.dpi:
         across, down = (round(value * INCHES_A_METER) for value in metadata.dpi)
         found.append((b"pHYs", struct.pack(">LLB", across, down, METER)))
-    if metadata.exif:
-        found.append((b"eXIf", metadata.exif))
+    if short := exif.shorten(metadata.exif, MOST_CHUNK_BYTES):
+        found.append((b"eXIf", short))
     if metadata.xmp:
         found.append((b"iTXt", XMP_KEYWORD.encode() + bytes(5) + metadata.xmp))
     if metadata.iptc:
-        text = _to_hexadecimal("iptc", iptc.to_resources(metadata.iptc))
-        found.append((b"zTXt", (RAW_PROFILE + "iptc").encode() + bytes(2) + zlib.compress(text, 9)))
-    return found + [_text_chunk(text) for text in metadata.texts]
+        text, keyword = _to_hexadecimal("iptc", iptc.to_resources(metadata.iptc)), (RAW_PROFILE + "iptc").encode()
+        is_short = len(text) <= MOST_UNPACKED_BYTES
+        found.append(
+            (b"zTXt", keyword + bytes(2) + zlib.compress(text, 9)) if is_short else (b"tEXt", keyword + b"\0" + text)
+        )
+    found += [_text_chunk(text) for text in metadata.texts]
+    return [chunk for chunk in found if len(chunk[1]) <= MOST_CHUNK_BYTES]
 
 
 def _text_chunk(text: Text) -> Chunk:

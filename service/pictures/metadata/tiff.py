@@ -10,8 +10,10 @@ References:
 import struct
 from typing import Final
 
+import numpy as np
+
 from service.pictures.metadata import exif, iptc
-from service.pictures.metadata.belongings import Metadata
+from service.pictures.metadata.belongings import MOST_BYTES, PROBED_BYTES, Metadata
 from service.pictures.metadata.exif import (
     ASCII,
     EXIF_IFD,
@@ -46,6 +48,12 @@ host, rating, copyright, history, the Windows captions; what TIFF/EP and DNG say
 its pixels are stored, or refer to places in the file that nobody else knows."""
 
 
+REFERRING_TAGS: Final = frozenset({EXIF_IFD, GPS_IFD})
+"""Those refer to directories that are taken, too."""
+
+TAKEN_TAGS: Final = DESCRIPTIVE_TAGS | REFERRING_TAGS | {XMP_TAG, IPTC_TAG, RESOURCES_TAG}
+
+
 def read(data: bytes | memoryview, directory: int = 0) -> Metadata:
     """Return what a TIFF says.
 
@@ -56,8 +64,10 @@ def read(data: bytes | memoryview, directory: int = 0) -> Metadata:
     found = Structure.of(data)
     if found is None:
         return Metadata()
-    entries = found.directory(found.first) | (found.directory(directory) if directory else {})
-    kept = {tag: entry for tag, entry in entries.items() if tag in DESCRIPTIVE_TAGS | {EXIF_IFD, GPS_IFD}}
+    own = found.directory(directory, TAKEN_TAGS) if directory else {}
+    left = MOST_BYTES - sum(len(entry.data) for entry in own.values())
+    entries = found.directory(found.first, TAKEN_TAGS - own.keys(), most=left) | own
+    kept = {tag: entry for tag, entry in entries.items() if tag in REFERRING_TAGS | DESCRIPTIVE_TAGS}
     block = exif.build(found.with_children(kept, (EXIF_IFD, GPS_IFD)), found.order)
     return Metadata(
         _classic(block),
@@ -70,7 +80,7 @@ def read(data: bytes | memoryview, directory: int = 0) -> Metadata:
 def orientation_of(data: bytes | memoryview) -> tuple[int | None, bytes]:
     """Return the orientation that a TIFF's own tag states, if it does, and its XMP packet."""
     found = Structure.of(data)
-    entries = found.directory(found.first) if found is not None else {}
+    entries = found.directory(found.first, (ORIENTATION, XMP_TAG), most=PROBED_BYTES) if found is not None else {}
     value = found.integer(entries.get(ORIENTATION)) if found is not None else None
     return value if value and 1 <= value <= 8 else None, _bytes_of(entries.get(XMP_TAG))
 
@@ -94,7 +104,7 @@ def _datasets(entries: dict[int, Entry]) -> bytes:
     """Return IPTC-IIM, from its own tag, which some programs write as longs of the other order, or from Photoshop's."""
     data = _bytes_of(entries.get(IPTC_TAG))
     if data and data[0] != iptc.MARKER and len(data) % 4 == 0:
-        data = struct.pack(f">{len(data) // 4}L", *struct.unpack(f"<{len(data) // 4}L", data))
+        data = np.frombuffer(data, np.uint32).byteswap().tobytes()
     return iptc.trimmed(data) or iptc.from_resources(_bytes_of(entries.get(RESOURCES_TAG)))
 
 

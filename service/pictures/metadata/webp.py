@@ -40,9 +40,7 @@ def read(data: bytes | memoryview, most: int = MOST_BYTES) -> Metadata:
         if kind in (b"EXIF", b"XMP ") and end - start <= most // 2:
             found.setdefault(kind, bytes(data[start:end]))
     block = found.get(b"EXIF", b"").removeprefix(exif.PREFIX)
-    structure = exif.Structure.of(block)
-    dpi = exif.resolution_of(structure, structure.directory(structure.first)) if structure else None
-    return Metadata(block, found.get(b"XMP ", b"").rstrip(b"\0"), dpi=dpi)
+    return Metadata(block, found.get(b"XMP ", b"").rstrip(b"\0"), dpi=exif.resolution_in(block))
 
 
 def write(data: bytes, metadata: Metadata, profile: bytes, size: tuple[int, int]) -> bytes:

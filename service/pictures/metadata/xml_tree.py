@@ -20,6 +20,10 @@ MOST_ATTRIBUTES: Final = 30_000
 
 MOST_DEPTH: Final = 100
 
+MOST_PREFIXES: Final = 100_000
+"""Declared anywhere, counted for each element that adds one to those around it: every such element has a list of all
+that hold there. Packets come to some thousands."""
+
 XML: Final = "http://www.w3.org/XML/1998/namespace"
 
 Name = tuple[str, str]
@@ -97,11 +101,17 @@ def parse(data: bytes) -> Element:
     parser = expat.ParserCreate("utf-8")
     stack: list[Element] = []
     roots: list[Element] = []
+    prefixes = 0
 
     def open_element(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal prefixes
         if len(stack) >= MOST_DEPTH:
             raise BadPacket("too deep")
         parent = stack[-1] if stack else None
+        if any(key.startswith("xmlns") for key in attributes):
+            prefixes += len(attributes) + (len(parent.scope) if parent else 0)
+            if prefixes > MOST_PREFIXES:
+                raise BadPacket("too many prefixes")
         element = _open(data, parser.CurrentByteIndex, tag, attributes, parent)
         (roots if parent is None else parent.children).append(element)
         stack.append(element)

@@ -210,6 +210,11 @@ class Directory:
             values = np.divide(values[:, 0], values[:, 1], out=np.zeros(len(values)), where=values[:, 1] != 0)
         return tuple(values.tolist())
 
-    def content(self, tag: int) -> bytes:
-        """Return a tag's bytes as they lie in the file."""
-        return self.array(tag).tobytes()
+    def view(self, tag: int) -> memoryview:
+        """Return a tag's bytes where they lie in the file, uncopied: there may be as many as the file has."""
+        return self.array(tag).reshape(-1).view(np.uint8).data
+
+    def content(self, tag: int, most: int) -> bytes:
+        """Return a tag's bytes; none where there are more than so many."""
+        stored = self.view(tag)
+        return stored.tobytes() if stored.nbytes <= most else b""

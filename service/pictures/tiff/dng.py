@@ -61,7 +61,7 @@ def check_operations(found: Directory) -> None:
         UnsupportedPicture: there is one that is not optional.
     """
     for tag in OPERATIONS:
-        stored = found.content(tag)
+        stored = found.view(tag)
         place = 4
         for _ in range(min(int.from_bytes(stored[:4], "big"), MOST_OPERATIONS)):
             if place + 16 > len(stored):

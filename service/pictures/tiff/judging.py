@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.pictures.cost import why_costly_parts
+from service.pictures.header import MOST_PROFILE_BYTES
 from service.pictures.tiff import directory as tags
 from service.pictures.tiff import dng
 from service.pictures.tiff.colors import is_deep_palette
@@ -103,7 +104,11 @@ def _profile_of(layout: Layout, found: Directory, first: Directory) -> bytes | N
     """Return the profile of the pixels; Lab and raw levels have been brought to sRGB without one."""
     if layout.photometric in (CIELAB, ICCLAB, LINEAR_RAW):
         return None
-    return found.content(tags.ICC_PROFILE) or first.content(tags.ICC_PROFILE) or None
+    return (
+        found.content(tags.ICC_PROFILE, MOST_PROFILE_BYTES)
+        or first.content(tags.ICC_PROFILE, MOST_PROFILE_BYTES)
+        or None
+    )
 
 
 def _why_costly(layout: Layout, found: Directory) -> str:

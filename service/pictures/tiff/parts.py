@@ -30,6 +30,9 @@ LERC_PARAMETERS: Final = 50674
 LERC_PACKINGS: Final = {0: None, 1: "deflate", 2: "zstd"}
 """By the second of the parameters: what the codec's output was compressed with once more."""
 
+MOST_TABLES_BYTES: Final = 1 << 16
+"""Of the tables that all JPEGs of a picture share; they have some 600."""
+
 LZW: Final = 5
 
 CLASSIC: Final = 42
@@ -68,7 +71,9 @@ def read_extras(found: Directory) -> Extras:
     """Return what decoders need of a directory beside its layout."""
     packing = (*found.integers(LERC_PARAMETERS), 0, 0)[1]
     return Extras(
-        found.content(tags.JPEG_TABLES) or None, found.integer(tags.T4_OPTIONS, 0), LERC_PACKINGS.get(packing)
+        found.content(tags.JPEG_TABLES, MOST_TABLES_BYTES) or None,
+        found.integer(tags.T4_OPTIONS, 0),
+        LERC_PACKINGS.get(packing),
     )
 
 

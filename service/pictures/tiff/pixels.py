@@ -145,10 +145,10 @@ def bounds(layout: Layout, found: Directory) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         BrokenPicture: some are missing, or lie one upon the other.
     """
-    starts = _places(found, tags.TILE_OFFSETS, tags.STRIP_OFFSETS)[: layout.parts]
+    starts = _places(found, layout.parts, tags.TILE_OFFSETS, tags.STRIP_OFFSETS)
     if len(starts) < layout.parts:
         raise BrokenPicture("The TIFF does not say where all of its pixels are.")
-    sizes = _places(found, tags.TILE_BYTE_COUNTS, tags.STRIP_BYTE_COUNTS)[: layout.parts]
+    sizes = _places(found, layout.parts, tags.TILE_BYTE_COUNTS, tags.STRIP_BYTE_COUNTS)
     if layout.compression == 1 and layout.subsampling == (1, 1):
         channels = 1 if layout.is_apart else layout.samples
         rows = np.full(layout.parts, layout.part_height)
@@ -171,10 +171,10 @@ def _overlap(starts: np.ndarray, ends: np.ndarray, said: np.ndarray) -> bool:
     return bool(((ends > following) & (said <= following)).any())
 
 
-def _places(found: Directory, *alternatives: int) -> np.ndarray:
-    """Return numbers of one of several tags, as integers that can be added without coming round to 0."""
+def _places(found: Directory, most: int, *alternatives: int) -> np.ndarray:
+    """Return the first numbers of one of several tags, as integers that can be added without coming round to 0."""
     for tag in alternatives:
-        if (values := found.array(tag)).dtype.kind in "ui" and values.ndim == 1 and values.size:
+        if (values := found.array(tag)[:most]).dtype.kind in "ui" and values.ndim == 1 and values.size:
             return np.asarray(np.minimum(values, np.uint64(1 << 62)).astype(np.int64))
     return np.empty(0, np.int64)
 

@@ -103,3 +103,32 @@ def test_many_boxes_are_not_walked() -> None:
     many = boxes.JP2_START + box(b"free", b"") * 50_000 + box(b"xml ", XMP)
     assert len(list(boxes.boxes(many, 0, len(many)))) == boxes.MOST_BOXES
     assert read_metadata(many).xmp == b""
+
+
+def heif_meta(items: bytes, places: bytes) -> bytes:
+    return box(b"meta", bytes(4) + box(b"iinf", bytes(4) + b"\0\2" + items) + box(b"iloc", places))
+
+
+def test_an_item_in_a_million_pieces_is_passed_over_at_once() -> None:
+    items = b"".join(box(b"infe", b"\2\0\0\0" + struct.pack(">HH", number, 0) + b"Exif\0") for number in (1, 2))
+    many = struct.pack(">HHH", 1, 0, 60_000)
+    block = exif_block()[6:]
+    head = heif_meta(items, bytes(4) + b"\x44\0" + struct.pack(">H", 2) + many + bytes(8 * 60_000 + 14))
+    places = bytes(4) + b"\x44\0" + struct.pack(">H", 2) + many + bytes(8 * 60_000)
+    whole = heif_meta(items, places + struct.pack(">HHHLL", 2, 0, 1, 20 + len(head), 4 + len(block)))
+    data = box(b"ftyp", b"heic\0\0\0\0mif1") + whole + bytes(4) + block
+    assert read_metadata(data).exif == block
+
+
+@pytest.mark.parametrize("kind", [b"meta", b"jp2h"])
+def test_only_the_first_box_of_a_kind_counts(kind: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bytes] = []
+
+    def items(*_: object) -> tuple[()]:
+        looked.append(b"meta")
+        return ()
+
+    monkeypatch.setattr(boxes, "_items", items)
+    monkeypatch.setattr(boxes, "_resolution", lambda *_: looked.append(b"jp2h"))
+    read_metadata(boxes.JP2_START + box(kind, bytes(8)) * 100)
+    assert looked == [kind]

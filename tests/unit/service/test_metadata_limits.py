@@ -2,13 +2,14 @@
 
 import struct
 import zlib
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.pictures.metadata import exif, iptc, jpeg, png
-from service.pictures.metadata.belongings import MOST_BYTES, Metadata, Note
+from service.pictures.metadata import exif, gif, iptc, jpeg, png, tiff
+from service.pictures.metadata.belongings import MOST_BYTES, Metadata, Note, Text
 from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata, stated_orientation
 from tests.pictures import by_pillow, png_chunk, smooth_gray
@@ -117,3 +118,67 @@ def test_what_throws_costs_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     data = by_pillow(GRAY, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0", comment=b"hello")
     assert stated_orientation(data) == 1
     assert [text.text for text in fit(read_metadata(data), (30, 20), "png", None).texts] == ["hello"]
+
+
+def test_what_all_directories_refer_to_together_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exif, "MOST_BYTES", 1000)
+    monkeypatch.setattr(tiff, "MOST_BYTES", 1000)
+
+    def entries(tags: Sequence[int], *links: tuple[int, int]) -> bytes:
+        found = [struct.pack("<HHLL", tag, 2, 300, 200) for tag in tags]
+        found += [struct.pack("<HHLL", tag, 4, 1, place) for tag, place in links]
+        return struct.pack("<H", len(found)) + b"".join(found) + bytes(4)
+
+    first = entries((0x010D, 0x010E), (0x8769, 500), (0x8825, 600))
+    block = b"II*\0" + struct.pack("<L", 8) + first
+    block = block.ljust(500, b"A") + entries((0x9000, 0x9004, 0x9010), (0xA005, 700))
+    block = block.ljust(600, b"A") + entries((1, 2, 3))
+    block = block.ljust(700, b"A") + entries((1, 2, 3)) + bytes(200)
+    found = exif.Structure.of(read_metadata(block).exif)
+    assert found is not None
+    tree = found.tree()
+    assert {0x010D, 0x010E} <= tree.entries.keys()
+    assert len(found.data) < 1300, "values, and what refers to them"
+
+
+def test_an_entry_that_is_too_long_is_not_even_copied() -> None:
+    found = exif.Structure.of(directory(1, struct.pack("<HHLL", 0x010E, 2, 100, 22)) + bytes(100))
+    assert found is not None
+    assert found.entry(10, 99) is None
+    assert found.entry(10, 100) is not None
+
+
+def test_the_iptc_of_a_tiff_may_be_written_as_longs() -> None:
+    whole = b"\x1c\x02\x78\0\3Oma"
+    longs = b"".join(whole[place : place + 4][::-1] for place in (0, 4))
+    block = directory(1, struct.pack("<HHLL", 33723, 4, 2, 26)) + bytes(4) + longs
+    assert read_metadata(block).iptc == whole
+
+
+def test_comments_of_a_gif_are_bounded_together() -> None:
+    comment = b"!\xfe" + (b"\xff" + b"a" * 255) * 3 + b"\0"
+    data = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0, 0, 0) + comment * 20 + b";"
+    assert len(gif.read(data).texts) == 20
+    assert sum(len(text.text) for text in gif.read(data, 4000).texts) <= 4000
+    assert gif.read(data, 4000).texts
+
+
+def test_a_png_holds_nothing_that_others_take_it_for_damaged_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "MOST_CHUNK_BYTES", 5000)
+    short = exif.build(exif.Directory({0x010E: exif.Entry(2, 4, b"Oma\0")}), "<")
+    note = exif.Directory({exif.MAKER_NOTE: exif.Entry(7, 6000, bytes(6000))})
+    long = exif.build(exif.Directory({0x010E: exif.Entry(2, 4, b"Oma\0")}, {exif.EXIF_IFD: note}), "<")
+    for block, xmp, texts in ((short, b"x" * 4000, 4000), (long, b"x" * 6000, 6000)):
+        metadata = Metadata(block, xmp, texts=(Text("a", "b" * texts), Text("c", "d")))
+        found = png.read(png.SIGNATURE + b"".join(png_chunk(*chunk) for chunk in png.write(metadata, b"profile")))
+        assert exif.has_caption(found.exif), "the maker's note alone is left out"
+        assert (len(found.xmp), len(found.texts)) == ((4000, 2) if block == short else (0, 1))
+
+
+@pytest.mark.parametrize("most", [1 << 20, 10])
+def test_iptc_in_a_png_is_deflated_only_as_far_as_others_read_it(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "MOST_UNPACKED_BYTES", most)
+    datasets = b"\x1c\x02\x78\0\3Oma"
+    chunks = png.write(Metadata(iptc=datasets), b"profile")
+    assert [kind for kind, _ in chunks[1:]] == [b"zTXt" if most > 10 else b"tEXt"]
+    assert png.read(png.SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks)).iptc == datasets

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from service.pictures.encode import encode
-from service.pictures.metadata import extended_xmp, jpeg, xmp
+from service.pictures.metadata import extended_xmp, jpeg, xml_tree, xmp
 from service.pictures.metadata.belongings import Metadata, Note
 from service.pictures.metadata.fitting import fit, left_to_turn, turned_sidecar
 from service.pictures.metadata.reading import read_metadata, stated_orientation
@@ -324,3 +324,28 @@ def test_a_sidecar_keeps_only_what_is_left_to_turn() -> None:
     assert xmp.orientation_of(turned_sidecar(data, 8)) == 3
     assert turned_sidecar(packet(), 6) == packet()
     assert turned_sidecar(b"not xml tiff:Orientation='6'", 6) == b"not xml tiff:Orientation='1'"
+
+
+def test_prefixes_that_every_element_adds_one_to_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(xml_tree, "MOST_PREFIXES", 1000)
+    many = "".join(f' xmlns:p{index}="u"' for index in range(50))
+    packet = f"<a{many}>" + '<b xmlns:q="v"/>' * 100 + "</a>"
+    with pytest.raises(xml_tree.BadPacket, match="prefixes"):
+        xml_tree.parse(packet.encode())
+    assert len(xml_tree.parse(packet.replace(' xmlns:q="v"', "").encode()).children) == 100
+
+
+def test_properties_that_would_all_repeat_their_prefixes_are_left_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(extended_xmp, "SPARE_DECLARED_BYTES", 1000)
+    many = "".join(f' xmlns:p{index}="u"' for index in range(50))
+    head = f'<rdf:RDF xmlns:rdf="{xmp.RDF}"{many}>'
+    rest = f"{head}{'<rdf:Description/>' * 50}</rdf:RDF>".encode()
+    parts = [part[len(extended_xmp.PREFIX) :] for part in extended_xmp.segments_of(rest)]
+    name = parts[0][: extended_xmp.GUID_BYTES].decode()
+    note = f'<rdf:Description xmlns:n="{extended_xmp.XMP_NOTE}" n:HasExtendedXMP="{name}"/>'
+    standard = f'<rdf:RDF xmlns:rdf="{xmp.RDF}">{note}</rdf:RDF>'.encode()
+    assert extended_xmp.join(standard, parts) == standard
+    packet = f"{head}<rdf:Description>{'<p1:a>x</p1:a>' * 50}</rdf:Description></rdf:RDF>".encode()
+    assert extended_xmp.divide(packet, 1000) == (b"", b"")
