@@ -94,6 +94,12 @@ NAMES_OF_OTHERS: Final = (
     (b"IIU\0", "a camera's raw file (RW2)"),
     (b"II\xbc", "a JPEG XR"),
     (b"\0\0\1\0", "an icon"),
+    (b"icns", "an icon"),
+    (b"\x01\xda", "an SGI picture"),
+    (b"\n\5\1", "a PCX"),
+    (b"FORM", "an IFF picture"),
+    (b"qoif", "a QOI"),
+    (b"DDS ", "a DirectDraw surface"),
     (b"<svg", "an SVG"),
     (b"<?xml", "an XML file"),
 )

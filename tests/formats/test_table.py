@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from service.archive import finding
+from service.errors import UnsupportedPicture
 from service.pictures import decode
 from service.pictures.formats import FORMATS, READABLE_SUFFIXES, READABLE_TYPES, ROUTES, format_of, route_of
 from service.pictures.header import Header
@@ -59,6 +61,13 @@ def test_a_format_is_told_by_its_first_bytes(kind: str) -> None:
     found = format_of(data)
     assert found is not None
     assert found.name == kind == probe(data, max_megapixels=1).format
+
+
+def test_what_is_not_read_is_called_by_its_name() -> None:
+    for kind, name in (("ICNS", "an icon"), ("SGI", "an SGI picture"), ("PCX", "a PCX"), ("DDS", "a DirectDraw")):
+        data = by_pillow(Image.fromarray(color()).resize((32, 32)), kind)
+        with pytest.raises(UnsupportedPicture, match=f"The file is {name}"):
+            probe(data, max_megapixels=1)
 
 
 def test_what_is_in_memory_and_time_follows_the_table() -> None:
