@@ -455,6 +455,7 @@ function newestWins(work) {
   let running = null;
   let again = false;
   let since = 0;
+  let ended = Promise.resolve();
   function run(now = false) {
     if (running) {
       again = true;
@@ -463,7 +464,7 @@ function newestWins(work) {
     }
     running = new AbortController();
     since = performance.now();
-    work(running.signal).catch((error) => {
+    ended = work(running.signal).catch((error) => {
       // What the service or the network refuses is said where it matters; the strip of versions can wait.
       if (error.name !== "AbortError" && !(error instanceof Problem) && !(error instanceof Unreachable)) console.error(error);
     }).finally(() => {
@@ -472,6 +473,7 @@ function newestWins(work) {
     });
   }
   run.stop = () => { again = false; running?.abort(); };
+  run.isOver = async () => { while (running) await ended; };
   return run;
 }
 
@@ -1187,6 +1189,9 @@ function choose(photo) {
     before.hidden = true;
     if (!photo.facts || !isKept(photo)) return;
     before.onerror = null;
+    await pause(0);
+    await preview.isOver(); // Of a large scan each takes long, and the one in color is waited for.
+    if (photo !== current) return;
     const blob = await ask(photo, "", { saturation: 0, ...PREVIEW, max_side: 2048 }).catch(() => null);
     if (!blob || !photos.includes(photo)) return;
     URL.revokeObjectURL(photo.url); // The file's own, which nothing here can show.

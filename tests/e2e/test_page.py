@@ -1122,12 +1122,15 @@ def test_nothing_moves_for_those_who_want_it_still(open_page: Opener) -> None:
     assert counts == [1, 0]
 
 
-def test_a_tiff_is_shown_although_browsers_cannot(open_page: Opener) -> None:
+def test_a_tiff_is_shown_although_browsers_cannot_in_color_first(open_page: Opener) -> None:
     page = open_page()
+    asked: list[bool] = []
+    page.on("request", lambda request: "/pictures/" in request.url and asked.append("saturation=0" in request.url))
     gray = cv2.resize(cv2.imread(str(COFFEE), cv2.IMREAD_GRAYSCALE), (90, 60))
     put_in(page, as_file("scan.tif", by_opencv(gray, ".tiff"), "image/tiff"))
     page.wait_for_function('() => document.querySelector("#before").naturalWidth > 0')
     expect(page.locator("#before")).to_be_visible()
+    assert asked[:2] == [False, True]
 
 
 def test_addresses_of_what_was_shown_are_given_back(open_page: Opener) -> None:
