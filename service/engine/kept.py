@@ -147,7 +147,9 @@ class KeptPicture:
         """What it counts as, of memory."""
         ready = 0 if self.ready is None else self.ready.nbytes
         data = 0 if self.is_spooled else len(self.data)
-        return OVERHEAD_BYTES + data + self.posterior.nbytes + self.histogram.nbytes + ready
+        # Not a part of the upload, which may be on the disk: a copy.
+        profile = len(self.header.icc_profile or b"")
+        return OVERHEAD_BYTES + data + profile + self.posterior.nbytes + self.histogram.nbytes + ready
 
     @property
     def is_spooled(self) -> bool:

@@ -30,9 +30,9 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
 
 @cache
 def load() -> Any:
-    """Return the library, which decodes in one thread: whoever decodes beside it is another process."""
+    """Return the library, which starts no threads for tiles: whoever decodes beside it is another process."""
     import pi_heif  # type: ignore[import-untyped]
 
-    pi_heif.options.DECODE_THREADS = 1
+    pi_heif.options.DECODE_THREADS = 0  # To libheif 1 is one more than there is.
     pi_heif.options.THUMBNAILS = False
     return pi_heif

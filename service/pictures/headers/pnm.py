@@ -48,7 +48,7 @@ _NUMBER: Final = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*([0-9]{1,9})")
 
 _DIGITS: Final = re.compile("[0-9]{1,9}")
 
-_NEXT_PICTURE: Final = re.compile(rb"\s*P[1-7]\s")
+_NEXT_PICTURE: Final = re.compile(rb"\s{0,4096}P[1-7]\s")
 
 
 @dataclass(frozen=True)

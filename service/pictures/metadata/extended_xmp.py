@@ -28,7 +28,7 @@ HEAD_BYTES: Final = len(PREFIX) + GUID_BYTES + 8
 PART_BYTES: Final = 65_400
 """Of extended XMP in a segment; what Adobe's toolkit writes."""
 
-SPARE_DECLARED_BYTES: Final = 1 << 20
+SPARE_DECLARED_BYTES: Final = 4 << 20
 """So much longer may a packet become because its properties say their prefixes again, each where it now stands."""
 
 SPARE_BYTES: Final = 200

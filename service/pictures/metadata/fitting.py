@@ -8,7 +8,11 @@ from service.pictures.answer_formats import OutputFormat
 from service.pictures.metadata import exif, iptc, xmp
 from service.pictures.metadata.belongings import COMMENT, Metadata, Note, Text
 from service.pictures.metadata.kept import HOLDS
+from service.pictures.metadata.png import MOST_CHUNK_BYTES
 from service.pictures.metadata.xml_tree import BadPacket, Name
+
+MOST_PNG_XMP: Final = MOST_CHUNK_BYTES - (1 << 20)
+"""Longest packet that goes into a PNG, bytes; what is put in has room in the rest."""
 
 TEXT_CAPTIONS: Final[dict[str, Name]] = {
     "Title": (xmp.DC, "title"),
@@ -35,11 +39,13 @@ def fit(found: Metadata, size: tuple[int, int], output_format: OutputFormat, not
     fitted = replace(found, exif=_or_nothing(lambda: exif.fit_exif(found.exif, size)), orientation=1)
     captions = _captions(found, output_format)
     texts = found.texts
+    # Were it written, others would take the PNG for damaged; the note stays.
+    whole = b"" if output_format == "png" and len(found.xmp) > MOST_PNG_XMP else found.xmp
     try:
-        packet = xmp.fit_xmp(found.xmp, size, upright=found.orientation > 1, captions=captions, note=note)
+        packet = xmp.fit_xmp(whole, size, upright=found.orientation > 1, captions=captions, note=note)
     except BadPacket:
         # What is no XML is not ours to judge: it stays, and the note is a comment.
-        packet = xmp.set_loosely(found.xmp) if found.orientation > 1 else found.xmp
+        packet = xmp.set_loosely(whole) if found.orientation > 1 else whole
         texts = (*texts, Text(COMMENT, note.sentence)) if note is not None else texts
     if output_format == "webp" and found.dpi:
         fitted = replace(fitted, exif=exif.with_resolution(fitted.exif, found.dpi))

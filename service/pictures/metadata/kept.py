@@ -25,8 +25,13 @@ READ: Final[dict[str, str]] = {
 
 KEPT: Final[dict[str, dict[OutputFormat, str]]] = {
     RESOLUTION: {"png": "kept", "jpeg": "kept", "webp": "in EXIF", "tiff": "kept"},
-    EXIF: {"png": "kept", "jpeg": "kept; above 64 kB without maker's note", "webp": "kept", "tiff": "kept"},
-    XMP: dict.fromkeys(HOLDS, "kept"),
+    EXIF: {
+        "png": "kept; above 8 MB without maker's note",
+        "jpeg": "kept; above 64 kB without maker's note",
+        "webp": "kept",
+        "tiff": "kept",
+    },
+    XMP: dict.fromkeys(HOLDS, "kept") | {"png": "kept up to 7 MB"},
     IPTC: {"png": "kept", "jpeg": "kept", "webp": "captions, in XMP", "tiff": "kept"},
     TEXTS: {"png": "kept", "jpeg": "as comments", "webp": "captions, in XMP", "tiff": "captions, in XMP"},
     "thumbnail, profile, `tIME`": dict.fromkeys(HOLDS, "lost"),

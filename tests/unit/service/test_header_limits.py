@@ -186,3 +186,10 @@ def test_the_notes_of_a_png_are_not_kept_by_its_header(monkeypatch: pytest.Monke
     data = by_pillow(RGB, "PNG")
     long = data[:33] + png_chunk(b"gAMA", struct.pack(">L", 100_000) + bytes(600)) + data[33:]
     assert png.read(long).signal is None
+
+
+def test_behind_the_levels_of_a_pnm_no_more_than_some_space_is_passed_over() -> None:
+    picture = b"P5 4 4 255\n" + bytes(16)
+    with pytest.raises(SeveralFrames):
+        probe(picture + b"\n" * 4000 + picture, max_megapixels=1)
+    assert probe(picture + b"\n" * 5000 + picture, max_megapixels=1).width == 4

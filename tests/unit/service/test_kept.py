@@ -1,6 +1,7 @@
 """service.engine.kept: bounded by bytes and age, the least recently used first, each for its own key alone."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,12 @@ def test_a_large_one_pushes_out_several() -> None:
     assert len(kept) == 2
     assert kept.kept_bytes <= kept.max_bytes
     assert kept.get(large.id, "") is large
+
+
+def test_a_profile_counts_as_what_it_takes_in_memory() -> None:
+    picture = make()
+    profiled = replace(picture, header=replace(HEADER, icc_profile=bytes(5000)))
+    assert profiled.nbytes == picture.nbytes + 5000
 
 
 def test_what_is_larger_than_the_room_is_refused_and_pushes_nothing_out() -> None:

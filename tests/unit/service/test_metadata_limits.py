@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.pictures.metadata import exif, gif, iptc, jpeg, png, tiff
+from service.pictures.metadata import exif, fitting, gif, iptc, jpeg, png, tiff
 from service.pictures.metadata.belongings import MOST_BYTES, Metadata, Note, Text
 from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata, stated_orientation
@@ -182,3 +182,13 @@ def test_iptc_in_a_png_is_deflated_only_as_far_as_others_read_it(most: int, monk
     chunks = png.write(Metadata(iptc=datasets), b"profile")
     assert [kind for kind, _ in chunks[1:]] == [b"zTXt" if most > 10 else b"tEXt"]
     assert png.read(png.SIGNATURE + b"".join(png_chunk(*chunk) for chunk in chunks)).iptc == datasets
+
+
+def test_xmp_that_is_too_long_for_a_png_goes_and_the_note_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "MOST_PNG_XMP", 500)
+    packet = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">' + b" " * 600 + b"</rdf:RDF>"
+    found = Metadata(xmp=packet)
+    assert b" " * 600 in fit(found, (1, 1), "jpeg", Note("a", "b")).xmp
+    fitted = fit(found, (1, 1), "png", Note("a", "b")).xmp
+    assert b" " * 600 not in fitted
+    assert b"algorithmicallyEnhanced" in fitted
