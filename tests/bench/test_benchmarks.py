@@ -13,7 +13,7 @@ SHORT = {
     "fast_path": ("--rounds", "1", "--megapixels", "1"),
     "film_flicker": ("--seconds", "0.25"),
     "growth": ("--rounds", "1", "--megapixels", "0.25"),
-    "hostile_callers": ("--rounds", "0.5", "--scenes", "dribble"),
+    "hostile_callers": ("--rounds", "2", "--scenes", "dribble"),
     "networks": ("--rounds", "1", "--size", "32", "--networks", "eccv16"),
     "overload": ("--rounds", "3"),
     "peers": (
