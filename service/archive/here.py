@@ -6,6 +6,7 @@ from typing import Final
 from service.archive.run import ColoredFile
 from service.engine.answer_file import make_file, metadata_of
 from service.engine.colorizer import colorize, histogram_of
+from service.engine.making import notes_on
 from service.engine.options import Options as ColorOptions
 from service.engine.session import Session
 from service.pictures.answer_formats import OutputFormat
@@ -81,7 +82,7 @@ class Here:
             has_reference=self._reference is not None,
             workers=self._session.threads,
         )
-        return ColoredFile(answer, colored.scene)
+        return ColoredFile(answer, colored.scene, notes_on(picture.pixels))
 
     def _decode(self, data: bytes) -> Picture:
         self._limits.check_bytes(len(data))

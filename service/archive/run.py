@@ -36,10 +36,11 @@ class Stopped(Exception):
 
 
 class ColoredFile(NamedTuple):
-    """One answer: the file, and what the network takes the picture for."""
+    """One answer: the file, what the network takes the picture for, and what is to be said of it."""
 
     data: bytes
     scene: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def color_here(
                 for question, place in work.parts(read_file(source, work.limits), target):
                     colored = color(question)
                     notes = work.store(source, place, question, colored.data)
-                    done.append(_Done(place, colored.scene, notes))
+                    done.append(_Done(place, colored.scene, (*colored.notes, *notes)))
                 outcome = _colored(source, done)
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
             outcome = _failure(error, source, target, started)
@@ -205,7 +206,7 @@ async def color_there(
             for question, place in work.parts(await asyncio.to_thread(read_file, source, work.limits), target):
                 colored = await color(question)
                 notes = await asyncio.to_thread(work.store, source, place, question, colored.data)
-                done.append(_Done(place, colored.scene, notes))
+                done.append(_Done(place, colored.scene, (*colored.notes, *notes)))
         except Exception as error:  # As above.
             return _failure(error, source, target, started)
         return replace(_colored(source, done), seconds=time.monotonic() - started)

@@ -26,7 +26,7 @@ from service.engine.job import Job, Result
 from service.engine.parcel import json_bytes
 from service.engine.session import Heads
 from service.errors import AnswerTooLarge
-from service.pictures.levels import Alpha
+from service.pictures.levels import Alpha, has_two_levels
 from service.pictures.metadata.belongings import NOTHING, Metadata
 from service.telemetry import Stages
 
@@ -36,9 +36,21 @@ SIDE_BY_SIDE_PIXELS: Final = 4_000_000
 """Variants of pictures up to this many pixels are made side by side, one a core; larger ones would take memory."""
 
 
+LITTLE_TO_COLOR: Final = "it is black and white alone, without grays: there is little to color"
+
+
 def tell_tone(*, is_stretched: bool) -> Literal["applied", "none"]:
     """Return how JSON says whether the network saw the tones of a picture stretched."""
     return "applied" if is_stretched else "none"
+
+
+def notes_on(levels: np.ndarray) -> tuple[str, ...]:
+    """Return what is to be said of a picture, in words.
+
+    Args:
+        levels: its gray levels or lightness, (H, W) or (H, W, 1); or its colors, (H, W, 3).
+    """
+    return (LITTLE_TO_COLOR,) if has_two_levels(levels) else ()
 
 
 def hold_nothing(_: int) -> None:
@@ -111,20 +123,21 @@ class Maker:
             {"name": name, "probability": round(probability, 4)} for name, probability in scenes_of(heads, self.stamp)
         ]
 
-    def tell(self, rgb: np.ndarray, heads: Heads, *, is_stretched: bool) -> dict[str, Any]:
+    def tell(self, rgb: np.ndarray, parts: Parts) -> dict[str, Any]:
         """Return what is told of a picture beside its colors.
 
         Args:
             rgb: the first variant, shape (H, W, 3).
-            heads: what the network said.
-            is_stretched: whether it saw the tones stretched.
+            parts: what it was made of.
         """
+        heads, prepared = parts.heads, parts.prepared
         return {
             "width": rgb.shape[1],
             "height": rgb.shape[0],
             "model": self.stamp.run_id,
             "scene": self.tell_scenes(heads),
-            "tone": tell_tone(is_stretched=is_stretched),
+            "tone": tell_tone(is_stretched=prepared.is_stretched),
+            "notes": notes_on(prepared.L),
             "palette": [{"hex": color, "share": round(share, 4)} for color, share in palette(rgb)],
             "confidence": {"mean": round(confidence_of(heads), 4)},
         }
@@ -181,8 +194,7 @@ class _Making:
             )
             self._scene = colored.scene
             if job.tells and variant == job.options.variants[0]:
-                told = maker.codecs.run(maker.tell, colored.rgb, parts.heads, is_stretched=parts.prepared.is_stretched)
-                self._facts.update(await told)
+                self._facts.update(await maker.codecs.run(maker.tell, colored.rgb, parts))
         with self._stages.measure("encode"):
             data = await maker.codecs.run(
                 make_file,

@@ -51,6 +51,7 @@ class Told(BaseModel):
     model: str = Field(description="Run that the model comes from.")
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
     tone: Tone
+    notes: list[str] = Field(description="What is to be said of the photograph, such as that it holds no grays.")
     palette: list[Share] = Field(description="What the first picture is made of, at most 6 colors.")
     confidence: Confidence
     pictures: list[VariantFile]

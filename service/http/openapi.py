@@ -119,6 +119,7 @@ _TOLD: Final = {
     "model": "default",
     "scene": _SCENES,
     "tone": "applied",
+    "notes": [],
     "palette": [{"hex": "#7d8fa6", "share": 0.62}, {"hex": "#5b5a3c", "share": 0.38}],
     "confidence": {"mean": 0.71},
     "pictures": [{"variant": 1, "media_type": "image/png", "data": "iVBORw0KGgo="}],

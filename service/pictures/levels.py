@@ -1,5 +1,7 @@
 """Pixels and opacity as arrays, and from 16 bits to 8."""
 
+from typing import Final
+
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
@@ -8,6 +10,10 @@ Pixels = Shaped[np.ndarray, "H W *channels"]
 
 Alpha = Shaped[np.ndarray, "H W"] | None
 """Opacity (H, W), uint8 or uint16, of pictures that have it."""
+
+
+SAMPLED_ROWS: Final = 32
+"""Rows of a picture that are looked at first, spread over it."""
 
 
 def to_8_bits(levels: Shaped[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
@@ -67,3 +73,17 @@ def holds_grays(rgb: Shaped[np.ndarray, "H W 3"]) -> bool:
         if not (np.array_equal(red, green) and np.array_equal(green, blue)):
             return False
     return True
+
+
+def has_two_levels(levels: Shaped[np.ndarray, "H W *channels"]) -> bool:
+    """Whether a picture is black and white alone, as scans of 1 bit are.
+
+    Args:
+        levels: of one channel, (H, W) or (H, W, 1); those of color, (H, W, 3), are more.
+    """
+    if levels.ndim == 3 and levels.shape[2] > 1:
+        return False
+    # A photograph shows more within some rows.
+    if len(np.unique(levels[:: max(len(levels) // SAMPLED_ROWS, 1)])) > 2:
+        return False
+    return bool(((levels == levels.min()) | (levels == levels.max())).all())

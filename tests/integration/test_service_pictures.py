@@ -365,6 +365,14 @@ def test_a_variant_is_the_same_whatever_number_is_asked_for(client: TestClient) 
         assert far(one, two) > 0.1, mode
 
 
+def test_a_scan_without_grays_is_colored_with_a_note(client: TestClient) -> None:
+    bilevel = by_pillow(Image.fromarray(smooth_gray(40, 50) > 128), "TIFF", compression="group4")
+    told = post(client, bilevel, "?format=json").json()
+    assert len(told["pictures"]) == 1
+    assert told["notes"] == ["it is black and white alone, without grays: there is little to color"]
+    assert post(client, GRAY, "?format=json").json()["notes"] == []
+
+
 def test_json_tells_what_the_network_thinks(client: TestClient) -> None:
     plain = post(client, GRAY)
     for answer in (
@@ -374,7 +382,7 @@ def test_json_tells_what_the_network_thinks(client: TestClient) -> None:
     ):
         assert answer.headers["content-type"] == "application/json"
         told = answer.json()
-        assert set(told) == {"width", "height", "model", "scene", "tone", "palette", "confidence", "pictures"}
+        assert set(told) == {"width", "height", "model", "scene", "tone", "notes", "palette", "confidence", "pictures"}
         assert (told["width"], told["height"], told["model"]) == (64, 48, "tiny-0001")
         assert [*told["scene"][0]] == ["name", "probability"]
         assert sum(color["share"] for color in told["palette"]) == pytest.approx(1, abs=0.01)

@@ -11,6 +11,7 @@ from types import ModuleType
 from unittest import mock
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from service.archive.here import Here
@@ -243,6 +244,13 @@ def test_a_sidecar_that_cannot_be_read_is_said_and_costs_no_picture(tmp_path: Pa
         notes = Work({source: target}, "png").store(source, target, GRAY_30_20, ANSWER)
     assert notes == ("a.xmp: Permission denied",)
     assert target.exists()
+
+
+def test_of_a_scan_without_grays_it_is_said(session: Session) -> None:
+    here = Here(session, Options(), "png", limits=SizeLimits(1, 1 << 20))
+    bilevel = by_pillow(Image.fromarray(smooth_gray(20, 30) > 99), "TIFF")
+    assert here(bilevel).notes == ("it is black and white alone, without grays: there is little to color",)
+    assert here(GRAY_30_20).notes == ()
 
 
 def test_here_gives_what_was_asked_for(session: Session) -> None:

@@ -22,7 +22,7 @@ from service.errors import (
 from service.pictures.answer_formats import OutputFormat
 from service.pictures.decode import Picture, decode, prepare_codecs
 from service.pictures.encode import WEBP_MAX_SIDE_PX, encode
-from service.pictures.levels import to_8_bits, to_depth
+from service.pictures.levels import has_two_levels, to_8_bits, to_depth
 from service.pictures.probe import MAX_SIDE_PX, probe
 from tests.pictures import bomb_png, by_opencv, by_pillow, icc_profile, levels, png_chunk, smooth_gray, with_orientation
 
@@ -411,3 +411,15 @@ def test_preparing_lifts_pillows_own_limit(monkeypatch: pytest.MonkeyPatch) -> N
         read(by_pillow(GRAY, "BMP"))
     prepare_codecs()
     assert read(by_pillow(GRAY, "BMP")).pixels.shape == GRAY.shape
+
+
+def test_two_levels_are_told_from_three() -> None:
+    levels = np.full((200, 60), 30, np.uint8)
+    assert has_two_levels(levels)
+    levels[:, 20:] = 200
+    assert has_two_levels(levels)
+    assert has_two_levels(levels[..., None].astype(np.float32) / 2)
+    assert not has_two_levels(np.dstack([levels] * 3))
+    levels[103, 7] = 31  # in no row that is looked at first
+    assert not has_two_levels(levels)
+    assert not has_two_levels(smooth_gray(40, 50))
