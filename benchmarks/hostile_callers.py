@@ -38,7 +38,9 @@ from overload import quantile, serving
 OTHER: Final = "127.0.0.2"
 HELD_BYTES: Final = 128 << 20
 SLOW_BYTES_S: Final = 90_000
-COSTLY: Final = "import service.pictures.worker.pool as p; p.CPU_S_A_MEGAPIXEL = 0.001; "
+COSTLY: Final = (
+    "import service.pictures.worker.allowance as a; assert a.CPU_S_A_MEGAPIXEL; a.CPU_S_A_MEGAPIXEL = 0.001; "
+)
 """Runs before the service in the scene `costly`: ordinary pictures become costly ones."""
 LIMIT_S: Final = 0.02
 
