@@ -21,22 +21,14 @@ from typer.testing import CliRunner
 from service.archive.whole_files import write_whole
 from service.commands.shared import app
 from service.pictures.probe import probe
-from service.settings import ENV_PREFIX, Settings
+from service.settings import ENV_PREFIX
 from tests.pictures import by_opencv, by_pillow, levels, smooth_gray
 from tests.tiffs import tiff
 
 GRAY = by_pillow(smooth_gray(30, 40), "PNG")
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Path) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
-    monkeypatch.setenv("PHOTOCHROM_MODEL", str(model_path))
-    monkeypatch.setenv("PHOTOCHROM_DEVICE", "cpu")
-    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "1000000000")
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("command_line")
 
 
 def run(*arguments: str | Path) -> Any:

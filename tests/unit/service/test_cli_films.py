@@ -16,21 +16,11 @@ from service.archive.finding import plan_outputs
 from service.commands.places import RayCluster
 from service.commands.planning import without_films
 from service.commands.shared import app
-from service.settings import ENV_PREFIX, Settings
 from tests import films
 from tests.films import write_film
 from tests.pictures import by_pillow, smooth_gray
 
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Path) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
-    monkeypatch.setenv("PHOTOCHROM_MODEL", str(model_path))
-    monkeypatch.setenv("PHOTOCHROM_DEVICE", "cpu")
-    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "1000000000")
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("command_line")
 
 
 def run(*arguments: str | Path) -> Any:

@@ -12,21 +12,12 @@ from service.archive.answers import other_options, words_of
 from service.archive.kinds import FILM_SUFFIXES, SUFFIXES, UNREAD, is_film, unread_kind
 from service.commands.shared import app
 from service.engine.options import Options
-from service.settings import ENV_PREFIX, Settings
 from tests.pictures import by_pillow, smooth_gray
 
 GRAY = by_pillow(smooth_gray(30, 40), "PNG")
 
 
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Path) -> None:
-    for name in Settings.model_fields:
-        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
-    monkeypatch.setenv("PHOTOCHROM_MODEL", str(model_path))
-    monkeypatch.setenv("PHOTOCHROM_DEVICE", "cpu")
-    monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "1000000000")
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("command_line")
 
 
 def run(*arguments: str | Path) -> Any:
