@@ -55,6 +55,19 @@ if os.environ["KERAS_BACKEND"] == "torch":
     import torch, torch._dynamo
     torch.set_num_threads(1)
 
+def hold_after(folder, saves, killed_from_outside):
+    seen = 0
+    def watch(event, args):
+        nonlocal seen
+        if event != "os.rename" or not str(args[0]).startswith(folder + "/partial.checkpoint"):
+            return
+        seen += 1
+        while seen > saves:
+            if not killed_from_outside:
+                os.kill(os.getpid(), signal.SIGKILL)
+            signal.pause()
+    sys.addaudithook(watch)
+
 def kill_at(folder, events, part, number, delay_s):
     seen = 0
     def watch(event, args):
@@ -80,6 +93,8 @@ for line in sys.stdin:
         log = os.open(order["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        if order["most_saves"] is not None:
+            hold_after(order["folder"], order["most_saves"], not order["kill_at"])
         if order["kill_at"]:
             kill_at(order["folder"], *order["kill_at"])
         sys.argv = ["photochrom-train", *order["command"]]
@@ -125,10 +140,12 @@ class Driver:
             text=True,
         )
 
-    def start(self, folder: Path, data: Path, kill_at: Moment | None = None) -> int:
+    def start(self, folder: Path, data: Path, *, kill_at: Moment | None = None, most_saves: int | None = None) -> int:
+        """Start a run and return its process; one past `most_saves` checkpoints waits for its kill, or kills itself."""
         assert self.process.stdin is not None
         command = ["run", "tiny", "--data", str(data), "--run", str(folder), *RECIPE]
         order = {"command": command, "folder": str(folder), "log": str(self.log), "kill_at": kill_at}
+        order["most_saves"] = most_saves
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
         return self._read()
@@ -164,12 +181,21 @@ def step_of(path: Path) -> int:
         return int(json.loads(bytes(file["state"]))["step"])
 
 
-def kill_from_outside(pid: int, folder: Path, rng: random.Random) -> None:
+def saves_to_allow(stood_at: int, kills_left: int) -> int:
+    """Return after how many checkpoints a child has to be killed, so that on no machine the run ends before its kills.
+
+    A child may take twice its share of what is left, and leaves one step to each that comes after it.
+    """
+    left = STEPS - 1 - stood_at
+    return min(2 * -(-left // kills_left), left - kills_left + 1)
+
+
+def kill_from_outside(pid: int, folder: Path, rng: random.Random, most_saves: int) -> None:
     """Kill in the start, or some checkpoints later, in a step or in what is written then."""
     if rng.random() < 0.3:
         time.sleep(rng.uniform(0, 2.0))
     else:
-        path, changes = folder / CURRENT, rng.randrange(1, 4)
+        path, changes = folder / CURRENT, min(rng.randrange(1, 4), most_saves)
         known = path.stat().st_mtime_ns if path.exists() else 0
         deadline = time.monotonic() + 120
         while changes and time.monotonic() < deadline:
@@ -213,9 +239,10 @@ def test_twenty_kills_change_nothing(driver: Driver, tmp_path: Path) -> None:
         stood_at = step_of(cut / CURRENT) or step_of(cut / PREVIOUS)
         by_itself = number % 2 == 0
         moment = moment_of_writing(number // 2, rng) if by_itself else None
-        pid = driver.start(cut, data, moment)
+        most_saves = saves_to_allow(stood_at, KILLS - number)
+        pid = driver.start(cut, data, kill_at=moment, most_saves=most_saves)
         if not by_itself:
-            kill_from_outside(pid, cut, rng)
+            kill_from_outside(pid, cut, rng, most_saves)
         told = driver.wait()
         assert told == -signal.SIGKILL, f"kill {number}: {told} {driver.log.read_text()}"
         said = driver.log.read_text()
