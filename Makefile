@@ -27,7 +27,8 @@ MKDOCS = NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs
 TESTS ?= tests
 PYTEST_ARGS ?=
 # Two processes, each with whole files, so that a file's servers and trained miniatures are made once; in the order of the
-# folders, which ends with the short ones. PROCESSES=0 is one.
+# folders, which ends with the short ones. PROCESSES=0 is one. Compiled modules are kept, whatever the environment says: a
+# hundred programs start here.
 PROCESSES ?= 2
 EXECUTIONS ?= 1000000
 SEED ?= 1
@@ -43,7 +44,7 @@ serve: $(VENV)/.installed ## Install the service if needed, then serve the shipp
 	$(VENV)/bin/photochrom serve
 
 test: $(VENV_DEV)/.installed $(VENV_DEV)/.torch $(VENV_DEV)/.browser ## Install everything if needed, then run the whole test suite
-	OMP_WAIT_POLICY=PASSIVE $(DEV)/python -m pytest $(TESTS) --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=PASSIVE $(DEV)/python -m pytest $(TESTS) --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV_DEV)/.installed ## Lint, format, types, layers, dependencies, spelling, documentation
 	$(DEV)/ruff check .
