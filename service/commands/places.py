@@ -10,8 +10,8 @@ import typer
 
 from service.commands.shared import load_session, misuse, stop
 from service.errors import RequestError, StartupError
+from service.logs import printable
 from service.settings import Settings
-from service.text import printable
 from service.version import program_version
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from service.engine.byte_budget import GRACE_S, MOST_S, ByteBudget, Reservation,
 from service.engine.spool import Incoming
 from service.errors import MalformedRequest, UploadTooSlow
 from service.http.problems import SECURITY_HEADERS
-from service.telemetry import request_id
+from service.logs import request_id
 
 DROPPED_BYTES: Final = 1 << 20
 """What is left of a refused upload is read and dropped up to this; of a larger one the connection ends."""
