@@ -22,12 +22,13 @@ from service.errors import (
     PictureTooLarge,
     RequestError,
     SeveralFrames,
+    TooLargeToKeep,
     Unauthorized,
     UnfitFormat,
     UnsupportedPicture,
     UploadTooLarge,
 )
-from service.http.answers import Told
+from service.http.answers import Kept, Told
 from service.http.problems import PROBLEM_TYPE, Problem
 from service.pictures.answer_formats import MEDIA_TYPES
 from service.pictures.formats import READABLE_TYPES, TITLES
@@ -184,33 +185,43 @@ PICTURE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "The caller has this answer already: its ETag was in If-None-Match."},
 }
 
+_UPLOAD_PROBLEMS: Final = (
+    MalformedRequest,
+    Unauthorized,
+    UploadTooLarge,
+    PictureTooLarge,
+    CostlyPicture,
+    UnsupportedPicture,
+    EmptyUpload,
+    BrokenPicture,
+    SeveralFrames,
+    InvalidOption,
+    Overloaded,
+    OutOfDisk,
+    OutOfMemory,
+    Draining,
+    Failing,
+    DeadlineExceeded,
+)
+"""How a route can fail that takes a picture."""
+
 COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **PICTURE_ANSWERS,
     200: {
         **PICTURE_ANSWERS[200],
         "content": {**_PICTURE_CONTENT, ZIP_TYPE: {"schema": BINARY}},
     },
-    **problem_responses(
-        MalformedRequest,
-        Unauthorized,
-        NotAcceptable,
-        UploadTooLarge,
-        PictureTooLarge,
-        CostlyPicture,
-        AnswerTooLarge,
-        UnsupportedPicture,
-        EmptyUpload,
-        BrokenPicture,
-        SeveralFrames,
-        InvalidOption,
-        UnfitFormat,
-        Overloaded,
-        OutOfDisk,
-        OutOfMemory,
-        Draining,
-        Failing,
-        DeadlineExceeded,
-    ),
+    **problem_responses(*_UPLOAD_PROBLEMS, NotAcceptable, AnswerTooLarge, UnfitFormat),
+}
+
+KEEP_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    201: {
+        "model": Kept,
+        "description": "It is kept.",
+        "content": {JSON_TYPE: {"example": KEPT}},
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the picture, relative."}},
+    },
+    **problem_responses(*_UPLOAD_PROBLEMS, PictureNotKept, TooLargeToKeep),
 }
 
 RENDER_PROBLEMS: Final = (

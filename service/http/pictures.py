@@ -16,25 +16,12 @@ from service.engine.options import ColorizeQuery, KeepQuery, RenderQuery, check_
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
 from service.engine.pipeline import Inspected, Pipeline
 from service.errors import (
-    BrokenPicture,
-    CostlyPicture,
     DeadlineExceeded,
-    Draining,
-    EmptyUpload,
-    Failing,
     InvalidOption,
-    MalformedRequest,
     NotAcceptable,
-    OutOfDisk,
-    OutOfMemory,
     Overloaded,
     PictureNotKept,
-    PictureTooLarge,
-    SeveralFrames,
-    TooLargeToKeep,
     Unauthorized,
-    UnsupportedPicture,
-    UploadTooLarge,
 )
 from service.http.accept import Wanted, choose_answer
 from service.http.access import caller_of, owner_of, refuse_repeats, require_key
@@ -44,7 +31,7 @@ from service.http.guard import HOLD_KEY
 from service.http.openapi import (
     BINARY,
     COLORIZE_RESPONSES,
-    KEPT,
+    KEEP_RESPONSES,
     PICTURE_ANSWERS,
     RENDER_PROBLEMS,
     body_of,
@@ -163,34 +150,7 @@ async def _answer(job: Job, result: Result, stages: Stages, headers: dict[str, s
     description="Keep a photograph for a while, with what the network says of it, to make color versions of it without "
     "another inference; a color photograph can serve as reference.",
     response_class=Response,
-    responses={
-        201: {
-            "model": Kept,
-            "description": "It is kept.",
-            "content": {JSON_TYPE: {"example": KEPT}},
-            "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the picture, relative."}},
-        },
-        **problem_responses(
-            MalformedRequest,
-            Unauthorized,
-            PictureNotKept,
-            UploadTooLarge,
-            PictureTooLarge,
-            CostlyPicture,
-            TooLargeToKeep,
-            UnsupportedPicture,
-            EmptyUpload,
-            BrokenPicture,
-            SeveralFrames,
-            InvalidOption,
-            Overloaded,
-            OutOfMemory,
-            OutOfDisk,
-            Draining,
-            Failing,
-            DeadlineExceeded,
-        ),
-    },
+    responses=KEEP_RESPONSES,
     openapi_extra=body_of(FILE_FIELD),
     dependencies=[Security(require_key), Depends(refuse_repeats)],
     tags=["pictures"],
