@@ -134,7 +134,7 @@ def edge_leak() -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class Survey:
     """What was found on all photographs.
 
     Attributes:
@@ -157,7 +157,7 @@ class Measured:
         return [float(mean[a, b]) for a, b in combinations(range(count), 2)]
 
 
-def measure(paths: Sequence[Path], session: Session) -> Measured:
+def measure(paths: Sequence[Path], session: Session) -> Survey:
     """Color photographs in all versions and with hints."""
     rng = np.random.default_rng(6)
     distance = np.zeros((len(paths), MOST_VARIANTS, MOST_VARIANTS))
@@ -176,10 +176,10 @@ def measure(paths: Sequence[Path], session: Session) -> Measured:
         one_s, four_s = inference_s + versions.finish_s[0], inference_s + sum(versions.finish_s)
         seconds.append((inference_s, versions.decode_s, one_s, four_s))
     inference_ms, decode_ms, one_ms, four_ms = (1000 * float(value) for value in np.mean(seconds, axis=0))
-    return Measured(distance, false_red, errors, (inference_ms, decode_ms, one_ms, four_ms), edge_leak())
+    return Survey(distance, false_red, errors, (inference_ms, decode_ms, one_ms, four_ms), edge_leak())
 
 
-def judge(found: Measured) -> dict[str, bool]:
+def judge(found: Survey) -> dict[str, bool]:
     """Return which promises are kept."""
     inference_ms, decode_ms, one_ms, four_ms = found.times_ms
     kept = {
@@ -193,7 +193,7 @@ def judge(found: Measured) -> dict[str, bool]:
     return {name: bool(value) for name, value in kept.items()}
 
 
-def summary(found: Measured) -> dict[str, Any]:
+def summary(found: Survey) -> dict[str, Any]:
     """Return the result, as JSON has it."""
     distance, errors = found.distance, found.hint_errors
     inference_ms, decode_ms, one_ms, four_ms = found.times_ms

@@ -43,7 +43,7 @@ class VariantFile(BaseModel):
     data: str = Field(description="The file, base64.")
 
 
-class Told(BaseModel):
+class JsonAnswer(BaseModel):
     """The JSON answer of ``POST /colorize`` and ``GET /pictures/{id}``."""
 
     width: int

@@ -87,7 +87,7 @@ def _lifespan(
         app.state.reload = reloader.reload
         tell_model(metrics, loaded.session)
         metrics.ready.set_function(lambda: 0 if loaded.draining else 1)
-        watchers = [asyncio.create_task(_let_go(loaded))]
+        watchers = [asyncio.create_task(_expire_kept(loaded))]
         if settings.api_keys_file:
             watchers.append(asyncio.create_task(reloader.watch()))
         try:
@@ -103,7 +103,7 @@ def _lifespan(
     return lifespan
 
 
-async def _let_go(pipeline: Pipeline) -> None:
+async def _expire_kept(pipeline: Pipeline) -> None:
     """Let kept pictures go when their time is up, also when nobody asks any more."""
     while True:
         await asyncio.sleep(min(SWEEP_S, pipeline.kept.max_age_s))

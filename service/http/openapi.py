@@ -28,7 +28,7 @@ from service.errors import (
     UnsupportedPicture,
     UploadTooLarge,
 )
-from service.http.answers import Kept, Told
+from service.http.answers import JsonAnswer, Kept
 from service.http.problems import PROBLEM_TYPE, Problem
 from service.pictures.answer_formats import MEDIA_TYPES
 from service.pictures.formats import READABLE_TYPES, TITLES
@@ -114,7 +114,7 @@ BINARY: Final = {"type": "string", "format": "binary"}
 
 _SCENES: Final = [{"name": "outdoor", "probability": 0.91}, {"name": "indoor", "probability": 0.09}]
 
-_TOLD: Final = {
+_JSON_ANSWER: Final = {
     "width": 640,
     "height": 480,
     "model": "default",
@@ -162,12 +162,12 @@ def body_of(*fields: str) -> dict[str, Any]:
 
 _PICTURE_CONTENT: Final[dict[str, Any]] = {
     **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
-    JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Told"}, "example": _TOLD},
+    JSON_TYPE: {"schema": {"$ref": "#/components/schemas/JsonAnswer"}, "example": _JSON_ANSWER},
 }
 
 PICTURE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "model": Told,
+        "model": JsonAnswer,
         "description": "The photograph in color, at its own size; `format`, or else `Accept`, chooses the media type.",
         "content": _PICTURE_CONTENT,
         "headers": {

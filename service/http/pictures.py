@@ -39,7 +39,7 @@ from service.http.openapi import (
 )
 from service.http.services import services_of
 from service.http.upload import FILE_FIELD, REFERENCE_FIELD, Upload, receive_files
-from service.http.waiting import in_time, unless_gone, uploaded_in_time
+from service.http.waiting import cancel_on_disconnect, in_time, uploaded_in_time
 from service.pictures.answer_formats import MEDIA_TYPES, SUFFIXES
 from service.telemetry import Stages
 
@@ -76,7 +76,7 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     async def work(upload: Upload) -> Response:
         reference, caller = upload.get(REFERENCE_FIELD), caller_of(request)
         job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, reference, caller)
-        return await unless_gone(request.receive, _colorize(services.pipeline, request, job, stages))
+        return await cancel_on_disconnect(request.receive, _colorize(services.pipeline, request, job, stages))
 
     upload = receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
     return await uploaded_in_time(services, stages, upload, work)
@@ -180,7 +180,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
                 upload.keep(FILE_FIELD)
                 return kept
 
-        return await unless_gone(request.receive, go_on())
+        return await cancel_on_disconnect(request.receive, go_on())
 
     kept = await uploaded_in_time(services, stages, receive_files(request, stages, FILE_FIELD), work)
     width, height = kept.header.upright_size
@@ -234,7 +234,7 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
         with pipeline.use_model(model):
             return await pipeline.render(kept, job, reference, model, stages, request.scope[HOLD_KEY])
 
-    result = await in_time(services, stages, unless_gone(request.receive, work()))
+    result = await in_time(services, stages, cancel_on_disconnect(request.receive, work()))
     return await _answer(job, result, stages, headers)
 
 
@@ -266,7 +266,7 @@ async def confidence(request: Request, id: str) -> Response:
     kept = pipeline.kept.get(id, owner_of(request))
     caller = caller_of(request)
     pipeline.admission.refuse_when_full(caller)
-    drawn = unless_gone(request.receive, pipeline.draw_confidence(kept, caller, stages))
+    drawn = cancel_on_disconnect(request.receive, pipeline.draw_confidence(kept, caller, stages))
     return Response(await in_time(services, stages, drawn), media_type=MEDIA_TYPES["png"], headers=NO_STORE)
 
 

@@ -78,7 +78,7 @@ async def _until_deadline(services: Services, stages: Stages, work: Coroutine[An
         ) from None
 
 
-async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """Return what the work gives; cancel it when the client leaves, which FastAPI itself does not notice.
 
     Whoever waits is let go at once; what runs in a thread just then ends in the background.
