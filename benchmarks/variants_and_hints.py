@@ -57,7 +57,7 @@ HINTS: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Versions:
+class PhotoVersions:
     """The versions of one photograph.
 
     Attributes:
@@ -75,7 +75,7 @@ class Versions:
     finish_s: list[float]
 
 
-def versions_of(bgr: np.ndarray, session: Session) -> Versions:
+def versions_of(bgr: np.ndarray, session: Session) -> PhotoVersions:
     """Return the versions of a photograph, uint8, shape (H, W, 3), with the service's own functions."""
     rgb = np.ascontiguousarray(bgr[..., ::-1])
     times = [process_time()]
@@ -98,7 +98,7 @@ def versions_of(bgr: np.ndarray, session: Session) -> Versions:
             versions = make_versions(kept)
         finish(prepared, kept, session.stamp, variant=variant, versions=versions)
         finish_s.append(process_time() - start)
-    return Versions(rgb_u8_to_lab(rgb), ab, times[1] - times[0], (times[2] - times[1]) / MOST_VARIANTS, finish_s)
+    return PhotoVersions(rgb_u8_to_lab(rgb), ab, times[1] - times[0], (times[2] - times[1]) / MOST_VARIANTS, finish_s)
 
 
 def at_size(lab: np.ndarray, ab: np.ndarray, side_px: int) -> np.ndarray:
