@@ -232,6 +232,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         model=pipeline.session.stamp.run_id,
         scene=[Scene(**scene) for scene in pipeline.model.maker.tell_scenes(kept.posterior.scene_heads)],
         tone=tell_tone(is_stretched=kept.is_stretched),
+        notes=list(kept.notes),
         confidence=Confidence(mean=round(kept.confidence, 4)),
         expires_in_s=pipeline.kept.max_age_s,
     )
