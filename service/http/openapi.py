@@ -134,6 +134,7 @@ KEPT: Final = {
     "model": "default",
     "scene": _SCENES,
     "tone": "applied",
+    "notes": [],
     "confidence": {"mean": 0.71},
     "expires_in_s": 900,
 }

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Request, Security
 from starlette.responses import Response
 
+from service.engine.fair_queue import more_time_s
 from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture
 from service.engine.loaded_model import LoadedModel
@@ -39,7 +40,7 @@ from service.http.openapi import (
 )
 from service.http.services import services_of
 from service.http.upload import FILE_FIELD, REFERENCE_FIELD, Upload, receive_files
-from service.http.waiting import cancel_on_disconnect, in_time, uploaded_in_time
+from service.http.waiting import Deadline, cancel_on_disconnect, in_time, uploaded_in_time
 from service.pictures.answer_formats import MEDIA_TYPES, SUFFIXES
 from service.telemetry import Stages
 
@@ -73,10 +74,10 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     services.pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work(upload: Upload) -> Response:
+    async def work(upload: Upload, deadline: Deadline) -> Response:
         reference, caller = upload.get(REFERENCE_FIELD), caller_of(request)
         job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, reference, caller)
-        return await cancel_on_disconnect(request.receive, _colorize(services.pipeline, request, job, stages))
+        return await cancel_on_disconnect(request.receive, _colorize(services.pipeline, request, job, stages, deadline))
 
     upload = receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
     return await uploaded_in_time(services, stages, upload, work)
@@ -106,12 +107,13 @@ def _choose_format(request: Request, query: ColorizeQuery | RenderQuery) -> Want
     return choose_answer(accept, packed=isinstance(query, ColorizeQuery) and query.variants > 1)
 
 
-async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stages) -> Response:
+async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stages, deadline: Deadline) -> Response:
     with pipeline.use_model() as model:
         inspected = await _inspect(pipeline, job, model, stages)
         headers = _headers(model, inspected.tag)
         if has_already(request, inspected.tag):
             return Response(status_code=304, headers=headers)
+        job = _with_its_time(job, inspected, deadline)
         result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
     return await _answer(job, result, stages, headers)
 
@@ -122,6 +124,13 @@ async def _inspect(pipeline: Pipeline, job: Job, model: LoadedModel, stages: Sta
         return await pipeline.inspect(job, model, stages)
     finally:
         arrived()
+
+
+def _with_its_time(job: Job, inspected: Inspected, deadline: Deadline) -> Job:
+    """Return the job with the time that pictures of its size have."""
+    more_s = more_time_s(max(each.megapixels for each in (inspected.header, inspected.reference) if each))
+    deadline.extend(more_s)
+    return job.with_more_time(more_s)
 
 
 def _headers(model: LoadedModel, tag: str) -> dict[str, str]:
@@ -170,13 +179,14 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
     pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work(upload: Upload) -> KeptPicture:
+    async def work(upload: Upload, deadline: Deadline) -> KeptPicture:
         job = Job(upload[FILE_FIELD], query.to_options(), "png", caller=caller_of(request))
 
         async def go_on() -> KeptPicture:
             with pipeline.use_model() as model:
                 inspected = await _inspect(pipeline, job, model, stages)
-                kept = await pipeline.keep(job, inspected, owner_of(request), stages)
+                timed = _with_its_time(job, inspected, deadline)
+                kept = await pipeline.keep(timed, inspected, owner_of(request), stages)
                 upload.keep(FILE_FIELD)
                 return kept
 
@@ -192,6 +202,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         model=pipeline.session.stamp.run_id,
         scene=[Scene(**scene) for scene in pipeline.model.maker.tell_scenes(kept.posterior.scene_heads)],
         tone=tell_tone(is_stretched=kept.is_stretched),
+        notes=list(kept.notes),
         confidence=Confidence(mean=round(kept.confidence, 4)),
         expires_in_s=pipeline.kept.max_age_s,
     )
@@ -222,7 +233,8 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
     wanted = _choose(request, query)
     kept = pipeline.kept.get(id, owner_of(request))
     reference = pipeline.kept.get(query.reference, owner_of(request)) if query.reference is not None else None
-    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request))
+    more_s = more_time_s(kept.header.megapixels)
+    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request)).with_more_time(more_s)
     tag = pipeline.name_render(kept, job, reference)
     model = pipeline.model
     headers = _headers(model, tag) | NO_STORE
@@ -234,7 +246,7 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
         with pipeline.use_model(model):
             return await pipeline.render(kept, job, reference, model, stages, request.scope[HOLD_KEY])
 
-    result = await in_time(services, stages, cancel_on_disconnect(request.receive, work()))
+    result = await in_time(services, stages, cancel_on_disconnect(request.receive, work()), more_s=more_s)
     return await _answer(job, result, stages, headers)
 
 
