@@ -4,6 +4,7 @@ Three steps, so that a caller can put each on the thread it belongs to: `prepare
 takes), the inference, and `finish` (heads -> ab -> RGB at full size). `colorize` does all three where it is called.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Final
@@ -373,7 +374,7 @@ def colorize(
     workers: int = 1,
     reference: Histogram | None = None,
 ) -> ColoredPixels:
-    """Color one picture, all steps on the calling thread.
+    """Color one picture, all steps on the calling thread; of several versions the first that is asked for.
 
     Args:
         picture: any size from 1 x 1.
@@ -386,8 +387,37 @@ def colorize(
     Returns:
         The picture in color.
     """
-    prepared = prepare(picture, options, session.stamp, deep=deep, posterior=reference is not None, workers=workers)
+    return next(colorize_versions(picture, options, session, deep=deep, workers=workers, reference=reference))
+
+
+def colorize_versions(
+    picture: Picture,
+    options: Options,
+    session: Session,
+    *,
+    deep: bool | None = None,
+    workers: int = 1,
+    reference: Histogram | None = None,
+) -> Iterator[ColoredPixels]:
+    """Color one picture in each version that is asked for, after one inference, on the calling thread.
+
+    Args:
+        picture: any size from 1 x 1.
+        options: the caller's.
+        session: the loaded model.
+        deep: whether the answers have 16 bits a channel; None where the picture has.
+        workers: threads that compute strips.
+        reference: of a photograph whose palette is followed, shape (Q,); see `histogram_of`.
+
+    Yields:
+        The picture in color, in the order of `options.variants`.
+    """
+    stamp, is_moved = session.stamp, options.variants != (1,)
+    posterior = reference is not None or is_moved
+    prepared = prepare(picture, options, stamp, deep=deep, posterior=posterior, workers=workers)
     heads = session.run([prepared.query])[0]
-    if reference is not None:
-        heads = as_kept(heads)
-    return finish(prepared, heads, session.stamp, workers=workers, reference=reference)
+    kept = as_kept(heads) if posterior else heads
+    versions = versions_of(kept) if is_moved else None
+    for variant in options.variants:
+        chosen = heads if variant == 1 and reference is None else kept
+        yield finish(prepared, chosen, stamp, workers=workers, variant=variant, versions=versions, reference=reference)
