@@ -35,7 +35,7 @@ from service.engine.colorizer import (
 from service.engine.job import Caller, Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
 from service.engine.loaded_model import LoadedModel
-from service.engine.making import Parts, hold_nothing
+from service.engine.making import Parts, hold_nothing, notes_on
 from service.engine.memory_cost import posterior_weight, reserve
 from service.engine.session import Heads, Session
 from service.errors import RequestError
@@ -238,10 +238,8 @@ class Pipeline:
                 reference = None
                 if job.reference is not None and inspected.reference is not None:
                     reference = await self._read_reference(job, job.reference, inspected.reference)
-                lightness = await self.decoders.decode_lightness(
-                    job.data, header, job.caller.name, threads=self._threads()
-                )
-                prepared, alpha = await self._codecs.run(self._prepare, lightness, job, model)
+                taken = await self.decoders.decode_lightness(job.data, header, job.caller.name, threads=self._threads())
+                prepared, alpha = await self._codecs.run(self._prepare, taken, job, model)
                 metadata = await self._codecs.run(metadata_of, as_bytes(job.data), job.options, header)
             reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             heads = await self._infer(prepared, model, stages)
@@ -274,6 +272,7 @@ class Pipeline:
             heads = await self._infer(prepared, model, stages)
             with stages.measure("merge"):
                 confidence = await self._codecs.run(confidence_of, heads)
+                notes = await self._codecs.run(notes_on, prepared.L)
                 posterior = await self._codecs.run(Posterior.of, heads, prepared.query.lightness)
         if model is not self.model:  # Another one was taken up meanwhile.
             with self.use_model() as newer:
@@ -284,6 +283,7 @@ class Pipeline:
             digest=inspected.digest,
             size=job.options.size,
             is_stretched=prepared.is_stretched,
+            notes=notes,
             page=job.options.page,
             posterior=posterior,
             histogram=histogram,
