@@ -87,7 +87,7 @@ JobsOption = Annotated[
 
 
 @app.command()
-def colorize(
+def colorize(  # typer wants each option as a parameter
     inputs: FilesArgument,
     out: OutOption = Path("colorized"),
     overwrite: OverwriteOption = False,

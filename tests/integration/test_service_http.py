@@ -420,7 +420,7 @@ def test_too_little_memory_is_our_fault(client: TestClient, monkeypatch: pytest.
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.engine.pipeline.prepare", prepare_without_room)
+        patch.setattr("service.engine.pipeline.prepare_lightness", prepare_without_room)
         answer = post(client, GRAY)
     check_problem(answer, 503, "out-of-memory")
     assert answer.headers["retry-after"] == "5"
