@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from fastapi import FastAPI
+
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE
 from service.errors import (
     TYPE_PREFIX,
@@ -22,15 +24,38 @@ from service.errors import (
     PictureTooLarge,
     RequestError,
     SeveralFrames,
+    TooLargeToKeep,
     Unauthorized,
     UnfitFormat,
     UnsupportedPicture,
     UploadTooLarge,
 )
-from service.http.answers import Told
+from service.http.accept import OPAQUE_TYPE
+from service.http.answers import JsonAnswer, Kept
 from service.http.problems import PROBLEM_TYPE, Problem
 from service.pictures.answer_formats import MEDIA_TYPES
 from service.pictures.formats import READABLE_TYPES, TITLES
+
+PROBLEM_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
+
+SERVERS: Final = [{"url": "./", "description": "The service that this description comes from."}]
+
+
+def describe_itself(app: FastAPI) -> None:
+    """Have an application's OpenAPI document hold what its routes refer to and FastAPI does not know: `Problem`.
+
+    Args:
+        app: whose `openapi` is replaced by one that adds it.
+    """
+    by_routes = app.openapi
+
+    def describe() -> dict[str, Any]:
+        description = by_routes()
+        schemas = description.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", Problem.model_json_schema())
+        return description
+
+    app.openapi = describe  # type: ignore[method-assign]
 
 
 def problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
@@ -39,7 +64,7 @@ def problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str, 
     for error in errors:
         entry = responses.setdefault(
             error.status,
-            {"description": "", "content": {PROBLEM_TYPE: {"schema": Problem.model_json_schema(), "examples": {}}}},
+            {"description": "", "content": {PROBLEM_TYPE: {"schema": PROBLEM_SCHEMA, "examples": {}}}},
         )
         entry["description"] = "; ".join(part for part in (entry["description"], error.title) if part)
         entry["content"][PROBLEM_TYPE]["examples"][error.name] = {
@@ -113,7 +138,7 @@ BINARY: Final = {"type": "string", "format": "binary"}
 
 _SCENES: Final = [{"name": "outdoor", "probability": 0.91}, {"name": "indoor", "probability": 0.09}]
 
-_TOLD: Final = {
+_JSON_ANSWER: Final = {
     "width": 640,
     "height": 480,
     "model": "default",
@@ -133,6 +158,7 @@ KEPT: Final = {
     "model": "default",
     "scene": _SCENES,
     "tone": "applied",
+    "notes": [],
     "confidence": {"mean": 0.71},
     "expires_in_s": 900,
 }
@@ -160,13 +186,14 @@ def body_of(*fields: str) -> dict[str, Any]:
 
 
 _PICTURE_CONTENT: Final[dict[str, Any]] = {
-    **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
-    JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Told"}, "example": _TOLD},
+    # Before JSON: generators that make one function an operation take the first that they know.
+    **{media_type: {"schema": BINARY} for media_type in (*MEDIA_TYPES.values(), OPAQUE_TYPE)},
+    JSON_TYPE: {"schema": {"$ref": "#/components/schemas/JsonAnswer"}, "example": _JSON_ANSWER},
 }
 
 PICTURE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "model": Told,
+        "model": JsonAnswer,
         "description": "The photograph in color, at its own size; `format`, or else `Accept`, chooses the media type.",
         "content": _PICTURE_CONTENT,
         "headers": {
@@ -184,33 +211,43 @@ PICTURE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "The caller has this answer already: its ETag was in If-None-Match."},
 }
 
+_UPLOAD_PROBLEMS: Final = (
+    MalformedRequest,
+    Unauthorized,
+    UploadTooLarge,
+    PictureTooLarge,
+    CostlyPicture,
+    UnsupportedPicture,
+    EmptyUpload,
+    BrokenPicture,
+    SeveralFrames,
+    InvalidOption,
+    Overloaded,
+    OutOfDisk,
+    OutOfMemory,
+    Draining,
+    Failing,
+    DeadlineExceeded,
+)
+"""How a route can fail that takes a picture."""
+
 COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **PICTURE_ANSWERS,
     200: {
         **PICTURE_ANSWERS[200],
         "content": {**_PICTURE_CONTENT, ZIP_TYPE: {"schema": BINARY}},
     },
-    **problem_responses(
-        MalformedRequest,
-        Unauthorized,
-        NotAcceptable,
-        UploadTooLarge,
-        PictureTooLarge,
-        CostlyPicture,
-        AnswerTooLarge,
-        UnsupportedPicture,
-        EmptyUpload,
-        BrokenPicture,
-        SeveralFrames,
-        InvalidOption,
-        UnfitFormat,
-        Overloaded,
-        OutOfDisk,
-        OutOfMemory,
-        Draining,
-        Failing,
-        DeadlineExceeded,
-    ),
+    **problem_responses(*_UPLOAD_PROBLEMS, NotAcceptable, AnswerTooLarge, UnfitFormat),
+}
+
+KEEP_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    201: {
+        "model": Kept,
+        "description": "It is kept.",
+        "content": {JSON_TYPE: {"example": KEPT}},
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the picture, relative."}},
+    },
+    **problem_responses(*_UPLOAD_PROBLEMS, PictureNotKept, TooLargeToKeep),
 }
 
 RENDER_PROBLEMS: Final = (

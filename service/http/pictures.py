@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Request, Security
 from starlette.responses import Response
 
+from service.engine.fair_queue import more_time_s
 from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture
 from service.engine.loaded_model import LoadedModel
@@ -16,27 +17,14 @@ from service.engine.options import ColorizeQuery, KeepQuery, RenderQuery, check_
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
 from service.engine.pipeline import Inspected, Pipeline
 from service.errors import (
-    BrokenPicture,
-    CostlyPicture,
     DeadlineExceeded,
-    Draining,
-    EmptyUpload,
-    Failing,
     InvalidOption,
-    MalformedRequest,
     NotAcceptable,
-    OutOfDisk,
-    OutOfMemory,
     Overloaded,
     PictureNotKept,
-    PictureTooLarge,
-    SeveralFrames,
-    TooLargeToKeep,
     Unauthorized,
-    UnsupportedPicture,
-    UploadTooLarge,
 )
-from service.http.accept import Wanted, choose_answer
+from service.http.accept import OPAQUE_TYPE, Wanted, choose_answer, likes_opaque
 from service.http.access import caller_of, owner_of, refuse_repeats, require_key
 from service.http.answers import Confidence, Kept, Scene
 from service.http.conditional import has_already
@@ -44,7 +32,7 @@ from service.http.guard import HOLD_KEY
 from service.http.openapi import (
     BINARY,
     COLORIZE_RESPONSES,
-    KEPT,
+    KEEP_RESPONSES,
     PICTURE_ANSWERS,
     RENDER_PROBLEMS,
     body_of,
@@ -52,7 +40,7 @@ from service.http.openapi import (
 )
 from service.http.services import services_of
 from service.http.upload import FILE_FIELD, REFERENCE_FIELD, Upload, receive_files
-from service.http.waiting import in_time, unless_gone, uploaded_in_time
+from service.http.waiting import Deadline, cancel_on_disconnect, in_time, uploaded_in_time
 from service.pictures.answer_formats import MEDIA_TYPES, SUFFIXES
 from service.telemetry import Stages
 
@@ -63,6 +51,7 @@ router = APIRouter()
 
 @router.post(
     "/colorize",
+    operation_id="colorize",
     description="Color a black-and-white photograph; the answer has its size and its lightness.",
     response_class=Response,
     responses=COLORIZE_RESPONSES,
@@ -86,10 +75,11 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     services.pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work(upload: Upload) -> Response:
+    async def work(upload: Upload, deadline: Deadline) -> Response:
         reference, caller = upload.get(REFERENCE_FIELD), caller_of(request)
         job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, reference, caller)
-        return await unless_gone(request.receive, _colorize(services.pipeline, request, job, stages))
+        colored = _colorize(services.pipeline, request, job, stages, deadline, is_opaque=wanted.is_opaque)
+        return await cancel_on_disconnect(request.receive, colored)
 
     upload = receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
     return await uploaded_in_time(services, stages, upload, work)
@@ -108,10 +98,10 @@ def _choose(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
 
 
 def _choose_format(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
-    accept = ",".join(request.headers.getlist("accept"))
+    accept = _accept_of(request)
     chosen = query.picture_format()
     if chosen:
-        return Wanted(chosen, is_json=False)
+        return Wanted(chosen, is_json=False, is_opaque=likes_opaque(accept))
     if query.format == "json":
         with suppress(NotAcceptable):
             return Wanted(choose_answer(accept).picture, is_json=True)
@@ -119,14 +109,21 @@ def _choose_format(request: Request, query: ColorizeQuery | RenderQuery) -> Want
     return choose_answer(accept, packed=isinstance(query, ColorizeQuery) and query.variants > 1)
 
 
-async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stages) -> Response:
+def _accept_of(request: Request) -> str:
+    return ",".join(request.headers.getlist("accept"))
+
+
+async def _colorize(
+    pipeline: Pipeline, request: Request, job: Job, stages: Stages, deadline: Deadline, *, is_opaque: bool = False
+) -> Response:
     with pipeline.use_model() as model:
         inspected = await _inspect(pipeline, job, model, stages)
         headers = _headers(model, inspected.tag)
         if has_already(request, inspected.tag):
             return Response(status_code=304, headers=headers)
+        job = _with_its_time(job, inspected, deadline)
         result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
-    return await _answer(job, result, stages, headers)
+    return await _answer(job, result, stages, headers, is_opaque=is_opaque)
 
 
 async def _inspect(pipeline: Pipeline, job: Job, model: LoadedModel, stages: Stages) -> Inspected:
@@ -137,60 +134,44 @@ async def _inspect(pipeline: Pipeline, job: Job, model: LoadedModel, stages: Sta
         arrived()
 
 
+def _with_its_time(job: Job, inspected: Inspected, deadline: Deadline) -> Job:
+    """Return the job with the time that pictures of its size have."""
+    more_s = more_time_s(max(each.megapixels for each in (inspected.header, inspected.reference) if each))
+    deadline.extend(more_s)
+    return job.with_more_time(more_s)
+
+
 def _headers(model: LoadedModel, tag: str) -> dict[str, str]:
     return {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(model.session.stamp.run_id)}
 
 
-async def _answer(job: Job, result: Result, stages: Stages, headers: dict[str, str]) -> Response:
+async def _answer(
+    job: Job, result: Result, stages: Stages, headers: dict[str, str], *, is_opaque: bool = False
+) -> Response:
     """Return the one picture, or all that belongs into the answer in one file."""
     media_type = MEDIA_TYPES[job.output_format]
     headers = headers | {"Server-Timing": stages.server_timing(), "X-Photochrom-Scene": quote(result.scene)}
     if not job.is_packed:
-        return Response(result.pictures[0][1], media_type=media_type, headers=headers)
+        called = OPAQUE_TYPE if is_opaque else media_type
+        return Response(result.pictures[0][1], media_type=called, headers=headers)
     if job.tells:
         data = await asyncio.to_thread(pack_json, result.facts, result.pictures, media_type)
         media_type = JSON_TYPE
     else:
         data = await asyncio.to_thread(pack_zip, result.pictures, SUFFIXES[job.output_format])
-        media_type = ZIP_TYPE
+        media_type = OPAQUE_TYPE if is_opaque else ZIP_TYPE
         headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
     return Response(data, media_type=media_type, headers=headers)
 
 
 @router.post(
     "/pictures",
+    operation_id="keepPicture",
     status_code=201,
     description="Keep a photograph for a while, with what the network says of it, to make color versions of it without "
     "another inference; a color photograph can serve as reference.",
     response_class=Response,
-    responses={
-        201: {
-            "model": Kept,
-            "description": "It is kept.",
-            "content": {JSON_TYPE: {"example": KEPT}},
-            "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the picture, relative."}},
-        },
-        **problem_responses(
-            MalformedRequest,
-            Unauthorized,
-            PictureNotKept,
-            UploadTooLarge,
-            PictureTooLarge,
-            CostlyPicture,
-            TooLargeToKeep,
-            UnsupportedPicture,
-            EmptyUpload,
-            BrokenPicture,
-            SeveralFrames,
-            InvalidOption,
-            Overloaded,
-            OutOfMemory,
-            OutOfDisk,
-            Draining,
-            Failing,
-            DeadlineExceeded,
-        ),
-    },
+    responses=KEEP_RESPONSES,
     openapi_extra=body_of(FILE_FIELD),
     dependencies=[Security(require_key), Depends(refuse_repeats)],
     tags=["pictures"],
@@ -210,17 +191,18 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
     pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work(upload: Upload) -> KeptPicture:
+    async def work(upload: Upload, deadline: Deadline) -> KeptPicture:
         job = Job(upload[FILE_FIELD], query.to_options(), "png", caller=caller_of(request))
 
         async def go_on() -> KeptPicture:
             with pipeline.use_model() as model:
                 inspected = await _inspect(pipeline, job, model, stages)
-                kept = await pipeline.keep(job, inspected, owner_of(request), stages)
+                timed = _with_its_time(job, inspected, deadline)
+                kept = await pipeline.keep(timed, inspected, owner_of(request), stages)
                 upload.keep(FILE_FIELD)
                 return kept
 
-        return await unless_gone(request.receive, go_on())
+        return await cancel_on_disconnect(request.receive, go_on())
 
     kept = await uploaded_in_time(services, stages, receive_files(request, stages, FILE_FIELD), work)
     width, height = kept.header.upright_size
@@ -232,6 +214,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         model=pipeline.session.stamp.run_id,
         scene=[Scene(**scene) for scene in pipeline.model.maker.tell_scenes(kept.posterior.scene_heads)],
         tone=tell_tone(is_stretched=kept.is_stretched),
+        notes=list(kept.notes),
         confidence=Confidence(mean=round(kept.confidence, 4)),
         expires_in_s=pipeline.kept.max_age_s,
     )
@@ -241,6 +224,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
 
 @router.get(
     "/pictures/{id}",
+    operation_id="renderPicture",
     description="Color a kept photograph, without another inference.",
     response_class=Response,
     responses={**PICTURE_ANSWERS, **problem_responses(*RENDER_PROBLEMS)},
@@ -262,7 +246,8 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
     wanted = _choose(request, query)
     kept = pipeline.kept.get(id, owner_of(request))
     reference = pipeline.kept.get(query.reference, owner_of(request)) if query.reference is not None else None
-    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request))
+    more_s = more_time_s(kept.header.megapixels)
+    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request)).with_more_time(more_s)
     tag = pipeline.name_render(kept, job, reference)
     model = pipeline.model
     headers = _headers(model, tag) | NO_STORE
@@ -274,18 +259,19 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
         with pipeline.use_model(model):
             return await pipeline.render(kept, job, reference, model, stages, request.scope[HOLD_KEY])
 
-    result = await in_time(services, stages, unless_gone(request.receive, work()))
-    return await _answer(job, result, stages, headers)
+    result = await in_time(services, stages, cancel_on_disconnect(request.receive, work()), more_s=more_s)
+    return await _answer(job, result, stages, headers, is_opaque=wanted.is_opaque)
 
 
 @router.get(
     "/pictures/{id}/confidence",
+    operation_id="drawConfidence",
     description="Draw where the network is sure of a kept photograph: 255 is sure, 0 has no idea.",
     response_class=Response,
     responses={
         200: {
             "description": "A gray picture of the photograph's proportions, at most 512 px long.",
-            "content": {MEDIA_TYPES["png"]: {"schema": BINARY}},
+            "content": {MEDIA_TYPES["png"]: {"schema": BINARY}, OPAQUE_TYPE: {"schema": BINARY}},
         },
         **problem_responses(Unauthorized, PictureNotKept, InvalidOption, Overloaded, DeadlineExceeded),
     },
@@ -306,12 +292,14 @@ async def confidence(request: Request, id: str) -> Response:
     kept = pipeline.kept.get(id, owner_of(request))
     caller = caller_of(request)
     pipeline.admission.refuse_when_full(caller)
-    drawn = unless_gone(request.receive, pipeline.draw_confidence(kept, caller, stages))
-    return Response(await in_time(services, stages, drawn), media_type=MEDIA_TYPES["png"], headers=NO_STORE)
+    drawn = cancel_on_disconnect(request.receive, pipeline.draw_confidence(kept, caller, stages))
+    media_type = OPAQUE_TYPE if likes_opaque(_accept_of(request)) else MEDIA_TYPES["png"]
+    return Response(await in_time(services, stages, drawn), media_type=media_type, headers=NO_STORE)
 
 
 @router.delete(
     "/pictures/{id}",
+    operation_id="forgetPicture",
     status_code=204,
     description="Let a kept photograph go at once.",
     response_class=Response,

@@ -1,7 +1,11 @@
-"""The page for people, and its files."""
+"""The page for people, the API's own page, and their files."""
 
 import hashlib
+from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -21,6 +25,18 @@ PAGE_TYPES: Final = {
 }
 """The files of the page; no others are served."""
 
+DOCS_TYPES: Final = {"index.html": "text/html; charset=utf-8", "start.js": "text/javascript; charset=utf-8"}
+"""Our files of the API's own page."""
+
+SWAGGER_PACKAGE: Final = "fastapi_swagger"
+"""Whose wheel holds Swagger UI."""
+
+SWAGGER_TYPES: Final = {
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+}
+"""The files of Swagger UI that are served."""
+
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,9 +48,26 @@ router = APIRouter()
 
 def load_page() -> dict[str, PageFile]:
     """Return the files of the page by name."""
-    folder = resources.files("service") / "page"
+    return _load(resources.files("service") / "page", PAGE_TYPES)
+
+
+def load_docs() -> dict[str, PageFile]:
+    """Return the files of the API's own page by name: ours, and those of Swagger UI, which a wheel holds.
+
+    Returns:
+        What is there. Without the wheel, which belongs to the service's requirements, the page is missing, not the
+        service.
+    """
+    files = _load(resources.files("service") / "docs_page", DOCS_TYPES)
+    wheel = find_spec(SWAGGER_PACKAGE)  # Found, not imported: its code is for applications that it patches.
+    for folder in wheel.submodule_search_locations or () if wheel else ():
+        files |= _load(Path(folder) / "resources", SWAGGER_TYPES)
+    return files
+
+
+def _load(folder: Traversable, types: Mapping[str, str]) -> dict[str, PageFile]:
     files = {}
-    for name, media_type in PAGE_TYPES.items():
+    for name, media_type in types.items():
         file = folder / name
         if file.is_file():
             data = file.read_bytes()
@@ -55,10 +88,37 @@ async def page_file(request: Request, name: str) -> Response:
     Raises:
         NotFound: the page has no such file.
     """
-    file = services_of(request).page.get(name)
+    return _page_file(request, _named(services_of(request).page, name), {})
+
+
+@router.get("/docs", response_class=Response, include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """Show the API's own page, to read and to try.
+
+    Raises:
+        NotFound: Swagger UI is not installed here.
+    """
+    files = services_of(request).docs
+    if not SWAGGER_TYPES.keys() <= files.keys():
+        raise NotFound("Swagger UI is not installed here: it comes with the wheel fastapi-swagger.")
+    return _page_file(request, files["index.html"], {"Content-Security-Policy": PAGE_POLICY})
+
+
+@router.get("/docs/{name}", response_class=Response, include_in_schema=False)
+async def docs_file(request: Request, name: str) -> Response:
+    """Give a file that the API's own page needs.
+
+    Raises:
+        NotFound: it has no such file.
+    """
+    return _page_file(request, _named(services_of(request).docs, name), {})
+
+
+def _named(files: Mapping[str, PageFile], name: str) -> PageFile:
+    file = files.get(name)
     if file is None or name == "index.html":
         raise NotFound("The page has no such file.")
-    return _page_file(request, file, {})
+    return file
 
 
 def _page_file(request: Request, file: PageFile, headers: dict[str, str]) -> Response:
