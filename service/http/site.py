@@ -14,12 +14,12 @@ from service.http.conditional import has_already
 from service.http.services import PageFile, services_of
 
 PAGE_TYPES: Final = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
-"""The files of the page; no others are served."""
+"""Media types of the page's files, by suffix; others are not served."""
 
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -34,11 +34,11 @@ def load_page() -> dict[str, PageFile]:
     """Return the files of the page by name."""
     folder = resources.files("service") / "page"
     files = {}
-    for name, media_type in PAGE_TYPES.items():
-        file = folder / name
-        if file.is_file():
+    for file in folder.iterdir() if folder.is_dir() else ():
+        media_type = PAGE_TYPES.get(file.name[file.name.rfind(".") :])
+        if media_type is not None:
             data = file.read_bytes()
-            files[name] = PageFile(data, media_type, hashlib.sha256(data).hexdigest()[:32])
+            files[file.name] = PageFile(data, media_type, hashlib.sha256(data).hexdigest()[:32])
     return files
 
 

@@ -37,6 +37,7 @@ COFFEE, CHELSEA = DATA / "coffee.jpg", DATA / "chelsea.png"
 INFERENCES = "photochrom_batch_size_count"
 KEY = "a-key-for-the-page-42"
 MAX_UPLOAD_BYTES = 3_000_000
+MOST_WEIGHT_BYTES = 220_000
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
 
@@ -246,17 +247,25 @@ def color_of(page: Page, selector: str, name: str = "backgroundColor") -> tuple[
 # -------------------------------------------------------------------------------------------------- how it is delivered
 
 
-def test_the_page_is_light_and_lets_nothing_foreign_in(server: Server) -> None:
+def test_the_page_is_light_and_lets_nothing_foreign_in(open_page: Opener, server: Server) -> None:
     answer = server.client.get("/")
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    names = re.findall(r'(?:src|href)="([^"]+)"', answer.text)
-    assert {"page/app.js", "page/style.css", "page/icon.svg"} <= set(names)
-    files = [answer, *(server.client.get(f"/{name}") for name in sorted(set(names)))]
-    assert [file.status_code for file in files] == [200] * len(files)
-    assert sum(len(file.content) for file in files) < 150_000
     assert not re.search(r"\son\w+=|\sstyle=|<style|<script>", answer.text)
+    page = open_page()
+    page.wait_for_load_state("networkidle")
+    asked = page.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
+    files = [answer, *(server.client.get(url) for url in sorted(set(asked)))]
+    assert [file.status_code for file in files] == [200] * len(files)
+    assert {"app.js", "answers.js", "style.css", "icon.svg"} <= {url.rpartition("/")[2] for url in asked}
+    assert sum(len(file.content) for file in files) <= MOST_WEIGHT_BYTES
+
+
+def test_no_module_of_the_page_holds_two_ideas() -> None:
+    lengths = {file.name: file.read_text().count("\n") for file in (ROOT / "service" / "page").glob("*.js")}
+    assert len(lengths) > 20
+    assert max(lengths.values()) <= 250
 
 
 # ---------------------------------------------------------------------------------------------------- what people do

@@ -50,7 +50,12 @@ def install(python: Path, *what: str | Path) -> None:
 def test_the_wheel_holds_the_model_and_the_page(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert {"service/model/default.onnx", "service/page/index.html", "service/page/app.js"} <= names
+    assert {
+        "service/model/default.onnx",
+        "service/page/index.html",
+        "service/page/app.js",
+        "service/page/answers.js",
+    } <= names
     assert {"chroma/data/ab_bins.npy", "training/templates/run.html.j2", "photochrom/local.py"} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]
 
