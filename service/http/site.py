@@ -18,6 +18,8 @@ PAGE_TYPES: Final = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
 }
 """Media types of the page's files, by suffix; others are not served."""
 

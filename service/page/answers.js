@@ -149,9 +149,10 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
   }
 
   /** Where nothing is kept: post everything for one answer at full size. */
-  async function wholeOf(wish, format, { signal, onProgress = () => {} }) {
+  async function wholeOf(wish, { signal, more = { format: "png" }, onProgress = () => {} }) {
     const key = keyOf(wish);
-    const known = format === "png" && wholes.get(key);
+    const isMain = more.format === "png";
+    const known = isMain && wholes.get(key);
     if (known && !known.work.isGivenUp()) {
       wholes.delete(key);
       wholes.set(key, known);
@@ -160,8 +161,7 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
     const slot = slotOf(wish.file);
     const query = new URLSearchParams(wish.query);
     query.delete("variant");
-    query.set("format", format);
-    for (const [name, value] of new URLSearchParams(wish.seen)) query.set(name, value);
+    for (const [name, value] of [...Object.entries(more), ...new URLSearchParams(wish.seen)]) query.set(name, value);
     const entry = { file: wish.file, blob: null, work: null };
     entry.work = shared(async (given) => {
       const either = AbortSignal.any([given, slot.left.signal]);
@@ -169,14 +169,14 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
         const { blob, facts } = await service.colorize(wish.file, String(query), wish.reference, { signal: either, onProgress });
         slot.facts ??= facts;
         entry.blob = blob;
-        if (format === "png") makeRoom();
+        if (isMain) makeRoom();
         return blob;
       } catch (error) {
         if (wholes.get(key) === entry) wholes.delete(key);
         throw error;
       }
     });
-    if (format === "png") wholes.set(key, entry);
+    if (isMain) wholes.set(key, entry);
     return entry.work.join(signal);
   }
 
@@ -194,14 +194,14 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
   async function prepare(wish, how = {}) {
     const alone = { ...wish, reference: null };
     if (isKept(wish) && (await withIds(alone, how, async (id) => id)) && isKept(wish)) return;
-    if (!isKept(wish)) await wholeOf(wish, "png", how);
+    if (!isKept(wish)) await wholeOf(wish, how);
   }
 
   /**
-   * Get the picture of a wish, a blob. `more` adds to the query where it is kept; else it comes at full size in `format`.
+   * Get the picture of a wish, a blob. `more` adds to the query where it is kept, `whole` where it comes at full size.
    * `holds` says whether it is still wished; what is not is posted no more. `keptOnly` leaves rather than posts it whole.
    */
-  async function answer(wish, more = {}, { format = "png", keptOnly = false, ...how } = {}) {
+  async function answer(wish, more = {}, { whole, keptOnly = false, ...how } = {}) {
     const blob = await withIds(wish, how, (id, palette) => {
       const query = new URLSearchParams(wish.query);
       for (const [name, value] of Object.entries(more)) query.set(name, value);
@@ -210,7 +210,7 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
     });
     if (blob) return blob;
     if (keptOnly) throw left();
-    return wholeOf(wish, format, how);
+    return wholeOf(wish, { ...how, more: whole });
   }
 
   /** Get the map of where the network is sure of a kept photograph; undefined where it is not kept. */

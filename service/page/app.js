@@ -4,11 +4,15 @@
 // state.js holds what is decided. After every change `work` brings about what is missing, everything is drawn from the
 // state, and `refresh` asks for what the screen should show; answers.js alone knows how to get it.
 
+import { drawBrowse } from "./browse.js";
+import "./compare.js";
 import "./files.js";
 import { drawFilm } from "./film.js";
+import "./first.js";
 import "./gestures.js";
 import { drawHead, drawSaving } from "./head.js";
 import { drawHints } from "./hints.js";
+import { drawKeeping } from "./keeping.js";
 import { drawKnobs } from "./knobs.js";
 import { drawLock } from "./lock.js";
 import { drawOverlay } from "./overlay.js";
@@ -16,10 +20,15 @@ import { drawReference } from "./reference.js";
 import "./save.js";
 import { drawStage, refresh } from "./stage.js";
 import { changed, onChange } from "./state.js";
+import { drawSwatches } from "./swatches.js";
 import "./theme.js";
+import { drawUndo } from "./undo.js";
 import { drawVersions } from "./versions.js";
 import { work } from "./work.js";
 
-const draws = [drawHead, drawSaving, drawStage, drawKnobs, drawVersions, drawHints, drawReference, drawFilm, drawOverlay, drawLock];
+const draws = [
+  drawHead, drawSaving, drawUndo, drawStage, drawKnobs, drawVersions, drawHints, drawSwatches, drawReference, drawFilm, drawBrowse,
+  drawOverlay, drawLock, drawKeeping,
+];
 for (const each of [work, ...draws, refresh]) onChange(each);
 changed();

@@ -24,6 +24,13 @@ export function makeHistory(first, most = MOST_STEPS) {
       future = [];
       running = stroke;
     },
+    /** Start anew from a state that was there before. */
+    begin(state) {
+      now = state;
+      past = [];
+      future = [];
+      running = null;
+    },
     endStroke() { running = null; },
     undo: () => (past.length ? step(past, future) : null),
     redo: () => (future.length ? step(future, past) : null),

@@ -22,5 +22,14 @@ export function list(parent, things, create, draw) {
   for (const [index, thing] of things.entries()) draw(parent.children[index], thing, index);
 }
 
-/** Say something to whoever listens. */
-export const say = (text) => { $("live").textContent = text; };
+const TOAST_MS = 6000;
+let timer = 0;
+
+/** Say something to whoever listens and, unless it is `quiet`, to whoever looks; `undo` offers to undo it. */
+export function say(text, { quiet = false, undo = false } = {}) {
+  $("live").textContent = text;
+  $("toast-undo").hidden = !undo;
+  $("toast").classList.toggle("on", Boolean(text) && !quiet);
+  clearTimeout(timer);
+  timer = setTimeout(() => { $("toast").classList.remove("on"); $("toast-undo").hidden = true; }, TOAST_MS);
+}

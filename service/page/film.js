@@ -21,7 +21,7 @@ export function noteOf(photo) {
 export function remove(photo) {
   const index = photos().findIndex((other) => other.key === photo.key);
   decide(`${photo.name} removed`, (all) => all.filter((other) => other.key !== photo.key), { at: photo.key });
-  say(`${photo.name} removed.`);
+  say(`${photo.name} removed.`, { undo: true });
   const next = photos()[Math.min(index, photos().length - 1)];
   if (next && screen.current === photo.key) choose(next.key);
   queueMicrotask(() => ((next && items.get(next.key)?.firstElementChild) || $("pick")).focus());
@@ -32,9 +32,10 @@ const items = new Map(); // Key -> the item of the strip.
 function create(photo) {
   const button = make("button", { type: "button", className: "shot", title: photo.name });
   button.onclick = () => choose(photo.key);
+  const name = make("span", { className: "title", textContent: photo.name, is: { "aria-hidden": true } });
   const away = make("button", { type: "button", className: "away", textContent: "\u00d7", is: { "aria-label": `Remove ${photo.name}` } });
   away.onclick = () => remove(photo);
-  return make("li", {}, button, away);
+  return make("li", {}, button, name, away);
 }
 
 export function drawFilm() {

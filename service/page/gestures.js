@@ -1,8 +1,9 @@
 // What mouse, fingers and keys do on the stage.
 
 import { $ } from "./dom.js";
-import { addHint } from "./hints.js";
+import { openSpot } from "./hints.js";
 import { screen } from "./state.js";
+import { dropAt } from "./swatches.js";
 import { box, facts, fitScale, isLarge, pan, scaleNow, setSplit, splitAt, view, zoomTo } from "./view.js";
 
 const stage = $("stage");
@@ -22,6 +23,9 @@ function stagePoint(event) {
   return { x: event.clientX - edge.left, y: event.clientY - edge.top };
 }
 
+/** Where a point of the stage lies in the place of one picture. */
+const inPlace = ({ x, y }) => ({ x: view.apart && x > view.width / 2 ? x - view.width / 2 : x, y });
+
 function spread() {
   const [a, b] = [...fingers.values()];
   return { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
@@ -34,7 +38,7 @@ stage.addEventListener("pointerdown", (event) => {
   stage.setPointerCapture(event.pointerId);
   if (fingers.size === 1) {
     const isSplit = $("split").contains(event.target);
-    const kind = isSplit ? "split" : screen.placing ? "place" : isLarge() ? "pan" : "split";
+    const kind = isSplit ? "split" : screen.placing || screen.dropping ? "place" : isLarge() || view.apart ? "pan" : "split";
     gesture = { kind, first, moved: isSplit };
     if (isSplit) $("split").focus({ preventScroll: true });
   } else if (fingers.size === 2) {
@@ -49,7 +53,8 @@ stage.addEventListener("pointermove", (event) => {
   fingers.set(event.pointerId, now);
   if (gesture.kind === "pinch") {
     const next = spread();
-    zoomTo((scaleNow() * next.distance) / Math.max(gesture.distance, 1), next.x, next.y);
+    const { x, y } = inPlace(next);
+    zoomTo((scaleNow() * next.distance) / Math.max(gesture.distance, 1), x, y);
     pan(next.x - gesture.x, next.y - gesture.y);
     Object.assign(gesture, next);
     return;
@@ -67,8 +72,9 @@ function letGo(event) {
   if (!fingers.delete(event.pointerId)) return;
   if (gesture?.kind === "place" && !gesture.moved && event.type === "pointerup") {
     const at = box();
-    const { x, y } = stagePoint(event);
-    addHint((x - at.x) / at.w, (y - at.y) / at.h);
+    const { x, y } = inPlace(stagePoint(event));
+    const [u, v] = [(x - at.x) / at.w, (y - at.y) / at.h];
+    if (!dropAt($("after"), u, v)) openSpot(u, v);
   }
   stage.classList.remove("moving");
   gesture = null;
@@ -78,13 +84,13 @@ for (const type of ["pointerup", "pointercancel"]) stage.addEventListener(type, 
 stage.addEventListener("wheel", (event) => {
   if (!facts() || (event.deltaY > 0 && !isLarge())) return; // Nothing to zoom out of: the page scrolls.
   event.preventDefault();
-  const { x, y } = stagePoint(event);
+  const { x, y } = inPlace(stagePoint(event));
   zoomTo(scaleNow() * Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002)), x, y);
 }, { passive: false });
 
 stage.addEventListener("dblclick", (event) => {
   if (screen.placing) return;
-  const { x, y } = stagePoint(event);
+  const { x, y } = inPlace(stagePoint(event));
   if (isLarge()) zoomTo(0);
   else zoomTo(Math.max(1 / devicePixelRatio, fitScale() * 2), x, y);
 });

@@ -1,56 +1,123 @@
-// Points whose color is known.
+// Points whose color is known: marks on the stage that can be dragged, and a list of them.
 
 import { $, list, make, say } from "./dom.js";
 import { MOST_POINTS } from "./looks.js";
 import { change, changed, current, history, screen } from "./state.js";
-import { cover } from "./stage.js";
-import { layOut } from "./view.js";
+import { box, layOut } from "./view.js";
 
-const PRESETS = [
-  ["Skin", "#d8a488"], ["Hair, wood", "#7a5236"], ["Sky", "#8fb4d6"], ["Sea", "#3f7d92"], ["Leaves", "#5f7f38"],
-  ["Brick", "#a4553c"], ["Gold, straw", "#c9a44c"],
-];
+const NUDGES = { ArrowLeft: [-0.01, 0], ArrowRight: [0.01, 0], ArrowUp: [0, -0.01], ArrowDown: [0, 0.01] };
+const within = (share) => Math.min(1, Math.max(0, share));
 
-$("hint-mode").onclick = () => {
-  screen.placing = !screen.placing;
-  if (screen.placing) say("Click on the picture where the color belongs. Points can be moved with the numbers in the list.");
-  changed();
-};
-$("hint-box").addEventListener("toggle", () => { if (!$("hint-box").open && screen.placing) $("hint-mode").click(); });
-$("hint-middle").onclick = () => addHint(0.5, 0.5);
-$("hints-clear").onclick = () => setHints("all points removed", []);
-
+const hintsNow = () => current()?.look.hints ?? [];
 const setHints = (label, hints, how) => change(label, { hints: Object.freeze(hints.map(Object.freeze)) }, how);
 
-export function addHint(x, y) {
-  if (x < 0 || x > 1 || y < 0 || y > 1) return;
-  const { hints } = current().look;
-  if (hints.length >= MOST_POINTS) {
-    cover(`There can be ${MOST_POINTS} points at most: remove one first.`);
-    return;
+/** Add a point, { x, y, color }; false where there is no more room. */
+export function addHint(hint) {
+  if (hintsNow().length >= MOST_POINTS) {
+    say(`There can be ${MOST_POINTS} points at most: remove one first.`);
+    return false;
   }
-  setHints("a point", [...hints, { x, y, color: $("hint-color").value }]);
+  setHints("a color fixed", [...hintsNow(), hint]);
+  return true;
 }
 
 /** Change the point of an index. */
-function alter(index, what, how) {
-  setHints("a point changed", current().look.hints.map((hint, i) => (i === index ? { ...hint, ...what } : hint)), how);
+export function alterHint(index, what, how) {
+  setHints("a point changed", hintsNow().map((hint, i) => (i === index ? { ...hint, ...what } : hint)), how);
 }
+
+export function removeHint(index) {
+  setHints("a point removed", hintsNow().filter((_, i) => i !== index));
+  say("The point is removed.", { undo: true });
+}
+
+/** Show the colors of a place: of a point, by its index, or of a new one. */
+export function openSpot(x, y, index = null) {
+  if (x < 0 || x > 1 || y < 0 || y > 1) return;
+  screen.spot = { key: screen.current, x, y, index };
+  changed();
+}
+
+$("fix").onclick = () => {
+  screen.placing = !screen.placing;
+  screen.spot = null;
+  if (screen.placing) say("Click on what has the wrong color.");
+  changed();
+};
+$("hint-middle").onclick = () => openSpot(0.5, 0.5);
+$("hints-clear").onclick = () => {
+  setHints("all points removed", []);
+  say("All points are removed.", { undo: true });
+};
+
+// ------------------------------------------------------------------------------------------------- marks on the stage
+
+function createMark(index) {
+  const mark = make("button", { type: "button" });
+  let drag = null;
+  mark.addEventListener("pointerdown", (event) => {
+    event.stopPropagation();
+    if (event.button > 0) return;
+    mark.setPointerCapture(event.pointerId);
+    drag = { x: event.clientX, y: event.clientY, from: hintsNow()[index], moved: false };
+  });
+  mark.addEventListener("pointermove", (event) => {
+    if (!drag) return;
+    const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
+    if (!drag.moved && Math.hypot(dx, dy) < 4) return;
+    drag.moved = true;
+    const { w, h } = box();
+    alterHint(index, { x: within(drag.from.x + dx / w), y: within(drag.from.y + dy / h) }, { stroke: `point ${index}` });
+  });
+  mark.addEventListener("lostpointercapture", () => {
+    const wasMoved = drag?.moved;
+    drag = null;
+    history.endStroke();
+    if (wasMoved) mark.dataset.moved = "";
+  });
+  mark.addEventListener("click", () => {
+    const wasMoved = mark.dataset.moved !== undefined;
+    delete mark.dataset.moved;
+    const hint = hintsNow()[index];
+    if (!wasMoved && hint) openSpot(hint.x, hint.y, index);
+  });
+  mark.addEventListener("keydown", (event) => {
+    if (event.key === "Delete" || event.key === "Backspace") {
+      removeHint(index);
+      ($("marks").querySelector("button") ?? $("fix")).focus();
+    } else if (NUDGES[event.key]) {
+      const [dx, dy] = NUDGES[event.key];
+      const { x, y } = hintsNow()[index];
+      alterHint(index, { x: within(x + dx), y: within(y + dy) }, { stroke: `point ${index}` });
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+  mark.addEventListener("keyup", () => history.endStroke());
+  return mark;
+}
+
+function drawMark(mark, hint, index) {
+  mark.style.background = hint.color;
+  mark.setAttribute("aria-label", `Point ${index + 1}, color ${hint.color}. Arrow keys move it, Delete removes it.`);
+}
+
+// ----------------------------------------------------------------------------------------------------------- the list
 
 function createItem(index) {
   const color = make("input", { type: "color", is: { "aria-label": `Color of point ${index + 1}` } });
-  color.oninput = () => alter(index, { color: color.value }, { stroke: `color ${index}` });
+  color.oninput = () => alterHint(index, { color: color.value }, { stroke: `color ${index}` });
   color.onchange = () => history.endStroke();
   const numbers = [["x", "across"], ["y", "down"]].map(([axis, word]) => {
     const is = { "aria-label": `Point ${index + 1}, percent ${word}` };
     const field = make("input", { type: "number", min: 0, max: 100, step: 1, name: axis, is });
-    field.onchange = () => alter(index, { [axis]: Math.min(1, Math.max(0, Number(field.value) / 100 || 0)) });
+    field.onchange = () => alterHint(index, { [axis]: within(Number(field.value) / 100 || 0) });
     return make("label", {}, field, "%");
   });
   const away = make("button", { type: "button", className: "square quiet", textContent: "\u00d7", is: { "aria-label": `Remove point ${index + 1}` } });
   away.onclick = () => {
-    setHints("a point removed", current().look.hints.filter((_, i) => i !== index));
-    ($("hints").querySelector(`li:nth-child(${Math.max(index, 1)}) button`) || $("hint-mode")).focus();
+    removeHint(index);
+    ($("hints").querySelector(`li:nth-child(${Math.max(index, 1)}) button`) || $("hint-middle")).focus();
   };
   return make("li", {}, color, ...numbers, away);
 }
@@ -61,22 +128,12 @@ function drawItem(item, hint) {
 }
 
 export function drawHints() {
-  const hints = current()?.look.hints ?? [];
-  $("hint-mode").setAttribute("aria-pressed", screen.placing);
+  const hints = hintsNow();
+  $("fix").setAttribute("aria-pressed", screen.placing);
   $("stage").classList.toggle("placing", screen.placing);
   $("hint-count").textContent = hints.length ? `(${hints.length})` : "";
   $("hints-clear").hidden = hints.length < 2;
   list($("hints"), hints, createItem, drawItem);
-  list($("marks"), hints, () => make("i"), (mark, hint) => { mark.style.background = hint.color; });
+  list($("marks"), hints, createMark, drawMark);
   layOut();
 }
-
-$("presets").append(...PRESETS.map(([name, color]) => {
-  const button = make("button", { type: "button", title: name, is: { "aria-label": name } });
-  button.style.background = color;
-  button.onclick = () => {
-    $("hint-color").value = color;
-    if (!screen.placing) $("hint-mode").click();
-  };
-  return button;
-}));

@@ -6,6 +6,7 @@ import { change, current, history, photos } from "./state.js";
 import { isKept, whyPlain } from "./work.js";
 
 const SLIDERS = { vividness: "vividness", saturation: "saturation", temperature: "temperature", strength: "the reference's strength" };
+const CHOICE = { mode: defaults.mode, temperature: null, saturation: 1 }; // A look is a place on the curve of vividness.
 const COLORS = ["mode", "vividness", "temperature", "saturation", "size", "tone", "enlargement", "reference", "strength"];
 
 for (const [name, label] of Object.entries(SLIDERS)) {
@@ -17,6 +18,10 @@ $("mode").onchange = () => change("how colors are chosen", { mode: $("mode").val
 $("size").onchange = () => change("the network's size", { size: $("size").value });
 $("enlargement").onchange = () => change("edges", { enlargement: $("enlargement").checked ? "guided" : "bilinear" });
 $("tone").onchange = () => change("contrast", { tone: $("tone").checked ? "auto" : "off" });
+
+for (const button of $("looks").children) {
+  button.onclick = () => change(button.textContent, { ...CHOICE, vividness: Number(button.value) });
+}
 
 $("reset").onclick = () => {
   const { hints, reference, strength } = current().look;
@@ -40,6 +45,8 @@ export function drawKnobs() {
     $(name).value = look[name];
     $(`${name}-shown`).value = look[name].toFixed(2);
   }
+  const isOnCurve = Object.entries(CHOICE).every(([name, value]) => look[name] === value);
+  for (const button of $("looks").children) button.setAttribute("aria-pressed", isOnCurve && Number(button.value) === look.vividness);
   $("mode").value = look.mode;
   $("size").value = look.size;
   $("tone").checked = look.tone === "auto";

@@ -13,7 +13,8 @@ export const PREVIEW = Object.freeze({ format: "jpeg", metadata: "none", note: f
 /** What the network is asked of a look, as a query: its answer serves all looks that ask the same. */
 export const seenAs = ({ size, tone }) => String(new URLSearchParams({ ...(size && { size }), ...(tone !== "auto" && { tone }) }));
 
-const hintText = ({ x, y, color }) => `${x.toFixed(4)},${y.toFixed(4)},${color.slice(1)}`;
+/** Return a point as the service wants it. */
+export const hintText = ({ x, y, color }) => `${x.toFixed(4)},${y.toFixed(4)},${color.slice(1)}`;
 
 /** Make the query of an answer. Only what differs from the service's own defaults goes in. */
 export function queryOf(look) {

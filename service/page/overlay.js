@@ -9,6 +9,8 @@ import { answers, factsOf, isKept, isReady, wishOf } from "./work.js";
 import { inWords } from "./words.js";
 
 const VEIL = [122, 43, 255];
+const [STRIPE_PX, GAP_PX] = [3, 6]; // Of the map, at most 512 px long.
+const UNSURE = 1 / 3; // The least chance of being wrong that is worth hatching.
 let asked = "";
 let drawn = "";
 
@@ -35,12 +37,16 @@ const drawVeil = newestWins(async (signal) => {
     pen.drawImage(bitmap, 0, 0);
     bitmap.close();
     const pixels = pen.getImageData(0, 0, veil.width, veil.height);
+    let isAnywhere = false;
     for (let i = 0; i < pixels.data.length; i += 4) {
       const unsure = 1 - pixels.data[i] / 255;
-      // Most of a photograph is above one half: there the whole range is worth seeing.
-      pixels.data.set([...VEIL, 200 * Math.min(1, 2 * unsure)], i);
+      const [x, y] = [(i / 4) % veil.width, Math.floor(i / 4 / veil.width)];
+      isAnywhere ||= unsure > UNSURE;
+      const isStripe = (x + y) % (STRIPE_PX + GAP_PX) < STRIPE_PX;
+      pixels.data.set([...VEIL, isStripe && unsure > UNSURE ? 255 * Math.min(1, 0.3 + unsure) : 0], i);
     }
     pen.putImageData(pixels, 0, 0);
+    if (!isAnywhere) say("The network is nowhere unsure of this photograph.");
     drawn = name;
     layOut();
   } catch (error) {

@@ -1,22 +1,44 @@
 // What is taken away: one photograph as a file, or all as an archive.
 
 import { $, say } from "./dom.js";
+import { writeLooks } from "./looks_file.js";
+import { model } from "./service.js";
 import { about, changed, current, photos, screen } from "./state.js";
 import { cover } from "./stage.js";
 import { withRetry } from "./turns.js";
-import { answers, fail, stateOf, wishOf } from "./work.js";
+import { answers, errorOf, fail, stateOf, wishOf } from "./work.js";
+import { inWords } from "./words.js";
 import { zip } from "./zip.js";
 
-const SUFFIXES = { "image/png": ".png", "image/tiff": ".tif", "image/jpeg": ".jpg" };
+const SUFFIXES = { "image/png": ".png", "image/tiff": ".tif", "image/jpeg": ".jpg", "image/webp": ".webp" };
+const QUERIES = { tiff16: { format: "tiff", depth: 16 } }; // What is chosen is a format, but for these.
+const MOST_CANVAS_PX = 16384;
 
 const colorName = (name, blob, copy = 1) =>
   `${name.replace(/\.[^.]*$/, "")}${copy > 1 ? `-${copy}` : ""}-color${SUFFIXES[blob.type] ?? ".png"}`;
 
-/** Get a photograph as a file of the format that is chosen. */
+/** Get a photograph as a file of the kind that is chosen. */
 function toSave(photo, onWait) {
-  const format = $("save-as").value;
+  const chosen = $("save-as").value;
   const { signal } = about(photo).left;
-  return withRetry(() => answers.answer(wishOf(photo), { format }, { signal, format }), onWait, signal);
+  const get = (more, wish = wishOf(photo)) => withRetry(() => answers.answer(wish, more, { signal, whole: more }), onWait, signal);
+  return chosen === "pair" ? pair(photo, get) : get(QUERIES[chosen] ?? { format: chosen });
+}
+
+/** Put a photograph as it came beside the one in color. */
+async function pair(photo, get) {
+  const gray = wishOf({ ...photo, look: { ...photo.look, saturation: 0 } });
+  const sides = [];
+  for (const wish of [gray, wishOf(photo)]) sides.push(await createImageBitmap(await get({ format: "png" }, wish)));
+  const { width, height } = sides[0];
+  if (2 * width > MOST_CANVAS_PX || height > MOST_CANVAS_PX) throw new Error("the photograph is too large to stand beside itself.");
+  const canvas = new OffscreenCanvas(2 * width, height);
+  const pen = canvas.getContext("2d");
+  for (const [number, side] of sides.entries()) {
+    pen.drawImage(side, number * width, 0);
+    side.close();
+  }
+  return canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
 }
 
 function hand(blob, name) {
@@ -78,4 +100,14 @@ $("save-all").onclick = () => alone(async () => {
   }
   cover(isWhole ? "" : text);
   say(text);
+});
+
+$("save-looks").onclick = () => alone(async () => {
+  try {
+    const looks = await writeLooks(photos().filter((photo) => !errorOf(photo)), await model());
+    hand(new Blob([JSON.stringify(looks, null, 1)], { type: "application/json" }), "looks.json");
+    say("What you decided is saved. photochrom colorize --looks looks.json FOLDER does it again.");
+  } catch (error) {
+    say(inWords(error));
+  }
 });

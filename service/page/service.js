@@ -95,4 +95,7 @@ async function colorize(file, query, reference, { signal, onProgress }) {
 
 const forget = (id) => { call(`pictures/${id}`, { method: "DELETE", keepalive: true }).catch(() => {}); };
 
+/** Tell which model colors. */
+export const model = async () => (await call("model")).json();
+
 export const service = { keep, render, sureness, colorize, forget };

@@ -129,7 +129,8 @@ export function drawStage() {
   if (!photo) { onStage = null; return; }
   if (onStage !== photo.key) enter(photo);
   const before = $("before");
-  $("split").hidden = !factsOf(photo);
+  $("split").hidden = !factsOf(photo) || view.apart || screen.placing;
+  $("stage").classList.toggle("held", view.held);
   if (before.complete && !before.naturalWidth) showGray(photo);
   if (factsOf(photo)) layOut();
   else layOutWaiting(about(photo).size);

@@ -7,7 +7,8 @@ export const history = makeHistory(Object.freeze([]));
 
 /** What is only of this moment: nothing of it can be undone. */
 export const screen = {
-  current: null, cover: "", overlay: false, placing: false, saving: false, versions: 4, picked: null,
+  current: null, cover: "", overlay: false, grid: false, saving: false, versions: 4,
+  placing: false, dropping: false, spot: null, // Whether a click fixes or takes a color, and the place whose colors are open.
 };
 
 const records = new Map(); // Key of a photograph -> how far it is.

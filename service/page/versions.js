@@ -5,9 +5,9 @@ import { $, list, make } from "./dom.js";
 import { PREVIEW, wishOf as versionOf } from "./looks.js";
 import { change, changed, current, screen } from "./state.js";
 import { newestWins, pause } from "./turns.js";
-import { answers, isKept, isReady } from "./work.js";
+import { answers, factsOf, isKept, isReady } from "./work.js";
 
-const SIDE = 160;
+const SIDE = 256;
 const ALL = 8;
 
 const nameOf = (photo) => `${keyOf(versionOf(photo, 1))} ${screen.versions}`;
@@ -30,6 +30,7 @@ export const strip = newestWins(async (signal) => {
     URL.revokeObjectURL(url);
   }
   $("variants").dataset.shown = name;
+  changed();
 });
 
 $("more").onclick = () => { screen.versions = ALL; changed(); strip(); };
@@ -49,6 +50,8 @@ export function drawVersions() {
     $("variants").dataset.shown = "";
     for (const image of $("variants").querySelectorAll("img")) image.removeAttribute("src");
   }
+  const { width = 4, height = 3 } = factsOf(photo) ?? {};
+  $("variants").style.setProperty("--shape", `${width} / ${height}`);
   $("versions").hidden = !isKept(photo);
   $("more").hidden = screen.versions >= ALL;
   list($("variants"), Array.from({ length: screen.versions }), create, (button, _, index) => {

@@ -108,7 +108,8 @@ async function start(photo) {
   try {
     await withRetry(() => bring(photo.key, signal, (share) => hear(photo, share)), onWait, signal);
     record.done = needOf(photoOf(photo.key));
-    say(`${photo.name} is in color. ${photo.key === screen.current ? whyPlain(photoOf(photo.key)) : ""}`.trim());
+    const plain = photo.key === screen.current ? whyPlain(photoOf(photo.key)) : "";
+    say(`${photo.name} is in color. ${plain}`.trim(), { quiet: !plain }); // Else the picture says it.
   } catch (error) {
     if (!signal.aborted) fail(photo, error);
   }

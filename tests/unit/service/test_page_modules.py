@@ -1,5 +1,6 @@
 """The modules of the page that know nothing of it: what they answer, whatever the service does meanwhile."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -189,7 +190,7 @@ def test_a_service_that_keeps_nothing_is_asked_once(page: Page) -> None:
         const first = answers.answer(wish(file("one")));
         (await nth("keep")).reject(problem(404, "picture-not-kept"));
         (await nth("colorize")).resolve({ blob: blob(1), facts: null });
-        const second = answers.answer(wish(file("two")), {}, { format: "tiff" });
+        const second = answers.answer(wish(file("two")), {}, { whole: { format: "tiff" } });
         const whole = await nth("colorize", 2);
         whole.resolve({ blob: blob(2), facts: null });
         return [(await first).size, (await second).size, count("keep"), answers.keepsAnything(), whole.query];
@@ -289,7 +290,7 @@ def test_a_size_that_gave_way_while_it_is_saved_comes_whole(page: Page) -> None:
         const answers = makeAnswers(service);
         const one = file("one");
         const large = wish(one, { seen: "size=512" });
-        const saved = answers.answer(large, {}, { format: "png" });
+        const saved = answers.answer(large);
         (await nth("keep")).resolve({ id: "A" });
         const old = await nth("render");
         const shown = answers.answer(wish(one, { seen: "size=128" }));
@@ -444,3 +445,15 @@ def test_a_query_names_only_what_differs_from_the_service(page: Page) -> None:
         True,
         4,
     ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 55, 56, 63, 64, 65, 1000])
+def test_a_digest_is_the_same_without_the_help_of_the_browser(page: Page, count: int) -> None:
+    data = bytes(index * 37 % 256 for index in range(count))
+    made = run(page, f"return (await import('/digest.js')).sha256(Uint8Array.from({list(data)}));")
+    assert made == hashlib.sha256(data).hexdigest()
+
+
+def test_a_digest_of_a_file_comes_over_plain_http_as_well(page: Page) -> None:
+    made = run(page, "return [isSecureContext, await (await import('/digest.js')).digestOf(new Blob(['abc']))];")
+    assert made == [False, hashlib.sha256(b"abc").hexdigest()]
