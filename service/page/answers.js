@@ -2,6 +2,8 @@
 // it, how it is to be colored, and the file whose palette it follows, if any. What the service calls its kept pictures
 // never leaves this file: one that it has forgotten is posted again, and nobody hears of it. Nothing here knows the page.
 
+import { isLeaving, left, shared, within } from "./waiting.js";
+
 const NO_ROOM = "too-large-to-keep";
 const GONE = "picture-not-kept";
 const MOST_LOSSES = 2; // A picture that is lost more often is pushed out by its own reference, or by others.
@@ -19,34 +21,6 @@ export function numberOf(file) {
 export const keyOf = (wish) =>
   `${numberOf(wish.file)} ${wish.seen}|${wish.query}|${wish.reference ? numberOf(wish.reference) : ""}`;
 
-const left = () => new DOMException("left", "AbortError");
-const isLeaving = (error) => error.name === "AbortError";
-
-/** Wait for work that goes on without whoever waits. */
-export function within(work, signal) {
-  if (!signal) return work;
-  return new Promise((resolve, reject) => {
-    const leave = () => reject(left());
-    if (signal.aborted) leave();
-    signal.addEventListener("abort", leave, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", leave));
-  });
-}
-
-/** Start work that several may wait for; when the last of them leaves, it is given up. */
-function shared(work) {
-  const controller = new AbortController();
-  let waiting = 0;
-  let isOver = false;
-  const result = work(controller.signal).finally(() => { isOver = true; });
-  result.catch(() => {}); // Whoever waits hears of it.
-  const join = (signal) => {
-    waiting++;
-    return within(result, signal).finally(() => { if (!--waiting && !isOver) controller.abort(); });
-  };
-  return { join, isGivenUp: () => controller.signal.aborted };
-}
-
 /**
  * Make the memo of what was asked of a service.
  *
@@ -56,11 +30,12 @@ function shared(work) {
 export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } = {}) {
   const slots = new Map(); // File -> what is known of it; a file that leaves and comes back gets a new one.
   const wholes = new Map(); // Key of a wish -> its answer at full size, the one used last at the end.
+  let clock = 0; // Counts uses: what was used longest ago the service lets go first.
   let keeps = true; // Whether the service keeps pictures at all.
 
   function slotOf(file) {
     if (!slots.has(file)) {
-      slots.set(file, { left: new AbortController(), id: null, seen: null, post: null, facts: null, refused: new Set(), sure: null });
+      slots.set(file, { left: new AbortController(), id: null, seen: null, post: null, facts: null, refused: new Set(), sure: null, used: 0 });
     }
     return slots.get(file);
   }
@@ -106,7 +81,7 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
         service.forget(facts.id);
         throw left();
       }
-      Object.assign(slot, { id: facts.id, seen, facts });
+      Object.assign(slot, { id: facts.id, seen, facts, used: ++clock });
       return facts.id;
     } catch (error) {
       if (error.kind === NO_ROOM) slot.refused.add(seen);
@@ -116,6 +91,12 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
     } finally {
       onPost(file, null);
     }
+  }
+
+  /** Take it that the service has forgotten a picture, and so those that were used before it. */
+  function lose(slot) {
+    slot.id = null;
+    for (const other of slots.values()) if (other.used < slot.used) other.id = null;
   }
 
   /** Do something with the ids of a wish; return undefined where the service has no room for them. */
@@ -133,14 +114,21 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
       try {
         id = await within(keptAs(wish.file, slot, wish.seen), signal);
         if (id && other) palette = await within(keptAs(wish.reference, other, "", true), signal);
-        if (id && (palette || !other)) return await use(id, palette);
+        if (id && (palette || !other)) {
+          const made = await use(id, palette);
+          for (const each of [slot, other]) if (each) each.used = ++clock;
+          return made;
+        }
       } catch (error) {
         if (isLeaving(error)) check(); // Else another wish came between, and this one still holds.
         else if (error.kind !== GONE) throw error;
         else if (isOtherwise(slot, wish.seen)) return undefined; // It gave way to how somebody else wishes to see it.
         else if (++losses > MOST_LOSSES) (other ?? slot).refused.add(other ? "" : wish.seen);
         else { // It does not say which of the two is gone. What has been posted anew meanwhile is not.
-          if (slot.id === id) slot.id = null;
+          if (slot.id === id) {
+            if (other) slot.id = null;
+            else lose(slot);
+          }
           if (other?.id === palette) other.id = null;
         }
       }

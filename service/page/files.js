@@ -13,7 +13,8 @@ export function add(files, skipped = 0) {
     const look = Object.freeze({ ...like, variant: 1, hints: defaults.hints });
     const added = files.map((file) => {
       const key = newKey();
-      return Object.freeze({ key, file, name: file.name || `photograph-${key}.png`, look });
+      const folder = folders.get(file) ?? "";
+      return Object.freeze({ key, file, name: file.name || `photograph-${key}.png`, folder, look });
     });
     decide(`${added.length === 1 ? added[0].name : `${added.length} photographs`} added`, (all) => [...all, ...added]);
   }
@@ -28,6 +29,8 @@ $("files").onchange = () => {
   $("files").value = "";
 };
 
+const folders = new WeakMap(); // File -> the folders in which it was dropped, as a path.
+
 /** Collect the files of what was dropped; of folders only what is named like a picture. */
 async function filesOf(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
@@ -37,7 +40,9 @@ async function filesOf(transfer) {
   const walk = async (entry, inside) => {
     if (entry.isFile) {
       if (inside && !PICTURE_NAME.test(entry.name)) { skipped++; return; }
-      files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      folders.set(file, entry.fullPath.split("/").slice(1, -1).join("/"));
+      files.push(file);
       return;
     }
     const reader = entry.createReader();

@@ -17,8 +17,8 @@ async function bringBack() {
   try {
     const before = await restore();
     if (!before?.photos.length) return;
-    const back = before.photos.map(({ file, name, look }) => Object.freeze({
-      key: newKey(), file, name, look: Object.freeze({ ...look, hints: Object.freeze(look.hints.map(Object.freeze)) }),
+    const back = before.photos.map(({ look, ...photo }) => Object.freeze({
+      ...photo, key: newKey(), look: Object.freeze({ ...look, hints: Object.freeze(look.hints.map(Object.freeze)) }),
     }));
     history.begin(Object.freeze([...back, ...photos()]));
     screen.current = back[before.current]?.key ?? back[0].key;

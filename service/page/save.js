@@ -82,8 +82,9 @@ $("save-all").onclick = () => alone(async () => {
     cover(`Collecting ${number + 1} of ${ready.length}: ${photo.name}`);
     try {
       const blob = await toSave(photo, (note) => note && cover(note));
-      let name = colorName(photo.name, blob);
-      for (let copy = 2; taken.has(name.toLowerCase()); copy++) name = colorName(photo.name, blob, copy);
+      const inside = photo.folder && `${photo.folder}/`;
+      let name = inside + colorName(photo.name, blob);
+      for (let copy = 2; taken.has(name.toLowerCase()); copy++) name = inside + colorName(photo.name, blob, copy);
       taken.add(name.toLowerCase());
       files.push({ name, blob });
     } catch {

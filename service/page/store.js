@@ -82,7 +82,7 @@ async function find() {
 const ids = new WeakMap(); // File -> its key in the database.
 let serial = 0;
 
-/** Bring back what this tab had: photographs, { file, name, look }, and which of them was on the screen. */
+/** Bring back what this tab had: photographs, { file, name, folder, look }, and which of them was on the screen. */
 export async function restore() {
   const session = await find();
   if (!session) return null;
@@ -93,8 +93,8 @@ export async function restore() {
     ids.set(file, id);
     serial = Math.max(serial, id);
   }
-  const photos = session.photos.filter(({ file }) => files.has(file)).map(({ file, name, look }) => ({
-    file: files.get(file), name, look: { ...look, reference: files.get(look.reference) ?? null },
+  const photos = session.photos.filter(({ file }) => files.has(file)).map(({ file, name, folder, look }) => ({
+    file: files.get(file), name, folder, look: { ...look, reference: files.get(look.reference) ?? null },
   }));
   return { photos, current: session.current };
 }
@@ -113,10 +113,10 @@ export async function keep(photos, current) {
     return ids.get(file);
   };
   const kept = [];
-  for (const { file, name, look } of photos) {
+  for (const { file, name, folder, look } of photos) {
     const extra = [file, look.reference].filter((each) => each && !files.has(ids.get(each)));
     if (bytes + extra.reduce((sum, each) => sum + each.size, 0) > MOST_BYTES) break;
-    kept.push({ file: take(file), name, look: { ...look, reference: take(look.reference) } });
+    kept.push({ file: take(file), name, folder, look: { ...look, reference: take(look.reference) } });
   }
   const there = new Set((await done(base.transaction("files").objectStore("files").getAllKeys(filesOf(tab)))).map(([, id]) => id));
   const transaction = base.transaction(["files", "sessions"], "readwrite");

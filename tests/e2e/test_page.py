@@ -1,5 +1,6 @@
 """The page in a real Chromium, against the real service: what people do with it, by mouse, finger and keyboard."""
 
+import base64
 import io
 import re
 import struct
@@ -314,6 +315,36 @@ def test_all_photographs_come_as_one_archive(open_page: Opener) -> None:
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
     assert struct.unpack("<I", data[:4]) == (0x04034B50,)
     expect(page.locator("#live")).to_have_text("3 photographs are saved.")
+
+
+def test_a_dropped_folder_keeps_its_folders_in_the_archive(open_page: Opener) -> None:
+    page = open_page()
+    gray = base64.b64encode(by_pillow(smooth_gray(40, 60), "PNG")).decode()
+    page.evaluate(
+        """([gray, names]) => {
+            const bytes = Uint8Array.from(atob(gray), (letter) => letter.charCodeAt(0));
+            const fileOf = (path) => ({ isFile: true, name: path.split("/").pop(), fullPath: path,
+                file: (done) => done(new File([bytes], path.split("/").pop(), { type: "image/png" })) });
+            const folder = (children) => ({ isDirectory: true, createReader: () => {
+                const parts = [children, []];
+                return { readEntries: (done) => done(parts.shift()) };
+            } });
+            const album = folder([folder(names.map((name) => fileOf(`/album/deep/${name}`))), fileOf("/album/a.png")]);
+            album.name = "album";
+            const transfer = { types: ["Files"], files: [], items: [{ webkitGetAsEntry: () => album }] };
+            const event = new Event("drop", { bubbles: true, cancelable: true });
+            event.dataTransfer = transfer;
+            document.body.dispatchEvent(event);
+        }""",
+        [gray, ["a.png", "a.PNG", "notes.txt"]],
+    )
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (3)")
+    expect(page.locator("#live")).not_to_be_empty()
+    with page.expect_download() as waiting:
+        page.click("#save-all")
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        names = ["album/deep/a-color.png", "album/deep/a-2-color.png", "album/a-color.png"]
+        assert sorted(archive.namelist()) == sorted(names)
 
 
 def test_zoom_by_buttons_wheel_keys_and_drag(open_page: Opener) -> None:

@@ -457,3 +457,27 @@ def test_a_digest_is_the_same_without_the_help_of_the_browser(page: Page, count:
 def test_a_digest_of_a_file_comes_over_plain_http_as_well(page: Page) -> None:
     made = run(page, "return [isSecureContext, await (await import('/digest.js')).digestOf(new Blob(['abc']))];")
     assert made == [False, hashlib.sha256(b"abc").hexdigest()]
+
+
+def test_with_what_is_forgotten_goes_what_was_used_before_it(page: Page) -> None:
+    made = run(
+        page,
+        """
+        const { service, nth, calls } = makeFake();
+        const answers = makeAnswers(service);
+        const files = ["one", "two", "three"].map(file);
+        let posts = 0;
+        for (const each of files) {
+          const kept = answers.prepare(wish(each));
+          (await nth("keep", ++posts)).resolve({ id: each.name });
+          await kept;
+        }
+        const answer = answers.answer(wish(files[1]));
+        (await nth("render")).reject(GONE);
+        (await nth("keep", 4)).resolve({ id: "two again" });
+        (await nth("render", 2)).resolve(blob());
+        await answer;
+        return files.map((each) => answers.isThere(wish(each)));
+        """,
+    )
+    assert made == [False, True, True]
