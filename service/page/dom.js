@@ -28,8 +28,10 @@ let timer = 0;
 /** Say something to whoever listens and, unless it is `quiet`, to whoever looks; `undo` offers to undo it. */
 export function say(text, { quiet = false, undo = false } = {}) {
   $("live").textContent = text;
+  if (quiet) return;
+  $("toast-text").textContent = text;
   $("toast-undo").hidden = !undo;
-  $("toast").classList.toggle("on", Boolean(text) && !quiet);
+  $("toast").classList.toggle("on", Boolean(text));
   clearTimeout(timer);
   timer = setTimeout(() => { $("toast").classList.remove("on"); $("toast-undo").hidden = true; }, TOAST_MS);
 }

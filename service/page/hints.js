@@ -35,6 +35,7 @@ export function removeHint(index) {
 export function openSpot(x, y, index = null) {
   if (x < 0 || x > 1 || y < 0 || y > 1) return;
   screen.spot = { key: screen.current, x, y, index };
+  say("");
   changed();
 }
 

@@ -415,7 +415,7 @@ def test_where_nothing_is_unsure_that_is_said(open_page: Opener) -> None:
     page = open_page()
     put_in(page, COFFEE)
     page.click("#overlay")
-    expect(page.locator("#live")).to_contain_text("nowhere unsure")
+    expect(page.locator("#toast-text")).to_contain_text("nowhere unsure")
 
 
 def test_the_overlay_is_that_of_the_size_that_is_shown(open_page: Opener) -> None:

@@ -64,7 +64,7 @@ def test_photographs_and_decisions_survive_a_reload(open_page: Opener) -> None:
     before = shown_pixels(page)
     wait_until_kept(page)
     page.reload()
-    expect(page.locator("#live")).to_contain_text("45 photographs are back")
+    expect(page.locator("#toast-text")).to_contain_text("45 photographs are back")
     settle(page)
     expect(page.locator("#place")).to_have_text("8 of 45")
     expect(page.locator("#name")).to_have_text("6.png")
@@ -102,7 +102,7 @@ def test_remove_all_clears_the_browser_too_and_can_be_undone(open_page: Opener) 
     )
     page.reload()
     expect(page.locator("#welcome")).to_be_visible()
-    expect(page.locator("#live")).to_have_text("")
+    expect(page.locator("#toast-text")).to_have_text("")
 
 
 def test_a_tab_takes_over_what_another_left_but_not_what_one_has(open_page: Opener) -> None:
@@ -140,7 +140,7 @@ def test_there_is_a_limit_to_what_a_browser_keeps(open_page: Opener) -> None:
     put_in(page, small(1), small(2), small(3))
     expect(page.locator("#unkept")).to_contain_text("keeps 2 of 3 photographs over a reload")
     page.reload()
-    expect(page.locator("#live")).to_contain_text("2 photographs are back")
+    expect(page.locator("#toast-text")).to_contain_text("2 photographs are back")
 
 
 def test_decisions_are_written_down_for_the_command_line(open_page: Opener, server: Server) -> None:

@@ -14,6 +14,7 @@ from tests.e2e.page_driver import (
     CHELSEA,
     COFFEE,
     EXECUTABLE,
+    PHONE,
     Held,
     Opener,
     as_file,
@@ -73,7 +74,7 @@ def test_a_sample_that_does_not_come_is_said(open_page: Opener) -> None:
     page = open_page()
     page.route("**/locomotive.jpg", lambda route: route.fulfill(status=404, body="gone"))
     page.get_by_role("button", name="A locomotive, 1880s").click()
-    expect(page.locator("#live")).to_contain_text("The sample did not come")
+    expect(page.locator("#toast-text")).to_contain_text("The sample did not come")
     expect(page.locator("#toast")).to_have_class("on")
     expect(page.locator("#welcome")).to_be_visible()
 
@@ -290,6 +291,31 @@ def test_a_color_is_taken_from_the_picture_or_the_reference(open_page: Opener) -
     assert np.abs(taken - there).max() < 60
 
 
+def test_a_finger_fixes_a_color_and_moves_its_point(open_page: Opener) -> None:
+    page = open_page(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2, color_scheme="dark")
+    key = put_in(page, COFFEE)
+    page.locator("#fix").tap()
+    picture = page.locator("#after").bounding_box()
+    assert picture
+    x, y = picture["x"] + 0.25 * picture["width"], picture["y"] + 0.5 * picture["height"]
+    page.touchscreen.tap(x, y)
+    with page.expect_request(lambda request: bool(asked_hints(request.url))) as asked:
+        page.get_by_role("button", name="Leaves").tap()
+    assert asked_hints(asked.value.url) == [(pytest.approx(0.25, abs=0.01), pytest.approx(0.5, abs=0.01), "5f7f38")]
+    wait_for_change(page, key)
+    page.locator("#swatches-done").tap()
+    fingers = page.context.new_cdp_session(page)
+    for kind, points in (
+        ("touchStart", [{"x": x, "y": y}]),
+        ("touchMove", [{"x": x + 20, "y": y}]),
+        ("touchMove", [{"x": x + 0.5 * picture["width"], "y": y}]),
+        ("touchEnd", []),
+    ):
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    page.locator("#hint-box > summary").tap()
+    expect(page.get_by_label("Point 1, percent across")).to_have_value("75")
+
+
 def test_there_is_an_end_to_points(open_page: Opener) -> None:
     page = open_page()
     put_in(page, COFFEE)
@@ -306,7 +332,7 @@ def test_there_is_an_end_to_points(open_page: Opener) -> None:
     expect(page.locator("#hints li")).to_have_count(64)
     click_at(page, 0.9, 0.9)
     page.locator("#presets button").first.click()
-    expect(page.locator("#live")).to_contain_text("64 points at most")
+    expect(page.locator("#toast-text")).to_contain_text("64 points at most")
     expect(page.locator("#hints li")).to_have_count(64)
 
 
@@ -331,7 +357,7 @@ def test_everything_can_be_undone_and_done_again(open_page: Opener) -> None:
     expect(page.locator("#name")).to_have_text("chelsea.png")
     expect(page.locator("#vividness-shown")).to_have_text("0.80")
     page.keyboard.press("Control+z")
-    expect(page.locator("#live")).to_have_text("Undone: use for all.")
+    expect(page.locator("#toast-text")).to_have_text("Undone: use for all.")
     page.locator("#strip .shot").nth(1).click()
     expect(page.locator("#vividness-shown")).to_have_text("0.50")
     page.keyboard.press("Control+z")

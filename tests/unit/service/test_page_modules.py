@@ -1,20 +1,18 @@
 """The modules of the page that know nothing of it: what they answer, whatever the service does meanwhile."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Page, Route
+
+from tests.e2e.page_driver import EXECUTABLE, running_browser
 
 ROOT = Path(__file__).parents[3]
 MODULES = ROOT / "service" / "page"
 ADDRESS = "http://page.test/"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-EXECUTABLE = next(filter(None, map(shutil.which, BROWSERS)), None)
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium is installed (see `make browser`)")
 
@@ -69,18 +67,8 @@ const settle = () => new Promise((resolve) => {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=EXECUTABLE, args=arguments)
-        yield running
-        running.close()
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Page:
+def page() -> Iterator[Page]:
     """An empty page that can import the modules; no service is there."""
-    empty = browser.new_page()
 
     def serve(route: Route) -> None:
         name = route.request.url.removeprefix(ADDRESS)
@@ -89,9 +77,11 @@ def page(browser: Browser) -> Page:
         else:
             route.fulfill(body="<!doctype html>", content_type="text/html")
 
-    empty.route("**/*", serve)
-    empty.goto(ADDRESS)
-    return empty
+    with running_browser() as browser:
+        empty = browser.new_page()
+        empty.route("**/*", serve)
+        empty.goto(ADDRESS)
+        yield empty
 
 
 def run(page: Page, script: str) -> Any:
