@@ -36,7 +36,7 @@ from service.engine.colorizer import (
 from service.engine.job import Caller, Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
 from service.engine.loaded_model import LoadedModel
-from service.engine.making import Parts, hold_nothing
+from service.engine.making import Parts, hold_nothing, notes_on
 from service.engine.memory_cost import posterior_weight, reserve
 from service.engine.session import Heads, Session
 from service.errors import RequestError
@@ -272,6 +272,7 @@ class Pipeline:
             heads = await self._infer(prepared, model, stages)
             with stages.measure("merge"):
                 confidence = await self._codecs.run(confidence_of, heads)
+                notes = await self._codecs.run(notes_on, prepared.L)
                 posterior = await self._codecs.run(Posterior.of, heads, prepared.query.lightness)
         if model is not self.model:  # Another one was taken up meanwhile.
             with self.use_model() as newer:
@@ -282,6 +283,7 @@ class Pipeline:
             digest=inspected.digest,
             size=job.options.size,
             is_stretched=prepared.is_stretched,
+            notes=notes,
             page=job.options.page,
             posterior=posterior,
             histogram=histogram,

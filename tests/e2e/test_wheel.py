@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -24,14 +25,21 @@ def done(*command: str | Path, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built of a copy: a build leaves folders beside its sources."""
-    copy, out = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("wheel")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy: a build leaves folders beside its sources."""
+    copy = tmp_path_factory.mktemp("sources")
     for name in ("photochrom", "chroma", "training", "export", "service"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
-    done(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", out, ".", cwd=copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    how = ("--quiet", "--no-deps", "--no-build-isolation")
+    done(sys.executable, "-m", "pip", "wheel", *how, "-w", out, ".", cwd=sources)
     (found,) = out.glob("photochrom-*.whl")
     return found
 
@@ -58,6 +66,18 @@ def test_the_wheel_holds_the_model_and_the_page(wheel: Path) -> None:
     } <= names
     assert {"chroma/data/ab_bins.npy", "training/templates/run.html.j2", "photochrom/local.py"} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]
+
+
+def test_the_sdist_holds_all_that_is_no_code(sources: Path, tmp_path: Path) -> None:
+    code = "import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])"
+    done(sys.executable, "-c", code, tmp_path, cwd=sources)
+    (found,) = tmp_path.glob("photochrom-*.tar.gz")
+    with tarfile.open(found) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("service/model", "service/page", "chroma/data", "training/templates")
+    data = {path for folder in folders for path in (sources / folder).rglob("*") if path.is_file()}
+    assert len(data) > 5
+    assert {path.relative_to(sources).as_posix() for path in data} <= names
 
 
 def test_with_the_service_it_colors_a_picture(wheel: Path, python: Path, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import os
 import pkgutil
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from service.engine.admission import Admission
 from service.engine.colorizer import Prepared, prepare
+from service.engine.job import Caller
 from service.engine.pipeline import Pipeline
 from service.engine.session import Heads, Query, Session, shipped_model
 from service.http.app import create_app
@@ -317,6 +320,44 @@ def test_time_runs_out(model_path: Path, engine: Gate) -> None:
             engine.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
             assert (await Call(app, GRAY).done()).status == 200
+            check_idle(pipeline)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("path", ["/colorize", "/pictures", "/pictures/{id}"])
+def test_a_large_picture_has_more_time(model_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Here every picture is large: GRAY has a minute more, but for the short of a deadline that all have."""
+    place = "service.engine.making.finish" if "id" in path else "service.engine.session.Session.run"
+    gate = hold(monkeypatch, place)
+    deadlines: list[float] = []
+    admit = Admission.admit
+
+    def noting(self: Admission, weight: float, caller: Caller) -> AbstractAsyncContextManager[None]:
+        deadlines.append(caller.deadline - time.monotonic())
+        return admit(self, weight, caller)
+
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            id = await kept_id(app)
+            services = app.state.services
+            app.state.services = replace(services, settings=services.settings.model_copy(update={"deadline_s": 0.2}))
+            monkeypatch.setattr(Admission, "admit", noting)
+            for more_s, status in ((60.0, (200, 201)), (0.4, (504,))):
+                monkeypatch.setattr("service.engine.fair_queue.ORDINARY_MEGAPIXELS", 0.0)
+                monkeypatch.setattr("service.engine.fair_queue.AGING_MEGAPIXELS_A_S", 48 * 64 / 1e6 / more_s)
+                gate.is_open.clear()
+                call = get(app, id) if "id" in path else Call(app, GRAY, path=path)
+                if more_s == 60:
+                    await asyncio.sleep(0.5)
+                    assert not call.task.done()
+                    gate.is_open.set()
+                answer = await call.done()
+                assert answer.status in status, answer.body
+                assert deadlines.pop() == pytest.approx(more_s, abs=0.3)
+            assert json.loads(answer.body)["limit"] == pytest.approx(0.6)
+            gate.is_open.set()
+            await until(lambda: pipeline.admission.admitted == 0)
             check_idle(pipeline)
 
     run(scene)

@@ -147,7 +147,7 @@ class _Call:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
-        self.is_given_up = False
+        self.is_aborted = False
 
     def hold(self, worker: _Worker) -> None:
         """Note who is at work on it.
@@ -157,7 +157,7 @@ class _Call:
         """
         with self._lock:
             self._worker = worker
-            if self.is_given_up:
+            if self.is_aborted:
                 raise Ended
 
     def let_go(self) -> None:
@@ -168,13 +168,13 @@ class _Call:
         """
         with self._lock:
             self._worker = None
-            if self.is_given_up:
+            if self.is_aborted:
                 raise Ended
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """End whoever is at work on it."""
         with self._lock:
-            self.is_given_up = True
+            self.is_aborted = True
             if self._worker:
                 self._worker.kill()
 
@@ -260,7 +260,7 @@ class DecodePool:
             self._suspects[caller] = time.monotonic() + SUSPECT_S
             raise
         except asyncio.CancelledError:
-            call.give_up()
+            call.abort()
             if not future.cancelled():  # Its pixels are in memory until it has returned.
                 with suppress(Exception):
                     await asyncio.wrap_future(future)
@@ -280,7 +280,7 @@ class DecodePool:
                 call.let_go()
             except Ended:
                 ended = worker.reap()
-                if call.is_given_up:
+                if call.is_aborted:
                     break
                 if ended == signal.SIGPROF:
                     self._on_loss("time")
