@@ -35,6 +35,9 @@ export function drawHead() {
 
 function drawFacts(facts) {
   write($("facts"), facts ? `${facts.width} \u00d7 ${facts.height} px` + (facts.megapixels ? `, ${facts.megapixels.toFixed(1)} megapixels` : "") : "");
+  const notes = (facts?.notes ?? []).join(" ");
+  write($("notes"), notes);
+  $("notes").hidden = !notes;
   $("seen").hidden = !facts?.scene?.length;
   list($("scenes"), facts?.scene ?? [], () => make("li"), (item, { name, probability }) => {
     const words = make("span", { textContent: name.replaceAll("_", " ").replace(/^\w/, (letter) => letter.toUpperCase()) });

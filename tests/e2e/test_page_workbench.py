@@ -418,6 +418,16 @@ def test_what_is_saved_is_of_the_kind_that_is_chosen(
     assert gray < 2 < 10 < color
 
 
+def test_of_a_scan_without_grays_it_is_said_that_there_is_little_to_color(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, as_file("photo.png", by_pillow(smooth_gray(40, 60), "PNG")))
+    expect(page.locator("#notes")).to_be_hidden()
+    drawing = np.where(smooth_gray(80, 120) > 128, 255, 0).astype(np.uint8)
+    choose(page, as_file("drawing.png", by_pillow(drawing, "PNG")))
+    page.locator("#strip .shot").nth(1).click()
+    expect(page.locator("#notes")).to_contain_text("little to color")
+
+
 def test_looks_are_points_of_the_curve(open_page: Opener) -> None:
     page = open_page()
     key = put_in(page, as_file("small.png", by_pillow(smooth_gray(40, 60), "PNG")))
