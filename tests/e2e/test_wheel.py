@@ -73,6 +73,7 @@ def test_the_wheel_holds_the_model_and_the_page(wheel: Path) -> None:
         "service/page/index.html",
         "service/page/app.js",
         "service/docs_page/start.js",
+        "service/page/answers.js",
     } <= names
     assert {"chroma/data/ab_bins.npy", "training/templates/run.html.j2", "photochrom/local.py"} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "docs/"))]
