@@ -21,6 +21,7 @@ VENV_LOCK := .venv-lock
 VENV_AUDIT := .venv-audit
 VENV_CLUSTER := .venv-cluster
 VENV_PEERS := .venv-peers
+VENV_CLIENTS := .venv-clients
 DEV := $(VENV_DEV)/bin
 MKDOCS = NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs
 
@@ -42,7 +43,7 @@ help: ## List the targets
 serve: $(VENV)/.installed ## Install the service if needed, then serve the shipped model on 127.0.0.1:8000
 	$(VENV)/bin/photochrom serve
 
-test: $(VENV_DEV)/.installed $(VENV_DEV)/.torch $(VENV_DEV)/.browser ## Install everything if needed, then run the whole test suite
+test: $(VENV_DEV)/.installed $(VENV_DEV)/.torch $(VENV_DEV)/.browser $(VENV_CLIENTS)/.node ## Install everything if needed, then run the whole test suite
 	OMP_WAIT_POLICY=PASSIVE $(DEV)/python -m pytest $(TESTS) --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV_DEV)/.installed ## Lint, format, types, layers, dependencies, spelling, documentation
@@ -130,6 +131,16 @@ $(VENV_PEERS)/.installed: requirements/peers.txt pyproject.toml
 $(VENV_PEERS)-bentoml/.installed: requirements/peers-bentoml.txt pyproject.toml
 	$(call install,$(VENV_PEERS)-bentoml,$<,$(NEWEST))
 
+$(VENV_CLIENTS)/.installed: requirements/clients.txt
+	$(call install,$(VENV_CLIENTS),$<,$(NEWEST))
+
+# The TypeScript client is generated and run where there is a node; where there is none, its test is skipped.
+$(VENV_CLIENTS)/.node: $(VENV_CLIENTS)/.installed tests/clients/package-lock.json
+	@cp tests/clients/package.json tests/clients/package-lock.json $(VENV_CLIENTS)
+	@{ type -P node && timeout 180 npm ci --prefix $(VENV_CLIENTS) --ignore-scripts --no-audit --no-fund; } >/dev/null 2>&1 \
+		|| echo "No node, or no package index of it, is here: the test of the TypeScript client will be skipped."
+	@touch $@
+
 $(VENV)/.installed: requirements/$(RUNTIME).txt pyproject.toml
 	$(call install,$(VENV),$<,$(NEWEST))
 
@@ -182,6 +193,7 @@ lock: $(VENV_LOCK)/.installed-$(UV_VERSION) ## Write requirements/*.txt again fr
 	$(COMPILE) --extra cluster --constraints requirements/dev.txt --output-file requirements/cluster.txt
 	$(COMPILE) --extra peers --constraints requirements/dev.txt --output-file requirements/peers.txt
 	$(COMPILE) --extra peers-bentoml --output-file requirements/peers-bentoml.txt
+	$(COMPILE) --extra clients --output-file requirements/clients.txt
 	$(COMPILE) --extra training-gpu --constraints requirements/dev.txt --output-file requirements/training-gpu.txt
 	$(COMPILE) --extra audit --output-file requirements/audit.txt
 

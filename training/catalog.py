@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from rich.console import Console
 from rich.table import Table
 
-from training.network.cost import SIDE_PX, network_cost
-from training.recipes import NOT_TRAINED, load_about, load_recipe, recipe_names
+from training.recipes import COUNTED_SIDE_PX, NOT_TRAINED, load_about, recipe_names
 
 WIDTH = 150
 """Of the table, in characters, where nothing says how wide the terminal is."""
@@ -20,8 +19,8 @@ class Entry:
     Attributes:
         name: what the command line calls it.
         what: the system, in a few words.
-        parameters: of the network in training.
-        gflops: for one picture of 256 x 256 px.
+        parameters: of the network in training; 0 where nobody counted.
+        gflops: for one picture of 256 x 256 px; 0 likewise.
         speed: measured training speed; empty where nobody measured.
         scores: measured scores; empty where nobody trained it.
     """
@@ -35,11 +34,11 @@ class Entry:
 
 
 def catalog() -> tuple[Entry, ...]:
-    """Build the network of every recipe and count; seconds."""
+    """Return what the recipes say of themselves; no network is built, no framework loaded."""
     entries = []
     for name in recipe_names():
-        about, cost = load_about(name), network_cost(load_recipe(name).model)
-        entries.append(Entry(name, about.what, cost.parameters, round(cost.gflops, 2), about.speed, about.scores))
+        about = load_about(name)
+        entries.append(Entry(name, about.what, about.parameters, about.gflops, about.speed, about.scores))
     return tuple(entries)
 
 
@@ -48,7 +47,7 @@ def catalog_json(entries: tuple[Entry, ...]) -> str:
     rows = {entry.name: asdict(entry) for entry in entries}
     for row in rows.values():
         del row["name"]
-        row |= {key: row[key] or None for key in ("speed", "scores")}
+        row |= {key: row[key] or None for key in ("parameters", "gflops", "speed", "scores")}
     return json.dumps(rows, indent=2, ensure_ascii=False)
 
 
@@ -63,12 +62,14 @@ def catalog_table(entries: tuple[Entry, ...], *, width: int | None = None) -> st
     table.add_column("recipe", no_wrap=True)
     table.add_column("what it is", ratio=3)
     table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column(f"GFLOPs at {SIDE_PX} px", justify="right")
+    table.add_column(f"GFLOPs at {COUNTED_SIDE_PX} px", justify="right")
     table.add_column("speed", ratio=1)
     table.add_column("scores", ratio=3)
     for entry in entries:
         speed, scores = entry.speed or "not measured", entry.scores or NOT_TRAINED
-        table.add_row(entry.name, entry.what, f"{entry.parameters / 1e6:.2f} M", f"{entry.gflops:.1f}", speed, scores)
+        parameters = f"{entry.parameters / 1e6:.2f} M" if entry.parameters else "not counted"
+        gflops = f"{entry.gflops:.1f}" if entry.gflops else ""
+        table.add_row(entry.name, entry.what, parameters, gflops, speed, scores)
     console = Console(width=width, color_system=None)
     if width is None and not console.is_terminal:
         console = Console(width=WIDTH, color_system=None)

@@ -1,9 +1,11 @@
 """`photochrom-train`: prepare photographs, run a recipe, choose the decoder, evaluate."""
 
+import importlib
 import logging
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +35,6 @@ def list_recipes(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """List the recipes: what each is, what it costs, which scores to expect."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr
     from training.catalog import catalog, catalog_json, catalog_table
 
     entries = catalog()
@@ -65,6 +66,7 @@ def run(
 ) -> None:
     """Train a recipe; a killed run goes on where it stopped when the same command is given again."""
     chosen = load_recipe(recipe).with_options(options_set or [])
+    load_framework()
     from training.run.distribution import Cluster
 
     cluster = None
@@ -79,6 +81,10 @@ def run(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with display.bar:
         made = train(chosen, options, watch=display.step, report=display.scores)
+    from training.run.status import read_status
+
+    if reason := read_status(made).reason:
+        console.print(Text(f"NOTE: {reason}", style="bold yellow"), soft_wrap=True)
     console.print(f"done: {made}")
 
 
@@ -88,6 +94,7 @@ def unpack(
     folder: Annotated[Path, typer.Option("--run", help="Run folder to make.")],
 ) -> None:
     """Make a run folder of an ONNX file: to calibrate, evaluate or export its network again."""
+    load_framework()
     from training.run.starting import unpack as unpack_model
 
     unpack_model(model, folder)
@@ -103,6 +110,7 @@ def average(
     share: Annotated[float, typer.Option(help="Of the first run's weights, between 0 and 1.")] = 0.5,
 ) -> None:
     """Average the weights of two runs of one network, and measure their normalization again."""
+    load_framework()
     from training.run.soup import average as average_runs
 
     average_runs(run_folder, other, share, data, folder)
@@ -128,6 +136,7 @@ def calibrate(
     pictures: Annotated[int, typer.Option(min=8, help="Validation photographs to look at.")] = 256,
 ) -> None:
     """Choose the vividness curve on the validation split; writes curve.json into the run folder."""
+    load_framework()
     from training.judge.calibrate import calibrate_run
 
     for line in calibrate_run(run_folder, data, pictures=pictures):
@@ -162,6 +171,7 @@ def evaluate(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; default one a core.")] = None,
 ) -> None:
     """Score a run on color photographs; writes evaluation.json and evaluation.html, and prints the table."""
+    load_framework()
     from training.judge.evaluate import Networks, Shots, evaluate_run, table_markdown, update_card
 
     bar = Progress(
@@ -220,6 +230,7 @@ def ablate(
     ] = None,
 ) -> None:
     """Turn the original recipe into ours, one group of options at a time, and print the table of docs/red-noise.md."""
+    load_framework()
     from training.judge.ablation import ablate as run_ablation
     from training.judge.ablation import table
 
@@ -227,6 +238,28 @@ def ablate(
         data, pictures, out, show=show, assignments=tuple(options_set or ()), workers=workers, tell=console.print
     )
     typer.echo(table(report))
+
+
+def load_framework() -> None:
+    """Load Keras and its backend, without what they say of themselves meanwhile.
+
+    TensorFlow's C++ part writes to the process's own standard error, some of it before its log level is read. When
+    loading fails, what was said is said after all.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            importlib.import_module("keras")
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 class TrainingDisplay:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from service.engine.answer_file import said_of
 from service.engine.options import Options
 
 PNG_START: Final = b"\x89PNG\r\n\x1a\n"
@@ -20,9 +21,6 @@ SAID: Final = re.compile(rb"colors computed: ([^\"<;\0\r\n]{1,1000})")
 
 LOOKED_THROUGH: Final = 1 << 17
 """Bytes at either end of an answer, or of a film's index, in which its metadata lies."""
-
-_COLORS: Final = ("temperature", "saturation", "size", "enlargement")
-"""Options that are said where they are not what they are by default, beside mode and vividness."""
 
 
 def is_done(source: Path, target: Path) -> bool:
@@ -108,18 +106,7 @@ def words_of(options: Options, *, has_reference: bool = False) -> str:
         options: for the colors.
         has_reference: whether the palette of another photograph is followed.
     """
-    words = [f"mode {options.mode}", f"vividness {options.vividness:g}"]
-    words += [
-        f"{name} {getattr(options, name)}" for name in _COLORS if getattr(options, name) != getattr(_DEFAULT, name)
-    ]
-    if has_reference and options.reference_strength != _DEFAULT.reference_strength:
-        words.append(f"reference strength {options.reference_strength}")
-    words += [f"{len(options.hints)} hints"] if options.hints else []
-    words += ["palette of a reference"] if has_reference else []
-    return ", ".join(words)
-
-
-_DEFAULT: Final = Options()
+    return ", ".join(said_of(options, variant=options.variants[0], has_reference=has_reference))
 
 
 def other_options(path: Path, wanted: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from service.archive.here import Here
+from service.archive.looks import Looks
 from service.archive.run import ColoredFile, Outcome, Stopped, Work, color_there
 from service.archive.worker_pool import FILES_EACH, ClusterError, WorkerLost, WorkerPool, first_line
 from service.engine.options import ColorizeQuery
@@ -45,6 +46,7 @@ class Instructions:
         model: path of the ONNX model, on this machine.
         limits: of a picture.
         reference: the file of a color photograph whose palette is followed.
+        looks: how single photographs are colored instead.
     """
 
     query: ColorizeQuery
@@ -52,6 +54,7 @@ class Instructions:
     model: Path
     limits: SizeLimits
     reference: bytes | None = None
+    looks: Looks | None = None
 
 
 def color_on_cluster(
@@ -158,6 +161,7 @@ class ColorizeActor:
             order.query.picture_format() or "png",
             limits=order.limits,
             reference=order.reference,
+            looks=order.looks,
         )
 
     def ping(self) -> None:

@@ -81,7 +81,7 @@ def plan_outputs(
     for source, place in places.items():
         name = place.with_suffix(endings[source])
         plan[source] = out / (name if names[name] == 1 else f"{place}{endings[source]}")
-    _refuse_overwriting(plan)
+    refuse_overwriting(plan)
     return plan
 
 
@@ -370,7 +370,15 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _refuse_overwriting(plan: dict[Path, Path]) -> None:
+def refuse_overwriting(plan: dict[Path, Path]) -> None:
+    """Refuse a plan in which an answer would replace a source, or another answer.
+
+    Args:
+        plan: target by source.
+
+    Raises:
+        PlanError: it would; the text says what to do.
+    """
     names = _Names()
     sources = {names.file(source) for source in plan}
     by_target: dict[Path, Path] = {}

@@ -43,6 +43,7 @@ class Report:
         self.counts: Counter[Status] = Counter({"colored": 0, "skipped": 0, "failed": 0})
         self.failures: list[Outcome] = []
         self.unread: list[Outcome] = []
+        self.remarks: list[str] = []
         self._suffixes: Counter[str] = Counter()
         self._different: Counter[str] = Counter()
         self._total = total
@@ -100,6 +101,11 @@ class Report:
                 f"{shown(outcome.source)}: {printable('; '.join(outcome.notes))}", markup=False
             )
 
+    def remark(self, text: str) -> None:
+        """Take down what is to be said of the whole at the end; nothing where the text is empty."""
+        if text:
+            self.remarks.append(text)
+
     @contextmanager
     def frames_of(self, source: Path) -> Iterator[Callable[[int, int], None]]:
         """Tell how one film goes, by a second bar or a line every `FRAMES_TOLD_S` seconds.
@@ -131,7 +137,8 @@ class Report:
             self._progress.remove_task(bar)
 
     def troubles(self) -> Iterator[str]:
-        """Yield a line for each picture that failed, for each kind that is not read, and for answers made otherwise."""
+        """Yield a line for each remark, picture that failed, kind that is not read, and way answers were made in."""
+        yield from map(printable, self.remarks)
         for failure in self.failures:
             yield f"failed: {shown(failure.source)}: {printable(failure.reason)}"
         for reason, count in Counter(outcome.reason for outcome in self.unread).items():
@@ -152,9 +159,10 @@ class Report:
         return ", ".join(words + ([f"{self.left} left"] if self.left else []))
 
     def summary(self, stopped: str = "") -> dict[str, object]:
-        """Return the counts, those of unread and other files where there are any, and why it ended early if it did."""
+        """Return the counts, those of unread and other files where there are any, remarks, and why it ended early."""
         counts: dict[str, object] = {str(status): count for status, count in self.counts.items()}
         counts["left"] = self.left
+        counts |= {"remarks": self.remarks} if self.remarks else {}
         return counts | {"stopped": stopped} if stopped else counts
 
 

@@ -18,6 +18,7 @@ from service.archive.finding import read_file
 from service.archive.kinds import is_film
 from service.archive.pages import split
 from service.archive.sidecar import copy_sidecars
+from service.archive.versions import version_path
 from service.archive.whole_files import unfinished, write_whole
 from service.client.errors import ClientError, Unauthorized, Unreachable
 from service.errors import RequestError, StartupError
@@ -36,11 +37,12 @@ class Stopped(Exception):
 
 
 class ColoredFile(NamedTuple):
-    """One answer: the file, what the network takes the picture for, and what is to be said of it."""
+    """One answer: the file, what the network takes the picture for, what is to be said of it, further versions."""
 
     data: bytes
     scene: str
     notes: tuple[str, ...] = ()
+    others: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,14 @@ class Work:
         """Return what is to be colored of a file, and where each answer goes."""
         return split(question, target) if self.all_pages else [(question, target)]
 
-    def store(self, source: Path, target: Path, question: bytes, answer: bytes) -> tuple[str, ...]:
-        """Write an answer under its name, and what lies beside the picture beside it.
+    def store(self, source: Path, target: Path, question: bytes, *answers: bytes) -> tuple[str, ...]:
+        """Write an answer, or several versions, under its name, and what lies beside the picture beside it.
 
         Args:
             source: the picture.
             target: where the answer goes.
             question: its content.
-            answer: its answer.
+            *answers: its answer, or its versions from the first.
 
         Returns:
             What lies beside the picture and cannot be read, in words.
@@ -125,7 +127,9 @@ class Work:
             OSError: it cannot be written.
         """
         notes = copy_sidecars(source, target, question) if self.keep_sidecars else ()
-        write_whole(target, answer)
+        # The first one last: it says that all are there.
+        for version, answer in reversed(list(enumerate(answers, start=1))):
+            write_whole(version_path(target, version), answer)
         return notes
 
 
@@ -158,7 +162,7 @@ def color_here(
                 done = []
                 for question, place in work.parts(read_file(source, work.limits), target):
                     colored = color(question)
-                    notes = work.store(source, place, question, colored.data)
+                    notes = work.store(source, place, question, colored.data, *colored.others)
                     done.append(_Done(place, colored.scene, (*colored.notes, *notes)))
                 outcome = _colored(source, done)
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
@@ -205,7 +209,8 @@ async def color_there(
             done = []
             for question, place in work.parts(await asyncio.to_thread(read_file, source, work.limits), target):
                 colored = await color(question)
-                notes = await asyncio.to_thread(work.store, source, place, question, colored.data)
+                answers = (colored.data, *colored.others)
+                notes = await asyncio.to_thread(work.store, source, place, question, *answers)
                 done.append(_Done(place, colored.scene, (*colored.notes, *notes)))
         except Exception as error:  # As above.
             return _failure(error, source, target, started)

@@ -7,8 +7,9 @@ from typing import Final
 
 from PIL import Image
 
+from service.archive.looks import UNNAMED, Looks
 from service.archive.run import ColoredFile
-from service.client import AsyncClient
+from service.client import ZIP_TYPE, AsyncClient
 from service.client.errors import ClientError, Unreachable
 from service.client.requests import ColorizeOptions
 from service.errors import RequestError
@@ -34,6 +35,7 @@ class There:
         output_format: OutputFormat,
         *,
         reference: bytes | None = None,
+        looks: Looks | None = None,
     ) -> None:
         """Keep what is the same for all pictures.
 
@@ -42,7 +44,9 @@ class There:
             options: how to color.
             output_format: of the answers.
             reference: the file of a color photograph whose palette is followed.
+            looks: how single photographs are colored instead.
         """
+        self._looks = looks
         self._reference = reference
         self._client = client
         self._options: ColorizeOptions = {**options, "format": output_format}
@@ -91,14 +95,31 @@ class There:
             raise
 
     async def _color(self, data: bytes) -> ColoredFile:
-        if self._reference is None:
-            answer = await self._client.colorize(data, **self._options)
+        look = self._looks.find(data) if self._looks else None
+        options, reference, notes = self._options, self._reference, tuple[str, ...]()
+        if look is not None and self._looks is not None:
+            options = look.asked_like(options)
+            reference = self._looks.references[look.reference] if look.reference else None
+        elif self._looks is not None:
+            notes = (UNNAMED,)
+        if reference is None:
+            answer = await self._client.colorize(data, **options)
         else:
-            answer = await self._client.colorize(data, reference=self._reference, **self._options)
-        if answer.media_type != self._media_type:
-            raise ClientError(f"the service answered with {answer.media_type} instead of {self._media_type}")
-        await asyncio.to_thread(_check, data, answer.data)
-        return ColoredFile(answer.data, answer.scene)
+            answer = await self._client.colorize(data, reference=reference, **options)
+        count = options.get("variants") or 1
+        expected = self._media_type if count == 1 else ZIP_TYPE
+        if answer.media_type != expected:
+            raise ClientError(f"the service answered with {answer.media_type} instead of {expected}")
+        pictures = answer.pictures()
+        if len(pictures) != count:
+            raise ClientError(
+                f"the service answered with {len(pictures)} pictures instead of {count}", type="bad-answer"
+            )
+        if look is not None:
+            pictures = pictures[-1:]  # Of several versions, the one that the look is of.
+        for picture in pictures:
+            await asyncio.to_thread(_check, data, picture)
+        return ColoredFile(pictures[0], answer.scene, notes, tuple(pictures[1:]))
 
 
 def _check(question: bytes, answer: bytes) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from service.archive.film_file import FilmOptions
+    from service.archive.looks import Looks
     from service.archive.report import Report
 
 OutOption = Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")]
@@ -49,6 +50,13 @@ HintsOption = Annotated[
 ]
 ReferenceOption = Annotated[
     Path | None, typer.Option(help="A color photograph whose palette photographs follow.", show_default=False)
+]
+LooksOption = Annotated[
+    Path | None,
+    typer.Option(help="Colors that were chosen on the page, a looks.json: how single photographs are to be colored."),
+]
+VariantsOption = Annotated[
+    int, typer.Option(help="Plausible versions of each photograph: name.png, name-v2.png, ...; at most 8.")
 ]
 StrengthOption = Annotated[float, typer.Option(help="How far the reference counts, 0 to 1.")]
 CrfOption = Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 worst.", min=0, max=51)]
@@ -79,7 +87,7 @@ JobsOption = Annotated[
 
 
 @app.command()
-def colorize(
+def colorize(  # typer wants each option as a parameter
     inputs: FilesArgument,
     out: OutOption = Path("colorized"),
     overwrite: OverwriteOption = False,
@@ -95,6 +103,8 @@ def colorize(
     hints: HintsOption = "",
     reference: ReferenceOption = None,
     reference_strength: StrengthOption = 0.5,
+    variants: VariantsOption = 1,
+    looks: LooksOption = None,
     crf: CrfOption = 18,
     every: EveryOption = 1,
     film_depth: FilmDepthOption = 8,
@@ -113,6 +123,8 @@ def colorize(
 ) -> None:
     """Color photographs and films, here, by a service, or on a cluster.
 
+    Films (MP4, MOV, MKV, AVI, WebM and others) become MP4s with their sound; --crf, --every, --film-depth and
+    --deinterlace are for them.
     What is done is skipped, a bad file does not stop the others, and an interrupted call goes on when given again.
     Ends with 1 when something failed or is of a kind that is not read, with 2 when misused, with 130 after Ctrl-C.
     """
@@ -129,12 +141,14 @@ def colorize(
         enlargement=enlargement,
         hints=hints,
         reference_strength=reference_strength,
+        variants=variants,
         depth=depth,
         metadata="keep" if metadata else "none",
         note=note,
     )
     films = _film_options(crf, every, film_depth, deinterlace=deinterlace)
-    order = Order(query, settings, _read_reference(reference), films, jobs, quiet, all_pages=pages)
+    chosen = _read_looks(looks, variants=variants, all_pages=pages)
+    order = Order(query, settings, _read_reference(reference), films, jobs, quiet, all_pages=pages, looks=chosen)
     _color(order, place, inputs, out, overwrite=overwrite, as_json=as_json)
 
 
@@ -165,6 +179,7 @@ def _choose_place(
 
 def _color(order: Order, place: Place, inputs: list[Path], out: Path, *, overwrite: bool, as_json: bool) -> None:
     """Color what is not there yet, and end the command with what came of it."""
+    from service.archive.looks import say_unmet
     from service.archive.report import Report
     from service.archive.run import Stopped
 
@@ -172,6 +187,9 @@ def _color(order: Order, place: Place, inputs: list[Path], out: Path, *, overwri
     work, told = plan_work(order, place, inputs, out, overwrite=overwrite)
     failed = sum(outcome.status == "failed" for outcome in told)
     report = Report(len(work.plan) + failed, as_json=as_json, quiet=order.quiet)
+    if order.looks:
+        there = [*work.plan, *(outcome.source for outcome in told)]
+        report.remark(say_unmet(order.looks, order.looks.unmet(there)))
     stopped, code = "", 0
     with _interruptible() as signals:
         try:
@@ -206,6 +224,21 @@ def _read_reference(path: Path | None) -> bytes | None:
         return None if path is None else read_file(path)
     except OSError as error:
         raise misuse(f"--reference {path}: {error.strerror}") from error
+
+
+def _read_looks(path: Path | None, *, variants: int, all_pages: bool) -> "Looks | None":
+    from service.archive.looks import LooksError, read_looks
+
+    if all_pages and variants > 1:
+        raise misuse("--pages and --variants exclude each other")
+    if path is None:
+        return None
+    if all_pages or variants > 1:
+        raise misuse("--looks says which version and which page: leave out --variants and --pages")
+    try:
+        return read_looks(path)
+    except LooksError as error:
+        raise misuse(f"--looks {error}") from error
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """``photochrom compare``: a contact sheet."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +43,7 @@ def compare(
     vividness: Annotated[
         list[float] | None, typer.Option(help="0 calm, 1 vivid; given several times, one column each. Default: 0.5.")
     ] = None,
+    variants: Annotated[int, typer.Option(help="Plausible versions, one column each.", min=1, max=8)] = 1,
     mode: ModeOption = "annealed",
     size: SizeOption = None,
     tone: ToneOption = "auto",
@@ -53,10 +56,12 @@ def compare(
 ) -> None:
     """Draw a contact sheet: gray, colored, and the original where it has color."""
     settings = read_settings(model=model, device=device)
-    levels = vividness or [0.5]
+    levels, versions = vividness or [0.5], range(1, variants + 1)
+    asked = {"mode": mode, "size": size, "tone": tone, "enlargement": enlargement}
     ways = [
-        check_query(mode=mode, vividness=level, size=size, tone=tone, enlargement=enlargement).to_options()
+        replace(check_query(vividness=level, **asked).to_options(), variants=(version,))
         for level in levels
+        for version in versions
     ]
     output_format = _check_out(out, overwrite=overwrite)
     sources, failures = _find(inputs, out)
@@ -64,14 +69,24 @@ def compare(
     strips = _color(sources, ways, settings, cell_px=cell, quiet=quiet)
     failures += len(sources) - len(strips)
     if strips:
-        given = [f"vividness {level:g}" for level in levels] if len(levels) > 1 else ["ours"]
-        _write(strips, given, out, output_format, cell_px=cell, columns=columns)
+        _write(strips, _titles(levels, versions), out, output_format, cell_px=cell, columns=columns)
 
     from service.archive.report import shown
 
     typer.echo(f"{len(strips)} compared, {failures} failed; in {shown(out)}")
     if failures:
         raise typer.Exit(FAILED)
+
+
+def _titles(levels: Sequence[float], versions: Sequence[int]) -> list[str]:
+    """Return what stands above the columns: what they differ by."""
+    titles = []
+    for level in levels:
+        for version in versions:
+            said = [f"vividness {level:g}"] if len(levels) > 1 else []
+            said += [f"version {version}"] if len(versions) > 1 else []
+            titles.append(", ".join(said) or "ours")
+    return titles
 
 
 def _check_out(out: Path, *, overwrite: bool) -> "OutputFormat":

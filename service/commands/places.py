@@ -1,6 +1,7 @@
 """Where photographs are colored: on this machine, by a running service, or on a Ray cluster; behind one protocol."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from service.version import program_version
 
 if TYPE_CHECKING:
     from service.archive.film_file import FilmOptions
+    from service.archive.looks import Looks
     from service.archive.report import Report
     from service.archive.run import Work
     from service.client import ColorizeOptions
@@ -44,6 +46,7 @@ class Order:
         jobs: pictures at once; None for the place's own number.
         quiet: show no progress.
         all_pages: whether files of several pages are colored, page by page.
+        looks: how single photographs are colored instead.
     """
 
     query: "ColorizeQuery"
@@ -53,6 +56,7 @@ class Order:
     jobs: int | None
     quiet: bool
     all_pages: bool = False
+    looks: "Looks | None" = None
 
 
 class Place(Protocol):
@@ -99,9 +103,12 @@ class ThisMachine:
                 work.output_format,
                 limits=SizeLimits.of(order.settings),
                 reference=order.reference,
+                looks=order.looks,
             )
         except RequestError as error:
             raise misuse(f"--reference: {error.detail}") from error
+        if order.looks:
+            report.remark(order.looks.other_model(session.digest, session.stamp.precision))
         with report:
             color_here(work, color, report, color_film=_film_colorist(session, order, report))
 
@@ -139,12 +146,14 @@ class RemoteService:
             raise misuse(error) from error
         async with first, client:
             try:
-                await first.model()
+                model = await first.model()
             except ClientError as error:
                 raise Stopped(str(error)) from error
             # What has its default is left out, so that older services take the rest.
             options = cast("ColorizeOptions", order.query.model_dump(exclude={"format"}, exclude_defaults=True))
-            there = There(client, options, work.output_format, reference=order.reference)
+            there = There(client, options, work.output_format, reference=order.reference, looks=order.looks)
+            if order.looks:
+                report.remark(order.looks.other_model(str(model.get("sha256")), str(model.get("precision", ""))))
             with report:
                 await color_there(work, there, report, jobs=order.jobs or JOBS_THERE)
 
@@ -177,7 +186,10 @@ class RayCluster:
             except RequestError as error:
                 raise misuse(f"--reference: {error.detail}") from error
         model = settings.model or shipped_model()
-        told = cluster.Instructions(order.query, settings.device, model, limits, order.reference)
+        told = cluster.Instructions(order.query, settings.device, model, limits, order.reference, order.looks)
+
+        if order.looks and model.is_file():
+            report.remark(order.looks.other_model(hashlib.sha256(model.read_bytes()).hexdigest()))
 
         def say(text: str) -> None:
             if not order.quiet:
@@ -196,7 +208,7 @@ def _film_colorist(
     from service.archive.answers import words_of
     from service.archive.film import color_film
 
-    options = replace(order.query.to_options(), hints=())
+    options = replace(order.query.to_options(), hints=(), variants=(1,))
     note = f"colors computed: model {session.stamp.run_id}, {words_of(options)}"
 
     def color(source: Path, target: Path) -> tuple[int, tuple[str, ...]]:

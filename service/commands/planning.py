@@ -32,10 +32,9 @@ def plan_work(
     Raises:
         typer.Exit: it makes no sense; why was said.
     """
-    from service.archive.answers import is_done
-    from service.archive.finding import PlanError, plan_outputs
-    from service.archive.pages import are_done
-    from service.archive.run import Outcome, Work, explain_folder
+    from service.archive.pages import are_done as all_pages_done
+    from service.archive.run import Work
+    from service.archive.versions import are_done
     from service.engine.options import check_depth
     from service.errors import RequestError
     from service.pictures.answer_formats import SUFFIXES
@@ -48,6 +47,29 @@ def plan_work(
         check_depth(order.query.to_options(), answer_format)
     except RequestError as error:
         raise misuse(f"--depth: {error.detail}") from error
+    plan, others, unlisted = _find(order, inputs, out, SUFFIXES[answer_format])
+    plan, films = without_films(plan, inputs, place)
+    told = [*films, *map(_of_other, sorted(others))]
+    if not plan and not unlisted and not any(outcome.status == "unread" for outcome in told):
+        raise misuse("there is no picture in what was named")
+    is_there = all_pages_done if order.all_pages else are_done(order.query.variants)
+    todo = {source: target for source, target in plan.items() if overwrite or not is_there(source, target)}
+    skipped = [_of_answer(order, source, target) for source, target in plan.items() if source not in todo]
+    # A service has limits of its own.
+    limits = None if isinstance(place, RemoteService) else SizeLimits.of(order.settings)
+    keep_sidecars = order.query.metadata == "keep"
+    work = Work(todo, answer_format, keep_sidecars=keep_sidecars, limits=limits, all_pages=order.all_pages)
+    return work, [*skipped, *told, *unlisted]
+
+
+def _find(
+    order: Order, inputs: list[Path], out: Path, suffix: str
+) -> "tuple[dict[Path, Path], list[Path], list[Outcome]]":
+    """Return where the answer of each picture goes, the files that are no pictures, the folders that stay closed."""
+    from service.archive.finding import PlanError, plan_outputs
+    from service.archive.run import Outcome, explain_folder
+    from service.archive.versions import refuse_collisions
+
     unlisted: list[Outcome] = []
     others: list[Path] = []
 
@@ -56,23 +78,11 @@ def plan_work(
         unlisted.append(Outcome(folder, out / place, "failed", problem=problem, reason=reason))
 
     try:
-        plan = plan_outputs(
-            inputs, out, suffix=SUFFIXES[answer_format], on_unlisted=on_unlisted, on_other=others.append
-        )
+        plan = plan_outputs(inputs, out, suffix=suffix, on_unlisted=on_unlisted, on_other=others.append)
+        refuse_collisions(plan, order.query.variants)
     except PlanError as error:
         raise misuse(error) from error
-    plan, films = without_films(plan, inputs, place)
-    told = [*films, *map(_of_other, sorted(others))]
-    if not plan and not unlisted and not any(outcome.status == "unread" for outcome in told):
-        raise misuse("there is no picture in what was named")
-    is_there = are_done if order.all_pages else is_done
-    todo = {source: target for source, target in plan.items() if overwrite or not is_there(source, target)}
-    skipped = [_of_answer(order, source, target) for source, target in plan.items() if source not in todo]
-    # A service has limits of its own.
-    limits = None if isinstance(place, RemoteService) else SizeLimits.of(order.settings)
-    keep_sidecars = order.query.metadata == "keep"
-    work = Work(todo, answer_format, keep_sidecars=keep_sidecars, limits=limits, all_pages=order.all_pages)
-    return work, [*skipped, *told, *unlisted]
+    return plan, others, unlisted
 
 
 def _of_other(path: Path) -> "Outcome":
@@ -90,11 +100,14 @@ def _of_answer(order: Order, source: Path, target: Path) -> "Outcome":
     from service.archive.answers import other_options, words_of
     from service.archive.run import Outcome
 
-    options = order.query.to_options()
+    options, has_reference = order.query.to_options(), order.reference is not None
+    look = order.looks.of_file(source) if order.looks and not is_film(source) else None
+    if look is not None:
+        options, has_reference = look.options_like(options), look.reference is not None
     if is_film(source):
-        wanted = words_of(replace(options, hints=()))
+        wanted = words_of(replace(options, hints=(), variants=(1,)))
     else:
-        wanted = words_of(options, has_reference=order.reference is not None)
+        wanted = words_of(options, has_reference=has_reference)
     other = other_options(target, wanted)
     return Outcome(source, target, "skipped", notes=(f"made with {other}",) if other else ())
 

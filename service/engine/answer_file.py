@@ -1,5 +1,6 @@
 """Pixels in color -> the file of an answer, with all that belongs to the picture: the one place where it is put in."""
 
+import hashlib
 from typing import Final
 
 import numpy as np
@@ -78,16 +79,34 @@ def note_of(options: Options, stamp: Stamp, *, variant: int = 1, has_reference: 
         variant: which version of the picture.
         has_reference: whether it follows the palette of another photograph.
     """
-    said = [f"model {stamp.run_id}", f"mode {options.mode}", f"vividness {options.vividness:g}"]
+    said = [f"model {stamp.run_id}", *said_of(options, variant=variant, has_reference=has_reference)]
+    return Note(f"Photochrom {program_version()}", ", ".join(said))
+
+
+def said_of(options: Options, *, variant: int = 1, has_reference: bool = False) -> list[str]:
+    """Return in words how a picture is colored, as a note says it.
+
+    Args:
+        options: how.
+        variant: which version of the picture.
+        has_reference: whether it follows the palette of another photograph.
+    """
+    said = [f"mode {options.mode}", f"vividness {options.vividness:g}"]
     said += [
         f"{name.replace('_', ' ')} {value}"
         for name, value in vars(options).items()
         if name not in UNNOTED and value != getattr(_DEFAULT, name) and (name != "reference_strength" or has_reference)
     ]
     said += [f"version {variant}"] if variant != 1 else []
-    said += [f"{len(options.hints)} hints"] if options.hints else []
+    said += [_points(options)] if options.hints else []
     said += ["palette of a reference"] if has_reference else []
-    return Note(f"Photochrom {program_version()}", ", ".join(said))
+    return said
+
+
+def _points(options: Options) -> str:
+    """Return how many hints there are, and a name of just these: other ones give another picture."""
+    name = hashlib.sha256(repr(options.hints).encode()).hexdigest()[:6]
+    return f"{len(options.hints)} hints ({name})"
 
 
 _DEFAULT: Final = Options()

@@ -3,16 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from chroma.compose import Enlargement
 from chroma.decoding import MIN_TEMPERATURE
 from chroma.hints import Hint
-from chroma.lab import rgb_u8_to_lab
 from chroma.modes import Mode
 from chroma.signature import SIZE_MULTIPLE
 from chroma.variants import MOST_VARIANTS
+from service.engine.hint_text import HintsText, parse_hints
 from service.errors import UnfitFormat
 from service.pictures.answer_formats import LOSSLESS, Depth, OutputFormat
 from service.pictures.probe import MAX_SIDE_PX
@@ -94,18 +93,6 @@ MAX_SIZE = 1024
 LEAST_PREVIEW_PX = 64
 """Smallest `max_side`."""
 
-MAX_HINTS = 64
-"""How many points of a picture can have a color given."""
-
-_SHARE = r"(?:0(?:\.[0-9]{1,20})?|\.[0-9]{1,20}|1(?:\.0{1,20})?)"
-
-_AB = r"-?(?:12[0-7]|1[01][0-9]|[0-9]{1,2})(?:\.[0-9]{1,20})?"
-
-_HINT = rf"{_SHARE},{_SHARE},(?:[0-9A-Fa-f]{{6}}|{_AB}:{_AB})"
-
-HINTS_PATTERN = rf"^(?:{_HINT}(?:;{_HINT}){{0,{MAX_HINTS - 1}}})?$"
-"""`x,y,RRGGBB` or `x,y,a:b`, joined with `;`."""
-
 Page = Annotated[
     int | None,
     Field(ge=1, le=MOST_DIRECTORIES, description="Which picture of a TIFF of several pages, the first being 1."),
@@ -156,15 +143,7 @@ class _ColorQuery(BaseModel):
         Field(description="Whether resolution, EXIF, XMP, IPTC and comments go over to the answer."),
     ] = "keep"
     note: Annotated[bool, Field(description="Whether the answer's XMP says that its colors are computed.")] = True
-    hints: Annotated[
-        str,
-        Field(
-            pattern=HINTS_PATTERN,
-            description=f"Points whose color is known, at most {MAX_HINTS}: `x,y,RRGGBB` or `x,y,a:b` (Lab), joined "
-            "with `;`; x and y are shares of width and height, from the top left.",
-            examples=["0.5,0.25,c03020;0.1,0.9,-12:30"],
-        ),
-    ] = ""
+    hints: HintsText = ""
     reference_strength: Annotated[
         float, Field(ge=0, le=1, description="How far a reference photograph counts, where there is one.")
     ] = 0.5
@@ -252,16 +231,3 @@ class RenderQuery(_ColorQuery):
     def to_options(self) -> Options:
         """Return the part of the query that concerns the colors."""
         return replace(super().to_options(), variants=(self.variant,), max_side=self.max_side)
-
-
-def parse_hints(text: str) -> tuple[Hint, ...]:
-    """Read hints that match `HINTS_PATTERN`; a color in sRGB counts as its a and b."""
-    hints = []
-    for entry in text.split(";") if text else ():
-        x, y, color = entry.split(",")
-        if ":" in color:
-            a, b = (float(value) for value in color.split(":"))
-        else:
-            _, a, b = (float(value) for value in rgb_u8_to_lab(np.frombuffer(bytes.fromhex(color), np.uint8)))
-        hints.append(Hint(float(x), float(y), (a, b)))
-    return tuple(hints)

@@ -7,6 +7,9 @@ from service.engine.parcel import JSON_TYPE, ZIP_TYPE
 from service.errors import NotAcceptable
 from service.pictures.answer_formats import MEDIA_TYPES, OutputFormat
 
+OPAQUE_TYPE: Final = "application/octet-stream"
+"""What generated clients ask for when they want a file, whatever is in it."""
+
 _RANGE: Final = re.compile(r"([!#$%&'*+.^_`|~\w-]+)/([!#$%&'*+.^_`|~\w-]+)", re.ASCII)
 
 _WEIGHT: Final = re.compile(r"q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
@@ -18,17 +21,20 @@ class Wanted(NamedTuple):
     Attributes:
         picture: format of its pictures.
         is_json: whether it is JSON that holds them.
+        is_opaque: whether it is called `application/octet-stream`, whatever it is.
     """
 
     picture: OutputFormat
     is_json: bool
+    is_opaque: bool = False
 
 
 def choose_answer(accept: str, *, packed: bool = False) -> Wanted:
     """Choose the answer that a caller likes best; among equals PNG, which loses nothing, JPEG, WebP, TIFF.
 
     What is no media range, or has a weight that is none, counts as absent; an empty header lets everything pass. JSON
-    must be named, and liked better than every picture; its pictures then have the format that is liked best.
+    must be named, and liked better than every picture; its pictures then have the format that is liked best. Likewise
+    `application/octet-stream`, which generated clients name for any file.
 
     Args:
         accept: value of the header, several of them joined by commas.
@@ -52,7 +58,10 @@ def choose_answer(accept: str, *, packed: bool = False) -> Wanted:
     best = max(liking, key=lambda name: liking[name])
     most = max(liking[best], weight(ZIP_TYPE, "application/*", "*/*") if packed else 0.0)
     picture: OutputFormat = best if liking[best] else "png"
-    if weight(JSON_TYPE, "application/*") > most:
+    opaque, json = weights.get(OPAQUE_TYPE, 0.0), weight(JSON_TYPE, "application/*")
+    if opaque > most and opaque >= json:
+        return Wanted(picture, is_json=False, is_opaque=True)
+    if json > most:
         return Wanted(picture, is_json=True)
     if not most:
         formats = [*MEDIA_TYPES.values(), JSON_TYPE]
@@ -62,6 +71,18 @@ def choose_answer(accept: str, *, packed: bool = False) -> Wanted:
             formats=formats,
         )
     return Wanted(picture, is_json=False)
+
+
+def likes_opaque(accept: str) -> bool:
+    """Return whether a caller would rather have any picture called `application/octet-stream` than what it is.
+
+    Args:
+        accept: value of the header.
+    """
+    try:
+        return choose_answer(accept).is_opaque
+    except NotAcceptable:
+        return False
 
 
 def _weights(accept: str) -> dict[str, float]:

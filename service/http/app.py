@@ -17,9 +17,10 @@ from service.http import open_inference, operation, pictures, site
 from service.http.auth import ApiKeys
 from service.http.environment import check_environment
 from service.http.guard import install
+from service.http.openapi import SERVERS, describe_itself
 from service.http.reload import Reloader, tell_model
 from service.http.services import Services
-from service.http.site import load_page
+from service.http.site import load_docs, load_page
 from service.pictures.size_limits import SizeLimits
 from service.settings import Settings
 from service.telemetry import Metrics
@@ -61,11 +62,13 @@ def create_app(
         version=program_version(),
         docs_url=None,  # They load scripts from elsewhere.
         redoc_url=None,
+        servers=SERVERS,
         redirect_slashes=False,  # They would go where the Host header says.
         lifespan=_lifespan(chosen, keys, metrics, pipeline, spool),
     )
     for router in ROUTERS:
         app.include_router(router)
+    describe_itself(app)
     budget = ByteBudget(Limits(SizeLimits.of(chosen), chosen.max_held_bytes, chosen.least_rate), spool)
     metrics.held_bytes.set_function(lambda: budget.count)
     metrics.spooled_bytes.set_function(lambda: spool.count if spool else 0)
@@ -83,7 +86,7 @@ def _lifespan(
         version = program_version()
         loaded = Pipeline(settings, metrics, version=version) if pipeline is None else pipeline
         reloader = Reloader(settings, keys, loaded)
-        app.state.services = Services(settings, keys, loaded, load_page(), version, time.monotonic())
+        app.state.services = Services(settings, keys, loaded, load_page(), load_docs(), version, time.monotonic())
         app.state.reload = reloader.reload
         tell_model(metrics, loaded.session)
         metrics.ready.set_function(lambda: 0 if loaded.draining else 1)

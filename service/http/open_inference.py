@@ -111,13 +111,13 @@ _MODEL: Final = {
 _MODEL_READY_PROBLEMS: Final = (NotFound, InvalidOption, Failing, Draining)
 
 
-@router.get("/v2", responses=json_answers(_SERVER))
+@router.get("/v2", operation_id="getServerMetadata", responses=json_answers(_SERVER))
 async def server_metadata(request: Request) -> ServerMetadata:
     """Say what the server is."""
     return ServerMetadata(name=SERVER_NAME, version=_services(request).version, extensions=[])
 
 
-@router.get("/v2/health/live", responses=json_answers(_LIVE, Failing))
+@router.get("/v2/health/live", operation_id="checkServerLive", responses=json_answers(_LIVE, Failing))
 async def server_live(request: Request) -> ServerLive:
     """Say whether the process works, as `/health/live`.
 
@@ -128,7 +128,7 @@ async def server_live(request: Request) -> ServerLive:
     return ServerLive(live=True)
 
 
-@router.get("/v2/health/ready", responses=json_answers(_READY, Failing, Draining))
+@router.get("/v2/health/ready", operation_id="checkServerReady", responses=json_answers(_READY, Failing, Draining))
 async def server_ready(request: Request) -> ServerReady:
     """Say whether to send pictures here, as `/health/ready`.
 
@@ -140,7 +140,9 @@ async def server_ready(request: Request) -> ServerReady:
     return ServerReady(ready=True)
 
 
-@router.get("/v2/models/{name}", responses=json_answers(_MODEL, NotFound, InvalidOption))
+@router.get(
+    "/v2/models/{name}", operation_id="getModelMetadata", responses=json_answers(_MODEL, NotFound, InvalidOption)
+)
 async def model_metadata(request: Request, name: str) -> ModelMetadata:
     """Say what the model takes and gives.
 
@@ -150,7 +152,11 @@ async def model_metadata(request: Request, name: str) -> ModelMetadata:
     return _describe_model(_session_of(request, name))
 
 
-@router.get("/v2/models/{name}/versions/{version}", responses=json_answers(_MODEL, NotFound, InvalidOption))
+@router.get(
+    "/v2/models/{name}/versions/{version}",
+    operation_id="getVersionMetadata",
+    responses=json_answers(_MODEL, NotFound, InvalidOption),
+)
 async def version_metadata(request: Request, name: str, version: str) -> ModelMetadata:
     """Say what a version of the model takes and gives.
 
@@ -160,7 +166,11 @@ async def version_metadata(request: Request, name: str, version: str) -> ModelMe
     return _describe_model(_session_of(request, name, version))
 
 
-@router.get("/v2/models/{name}/ready", responses=json_answers(_MODEL_READY, *_MODEL_READY_PROBLEMS))
+@router.get(
+    "/v2/models/{name}/ready",
+    operation_id="checkModelReady",
+    responses=json_answers(_MODEL_READY, *_MODEL_READY_PROBLEMS),
+)
 async def model_ready(request: Request, name: str) -> ModelReady:
     """Say whether the model may be used, as `/health/ready`.
 
@@ -174,7 +184,11 @@ async def model_ready(request: Request, name: str) -> ModelReady:
     return ModelReady(name=name, ready=True)
 
 
-@router.get("/v2/models/{name}/versions/{version}/ready", responses=json_answers(_MODEL_READY, *_MODEL_READY_PROBLEMS))
+@router.get(
+    "/v2/models/{name}/versions/{version}/ready",
+    operation_id="checkVersionReady",
+    responses=json_answers(_MODEL_READY, *_MODEL_READY_PROBLEMS),
+)
 async def version_ready(request: Request, name: str, version: str) -> ModelReady:
     """Say whether a version of the model may be used, as `/health/ready`.
 

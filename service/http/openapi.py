@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from fastapi import FastAPI
+
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE
 from service.errors import (
     TYPE_PREFIX,
@@ -28,10 +30,32 @@ from service.errors import (
     UnsupportedPicture,
     UploadTooLarge,
 )
+from service.http.accept import OPAQUE_TYPE
 from service.http.answers import JsonAnswer, Kept
 from service.http.problems import PROBLEM_TYPE, Problem
 from service.pictures.answer_formats import MEDIA_TYPES
 from service.pictures.formats import READABLE_TYPES, TITLES
+
+PROBLEM_SCHEMA: Final = {"$ref": "#/components/schemas/Problem"}
+
+SERVERS: Final = [{"url": "./", "description": "The service that this description comes from."}]
+
+
+def describe_itself(app: FastAPI) -> None:
+    """Have an application's OpenAPI document hold what its routes refer to and FastAPI does not know: `Problem`.
+
+    Args:
+        app: whose `openapi` is replaced by one that adds it.
+    """
+    by_routes = app.openapi
+
+    def describe() -> dict[str, Any]:
+        description = by_routes()
+        schemas = description.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", Problem.model_json_schema())
+        return description
+
+    app.openapi = describe  # type: ignore[method-assign]
 
 
 def problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str, Any]]:
@@ -40,7 +64,7 @@ def problem_responses(*errors: type[RequestError]) -> dict[int | str, dict[str, 
     for error in errors:
         entry = responses.setdefault(
             error.status,
-            {"description": "", "content": {PROBLEM_TYPE: {"schema": Problem.model_json_schema(), "examples": {}}}},
+            {"description": "", "content": {PROBLEM_TYPE: {"schema": PROBLEM_SCHEMA, "examples": {}}}},
         )
         entry["description"] = "; ".join(part for part in (entry["description"], error.title) if part)
         entry["content"][PROBLEM_TYPE]["examples"][error.name] = {
@@ -162,7 +186,8 @@ def body_of(*fields: str) -> dict[str, Any]:
 
 
 _PICTURE_CONTENT: Final[dict[str, Any]] = {
-    **{media_type: {"schema": BINARY} for media_type in MEDIA_TYPES.values()},
+    # Before JSON: generators that make one function an operation take the first that they know.
+    **{media_type: {"schema": BINARY} for media_type in (*MEDIA_TYPES.values(), OPAQUE_TYPE)},
     JSON_TYPE: {"schema": {"$ref": "#/components/schemas/JsonAnswer"}, "example": _JSON_ANSWER},
 }
 

@@ -26,6 +26,7 @@ router = APIRouter()
 
 @router.get(
     "/health/live",
+    operation_id="checkLive",
     description="Says whether the process works; when not, only a restart helps. Load never makes this fail.",
     responses=json_answers(PROBE, Failing),
     tags=["operation"],
@@ -43,6 +44,7 @@ async def live(request: Request) -> Probe:
 
 @router.get(
     "/health/ready",
+    operation_id="checkReady",
     description="Says whether to send pictures here: the model has run, and the service is not stopping.",
     responses=json_answers(PROBE, Failing, Draining),
     tags=["operation"],
@@ -59,7 +61,7 @@ async def ready(request: Request) -> Probe:
     return await live(request)
 
 
-@router.get("/health", responses=json_answers(HEALTH), tags=["operation"])
+@router.get("/health", operation_id="getHealth", responses=json_answers(HEALTH), tags=["operation"])
 async def health(request: Request) -> Health:
     """Summarize the state of the service."""
     services = services_of(request)
@@ -82,6 +84,7 @@ async def health(request: Request) -> Health:
 
 @router.get(
     "/metrics",
+    operation_id="getMetrics",
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": METRICS}}}},
     tags=["operation"],
@@ -92,7 +95,11 @@ async def metrics(request: Request) -> Response:
 
 
 @router.get(
-    "/model", dependencies=[Security(require_key)], responses=json_answers(MODEL, Unauthorized), tags=["operation"]
+    "/model",
+    operation_id="getModel",
+    dependencies=[Security(require_key)],
+    responses=json_answers(MODEL, Unauthorized),
+    tags=["operation"],
 )
 async def model(request: Request) -> Model:
     """Give the stamp of the loaded model: where it comes from, its scores, its terms."""

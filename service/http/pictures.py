@@ -24,7 +24,7 @@ from service.errors import (
     PictureNotKept,
     Unauthorized,
 )
-from service.http.accept import Wanted, choose_answer
+from service.http.accept import OPAQUE_TYPE, Wanted, choose_answer, likes_opaque
 from service.http.access import caller_of, owner_of, refuse_repeats, require_key
 from service.http.answers import Confidence, Kept, Scene
 from service.http.conditional import has_already
@@ -51,6 +51,7 @@ router = APIRouter()
 
 @router.post(
     "/colorize",
+    operation_id="colorize",
     description="Color a black-and-white photograph; the answer has its size and its lightness.",
     response_class=Response,
     responses=COLORIZE_RESPONSES,
@@ -77,7 +78,8 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     async def work(upload: Upload, deadline: Deadline) -> Response:
         reference, caller = upload.get(REFERENCE_FIELD), caller_of(request)
         job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, reference, caller)
-        return await cancel_on_disconnect(request.receive, _colorize(services.pipeline, request, job, stages, deadline))
+        colored = _colorize(services.pipeline, request, job, stages, deadline, is_opaque=wanted.is_opaque)
+        return await cancel_on_disconnect(request.receive, colored)
 
     upload = receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
     return await uploaded_in_time(services, stages, upload, work)
@@ -96,10 +98,10 @@ def _choose(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
 
 
 def _choose_format(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
-    accept = ",".join(request.headers.getlist("accept"))
+    accept = _accept_of(request)
     chosen = query.picture_format()
     if chosen:
-        return Wanted(chosen, is_json=False)
+        return Wanted(chosen, is_json=False, is_opaque=likes_opaque(accept))
     if query.format == "json":
         with suppress(NotAcceptable):
             return Wanted(choose_answer(accept).picture, is_json=True)
@@ -107,7 +109,13 @@ def _choose_format(request: Request, query: ColorizeQuery | RenderQuery) -> Want
     return choose_answer(accept, packed=isinstance(query, ColorizeQuery) and query.variants > 1)
 
 
-async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stages, deadline: Deadline) -> Response:
+def _accept_of(request: Request) -> str:
+    return ",".join(request.headers.getlist("accept"))
+
+
+async def _colorize(
+    pipeline: Pipeline, request: Request, job: Job, stages: Stages, deadline: Deadline, *, is_opaque: bool = False
+) -> Response:
     with pipeline.use_model() as model:
         inspected = await _inspect(pipeline, job, model, stages)
         headers = _headers(model, inspected.tag)
@@ -115,7 +123,7 @@ async def _colorize(pipeline: Pipeline, request: Request, job: Job, stages: Stag
             return Response(status_code=304, headers=headers)
         job = _with_its_time(job, inspected, deadline)
         result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
-    return await _answer(job, result, stages, headers)
+    return await _answer(job, result, stages, headers, is_opaque=is_opaque)
 
 
 async def _inspect(pipeline: Pipeline, job: Job, model: LoadedModel, stages: Stages) -> Inspected:
@@ -137,24 +145,28 @@ def _headers(model: LoadedModel, tag: str) -> dict[str, str]:
     return {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(model.session.stamp.run_id)}
 
 
-async def _answer(job: Job, result: Result, stages: Stages, headers: dict[str, str]) -> Response:
+async def _answer(
+    job: Job, result: Result, stages: Stages, headers: dict[str, str], *, is_opaque: bool = False
+) -> Response:
     """Return the one picture, or all that belongs into the answer in one file."""
     media_type = MEDIA_TYPES[job.output_format]
     headers = headers | {"Server-Timing": stages.server_timing(), "X-Photochrom-Scene": quote(result.scene)}
     if not job.is_packed:
-        return Response(result.pictures[0][1], media_type=media_type, headers=headers)
+        called = OPAQUE_TYPE if is_opaque else media_type
+        return Response(result.pictures[0][1], media_type=called, headers=headers)
     if job.tells:
         data = await asyncio.to_thread(pack_json, result.facts, result.pictures, media_type)
         media_type = JSON_TYPE
     else:
         data = await asyncio.to_thread(pack_zip, result.pictures, SUFFIXES[job.output_format])
-        media_type = ZIP_TYPE
+        media_type = OPAQUE_TYPE if is_opaque else ZIP_TYPE
         headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
     return Response(data, media_type=media_type, headers=headers)
 
 
 @router.post(
     "/pictures",
+    operation_id="keepPicture",
     status_code=201,
     description="Keep a photograph for a while, with what the network says of it, to make color versions of it without "
     "another inference; a color photograph can serve as reference.",
@@ -212,6 +224,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
 
 @router.get(
     "/pictures/{id}",
+    operation_id="renderPicture",
     description="Color a kept photograph, without another inference.",
     response_class=Response,
     responses={**PICTURE_ANSWERS, **problem_responses(*RENDER_PROBLEMS)},
@@ -247,17 +260,18 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
             return await pipeline.render(kept, job, reference, model, stages, request.scope[HOLD_KEY])
 
     result = await in_time(services, stages, cancel_on_disconnect(request.receive, work()), more_s=more_s)
-    return await _answer(job, result, stages, headers)
+    return await _answer(job, result, stages, headers, is_opaque=wanted.is_opaque)
 
 
 @router.get(
     "/pictures/{id}/confidence",
+    operation_id="drawConfidence",
     description="Draw where the network is sure of a kept photograph: 255 is sure, 0 has no idea.",
     response_class=Response,
     responses={
         200: {
             "description": "A gray picture of the photograph's proportions, at most 512 px long.",
-            "content": {MEDIA_TYPES["png"]: {"schema": BINARY}},
+            "content": {MEDIA_TYPES["png"]: {"schema": BINARY}, OPAQUE_TYPE: {"schema": BINARY}},
         },
         **problem_responses(Unauthorized, PictureNotKept, InvalidOption, Overloaded, DeadlineExceeded),
     },
@@ -279,11 +293,13 @@ async def confidence(request: Request, id: str) -> Response:
     caller = caller_of(request)
     pipeline.admission.refuse_when_full(caller)
     drawn = cancel_on_disconnect(request.receive, pipeline.draw_confidence(kept, caller, stages))
-    return Response(await in_time(services, stages, drawn), media_type=MEDIA_TYPES["png"], headers=NO_STORE)
+    media_type = OPAQUE_TYPE if likes_opaque(_accept_of(request)) else MEDIA_TYPES["png"]
+    return Response(await in_time(services, stages, drawn), media_type=media_type, headers=NO_STORE)
 
 
 @router.delete(
     "/pictures/{id}",
+    operation_id="forgetPicture",
     status_code=204,
     description="Let a kept photograph go at once.",
     response_class=Response,

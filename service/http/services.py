@@ -11,7 +11,7 @@ from service.settings import Settings
 
 @dataclass(frozen=True)
 class PageFile:
-    """A file of the page.
+    """A file of a page.
 
     Attributes:
         data: its content.
@@ -33,6 +33,7 @@ class Services:
         keys: that let callers in.
         pipeline: the loaded model and its threads.
         page: the files of the page, by name.
+        docs: those of the API's own page.
         version: of this program.
         started: `time.monotonic` of the start, seconds.
     """
@@ -41,6 +42,7 @@ class Services:
     keys: ApiKeys
     pipeline: Pipeline
     page: dict[str, PageFile]
+    docs: dict[str, PageFile]
     version: str
     started: float
 

@@ -1,7 +1,11 @@
-"""The page for people, and its files."""
+"""The page for people, the API's own page, and their files."""
 
 import hashlib
+from collections.abc import Mapping, Set
 from importlib import resources
+from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Request
@@ -23,6 +27,12 @@ PAGE_TYPES: Final = {
 }
 """Media types of the page's files, by suffix; others are not served."""
 
+SWAGGER_PACKAGE: Final = "fastapi_swagger"
+"""Whose wheel holds Swagger UI."""
+
+SWAGGER_FILES: Final = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
+"""The files of Swagger UI that are served."""
+
 PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -34,11 +44,28 @@ router = APIRouter()
 
 def load_page() -> dict[str, PageFile]:
     """Return the files of the page by name."""
-    folder = resources.files("service") / "page"
-    files = {}
+    return _load(resources.files("service") / "page")
+
+
+def load_docs() -> dict[str, PageFile]:
+    """Return the files of the API's own page by name: ours, and those of Swagger UI, which a wheel holds.
+
+    Returns:
+        What is there. Without the wheel, which belongs to the service's requirements, the page is missing, not the
+        service.
+    """
+    files = _load(resources.files("service") / "docs_page")
+    wheel = find_spec(SWAGGER_PACKAGE)  # Found, not imported: its code is for applications that it patches.
+    for folder in wheel.submodule_search_locations or () if wheel else ():
+        files |= _load(Path(folder) / "resources", only=SWAGGER_FILES)
+    return files
+
+
+def _load(folder: Traversable, only: Set[str] | None = None) -> dict[str, PageFile]:
+    files: dict[str, PageFile] = {}
     for file in folder.iterdir() if folder.is_dir() else ():
         media_type = PAGE_TYPES.get(file.name[file.name.rfind(".") :])
-        if media_type is not None:
+        if media_type is not None and (only is None or file.name in only):
             data = file.read_bytes()
             files[file.name] = PageFile(data, media_type, hashlib.sha256(data).hexdigest()[:32])
     return files
@@ -57,10 +84,37 @@ async def page_file(request: Request, name: str) -> Response:
     Raises:
         NotFound: the page has no such file.
     """
-    file = services_of(request).page.get(name)
+    return _page_file(request, _named(services_of(request).page, name), {})
+
+
+@router.get("/docs", response_class=Response, include_in_schema=False)
+async def docs(request: Request) -> Response:
+    """Show the API's own page, to read and to try.
+
+    Raises:
+        NotFound: Swagger UI is not installed here.
+    """
+    files = services_of(request).docs
+    if not files.keys() >= SWAGGER_FILES:
+        raise NotFound("Swagger UI is not installed here: it comes with the wheel fastapi-swagger.")
+    return _page_file(request, files["index.html"], {"Content-Security-Policy": PAGE_POLICY})
+
+
+@router.get("/docs/{name}", response_class=Response, include_in_schema=False)
+async def docs_file(request: Request, name: str) -> Response:
+    """Give a file that the API's own page needs.
+
+    Raises:
+        NotFound: it has no such file.
+    """
+    return _page_file(request, _named(services_of(request).docs, name), {})
+
+
+def _named(files: Mapping[str, PageFile], name: str) -> PageFile:
+    file = files.get(name)
     if file is None or name == "index.html":
         raise NotFound("The page has no such file.")
-    return _page_file(request, file, {})
+    return file
 
 
 def _page_file(request: Request, file: PageFile, headers: dict[str, str]) -> Response:

@@ -62,6 +62,7 @@ def test_the_wheel_holds_the_model_and_the_page(wheel: Path) -> None:
         "service/model/default.onnx",
         "service/page/index.html",
         "service/page/app.js",
+        "service/docs_page/start.js",
         "service/page/answers.js",
     } <= names
     assert {"chroma/data/ab_bins.npy", "training/templates/run.html.j2", "photochrom/local.py"} <= names

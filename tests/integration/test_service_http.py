@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 
 from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
 from service.errors import StartupError
+from service.http import site
 from service.http.app import create_app
 from service.pictures.formats import READABLE_TYPES
 from service.settings import Settings
@@ -398,7 +399,8 @@ def test_nobody_is_sent_elsewhere(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/page/app.js", "/health", "/health/live", "/metrics", "/model", "/openapi.json"]
+    "path",
+    ["/", "/docs", "/docs/start.js", "/page/app.js", "/health", "/health/live", "/metrics", "/model", "/openapi.json"],
 )
 def test_head_is_get_without_the_content(client: TestClient, path: str) -> None:
     head, got = client.head(path), client.get(path)
@@ -418,7 +420,7 @@ def test_too_little_memory_is_our_fault(client: TestClient, monkeypatch: pytest.
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.engine.pipeline.prepare", prepare_without_room)
+        patch.setattr("service.engine.pipeline.prepare_lightness", prepare_without_room)
         answer = post(client, GRAY)
     check_problem(answer, 503, "out-of-memory")
     assert answer.headers["retry-after"] == "5"
@@ -428,7 +430,7 @@ def test_too_little_memory_is_our_fault(client: TestClient, monkeypatch: pytest.
 
 def test_the_framework_answers_with_problems_too(client: TestClient) -> None:
     check_problem(client.get("/nowhere"), 404, "not-found")
-    check_problem(client.get("/docs"), 404, "not-found")
+    check_problem(client.get("/redoc"), 404, "not-found")
     answer = client.get("/colorize")
     check_problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
@@ -580,7 +582,7 @@ def test_the_page_is_served_with_all_that_it_names(client: TestClient) -> None:
         check_problem(client.get(f"/page/{name}"), 404, "not-found")
 
 
-@pytest.mark.parametrize("path", ["/", "/health", "/metrics", "/model", "/openapi.json", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/metrics", "/model", "/openapi.json", "/nowhere"])
 def test_every_answer_has_the_security_headers(client: TestClient, path: str) -> None:
     for answer in (client.get(path), client.delete(path), post(client, GRAY), post(client, b"")):
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -588,6 +590,24 @@ def test_every_answer_has_the_security_headers(client: TestClient, path: str) ->
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+def test_without_swagger_ui_all_but_its_page_is_there(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site, "SWAGGER_PACKAGE", "no_such_package")
+    with TestClient(create_app(settings_with(model_path))) as bare:
+        check_problem(bare.get("/docs"), 404, "not-found")
+        check_problem(bare.get("/docs/swagger-ui.css"), 404, "not-found")
+        assert bare.get("/health").status_code == 200
+
+
+def test_the_pages_own_files_are_served_and_no_others(client: TestClient) -> None:
+    for name, start in (("start.js", b"//"), ("swagger-ui-bundle.js", b"/*!"), ("swagger-ui.css", b".swagger-ui")):
+        answer = client.get(f"/docs/{name}")
+        assert answer.status_code == 200
+        assert answer.content.startswith(start)
+        assert client.get(f"/docs/{name}", headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    for name in ("index.html", "main.py", "favicon-32x32.png", "..%2Fpage%2Fapp.js"):
+        check_problem(client.get(f"/docs/{name}"), 404, "not-found")
 
 
 def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:

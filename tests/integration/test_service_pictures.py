@@ -317,6 +317,32 @@ def test_nonsense_options_are_named(client: TestClient, query: str) -> None:
     assert [entry["option"] for entry in problem["errors"]] == [query.partition("=")[0]]
 
 
+def test_a_wrong_hint_is_pointed_out(client: TestClient) -> None:
+    asked = client.get(f"/pictures/{keep(client)}", params={"hints": "0.5,0.5,#c03020;0.1,1.2,#c03020"})
+    problem = check_problem(asked, 422, "invalid-option")
+    assert problem["errors"] == [{"option": "hints", "reason": "hint 2 of 2: y is '1.2', not a number from 0 to 1"}]
+    assert problem["detail"] == "hints: hint 2 of 2: y is '1.2', not a number from 0 to 1."
+
+
+def test_a_color_may_have_its_sharp(client: TestClient) -> None:
+    id = keep(client)
+    answers = [client.get(f"/pictures/{id}?hints=0.5,0.5,{color}") for color in ("c03020", "%23c03020", "%23C03020")]
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert len({answer.content for answer in answers}) == 1
+
+
+def test_an_answer_may_be_called_bytes(client: TestClient) -> None:
+    """What generated clients ask for: the same picture under another name."""
+    id, opaque = keep(client), {"Accept": "application/octet-stream"}
+    for path in (f"/pictures/{id}", f"/pictures/{id}?format=jpeg", f"/pictures/{id}/confidence"):
+        called, plain = client.get(path, headers=opaque), client.get(path)
+        assert called.headers["content-type"] == "application/octet-stream"
+        assert called.content == plain.content
+    packed = client.post("/colorize?variants=2", content=GRAY, headers=opaque)
+    assert packed.headers["content-type"] == "application/octet-stream"
+    assert zipfile.is_zipfile(io.BytesIO(packed.content))
+
+
 def test_only_so_many_hints_are_taken(client: TestClient) -> None:
     id = keep(client)
     hints = [f"{place / 64:.6f},0.5,ff8800" for place in range(65)]

@@ -13,17 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
 from service.engine.admission import Admission
-from service.engine.colorizer import Prepared, prepare
+from service.engine.colorizer import Prepared, prepare_lightness
 from service.engine.job import Caller
 from service.engine.pipeline import Pipeline
 from service.engine.session import Heads, Query, Session, shipped_model
 from service.http.app import create_app
 from service.machine import NICENESS
-from service.pictures.decode import Picture
 from service.settings import Settings
 from service.telemetry import STAGES
 from tests import onnx_factory
@@ -287,11 +287,11 @@ def test_who_leaves_during_the_upload_is_no_error(model_path: Path, caplog: pyte
 def test_pixels_stay_admitted_until_their_thread_has_stopped(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate()
 
-    def gated(picture: Picture, *given: Any, **named: Any) -> Prepared:
+    def gated(L: np.ndarray, *given: Any, **named: Any) -> Prepared:
         gate.wait()
-        return prepare(picture, *given, **named)
+        return prepare_lightness(L, *given, **named)
 
-    monkeypatch.setattr("service.engine.pipeline.prepare", gated)
+    monkeypatch.setattr("service.engine.pipeline.prepare_lightness", gated)
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
@@ -550,7 +550,8 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
 
     for place in (
         "service.engine.pipeline:probe",
-        "service.engine.pipeline:prepare",
+        "service.engine.pipeline:prepare_lightness",
+        "service.pictures.worker.pool:lightness_of",
         "service.engine.session:Session.run",
     ):
         note(place)
@@ -566,7 +567,7 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
     low = min(own + NICENESS, 19)
     run(scene)
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
-    assert (found["probe"], found["prepare"], found["run"]) == (own, low, low)
+    assert (found["probe"], found["lightness_of"], found["prepare_lightness"], found["run"]) == (own, low, low, low)
     assert found["inside"] >= 3  # Of the codecs, of the network, inside one inside ONNX Runtime.
 
 
@@ -756,7 +757,7 @@ def test_what_was_kept_goes_with_the_model_that_said_it(model_path: Path) -> Non
 
 
 def test_who_is_under_way_keeps_its_model(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = hold(monkeypatch, "service.engine.pipeline.prepare")
+    gate = hold(monkeypatch, "service.engine.pipeline.prepare_lightness")
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):

@@ -24,7 +24,7 @@ from training.network.optimization import build_optimizer
 from training.run import run_folder
 from training.run.checkpoint import load_checkpoint, weights_digest
 from training.run.locking import LOCK, only_process
-from training.run.preview import COLUMNS, TITLE_PX
+from training.run.preview import ACROSS, COLUMNS, TITLE_PX
 from training.run.status import read_status
 from training.run.train import Progress, RunOptions, train
 
@@ -167,11 +167,10 @@ def test_the_preview_shows_each_way_to_decode(finished: Finished) -> None:
     previews = finished.folder / run_folder.PREVIEWS
     assert sorted(path.name for path in previews.iterdir()) == ["step0000003.png", "step0000006.png"]
     preview = cv2.imread(str(previews / "step0000006.png")).astype(int)
-    rows, columns = 6, len(COLUMNS)
-    assert preview.shape == (TITLE_PX + rows * 64, columns * 64, 3)
-    assert preview[:TITLE_PX].min() < 100 < preview[:TITLE_PX].mean()
-    preview = preview[TITLE_PX:]
-    shown = {name: preview[:, place * 64 : (place + 1) * 64] for place, name in enumerate(COLUMNS)}
+    lines = preview.reshape(2 * 6, TITLE_PX + 64, ACROSS, 64, 3)  # two a sample
+    titles, pictures = lines[:, :TITLE_PX], lines[:, TITLE_PX:]
+    assert titles.min() < 100 < titles.mean()
+    shown = {name: pictures[place // ACROSS :: 2, :, place % ACROSS] for place, name in enumerate(COLUMNS)}
     assert np.ptp(shown["gray"], axis=-1).max() <= 2
     assert np.ptp(shown["truth"], axis=-1).mean() > 30
     for name in set(COLUMNS) - {"gray"}:

@@ -9,9 +9,7 @@ import keras
 from training.config import ModelConfig
 from training.network.layers import Modulate
 from training.network.model import build_model
-
-SIDE_PX: Final = 256
-"""Side of the picture that operations are counted for; papers count at this size."""
+from training.recipes import COUNTED_SIDE_PX
 
 PER_MULTIPLY_ADD: Final = 2
 """A multiplication and an addition are two operations, as OpenVINO's model pages count them; many papers count one."""
@@ -33,7 +31,7 @@ class Cost:
 
 def network_cost(config: ModelConfig) -> Cost:
     """Build a network without pretrained weights and count."""
-    model = build_model(config, scenes=1, pretrained=False, side_px=SIDE_PX)
+    model = build_model(config, scenes=1, pretrained=False, side_px=COUNTED_SIDE_PX)
     return Cost(model.count_params(), count_flops(model) / 1e9)
 
 

@@ -14,18 +14,26 @@ from training.config import Recipe
 
 NOT_TRAINED: Final = "not trained yet"
 
+COUNTED_SIDE_PX: Final = 256
+"""Side of the picture that a network's operations are counted for; papers count at this size."""
+
 
 @dataclass(frozen=True)
 class RecipeInfo:
-    """What a reader of the list of recipes wants to know, besides what is counted on the network.
+    """What a reader of the list of recipes wants to know.
 
     Attributes:
         what: the system, in a few words.
+        parameters: number of weights of the network in training, with one scene, as `training.network.cost` counts; 0
+            where nobody counted. Written down, so that a list of recipes need not build their networks; a test counts.
+        gflops: floating-point operations for one picture of `COUNTED_SIDE_PX`, in billions, from there, too.
         speed: measured training speed and where; empty where nobody measured.
         scores: measured scores and after how long; empty where nobody trained it.
     """
 
     what: str
+    parameters: int = 0
+    gflops: float = 0.0
     speed: str = ""
     scores: str = ""
 

@@ -19,6 +19,8 @@ from training.recipes import RecipeInfo
 
 ABOUT = RecipeInfo(
     what="ours, with all cures: plain cross-entropy, scene fusion, pretrained EfficientNet-Lite2",
+    parameters=8_298_092,
+    gflops=10.26,
     speed="10 to 36 images/s (2 CPU cores, busy)",
     scores="KL 1.447 nats (prior alone 1.879), 22.3 dB (gray 21.2), false red 0.05 %",
 )

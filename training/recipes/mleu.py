@@ -15,7 +15,11 @@ from dataclasses import replace
 from training.recipes import RecipeInfo
 from training.recipes.scene_context_unet import RECIPE as SCENE_CONTEXT_UNET
 
-ABOUT = RecipeInfo(what="the original U-Net that also reads frozen ImageNet features of every level (MLEU)")
+ABOUT = RecipeInfo(
+    what="the original U-Net that also reads frozen ImageNet features of every level (MLEU)",
+    parameters=46_550_508,
+    gflops=98.89,
+)
 
 RECIPE = replace(
     SCENE_CONTEXT_UNET,

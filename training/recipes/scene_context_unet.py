@@ -32,7 +32,11 @@ References:
 from training.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, Recipe
 from training.recipes import RecipeInfo
 
-ABOUT = RecipeInfo(what="the original: U-Net from scratch; regression, rebalanced soft encoding, scenes")
+ABOUT = RecipeInfo(
+    what="the original: U-Net from scratch; regression, rebalanced soft encoding, scenes",
+    parameters=34_735_612,
+    gflops=82.88,
+)
 
 RECIPE = Recipe(
     name="scene_context_unet",

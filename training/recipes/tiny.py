@@ -8,7 +8,11 @@ Seconds on any machine; deterministic, so that a resumed run equals an uninterru
 from training.config import DataConfig, ModelConfig, OptimizerConfig, Recipe
 from training.recipes import RecipeInfo
 
-ABOUT = RecipeInfo(what="a few steps of a small U-Net: for tests and for trying the machinery, not for pictures")
+ABOUT = RecipeInfo(
+    what="a few steps of a small U-Net: for tests and for trying the machinery, not for pictures",
+    parameters=34_824,
+    gflops=0.16,
+)
 
 RECIPE = Recipe(
     name="tiny",

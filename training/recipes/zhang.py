@@ -26,7 +26,9 @@ References:
 from training.config import DataConfig, LossConfig, ModelConfig, OptimizerConfig, Recipe
 from training.recipes import RecipeInfo
 
-ABOUT = RecipeInfo(what="the ECCV 2016 network of Zhang et al.: classification alone, rebalanced")
+ABOUT = RecipeInfo(
+    what="the ECCV 2016 network of Zhang et al.: classification alone, rebalanced", parameters=32_383_548, gflops=83.68
+)
 
 RECIPE = Recipe(
     name="zhang",

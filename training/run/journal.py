@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _COUNTERS = ("epoch", "step", "images", "minutes")
 
+FEW_STEPS = 50
+"""A run of fewer steps has learned next to nothing."""
+
 PAGE_EVERY_S = 15.0
 
 PLOTS_EVERY_S = 120.0
@@ -149,12 +152,28 @@ class Journal:
             self._draw()
         self._tell()
 
+    def too_short(self, minutes: float | None) -> str:
+        """Return in words that a run by the clock took too few steps to have learned anything; empty where not.
+
+        Args:
+            minutes: that the run was given; None for one that goes by its steps.
+        """
+        progress = self._progress
+        if minutes is None or progress is None or progress.step >= min(FEW_STEPS, progress.steps):
+            return ""
+        steps = "1 step" if progress.step == 1 else f"{progress.step} steps"
+        each_s = progress.elapsed_s / progress.step
+        return (
+            f"Only {steps} of {progress.steps} fit into {minutes:g} min, {each_s:.1f} s each: the network has learned "
+            "next to nothing. Give the same command with more --minutes, or begin with a smaller recipe."
+        )
+
     def end(self, state: State, reason: str = "") -> None:
         """Note the end; a disk that refuses is logged only.
 
         Args:
             state: how it ended.
-            reason: why, where it ended badly.
+            reason: why, where it ended badly, or what is to be known of one that ended well.
         """
         try:
             if state != "failed":

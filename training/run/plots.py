@@ -18,9 +18,11 @@ from training.whole_files import write_whole
 POINTS: Final = 400
 """A curve has at most about so many points; more rows are averaged."""
 
-WIDTH_IN: Final = 3.6
+WIDTH_IN: Final = 11.5
+"""Of a plot, as wide as the run's page, inches of 96 px."""
 
-HEIGHT_IN: Final = 2.5
+HEIGHT_IN: Final = 2.7
+"""Of a line of panels, inches."""
 
 INK: Final = "#1f2933"
 
@@ -167,7 +169,7 @@ def _draw(panels: Sequence[Panel], rows: Sequence[Row]) -> bytes:
 
     columns = 2 if len(panels) in (2, 4) else min(len(panels), 3)
     lines = -(-len(panels) // columns)
-    width, height = columns * WIDTH_IN, lines * HEIGHT_IN
+    width, height = WIDTH_IN, lines * HEIGHT_IN
     figure = Figure(figsize=(width, height))
     # Margins by hand: matplotlib's own layouts draw everything twice.
     left, right, top, bottom = 0.55 / width, 1 - 0.1 / width, 1 - 0.28 / height, 0.45 / height

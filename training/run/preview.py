@@ -1,5 +1,6 @@
 """Preview pictures: what users would see, at each evaluation, as one PNG."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -15,10 +16,13 @@ from training.run.prediction import ORIGINAL_DECODES, Decoder, predict_heads
 from training.whole_files import write_whole
 
 COLUMNS: Final = ("truth", "gray", "regression", "argmax", "annealed .38", "default")
-"""The grid's columns, left to right."""
+"""What is shown of a sample."""
+
+ACROSS: Final = 3
+"""So many of them stand side by side, the others below: on a page each is large enough to be judged."""
 
 TITLE_PX: Final = 20
-"""Height of the line that names them."""
+"""Height of a line that names them."""
 
 PLAIN: Final = Knobs(temperature=1.0, tau=0.0, cap=1.0, gain=1.0)
 
@@ -33,8 +37,8 @@ def preview_grid(model: keras.Model, batch: Batch, decoder: Decoder, knobs: Knob
         knobs: what the run decodes with by default.
 
     Returns:
-        RGB, uint8: the names of the columns, then one row a sample, `COLUMNS` side by side,
-        (TITLE_PX + N * S, 6 * S, 3).
+        RGB, uint8: for each sample two lines of three of `COLUMNS`, their names above them,
+        (2 * N * (TITLE_PX + S), 3 * S, 3).
     """
     heads = predict_heads(model, batch.lightness)
     # The heads as they are: no guard against red, no gain.
@@ -47,11 +51,13 @@ def preview_grid(model: keras.Model, batch: Batch, decoder: Decoder, knobs: Knob
         bare.ab(heads, "annealed", ORIGINAL_DECODES["annealed"]),
         decoder.ab(heads, "annealed", knobs),
     ]
-    rows = [
-        np.concatenate([compose_u8(batch.lightness[place], ab[place]) for ab in ways], axis=1)
-        for place in range(len(batch.lightness))
-    ]
-    return np.concatenate([_titles(batch.lightness.shape[2]), *rows], axis=0)
+    width_px = batch.lightness.shape[2]
+    lines = []
+    for place in range(len(batch.lightness)):
+        for start in range(0, len(ways), ACROSS):
+            pictures = [compose_u8(batch.lightness[place], ab[place]) for ab in ways[start : start + ACROSS]]
+            lines += [_titles(COLUMNS[start : start + ACROSS], width_px), np.concatenate(pictures, axis=1)]
+    return np.concatenate(lines, axis=0)
 
 
 def write_png(path: Path, rgb_u8: np.ndarray) -> None:
@@ -63,11 +69,11 @@ def write_png(path: Path, rgb_u8: np.ndarray) -> None:
     write_whole(path, cv2.imencode(".png", np.ascontiguousarray(rgb_u8[..., ::-1]))[1].tobytes())
 
 
-def _titles(width_px: int) -> np.ndarray:
+def _titles(names: Sequence[str], width_px: int) -> np.ndarray:
     """Return the line of names over columns of a width."""
     font = cv2.FONT_HERSHEY_SIMPLEX
-    line = np.full((TITLE_PX, width_px * len(COLUMNS), 3), 255, np.uint8)
-    for place, name in enumerate(COLUMNS):
+    line = np.full((TITLE_PX, width_px * len(names), 3), 255, np.uint8)
+    for place, name in enumerate(names):
         widest = cv2.getTextSize(name, font, 1.0, 1)[0][0]
         scale = min(0.42, (width_px - 4) / widest)
         cv2.putText(line, name, (place * width_px + 2, TITLE_PX - 6), font, scale, (30, 30, 30), 1, cv2.LINE_AA)

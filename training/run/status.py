@@ -17,7 +17,7 @@ class Status:
 
     Attributes:
         state: `running` stays when the process is killed: look at `updated`.
-        reason: why it stopped or failed; empty otherwise.
+        reason: why it stopped or failed, or that a finished run was too short; empty otherwise.
         step: steps done.
         steps: steps of the run.
         epoch: epoch under way, from 1.

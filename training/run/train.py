@@ -250,4 +250,4 @@ def _journal(options: RunOptions, state: RunState, team: Team | None) -> Iterato
     except BaseException:
         journal.end("stopped", "Interrupted. The same command goes on from the last checkpoint.")
         raise
-    journal.end("finished")
+    journal.end("finished", journal.too_short(options.minutes))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import NotAcceptable
-from service.http.accept import choose_answer
+from service.http.accept import choose_answer, likes_opaque
 from service.pictures.answer_formats import MEDIA_TYPES
 
 
@@ -44,7 +44,7 @@ from service.pictures.answer_formats import MEDIA_TYPES
     ],
 )
 def test_what_the_caller_likes_best(accept: str, chosen: str) -> None:
-    assert choose_answer(accept) == (chosen, False)
+    assert choose_answer(accept) == (chosen, False, False)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,27 @@ def test_who_takes_none_is_told_which_there_are(accept: str) -> None:
     ],
 )
 def test_json_must_be_liked_better_than_pictures(accept: str, packed: bool, chosen: tuple[str, bool]) -> None:
-    assert choose_answer(accept, packed=packed) == chosen
+    assert choose_answer(accept, packed=packed) == (*chosen, False)
+
+
+@pytest.mark.parametrize(
+    ("accept", "opaque"),
+    [
+        ("application/octet-stream", True),
+        ("application/octet-stream, application/json", True),  # equals: what comes is a picture, whatever it is called
+        ("application/octet-stream, image/png", False),
+        ("application/octet-stream;q=0.5, application/json", False),
+        ("application/octet-stream, */*;q=0.1", True),
+        ("application/octet-stream;q=0", False),
+        ("application/*", False),
+        ("text/html", False),
+        ("*/*", False),
+    ],
+)
+def test_a_file_of_no_type_must_be_named_and_liked_best(accept: str, opaque: bool) -> None:
+    assert likes_opaque(accept) is opaque
+    if opaque:
+        assert choose_answer(accept) == ("png", False, True)
 
 
 @given(st.text(max_size=60) | st.text("image/pngjw*;q=.01, ", max_size=60))

@@ -144,7 +144,8 @@ def test_answers_made_with_other_options_are_said(tmp_path: Path) -> None:
             "mode annealed, vividness 0.5, reference strength 1.0, palette of a reference",
         ),
         (Options(reference_strength=1.0), False, "mode annealed, vividness 0.5"),
-        (Options(hints=((0.5, 0.5, 20.0, 30.0),)), False, "mode annealed, vividness 0.5, 1 hints"),
+        (Options(variants=(2,)), False, "mode annealed, vividness 0.5, version 2"),
+        (Options(hints=((0.5, 0.5, 20.0, 30.0),)), False, "mode annealed, vividness 0.5, 1 hints (7b1239)"),
     ],
 )
 def test_the_words_of_the_options_are_those_of_the_answers(

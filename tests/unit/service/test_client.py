@@ -248,7 +248,7 @@ def test_a_picture_is_kept_rendered_and_forgotten(ask: Ask) -> None:
 
 
 def test_hints_are_written_as_the_service_reads_them(ask: Ask) -> None:
-    from service.engine.options import parse_hints
+    from service.engine.hint_text import parse_hints
 
     given = [(0.5, 1.0, "#c03020"), (0.0, 1 / 3, (-12.5, 30.0))]
     script = Script(PICTURE)

@@ -1,12 +1,16 @@
 """The list of recipes: nothing in it is made up."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from training import RecipeError, recipes
 from training.catalog import Entry, catalog, catalog_json, catalog_table
-from training.recipes import NOT_TRAINED, RecipeInfo, load_about, recipe_names
+from training.network.cost import network_cost
+from training.recipes import NOT_TRAINED, RecipeInfo, load_about, load_recipe, recipe_names
 
 pytestmark = pytest.mark.training
 
@@ -35,6 +39,29 @@ def test_in_json_what_nobody_measured_is_null() -> None:
         "speed": None,
         "scores": None,
     }
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_what_a_recipe_says_its_network_costs_is_what_is_counted_on_it(name: str) -> None:
+    about, cost = load_about(name), network_cost(load_recipe(name).model)
+    assert (about.parameters, about.gflops) == (cost.parameters, round(cost.gflops, 2))
+
+
+def test_the_list_needs_no_framework() -> None:
+    """In a process of its own: TensorFlow takes many seconds to load, and talks."""
+    command = [sys.executable, "-X", "importtime", "-m", "training.cli", "list", "--json"]
+    result = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
+    assert tuple(json.loads(result.stdout)) == recipe_names()
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "training.catalog" in imported
+    assert not imported & {"keras", "tensorflow", "jax", "torch", "h5py", "matplotlib"}
+    assert all(line.startswith("import time:") for line in result.stderr.splitlines())
+
+
+def test_a_cost_that_nobody_counted_is_not_made_up() -> None:
+    entry = Entry("mine", "somebody's own", 0, 0.0, "", "")
+    assert "not counted" in catalog_table((entry,), width=200)
+    assert json.loads(catalog_json((entry,)))["mine"]["parameters"] is None
 
 
 def test_every_recipe_is_listed_with_the_cost_of_its_network() -> None:

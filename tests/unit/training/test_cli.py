@@ -1,4 +1,6 @@
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +117,42 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.Captu
     assert capsys.readouterr().err.splitlines() == [
         f"epoch 1 step {step}/200 31.4 images/s ab_logits 3.210 loss 4.000 2:05 left" for step in (50, 100)
     ]
+
+
+def test_the_framework_is_loaded_without_its_talk() -> None:
+    """In a process of its own: what it says, it says once, from C++, before anybody can ask it not to."""
+    code = "from training.cli import load_framework; load_framework(); import sys; print('keras' in sys.modules)"
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert (result.stdout, result.stderr) == ("True\n", "")
+
+
+def test_what_is_said_while_loading_fails_is_said_after_all(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(name: str) -> None:
+        os.write(2, b"the library says why\n")
+        raise ImportError(name)
+
+    monkeypatch.setattr(cli.importlib, "import_module", fail)
+    with pytest.raises(ImportError, match="keras"):
+        cli.load_framework()
+    assert capfd.readouterr().err == "the library says why\n"
+
+
+def test_a_run_that_was_too_short_ends_with_a_note(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = str(write_folder(tmp_path / "data", 4))
+    arguments = ("--set", "steps=200", "--set", "evaluate_every=200", "--minutes", "0.01", "--no-tensorboard")
+    monkeypatch.setattr(
+        sys, "argv", ["photochrom-train", "run", "tiny", "--data", data, "--run", str(tmp_path / "run"), *arguments]
+    )
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    told = capsys.readouterr().err
+    assert re.search(r"NOTE: Only \d+ steps? of 200 fit into 0\.01 min", told)
+    assert "NOTE: " in told.splitlines()[-2]

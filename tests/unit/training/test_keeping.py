@@ -222,3 +222,30 @@ def test_a_twin_gets_the_averages_and_the_statistics() -> None:
     assert json.dumps([value.tolist() for value in statistics]) == json.dumps(
         [np.asarray(variable).tolist() for variable in twin.non_trainable_variables]
     )
+
+
+@pytest.mark.parametrize(
+    ("step_number", "minutes", "said"),
+    [
+        (1, 1.0, "Only 1 step of 900 fit into 1 min, 40.0 s each: the network has learned next to nothing."),
+        (49, 0.5, "Only 49 steps of 900 fit into 0.5 min, 0.8 s each"),
+        (50, 1.0, ""),
+        (1, None, ""),
+    ],
+)
+def test_a_run_by_the_clock_that_took_few_steps_says_so(
+    kept: Kept, step_number: int, minutes: float | None, said: str
+) -> None:
+    journal = kept.journals[0]
+    told = Progress(step_number, 900, 1, 30.0, 5.0, {"ab_loss": 1.0}, 1e-3, 40.0)
+    journal.step(told, seconds=40.0, images=4)
+    assert journal.too_short(minutes).startswith(said)
+    assert bool(journal.too_short(minutes)) == bool(said)
+    journal.end("finished", journal.too_short(minutes))
+    assert read_status(kept.folder).reason.startswith(said)
+    assert said in (kept.folder / "index.html").read_text()
+
+
+def test_a_run_that_is_short_by_itself_is_no_news(kept: Kept) -> None:
+    kept.journals[0].step(progress(9), seconds=0.1, images=4)
+    assert kept.journals[0].too_short(1.0) == ""

@@ -7,7 +7,7 @@ import pytest
 from training import RunFolderError
 from training.config import Recipe
 from training.run.history import append_row
-from training.run.plots import POINTS, draw_history
+from training.run.plots import POINTS, WIDTH_IN, draw_history
 from training.run.run_page import duration, write_page
 from training.run.status import Status, read_status, write_status
 
@@ -91,6 +91,17 @@ def test_plots_are_svg_with_a_bounded_number_of_points_and_equal_for_equal_rows(
     assert 10 < longest <= POINTS
     draw_history(folder)
     assert path.read_bytes() == first
+
+
+def test_plots_are_as_wide_as_the_page(tmp_path: Path) -> None:
+    """However many panels they have: none leaves half of the page empty."""
+    folder = folder_of_a_run(tmp_path / "run")
+    widths = set()
+    for plot in draw_history(folder):
+        picture = ElementTree.fromstring((folder / "plots" / plot.file).read_bytes())
+        widths.add(picture.attrib["width"])
+    assert widths == {f"{WIDTH_IN * 72:g}pt"}
+    assert "figure img, .preview img { width: 100%; }" in write_page(folder).read_text()
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(4.4, "4 s"), (61, "1 min"), (3599, "59 min"), (11100, "3 h 05 min")])
