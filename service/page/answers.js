@@ -137,9 +137,9 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
   }
 
   /** Where nothing is kept: post everything for one answer at full size. */
-  async function wholeOf(wish, { signal, more = { format: "png" }, onProgress = () => {} }) {
+  async function wholeOf(wish, { signal, more = { format: "png" }, anew = false, onProgress = () => {} }) {
     const key = keyOf(wish);
-    const isMain = more.format === "png";
+    const isMain = more.format === "png" && !anew;
     const known = isMain && wholes.get(key);
     if (known && !known.work.isGivenUp()) {
       wholes.delete(key);
@@ -187,10 +187,12 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
 
   /**
    * Get the picture of a wish, a blob. `more` adds to the query where it is kept, `whole` where it comes at full size.
-   * `holds` says whether it is still wished; what is not is posted no more. `keptOnly` leaves rather than posts it whole.
+   * `holds` says whether it is still wished; what is not is posted no more. `keptOnly` leaves rather than posts it whole;
+   * `anew` posts it whole although it is kept, which only the first version can be, and remembers nothing of it.
    */
   async function answer(wish, more = {}, { whole, keptOnly = false, ...how } = {}) {
-    const blob = await withIds(wish, how, (id, palette) => {
+    const isAnew = how.anew && !new URLSearchParams(wish.query).has("variant");
+    const blob = !isAnew && await withIds(wish, how, (id, palette) => {
       const query = new URLSearchParams(wish.query);
       for (const [name, value] of Object.entries(more)) query.set(name, value);
       if (palette) query.set("reference", palette);
@@ -198,7 +200,7 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
     });
     if (blob) return blob;
     if (keptOnly) throw left();
-    return wholeOf(wish, { ...how, more: whole });
+    return wholeOf(wish, { ...how, anew: isAnew, more: whole });
   }
 
   /** Get the map of where the network is sure of a kept photograph; undefined where it is not kept. */

@@ -112,7 +112,10 @@ function createItem(index) {
   const numbers = [["x", "across"], ["y", "down"]].map(([axis, word]) => {
     const is = { "aria-label": `Point ${index + 1}, percent ${word}` };
     const field = make("input", { type: "number", min: 0, max: 100, step: 1, name: axis, is });
-    field.onchange = () => alterHint(index, { [axis]: within(Number(field.value) / 100 || 0) });
+    field.onchange = () => {
+      delete field.dataset.drawn; // What cannot be taken is shown as it is.
+      alterHint(index, { [axis]: within(Number(field.value) / 100 || 0) });
+    };
     return make("label", {}, field, "%");
   });
   const away = make("button", { type: "button", className: "square quiet", textContent: "\u00d7", is: { "aria-label": `Remove point ${index + 1}` } });
@@ -125,7 +128,11 @@ function createItem(index) {
 
 function drawItem(item, hint) {
   item.querySelector('[type="color"]').value = hint.color;
-  for (const field of item.querySelectorAll('[type="number"]')) field.value = Math.round(100 * hint[field.name]);
+  for (const field of item.querySelectorAll('[type="number"]')) {
+    const value = String(Math.round(100 * hint[field.name]));
+    if (field.dataset.drawn === value) continue; // Somebody may be typing.
+    field.value = field.dataset.drawn = value;
+  }
 }
 
 export function drawHints() {

@@ -13,15 +13,16 @@ import { zip } from "./zip.js";
 const SUFFIXES = { "image/png": ".png", "image/tiff": ".tif", "image/jpeg": ".jpg", "image/webp": ".webp" };
 const QUERIES = { tiff16: { format: "tiff", depth: 16 } }; // What is chosen is a format, but for these.
 const MOST_CANVAS_PX = 16384;
+const MANY = 16; // Of so many most are not kept any more when they are saved: each is then posted for its answer at once.
 
 const colorName = (name, blob, copy = 1) =>
   `${name.replace(/\.[^.]*$/, "")}${copy > 1 ? `-${copy}` : ""}-color${SUFFIXES[blob.type] ?? ".png"}`;
 
 /** Get a photograph as a file of the kind that is chosen. */
-function toSave(photo, onWait) {
+function toSave(photo, onWait, anew = false) {
   const chosen = $("save-as").value;
   const { signal } = about(photo).left;
-  const get = (more, wish = wishOf(photo)) => withRetry(() => answers.answer(wish, more, { signal, whole: more }), onWait, signal);
+  const get = (more, wish = wishOf(photo)) => withRetry(() => answers.answer(wish, more, { signal, whole: more, anew }), onWait, signal);
   return chosen === "pair" ? pair(photo, get) : get(QUERIES[chosen] ?? { format: chosen });
 }
 
@@ -81,7 +82,7 @@ $("save-all").onclick = () => alone(async () => {
     if (!signal) continue; // Removed meanwhile.
     cover(`Collecting ${number + 1} of ${ready.length}: ${photo.name}`);
     try {
-      const blob = await toSave(photo, (note) => note && cover(note));
+      const blob = await toSave(photo, (note) => note && cover(note), ready.length > MANY);
       const inside = photo.folder && `${photo.folder}/`;
       let name = inside + colorName(photo.name, blob);
       for (let copy = 2; taken.has(name.toLowerCase()); copy++) name = inside + colorName(photo.name, blob, copy);

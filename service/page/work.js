@@ -108,6 +108,7 @@ async function start(photo) {
   try {
     await withRetry(() => bring(photo.key, signal, (share) => hear(photo, share)), onWait, signal);
     record.done = needOf(photoOf(photo.key));
+    if (photo.key !== screen.current) await colorThumb(photoOf(photo.key)); // While it is kept.
     const plain = photo.key === screen.current ? whyPlain(photoOf(photo.key)) : "";
     say(`${photo.name} is in color. ${plain}`.trim(), { quiet: !plain }); // Else the picture says it.
   } catch (error) {
@@ -154,22 +155,26 @@ async function drawThumbs() {
   if (isDrawing) return;
   isDrawing = true;
   const isOld = (photo) => photo.key !== screen.current && isReady(photo) && about(photo).thumbKey !== keyOf(wishOf(photo));
-  for (let photo; (photo = photos().find(isOld)); ) {
-    const record = about(photo);
-    const wish = wishOf(photo);
-    const { signal } = record.left;
-    const how = { signal, keptOnly: true, holds: () => stillWishes(photo.key, wish) };
-    try {
-      const blob = answers.isKept(wish)
-        ? await withRetry(() => answers.answer(wish, { ...PREVIEW, max_side: THUMB.width }, how), () => {}, signal)
-        : answers.whole(wish);
-      record.thumbKey = keyOf(wish);
-      if (blob && how.holds()) await drawThumb(photo, blob);
-    } catch { // The strip then shows the old one; choosing the photograph tells why.
-      if (how.holds() && answers.isKept(wish)) record.thumbKey = keyOf(wish);
-    }
-  }
+  for (let photo; (photo = photos().find(isOld)); ) await colorThumb(photo);
   isDrawing = false;
+}
+
+/** Draw the small picture of a photograph as it is wished now. */
+async function colorThumb(photo) {
+  const record = about(photo);
+  const wish = wishOf(photo);
+  const { signal } = record.left;
+  const wasKept = answers.isKept(wish);
+  const how = { signal, keptOnly: true, holds: () => stillWishes(photo.key, wish) };
+  record.thumbKey = keyOf(wish);
+  try {
+    const blob = wasKept
+      ? await withRetry(() => answers.answer(wish, { ...PREVIEW, max_side: THUMB.width }, how), () => {}, signal)
+      : answers.whole(wish);
+    if (blob && how.holds()) await drawThumb(photo, blob);
+  } catch { // The strip then shows the old one, choosing the photograph tells why; what lost its room is posted whole first.
+    if (wasKept && !answers.isKept(wish)) record.thumbKey = "";
+  }
 }
 
 export async function drawThumb(photo, blob) {

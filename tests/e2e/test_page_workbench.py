@@ -2,6 +2,7 @@
 
 import io
 import re
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -416,6 +417,29 @@ def test_what_is_saved_is_of_the_kind_that_is_chosen(
     assert (name, pixels.shape) == ("scan-color.jpg", (side, 2 * side, 3))
     gray, color = (np.ptp(half, axis=-1).mean() for half in (pixels[:, :side], pixels[:, side:]))
     assert gray < 2 < 10 < color
+
+
+def test_many_are_saved_without_asking_for_what_is_kept_no_more(open_page: Opener, server: Server) -> None:
+    page = open_page()
+    pictures = [by_pillow(smooth_gray(40, 60 + number), "PNG") for number in range(17)]
+    key = put_in(page, *(as_file(f"{number}.png", data) for number, data in enumerate(pictures)))
+    expect(page.locator("#save-all")).to_have_text("All as ZIP (17)")
+    wait_for_versions(page)
+    page.get_by_role("button", name="Version 2").click()
+    wait_for_change(page, key)
+    wait_for_versions(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(f"{request.method} {request.url}"))
+    with page.expect_download() as waiting:
+        page.click("#save-all")
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert archive.namelist() == [f"{number}-color.png" for number in range(17)]
+        # Byte for byte what the command line writes; another version than the first is only made of what is kept.
+        for number in (1, 16):
+            made = server.client.post("/colorize?vividness=0.5", content=pictures[number]).content
+            assert archive.read(f"{number}-color.png") == made
+    assert sum("POST" in line and "/colorize?" in line for line in asked) == 16
+    assert sum("variant=2" in line for line in asked) == 1
 
 
 def test_of_a_scan_without_grays_it_is_said_that_there_is_little_to_color(open_page: Opener) -> None:

@@ -471,3 +471,24 @@ def test_with_what_is_forgotten_goes_what_was_used_before_it(page: Page) -> None
         """,
     )
     assert made == [False, True, True]
+
+
+def test_what_is_wanted_anew_is_posted_whole_and_not_remembered(page: Page) -> None:
+    made = run(
+        page,
+        """
+        const { service, nth, count } = makeFake();
+        const answers = makeAnswers(service);
+        const one = wish(file("one"));
+        const kept = answers.prepare(one);
+        (await nth("keep")).resolve({ id: "A" });
+        await kept;
+        const how = { anew: true, whole: { format: "png" } };
+        const anew = answers.answer(one, {}, how);
+        (await nth("colorize")).resolve({ blob: blob(5), facts: null });
+        const other = answers.answer(wish(one.file, { query: "vividness=0.5&variant=2" }), {}, how);
+        (await nth("render")).resolve(blob(6));
+        return [(await anew).size, (await other).size, answers.whole(one), count("colorize")];
+        """,
+    )
+    assert made == [5, 6, None, 1]
