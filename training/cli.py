@@ -85,7 +85,7 @@ def run(
 
     if reason := read_status(made).reason:
         console.print(Text(f"NOTE: {reason}", style="bold yellow"), soft_wrap=True)
-    console.print(f"done: {made}")
+    console.print(Text(f"done: {made}"), soft_wrap=True)
 
 
 @app.command()

@@ -368,9 +368,9 @@ def test_the_deadline_counts_from_the_last_byte(model_path: Path, path: str) -> 
     """How long a caller takes to send is its own affair, down to the least rate."""
 
     async def scene() -> None:
-        async with running(model_path, deadline_s=0.5) as (app, pipeline):
+        async with running(model_path, deadline_s=2) as (app, pipeline):
             call = Call(app, GRAY[:50], ends=False, path=path)
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(2.2)
             assert not call.task.done()
             call.more(GRAY[50:])
             assert (await call.done()).status in (200, 201)
