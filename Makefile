@@ -28,7 +28,8 @@ MKDOCS = NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs
 TESTS ?= tests
 PYTEST_ARGS ?=
 # Two processes, each with whole files, so that a file's servers and trained miniatures are made once; in the order of the
-# folders, which ends with the short ones. PROCESSES=0 is one.
+# folders, which ends with the short ones. PROCESSES=0 is one. Compiled modules are kept, whatever the environment says: a
+# hundred programs start here.
 PROCESSES ?= 2
 EXECUTIONS ?= 1000000
 SEED ?= 1
@@ -44,7 +45,7 @@ serve: $(VENV)/.installed ## Install the service if needed, then serve the shipp
 	$(VENV)/bin/photochrom serve
 
 test: $(VENV_DEV)/.installed $(VENV_DEV)/.torch $(VENV_DEV)/.browser $(VENV_CLIENTS)/.node ## Install everything if needed, then run the whole test suite
-	OMP_WAIT_POLICY=PASSIVE $(DEV)/python -m pytest $(TESTS) --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=PASSIVE $(DEV)/python -m pytest $(TESTS) --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV_DEV)/.installed ## Lint, format, types, layers, dependencies, spelling, documentation
 	$(DEV)/ruff check .
@@ -137,7 +138,7 @@ $(VENV_CLIENTS)/.installed: requirements/clients.txt
 # The TypeScript client is generated and run where there is a node; where there is none, its test is skipped.
 $(VENV_CLIENTS)/.node: $(VENV_CLIENTS)/.installed tests/clients/package-lock.json
 	@cp tests/clients/package.json tests/clients/package-lock.json $(VENV_CLIENTS)
-	@{ type -P node && npm ci --prefix $(VENV_CLIENTS) --ignore-scripts --no-audit --no-fund; } >/dev/null 2>&1 \
+	@{ type -P node && timeout 180 npm ci --prefix $(VENV_CLIENTS) --ignore-scripts --no-audit --no-fund; } >/dev/null 2>&1 \
 		|| echo "No node, or no package index of it, is here: the test of the TypeScript client will be skipped."
 	@touch $@
 

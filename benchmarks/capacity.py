@@ -49,7 +49,7 @@ CALLERS: Final = (1, 2, 4, 8)
 QUALITY: Final = 90
 """Of the JPEG that is sent."""
 LEAST_GROWTH: Final = 1.5
-PATIENCE_S: Final = 300
+TIMEOUT_S: Final = 300
 LEAST_PICTURES: Final = 3
 
 
@@ -75,7 +75,7 @@ class Service:
 
     def __init__(self, cores: Sequence[int], log: Path) -> None:
         """Start it on some cores, and wait until it is ready."""
-        settings = {"host": "127.0.0.1", "port": 0, "device": "cpu", "log_format": "text", "deadline_s": PATIENCE_S}
+        settings = {"host": "127.0.0.1", "port": 0, "device": "cpu", "log_format": "text", "deadline_s": TIMEOUT_S}
         environment = os.environ | {f"PHOTOCHROM_{name.upper()}": str(value) for name, value in settings.items()}
         with log.open("wb") as stream, on_cores(cores):
             self._process = subprocess.Popen(
@@ -84,7 +84,7 @@ class Service:
         self.port = self._find_port(log)
 
     def _find_port(self, log: Path) -> int:
-        for _ in range(20 * PATIENCE_S):
+        for _ in range(20 * TIMEOUT_S):
             found = re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text())
             if found:
                 return int(found.group(1))
@@ -117,7 +117,7 @@ class Service:
         """Stop it."""
         if self._process.poll() is None:
             self._process.terminate()
-        self._process.wait(PATIENCE_S)
+        self._process.wait(TIMEOUT_S)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def busy_s() -> float | None:
 
 def get(port: int, path: str) -> bytes:
     """Ask a service."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", path)
         return connection.getresponse().read()
@@ -194,7 +194,7 @@ class Caller(threading.Thread):
 
     def run(self) -> None:
         """Send pictures until the time is up."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
         try:
             while time.perf_counter() < self._until or len(self.took_s) < self._least:
                 started = time.perf_counter()

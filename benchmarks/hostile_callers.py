@@ -91,6 +91,8 @@ async def beside(scene: str, address: str, work: Coroutine[Any, Any, Any], *, af
     """
     command = ("nice", "-n", "19", sys.executable, __file__, "--hostile", scene, address)
     callers = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert callers.stdout is not None
+    await callers.stdout.readline()  # They call by now, and SIGTERM is understood.
     await asyncio.sleep(after_s)
     try:
         result = await work
@@ -117,9 +119,11 @@ class Hostile:
         self.longest_s = 0.0
 
     async def call(self, scene: str) -> None:
-        """Call until SIGTERM, then say what came back."""
+        """Call until SIGTERM, then say what came back; an empty line says that it has begun."""
         tasks = [asyncio.create_task(each) for each in getattr(self, scene)()]
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: [task.cancel() for task in tasks])
+        sys.stdout.write("\n")
+        sys.stdout.flush()
         await asyncio.gather(*tasks, return_exceptions=True)
         sys.stdout.write(json.dumps({"statuses": dict(sorted(self.statuses.items())), "longest_s": self.longest_s}))
 

@@ -39,7 +39,7 @@ OVERLOAD: Final = 3.0
 DEADLINE_S: Final = 10.0
 QUEUE: Final = 16
 SIDE_PX: Final = 700
-PATIENCE_S: Final = 120
+TIMEOUT_S: Final = 120
 LEAST_GOODPUT: Final = 0.9
 MOST_REFUSAL_S: Final = 0.05
 GAUGES: Final = ("photochrom_inflight_megapixels", "photochrom_waiting_requests", "photochrom_queue_depth")
@@ -81,7 +81,7 @@ def serving(changes: Mapping[str, object], prelude: str = "") -> Iterator[tuple[
                 [sys.executable, "-c", command], cwd=ROOT, env=environment, stdout=stream, stderr=stream
             )
         try:
-            for _ in range(20 * PATIENCE_S):
+            for _ in range(20 * TIMEOUT_S):
                 found = re.search(r"http://127\.0\.0\.1:\d+", log.read_text())
                 if found or process.poll() is not None:
                     break
@@ -91,7 +91,7 @@ def serving(changes: Mapping[str, object], prelude: str = "") -> Iterator[tuple[
             yield found.group(), log
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
+            process.wait(TIMEOUT_S)
 
 
 async def ask(client: httpx2.AsyncClient, data: bytes, tally: Tally) -> None:
@@ -141,7 +141,7 @@ async def measure(address: str, rounds: int) -> dict[str, Any]:
     """Run both phases."""
     data = picture()
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=100)
-    async with httpx2.AsyncClient(base_url=address, timeout=PATIENCE_S, limits=limits) as client:
+    async with httpx2.AsyncClient(base_url=address, timeout=TIMEOUT_S, limits=limits) as client:
         await closed_loop(client, data, 1)
         before = await closed_loop(client, data, rounds)
         tally, goodput = await open_loop(client, data, rounds, OVERLOAD * before)

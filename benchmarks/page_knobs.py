@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 PHOTOGRAPH = ROOT / "tests" / "data" / "coffee.jpg"
 SHAPE: Final = (1224, 816)
 """Width and height, px: one megapixel of three to two."""
-PATIENCE_S: Final = 120
+TIMEOUT_S: Final = 120
 MOST_MS: Final = 150.0
 BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
 
@@ -57,7 +57,7 @@ def start(log: Path) -> tuple[subprocess.Popen[bytes], str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "serve"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
         )
-    for _ in range(20 * PATIENCE_S):
+    for _ in range(20 * TIMEOUT_S):
         if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
             return process, found.group()
         if process.poll() is not None:
@@ -70,7 +70,7 @@ def start(log: Path) -> tuple[subprocess.Popen[bytes], str]:
 def ask(address: str, data: bytes | None = None) -> bytes:
     """Return one answer."""
     headers = {"Content-Type": "image/jpeg"} if data else {}
-    with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=PATIENCE_S) as answer:
+    with urllib.request.urlopen(urllib.request.Request(address, data, headers), timeout=TIMEOUT_S) as answer:
         body: bytes = answer.read()
     return body
 
@@ -113,7 +113,7 @@ def time_page(address: str, data: bytes, rounds: int, executable: str) -> list[f
         file = {"name": "photograph.jpg", "mimeType": "image/jpeg", "buffer": data}
         page.set_input_files("#files", [file])  # type: ignore[list-item]
         ready = "() => document.querySelector('#variants').dataset.shown"
-        page.wait_for_function(ready, timeout=1000 * PATIENCE_S)
+        page.wait_for_function(ready, timeout=1000 * TIMEOUT_S)
         for turn in range(rounds + 1):
             times.append(float(page.evaluate(MOVE, vividness_of(turn))))
             page.wait_for_timeout(100)
@@ -144,7 +144,7 @@ def measure(rounds: int) -> dict[str, Any]:
             result["new_inferences"] = inferences(address) - before - posts
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
+            process.wait(TIMEOUT_S)
     parts = ("get", "page") if executable else ("get",)
     result["kept"] = {part: result[part]["median_ms"] < MOST_MS for part in parts}
     result["kept"]["no_inference"] = result["new_inferences"] == 0

@@ -65,7 +65,7 @@ GRAIN: Final = 3.0
 """Standard deviation of the grain that an enlarged photograph gets, levels of 255: a scan is never smooth."""
 MOST_DIFFERENCE: Final = 2.0
 """Largest mean difference to our answer, levels of 255: OpenCV's Lab is not as exact as ours."""
-PATIENCE_S: Final = 120.0
+TIMEOUT_S: Final = 120.0
 SAMPLE_S: Final = 0.2
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -223,7 +223,7 @@ class Server:
         self._watch = threading.Thread(target=self._sample)
         self._watch.start()
         try:
-            self._wait(contender.ready, started + PATIENCE_S)
+            self._wait(contender.ready, started + TIMEOUT_S)
         except BaseException:
             self.stop()
             raise
@@ -421,7 +421,7 @@ class Field:
         if self.checked[name] > MOST_DIFFERENCE:
             raise NotServing(f"answers differ from ours by {self.checked[name]} levels on average")
 
-    def rehearse(self, seconds: float) -> dict[str, float]:
+    def find_rates(self, seconds: float) -> dict[str, float]:
         """Start each once, check it, and return its throughput with 8 clients."""
         rates = {}
         for name in self.names:
@@ -537,7 +537,7 @@ def main() -> int:
         model = Path(shutil.copy(arguments.model, folder / "model.onnx"))
         result["model_sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
         field = Field(chosen, model, pictures, folder)
-        rates = field.rehearse(min(arguments.seconds, 3.0))
+        rates = field.find_rates(min(arguments.seconds, 3.0))
         rate = max(BEARABLE * min(rates.values(), default=1.0), 0.1)
         rounds: dict[str, list[Any]] = {name: [] for name in field.names}
         for turn in range(arguments.rounds):

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 ROOT = Path(__file__).parents[1]
 
-PATIENCE_S: Final = 120
+TIMEOUT_S: Final = 120
 POLL_S: Final = 0.01
 MOST_S: Final = 5.0
 
@@ -38,7 +38,7 @@ def start(port: int) -> subprocess.Popen[bytes]:
 
 def ask(port: int, method: str, path: str, body: bytes | None = None) -> int:
     """Return the status of one answer; 0 for none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
     with suppress(OSError, http.client.HTTPException):
         connection.request(method, path, body, {"Content-Type": "image/jpeg"})
         return connection.getresponse().status
@@ -47,7 +47,7 @@ def ask(port: int, method: str, path: str, body: bytes | None = None) -> int:
 
 def await_ready(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait for the first 200 of the readiness probe."""
-    for _ in range(round(PATIENCE_S / POLL_S)):
+    for _ in range(round(TIMEOUT_S / POLL_S)):
         if ask(port, "GET", "/health/ready") == 200:
             return
         if process.poll() is not None:

@@ -57,7 +57,7 @@ def measure(folders: Mapping[str, Path], models: Sequence[Asked], trained_on: st
         folders: by set.
         models: ours, and the baseline if there is one.
         trained_on: a key of `BARS`.
-        every: take each so manieth photograph of `origin`.
+        every: take one photograph in so many of `origin`.
 
     Raises:
         OSError: no answer, or a file is missing.
@@ -122,7 +122,7 @@ def main() -> int:
         "mounts": "folder of color photographs to mount",
     }.items():
         parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help=what)
-    parser.add_argument("--every", type=int, default=1, help="take each so manieth photograph of --origin")
+    parser.add_argument("--every", type=int, default=1, help="take one photograph in so many of --origin")
     parser.add_argument("--trained-on", choices=tuple(BARS), default="cpu", help="whose bars the model is held to")
     parser.add_argument("--rounds", type=int, default=1, help="how often each picture is posted")
     parser.add_argument("--output", type=Path, help="write the result to this file, too")

@@ -18,6 +18,7 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,22 @@ def make_step(loss: Any) -> Any:
     return step
 
 
+def time_ms(
+    builders: Mapping[str, Callable[[], np.ndarray]], steps: Mapping[str, Any], logits: tf.Tensor, rounds: int
+) -> dict[str, float]:
+    """Return the median time of "NAME targets" and "NAME loss", milliseconds."""
+    times_s: dict[str, list[float]] = {f"{name} {part}": [] for name in builders for part in ("targets", "loss")}
+    for _ in range(rounds):
+        for name, build in builders.items():
+            started = time.perf_counter()
+            built = build()
+            halfway = time.perf_counter()
+            steps[name](tf.constant(built), logits)[1].numpy()
+            times_s[f"{name} targets"].append(halfway - started)
+            times_s[f"{name} loss"].append(time.perf_counter() - halfway)
+    return {name: 1000 * statistics.median(values) for name, values in times_s.items()}
+
+
 def main() -> int:
     """Measure, print and write the result; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -99,16 +116,7 @@ def main() -> int:
     assert abs(value / dense_value - 1) < 1e-5
     assert np.abs(gradient - dense_gradient).max() < 1e-5 * np.abs(dense_gradient).max()
 
-    times_s: dict[str, list[float]] = {f"{name} {part}": [] for name in builders for part in ("targets", "loss")}
-    for _ in range(options.rounds):
-        for name, build in builders.items():
-            started = time.perf_counter()
-            built = build()
-            halfway = time.perf_counter()
-            steps[name](tf.constant(built), logits)[1].numpy()
-            times_s[f"{name} targets"].append(halfway - started)
-            times_s[f"{name} loss"].append(time.perf_counter() - halfway)
-    median_ms = {name: 1000 * statistics.median(values) for name, values in times_s.items()}
+    median_ms = time_ms(builders, steps, logits, options.rounds)
     memory_ratio = targets["dense"].nbytes / targets["sparse"].nbytes
     time_ratio = (median_ms["dense targets"] + median_ms["dense loss"]) / (
         median_ms["sparse targets"] + median_ms["sparse loss"]

@@ -16,11 +16,12 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from time import process_time
-from typing import Final
+from typing import Any, Final
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the service has it; read when NumPy is imported
 
@@ -56,7 +57,7 @@ HINTS: Final = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Versions:
+class PhotoVersions:
     """The versions of one photograph.
 
     Attributes:
@@ -74,7 +75,7 @@ class Versions:
     finish_s: list[float]
 
 
-def versions_of(bgr: np.ndarray, session: Session) -> Versions:
+def versions_of(bgr: np.ndarray, session: Session) -> PhotoVersions:
     """Return the versions of a photograph, uint8, shape (H, W, 3), with the service's own functions."""
     rgb = np.ascontiguousarray(bgr[..., ::-1])
     times = [process_time()]
@@ -97,7 +98,7 @@ def versions_of(bgr: np.ndarray, session: Session) -> Versions:
             versions = make_versions(kept)
         finish(prepared, kept, session.stamp, variant=variant, versions=versions)
         finish_s.append(process_time() - start)
-    return Versions(rgb_u8_to_lab(rgb), ab, times[1] - times[0], (times[2] - times[1]) / MOST_VARIANTS, finish_s)
+    return PhotoVersions(rgb_u8_to_lab(rgb), ab, times[1] - times[0], (times[2] - times[1]) / MOST_VARIANTS, finish_s)
 
 
 def at_size(lab: np.ndarray, ab: np.ndarray, side_px: int) -> np.ndarray:
@@ -132,22 +133,32 @@ def edge_leak() -> float:
     return worst
 
 
-def main() -> int:
-    """Measure, print and write the result; return the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("pictures", type=Path, nargs="?", default=ROOT / "tests" / "data", help="folder")
-    parser.add_argument("--model", type=Path, help="ONNX file; default the shipped one")
-    parser.add_argument("--rounds", type=int, help="look at so many photographs, spread over the folder; default all")
-    parser.add_argument("--output", type=Path, help="write the result to this file, too")
-    options = parser.parse_args()
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What was found on all photographs.
 
-    paths = [path for path in sorted(options.pictures.iterdir()) if cv2.haveImageReader(str(path))]
-    if not paths:
-        parser.error(f"no photographs in {options.pictures}")
-    if options.rounds:
-        paths = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, options.rounds).round().astype(int))]
-    session = Session(options.model or shipped_model(), device="cpu")
-    session.warm_up()
+    Attributes:
+        distance: mean CIEDE2000 of each pair of versions, shape (photographs, versions, versions).
+        false_red: false-red fraction of each version, shape (photographs, versions).
+        hint_errors: CIEDE2000 at every hint.
+        times_ms: means: the network, one more version's colors, one picture, four pictures; processor time.
+        leak_ab: see `edge_leak`.
+    """
+
+    distance: np.ndarray
+    false_red: np.ndarray
+    hint_errors: list[float]
+    times_ms: tuple[float, float, float, float]
+    leak_ab: float
+
+    def of_pairs(self, count: int) -> list[float]:
+        """Return the distances between the first so many versions, means over the photographs."""
+        mean = self.distance.mean(axis=0)
+        return [float(mean[a, b]) for a, b in combinations(range(count), 2)]
+
+
+def measure(paths: Sequence[Path], session: Session) -> Survey:
+    """Color photographs in all versions and with hints."""
     rng = np.random.default_rng(6)
     distance = np.zeros((len(paths), MOST_VARIANTS, MOST_VARIANTS))
     false_red = np.zeros((len(paths), MOST_VARIANTS))
@@ -165,36 +176,43 @@ def main() -> int:
         one_s, four_s = inference_s + versions.finish_s[0], inference_s + sum(versions.finish_s)
         seconds.append((inference_s, versions.decode_s, one_s, four_s))
     inference_ms, decode_ms, one_ms, four_ms = (1000 * float(value) for value in np.mean(seconds, axis=0))
+    return Survey(distance, false_red, errors, (inference_ms, decode_ms, one_ms, four_ms), edge_leak())
 
-    mean = distance.mean(axis=0)
-    pairs_of = {count: [mean[a, b] for a, b in combinations(range(count), 2)] for count in (FEW, MOST_VARIANTS)}
-    leak = edge_leak()
+
+def judge(found: Survey) -> dict[str, bool]:
+    """Return which promises are kept."""
+    inference_ms, decode_ms, one_ms, four_ms = found.times_ms
     kept = {
-        "versions_differ": min(pairs_of[FEW]) > LEAST_DELTA_E,
-        "no_red_noise": false_red.mean(axis=0).max() <= MOST_FALSE_RED,
-        "hints_are_obeyed": max(errors) <= MOST_HINT_DELTA_E,
-        "hints_stop_at_edges": leak <= MOST_LEAK_AB,
+        "versions_differ": min(found.of_pairs(FEW)) > LEAST_DELTA_E,
+        "no_red_noise": found.false_red.mean(axis=0).max() <= MOST_FALSE_RED,
+        "hints_are_obeyed": max(found.hint_errors) <= MOST_HINT_DELTA_E,
+        "hints_stop_at_edges": found.leak_ab <= MOST_LEAK_AB,
         "four_colors_cost_less_than_two": (FEW - 1) * decode_ms < (MOST_COST - 1) * inference_ms,
         "four_pictures_cost_less_than_two": four_ms < MOST_COST * one_ms,
     }
-    count = len(paths)
-    result = {
-        "pictures": count,
-        "model": session.stamp.run_id,
+    return {name: bool(value) for name, value in kept.items()}
+
+
+def summary(found: Survey) -> dict[str, Any]:
+    """Return the result, as JSON has it."""
+    distance, errors = found.distance, found.hint_errors
+    inference_ms, decode_ms, one_ms, four_ms = found.times_ms
+    pairs_of = {count: found.of_pairs(count) for count in (FEW, MOST_VARIANTS)}
+    return {
         "delta_e_of_pairs": {
-            f"{few} versions": {"mean": round(float(np.mean(pairs)), 2), "nearest_pair": round(float(min(pairs)), 2)}
+            f"{few} versions": {"mean": round(float(np.mean(pairs)), 2), "nearest_pair": round(min(pairs), 2)}
             for few, pairs in pairs_of.items()
         },
-        "delta_e_to_the_first": [round(float(value), 2) for value in mean[0, 1:]],
+        "delta_e_to_the_first": [round(float(value), 2) for value in distance.mean(axis=0)[0, 1:]],
         "least_of_a_photograph": {
             "to_the_first": round(float(distance[:, 0, 1:FEW].mean(axis=1).min()), 2),
             "nearest_pair_of_four": round(
                 float(min(distance[:, a, b].min() for a, b in combinations(range(FEW), 2))), 2
             ),
         },
-        "false_red_percent": [round(100 * float(value), 3) for value in false_red.mean(axis=0)],
+        "false_red_percent": [round(100 * float(value), 3) for value in found.false_red.mean(axis=0)],
         "hint_delta_e": {"mean": round(float(np.mean(errors)), 2), "worst": round(max(errors), 2)},
-        "edge_leak_ab": round(leak, 3),
+        "edge_leak_ab": round(found.leak_ab, 3),
         "processor_ms": {
             "network": round(inference_ms, 1),
             "colors_of_one_more_version": round(decode_ms, 1),
@@ -205,8 +223,28 @@ def main() -> int:
             "colors": round(1 + (FEW - 1) * decode_ms / inference_ms, 2),
             "pictures": round(four_ms / one_ms, 2),
         },
-        "kept": {name: bool(value) for name, value in kept.items()},
     }
+
+
+def main() -> int:
+    """Measure, print and write the result; return the exit status."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("pictures", type=Path, nargs="?", default=ROOT / "tests" / "data", help="folder")
+    parser.add_argument("--model", type=Path, help="ONNX file; default the shipped one")
+    parser.add_argument("--rounds", type=int, help="look at so many photographs, spread over the folder; default all")
+    parser.add_argument("--output", type=Path, help="write the result to this file, too")
+    options = parser.parse_args()
+
+    paths = [path for path in sorted(options.pictures.iterdir()) if cv2.haveImageReader(str(path))]
+    if not paths:
+        parser.error(f"no photographs in {options.pictures}")
+    if options.rounds:
+        paths = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, options.rounds).round().astype(int))]
+    session = Session(options.model or shipped_model(), device="cpu")
+    session.warm_up()
+    found = measure(paths, session)
+    kept = judge(found)
+    result = {"pictures": len(paths), "model": session.stamp.run_id, **summary(found), "kept": kept}
     text = json.dumps(result, indent=2) + "\n"
     sys.stdout.write(text)
     if options.output:

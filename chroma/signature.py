@@ -17,7 +17,7 @@ Outputs, all float32:
     spread       (batch, height/4, width/4, 1)    RMS distance of the posterior from its mean, Lab units
 
 Errors:
-    SignatureError: the stamp is missing, broken, or of a stranger.
+    SignatureError: the stamp is missing, broken, or not ours.
 """
 
 import json

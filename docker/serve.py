@@ -94,7 +94,7 @@ def most_end_s() -> float:
     return total
 
 
-class Keeper:
+class Supervisor:
     """Keeps one service running, with the newest model that works."""
 
     def __init__(
@@ -145,7 +145,7 @@ class Keeper:
         if self.listening is not None:  # Nobody comes after this service, so nobody shall wait for one.
             self.listening.close()
 
-    def hand_on(self, number: int, frame: FrameType | None) -> None:
+    def forward(self, number: int, frame: FrameType | None) -> None:
         """Hand a signal on that stops nothing: SIGHUP has the service read its keys and its model again."""
         del frame
         if self.child is not None:
@@ -155,7 +155,7 @@ class Keeper:
         """Serve until told to stop, or until the service ends by itself; return an exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.stop)
-        signal.signal(signal.SIGHUP, self.hand_on)
+        signal.signal(signal.SIGHUP, self.forward)
         while not self.stopped.is_set():
             self.child = self.start()
             if self.stopped.is_set():  # The signal came while there was no child to hand it to.
@@ -195,7 +195,7 @@ class Keeper:
                 return child.wait(self.watch_s)
             except subprocess.TimeoutExpired:
                 pass
-            if self.watched is None or self.stopped.is_set() or not self.has_news(self.watched):
+            if self.watched is None or self.stopped.is_set() or not self.has_new_model(self.watched):
                 continue
             say(f"{self.watched} is new and works: starting again with it")
             child.terminate()
@@ -207,7 +207,7 @@ class Keeper:
                 child.wait()
             return None
 
-    def has_news(self, model: Path) -> bool:
+    def has_new_model(self, model: Path) -> bool:
         """Return whether there is another model than the last one looked at, and it works."""
         mark = mark_of(model)
         if mark is None or (self.judged is not None and mark == self.judged[0]) or time.monotonic() < self.try_again_at:
@@ -252,11 +252,11 @@ class Keeper:
 if __name__ == "__main__":
     chosen = os.environ.get("PHOTOCHROM_MODEL")
     models = Path(os.environ.get("PHOTOCHROM_MODELS", "/models"))
-    keeper = Keeper(
+    supervisor = Supervisor(
         None if chosen else models / "model.onnx",
         serve=(*SERVE, *sys.argv[1:]),
         # Options win over the variables that the socket is opened from.
         listening=None if any(word.startswith(("--host", "--port")) for word in sys.argv[1:]) else open_socket(),
         end_s=most_end_s(),
     )
-    sys.exit(keeper.run())
+    sys.exit(supervisor.run())

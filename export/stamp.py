@@ -77,7 +77,7 @@ def read_stamp(metadata: dict[str, str]) -> Stamp:
         The stamp.
 
     Raises:
-        SignatureError: there is none, or it is broken or of a stranger.
+        SignatureError: there is none, or it is broken or not ours.
     """
     if STAMP_KEY not in metadata:
         raise SignatureError("the model has no stamp")

@@ -4,7 +4,7 @@
 
     ServiceError
     |-- StartupError            the service cannot start; the text says what to do
-    |   |-- ModelError          the model file is missing, broken or of a stranger
+    |   |-- ModelError          the model file is missing, broken or not ours
     |   |-- DeviceError         the device asked for does not work here
     |   |-- KeysError           the API keys cannot be read
     |   `-- SettingsError         a setting's name is misspelled, or its value does not work here

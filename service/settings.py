@@ -143,7 +143,11 @@ class Settings(BaseSettings):
         default=64, ge=0, le=100_000, description="Most requests that wait for their turn; more get 503."
     )
     deadline_s: float = Field(
-        default=30, gt=0, le=DAY_S, description="Longest time for one picture once its upload is there, seconds."
+        default=30,
+        gt=0,
+        le=DAY_S,
+        description="Longest time for one picture once its upload is there, seconds, beside half a second for each "
+        "megapixel above 20.",
     )
 
     decode_s: float = Field(

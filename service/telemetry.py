@@ -1,4 +1,4 @@
-"""What the service shows of itself: metrics, stage timings and spans, log lines with request ids.
+"""What the service measures of itself: metrics, stage timings and spans.
 
 Spans are OpenTelemetry's: inside FastAPI's own span of a request there is one a stage. Without a tracer provider, which
 `FASTAPI_OTEL_AUTO_CONFIGURE=true` makes, they cost next to nothing.
@@ -6,13 +6,10 @@ Spans are OpenTelemetry's: inside FastAPI's own span of a request there is one a
 Every label takes its values from a closed set; nothing a caller sends becomes one.
 """
 
-import json
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 from opentelemetry import trace
 from prometheus_client import (
@@ -24,8 +21,6 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-
-from service.text import printable
 
 Stage = Literal["read", "probe", "admit", "decode", "queue", "infer", "merge", "encode"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
@@ -45,9 +40,6 @@ BYTES_BUCKETS: Final = tuple(2.0**power for power in range(12, 28, 2))
 BATCH_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64)
 
 TRACER: Final = trace.get_tracer("photochrom")
-
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
-"""Id of the request that the current task works for."""
 
 
 class Stages:
@@ -189,49 +181,3 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"photochrom_{name}", text, labels, buckets=buckets, registry=self.registry)
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line; the fields of a record's ``extra={"facts": {...}}`` stand beside the message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as JSON text."""
-        entry: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            "request_id": request_id.get(),
-            **getattr(record, "facts", {}),
-        }
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False, default=str)
-
-
-class TextFormatter(logging.Formatter):
-    """The same for people: time, level, message, request id, facts."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line, and a traceback below it when there is one."""
-        # As JSON values, so that a line feed in a path cannot start a line of its own.
-        facts = " ".join(f"{name}={json.dumps(value)}" for name, value in getattr(record, "facts", {}).items())
-        message = printable(record.getMessage())
-        parts = (self.formatTime(record, "%H:%M:%S"), record.levelname.lower(), message, facts)
-        line = " ".join(part for part in parts if part)
-        line += "" if request_id.get() == "-" else f" [{request_id.get()}]"
-        return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
-
-
-def configure_logging(*, level: str, log_format: str) -> None:
-    """Send every log line of the process to stderr in one format; for programs, never for imports.
-
-    Args:
-        level: least important level to log.
-        log_format: `json` or `text`.
-    """
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())

@@ -28,7 +28,7 @@ class FakeRay(ModuleType):
         answers: by the name of a worker's method what it does with its arguments; the first one is the worker's number.
         at_remote: called before every `.remote()` with the method's name, `start_worker` for a new worker; may raise.
         workers: how many were started.
-        killed: the numbers of those that were dismissed.
+        killed: the numbers of those that were stopped.
         is_shut_down: whether the driver has gone.
     """
 

@@ -45,8 +45,10 @@ from chroma.noise import false_red_fraction
 from chroma.prior import smooth_prior
 from chroma.soft_encoding import SoftEncodingTable, densify
 from training.config import ModelConfig, Recipe
+from training.data import batches
 from training.data.batches import Batch, BatchMaker
-from training.data.photographs import open_photographs
+from training.data.photographs import PhotographSet, open_photographs
+from training.data.samples import Samples, SampleTask, make_samples
 from training.network.losses import label_table
 from training.recipes import load_recipe
 from training.run.metrics import ColorScores
@@ -351,11 +353,19 @@ class World:
     kinds: np.ndarray
     batch: Batch
     _heads: dict[Path, dict[str, np.ndarray]] = field(default_factory=dict)
+    _samples: dict[SampleTask, Samples] = field(default_factory=dict)
 
     def train(self, recipe: Recipe, name: str, *, ruled_out: bool = False) -> Run:
-        """Train as the command line does."""
-        with red_ruled_out() if ruled_out else nullcontext():
-            return open_run(train(recipe, RunOptions(self.folder / "data", self.folder / name, tensorboard=False)))
+        """Train as the command line does; samples that an earlier run had made are taken from there."""
+        # One worker is a thread: processes would have to be given what there is already.
+        options = RunOptions(self.folder / "data", self.folder / name, workers=1, tensorboard=False)
+        with red_ruled_out() if ruled_out else nullcontext(), patch.object(batches, "make_samples", self._make_samples):
+            return open_run(train(recipe, options))
+
+    def _make_samples(self, task: SampleTask, photographs: PhotographSet) -> Samples:
+        if task not in self._samples:
+            self._samples[task] = make_samples(task, photographs)
+        return self._samples[task]
 
     def heads(self, run: Run) -> dict[str, np.ndarray]:
         """Return what a run's best network says of the validation pictures; asked once a run."""

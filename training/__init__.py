@@ -15,7 +15,7 @@ Errors:
 
 
 class TrainingError(Exception):
-    """Something went wrong in training that the user can mend."""
+    """Something went wrong in training that the user can fix."""
 
 
 class RecipeError(TrainingError):

@@ -53,7 +53,7 @@ def cannot_write(path: Path, error: Exception) -> RunFolderError:
     """Return the error that says what the disk refused, and what to do."""
     reason = str(error).strip().partition("\n")[0]
     return RunFolderError(
-        f"cannot write {path}: {reason}. The last checkpoint is whole: mend the disk, and give the same command again"
+        f"cannot write {path}: {reason}. The last checkpoint is whole: fix the disk, and give the same command again"
     )
 
 

@@ -40,7 +40,7 @@ class Order:
         seconds: how long to go on posting.
         clients: of a closed loop; 0 for an open one.
         rate: of an open loop, pictures a second.
-        patience_s: longest wait for an answer, seconds.
+        timeout_s: longest wait for an answer, seconds.
     """
 
     port: int
@@ -49,7 +49,7 @@ class Order:
     seconds: float
     clients: int = 0
     rate: float = 0.0
-    patience_s: float = 120.0
+    timeout_s: float = 120.0
 
 
 @dataclass
@@ -146,7 +146,7 @@ async def post_once(data: bytes, order: Order) -> tuple[int, bytes]:
     """
     connection = Connection(order.port)
     try:
-        async with asyncio.timeout(order.patience_s):
+        async with asyncio.timeout(order.timeout_s):
             return await connection.post(data)
     finally:
         connection.close()
@@ -156,7 +156,7 @@ async def post_once(data: bytes, order: Order) -> tuple[int, bytes]:
 async def ask(connection: Connection, data: bytes, order: Order, since: float, found: Found) -> bool:
     """Post one picture, and note what came back; return whether it is a picture."""
     try:
-        async with asyncio.timeout(order.patience_s):
+        async with asyncio.timeout(order.timeout_s):
             status, body = await connection.post(data)
     except (OSError, TimeoutError, BrokenAnswer) as error:
         found.outcomes[type(error).__name__] += 1

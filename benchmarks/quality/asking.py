@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S: Final = 60
+TIMEOUT_S: Final = 60
 
 
 @contextmanager
@@ -41,18 +41,18 @@ def service(model: Path | None) -> Iterator[str]:
             yield _address(process, log)
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
+            process.wait(TIMEOUT_S)
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    for _ in range(20 * PATIENCE_S):
+    for _ in range(20 * TIMEOUT_S):
         said = log.read_text(errors="replace")
         if found := re.search(r"http://127\.0\.0\.1:\d+", said):
             return found.group()
         if process.poll() is not None:
             raise RuntimeError(f"the service did not start: {said.strip()}")
         time.sleep(0.05)
-    raise RuntimeError(f"the service did not start in {PATIENCE_S} s")
+    raise RuntimeError(f"the service did not start in {TIMEOUT_S} s")
 
 
 @dataclass
@@ -80,13 +80,13 @@ class Asked:
             OSError: no answer, or a refusal.
             RuntimeError: the answer is no picture of the same size.
         """
-        heard, data = set(), b""
+        answers, data = set(), b""
         for _ in range(self.rounds):
             started = time.perf_counter()
             data = self._answer(f"colorize?{query}", to_png(gray))
             self.times_s.append(time.perf_counter() - started)
-            heard.add(data)
-        self.is_steady &= len(heard) == 1
+            answers.add(data)
+        self.is_steady &= len(answers) == 1
         return _picture(data, gray, query)
 
     def versions(self, queries: Iterable[str], gray: np.ndarray) -> list[np.ndarray]:
@@ -101,7 +101,7 @@ class Asked:
 
     def _answer(self, path: str, png: bytes | None = None) -> bytes:
         request = urllib.request.Request(f"{self.url}/{path}", data=png, headers={"Content-Type": "image/png"})
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             self.run = answer.headers.get("X-Photochrom-Model", self.run)
             return bytes(answer.read())
 

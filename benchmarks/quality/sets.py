@@ -75,7 +75,7 @@ def origin_photographs(folder: Path, every: int = 1) -> Iterator[Photo]:
 
     Args:
         folder: in any layout of `training.data.layouts` that names this split.
-        every: take each so manieth only.
+        every: take only one in so many.
 
     Raises:
         RuntimeError: no such photographs, or one of them cannot be read.

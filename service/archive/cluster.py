@@ -191,7 +191,7 @@ class _RayWorker:
     async def color(self, data: bytes) -> ColoredFile:
         return ColoredFile(*await self._answer(self._actor.color, data))
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         with suppress(Exception):  # It has ended already, or nobody can be reached who would know.
             self._ray.kill(self._actor)
 

@@ -29,7 +29,7 @@ from service.engine.colorizer import decode_logits, knobs_of
 from service.engine.options import Options
 from service.engine.session import Query, Session
 
-REHEARSED: Final = 200
+DRY_RUN_READS: Final = 200
 """Frames and packets among which the beginning of each track is looked for."""
 
 IN_FLIGHT: Final = 2
@@ -93,7 +93,7 @@ def color_film(
     colorist = FilmColorist(session, options, how, film)
     with open_film(path) as source, writing(target) as answer:
         reader = FilmReader(source, picture_of(source, max_megapixels), film, deinterlace=how.deinterlace)
-        _rehearse(reader, FilmWriter(answer, reader, how, session.threads, options))
+        _dry_run(reader, FilmWriter(answer, reader, how, session.threads, options))
     with open_film(path) as source, writing(target) as answer:
         reader = FilmReader(source, picture_of(source, max_megapixels), film, deinterlace=how.deinterlace)
         writer = FilmWriter(answer, reader, how, session.threads, options)
@@ -107,11 +107,11 @@ def color_film(
     return Filmed(done, colorist.inferences, colorist.cuts, (*writer.tracks.notes, *film.notes))
 
 
-def _rehearse(reader: FilmReader, writer: FilmWriter) -> None:
+def _dry_run(reader: FilmReader, writer: FilmWriter) -> None:
     """Write a gray frame and the beginning of all sound: what MP4 does not take it refuses when it is closed."""
     waiting = {stream.index for stream in writer.tracks.sources if stream.type == "audio"}
     is_written = False
-    for read in islice(reader.read(writer.tracks.sources), REHEARSED):
+    for read in islice(reader.read(writer.tracks.sources), DRY_RUN_READS):
         if not isinstance(read, Shown):
             waiting.discard(read.stream.index)
             writer.tracks.write(read)

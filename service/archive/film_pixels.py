@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Shaped, UInt8, UInt16
 
 from chroma.lab import gray_to_lightness
-from service.engine.colorizer import lightness_of
-from service.pictures.decode import Picture
+from service.pictures.lightness import lightness_of
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -99,10 +98,10 @@ def film_lightness(frame: "VideoFrame", height: int, width: int) -> Float[np.nda
         L in [0, 100], float32, shape (height, width, 1).
     """
     if is_rgb(frame):
-        L = lightness_of(Picture(_read_rgb(frame)))
+        L = lightness_of(_read_rgb(frame))
     else:
         planes = _read_planes(as_planes(frame))
-        L = _lightness_of_luma(planes) if _is_gray(planes) else lightness_of(Picture(_to_rgb(planes, frame)))
+        L = _lightness_of_luma(planes) if _is_gray(planes) else lightness_of(_to_rgb(planes, frame))
     if L.shape[:2] == (height, width):
         return L
     return cv2.resize(L, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from service.archive.run import Outcome, Status
-from service.text import printable
+from service.logs import printable
 
 WORDS: Final[dict[Status, str]] = {"colored": "colored", "skipped": "already there", "failed": "failed"}
 """What is always counted, in words."""

@@ -25,7 +25,7 @@ from service.errors import RequestError, StartupError
 from service.pictures.answer_formats import OutputFormat
 from service.pictures.size_limits import SizeLimits
 
-HOPELESS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+UNRECOVERABLE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 """What would happen to every further file as well: no space left, the quota used up, a disk that is read-only."""
 
 Status = Literal["colored", "skipped", "failed", "unread", "other"]
@@ -194,7 +194,7 @@ async def color_there(
     """
     waiting = iter(work.plan.items())
 
-    async def work_off() -> None:
+    async def work_through() -> None:
         while True:
             async with room():
                 found = next(waiting, None)
@@ -219,7 +219,7 @@ async def color_there(
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(jobs):
-                group.create_task(work_off())
+                group.create_task(work_through())
     except BaseExceptionGroup as errors:  # The first one; it ended the others.
         raise errors.exceptions[0] from None
 
@@ -243,7 +243,7 @@ def _failure(error: Exception, source: Path, target: Path, started: float) -> Ou
     """Return the outcome that an error means, or stop when it would meet every further file."""
     if isinstance(error, Stopped):
         raise error
-    if isinstance(error, Unauthorized | Unreachable) or (isinstance(error, OSError) and error.errno in HOPELESS):
+    if isinstance(error, Unauthorized | Unreachable) or (isinstance(error, OSError) and error.errno in UNRECOVERABLE):
         raise Stopped(str(error)) from error
     problem, reason = explain(error)
     return Outcome(source, target, "failed", time.monotonic() - started, problem=problem, reason=reason)

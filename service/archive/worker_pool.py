@@ -12,7 +12,7 @@ from service.errors import InternalError, StartupError
 MAX_TRIES: Final = 3
 """A picture whose worker is lost so often in a row is what ends them."""
 
-PATIENCE_S: Final = 20.0
+NOTICE_S: Final = 20.0
 """How long there may be no worker at all before that is said, and said again, seconds."""
 
 FILES_EACH: Final = 2
@@ -70,7 +70,7 @@ class Worker(Protocol):
             WorkerLost: the worker ended.
         """
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """End it, if it has not ended."""
 
 
@@ -201,7 +201,7 @@ class WorkerPool:
                 await asyncio.sleep(AGAIN_S)
             except Exception as error:  # What keeps one from starting, an import that fails there, keeps all of them.
                 if worker is not None:
-                    worker.dismiss()
+                    worker.stop()
                 known = isinstance(error, StartupError | Stopped)
                 self._free.put_nowait(error if known else ClusterError(f"a worker cannot start: {first_line(error)}"))
                 return
@@ -231,12 +231,12 @@ class WorkerPool:
     def _lose(self, worker: Worker | None, reason: str) -> None:
         self.lost += 1
         if worker is not None:
-            worker.dismiss()
+            worker.stop()
         self._say(f"a worker was lost ({reason}); others take over")
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(PATIENCE_S)
+            await asyncio.sleep(NOTICE_S)
             if not self._ready:
                 self._say("waiting for the cluster: no worker has started, perhaps all its processors are taken")
 

@@ -88,7 +88,7 @@ class Client(BaseClient):
         url: str = "http://127.0.0.1:8000",
         *,
         api_key: str | None = None,
-        timeout_s: float = 60,
+        timeout_s: float = 90,
         deadline_s: float = 300,
         max_answer_bytes: int = 1 << 30,
         retries: int = 4,
@@ -238,8 +238,8 @@ class Client(BaseClient):
         return isinstance(outcome, httpx2.Response) and outcome.is_success
 
     def _ask(self, request: httpx2.Request) -> httpx2.Response:
-        talk = self._converse(request)
-        step = next(talk)
+        attempts = self._attempts(request)
+        step = next(attempts)
         while True:
             outcome: httpx2.Response | httpx2.RequestError | None = None
             if isinstance(step, httpx2.Request):
@@ -247,7 +247,7 @@ class Client(BaseClient):
             else:
                 time.sleep(step)
             try:
-                step = talk.send(outcome)
+                step = attempts.send(outcome)
             except StopIteration as end:
                 return only_response(end.value)
 
@@ -270,7 +270,7 @@ class AsyncClient(BaseClient):
         url: str = "http://127.0.0.1:8000",
         *,
         api_key: str | None = None,
-        timeout_s: float = 60,
+        timeout_s: float = 90,
         deadline_s: float = 300,
         max_answer_bytes: int = 1 << 30,
         retries: int = 4,
@@ -422,8 +422,8 @@ class AsyncClient(BaseClient):
         return isinstance(outcome, httpx2.Response) and outcome.is_success
 
     async def _ask(self, request: httpx2.Request) -> httpx2.Response:
-        talk = self._converse(request)
-        step = next(talk)
+        attempts = self._attempts(request)
+        step = next(attempts)
         while True:
             outcome: httpx2.Response | httpx2.RequestError | None = None
             if isinstance(step, httpx2.Request):
@@ -431,7 +431,7 @@ class AsyncClient(BaseClient):
             else:
                 await asyncio.sleep(step)
             try:
-                step = talk.send(outcome)
+                step = attempts.send(outcome)
             except StopIteration as end:
                 return only_response(end.value)
 

@@ -80,6 +80,7 @@ class Kept:
         expires_in_s: how long it stays after it was last used, unless the room is needed, seconds.
         model: run that the model comes from.
         tone: `applied` where the network saw the picture's tones stretched, else `none`.
+        notes: what is to be said of the picture, such as that it holds no grays.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Kept:
     expires_in_s: float
     model: str = ""
     tone: str = "none"
+    notes: tuple[str, ...] = ()
 
 
 def kept_of(response: httpx2.Response) -> Kept:
@@ -109,6 +111,7 @@ def kept_of(response: httpx2.Response) -> Kept:
             expires_in_s=float(told["expires_in_s"]),
             model=str(told["model"]),
             tone=str(told.get("tone", "none")),
+            notes=tuple(str(note) for note in told.get("notes", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidRequest(

@@ -139,7 +139,7 @@ class BaseClient:
         headers = {"Accept": "image/png, image/*;q=0.9"} | ({"If-None-Match": etag} if etag else {})
         return self._request("GET", path_of(kept), params=query, headers=headers)
 
-    def _converse(
+    def _attempts(
         self, request: httpx2.Request
     ) -> Generator[httpx2.Request | float, httpx2.Response | httpx2.RequestError | None, httpx2.Response]:
         """Yield requests, to be sent, and pauses, to be slept; return the good answer or raise the last error."""

@@ -30,7 +30,7 @@ from service.commands.shared import (
     prepare_codecs,
     read_settings,
 )
-from service.text import printable
+from service.logs import printable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -91,7 +91,7 @@ JobsOption = Annotated[
 
 
 @app.command()
-def colorize(
+def colorize(  # typer wants each option as a parameter
     inputs: FilesArgument,
     out: OutOption = Path("colorized"),
     overwrite: OverwriteOption = False,

@@ -26,8 +26,8 @@ from service.commands.shared import (
     read_settings,
 )
 from service.errors import RequestError
+from service.logs import printable
 from service.settings import Settings
-from service.text import printable
 
 if TYPE_CHECKING:
     from service.archive.sheet import Strip

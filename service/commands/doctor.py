@@ -1,4 +1,4 @@
-"""``photochrom doctor``: what is wrong here, and how to mend it."""
+"""``photochrom doctor``: what is wrong here, and how to fix it."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from service.commands.shared import FAILED, DeviceOption, JsonOption, ModelOptio
 
 @app.command()
 def doctor(as_json: JsonOption = False, model: ModelOption = None, device: DeviceOption = None) -> None:
-    """Show versions, device, model and limits, say what is wrong and how to mend it; ends with 1 when something is."""
+    """Show versions, device, model and limits, say what is wrong and how to fix it; ends with 1 when something is."""
     settings = read_settings(model=model, device=device)
 
     from rich.console import Console
@@ -28,8 +28,8 @@ def doctor(as_json: JsonOption = False, model: ModelOption = None, device: Devic
             table.add_row(name, str(value))
         Console(width=None if sys.stdout.isatty() else 160).print(table)
         for finding in sorted(seen.findings, key=lambda finding: finding.level):
-            mend = f"; to mend it: {finding.mend}" if finding.mend else ""
-            typer.echo(f"{finding.level}: {finding.what}{mend}", err=True)
+            fix = f"; to fix it: {finding.fix}" if finding.fix else ""
+            typer.echo(f"{finding.level}: {finding.what}{fix}", err=True)
         if seen.is_well:
             typer.echo("photochrom works here" + (", with warnings" if seen.findings else ""))
     if not seen.is_well:

@@ -1,4 +1,4 @@
-"""Looks at this machine and the settings: what holds, what is wrong, and how to mend it."""
+"""Looks at this machine and the settings: what holds, what is wrong, and how to fix it."""
 
 import errno
 import os
@@ -53,12 +53,12 @@ class Finding:
     Attributes:
         level: a `problem` keeps the service from starting or working; a `warning` does not.
         what: what is the matter.
-        mend: what to do; empty where `what` says it.
+        fix: what to do; empty where `what` says it.
     """
 
     level: Literal["problem", "warning"]
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass

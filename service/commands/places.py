@@ -11,8 +11,8 @@ import typer
 
 from service.commands.shared import load_session, misuse, stop
 from service.errors import RequestError, StartupError
+from service.logs import printable
 from service.settings import Settings
-from service.text import printable
 from service.version import program_version
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MOST_JOBS_THERE: Final = 64
 """Pictures at once that a single service is sent; a cluster takes as many as it has processors."""
 JOBS_THERE: Final = 4
 """The same if nothing else is asked for."""
-PATIENCE_THERE_S: Final = 300.0
+MAX_WAIT_THERE_S: Final = 300.0
 """How long a service that is busy or restarts is waited for over one picture: the pauses together, seconds."""
 TRIES_THERE: Final = 10_000
 """More than fit into that time: it alone decides."""
@@ -140,7 +140,7 @@ class RemoteService:
             first = AsyncClient(self.url, api_key=self.api_key, retries=2)
             # Nobody waits for one answer of many: be patient with a service that is busy.
             client = AsyncClient(
-                self.url, api_key=self.api_key, retries=TRIES_THERE, max_wait_s=PATIENCE_THERE_S, resend=False
+                self.url, api_key=self.api_key, retries=TRIES_THERE, max_wait_s=MAX_WAIT_THERE_S, resend=False
             )
         except ValueError as error:
             raise misuse(error) from error

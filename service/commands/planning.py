@@ -32,10 +32,9 @@ def plan_work(
     Raises:
         typer.Exit: it makes no sense; why was said.
     """
-    from service.archive.finding import PlanError, plan_outputs
     from service.archive.pages import are_done as all_pages_done
-    from service.archive.run import Outcome, Work, explain_folder
-    from service.archive.versions import are_done, refuse_collisions
+    from service.archive.run import Work
+    from service.archive.versions import are_done
     from service.engine.options import check_depth
     from service.errors import RequestError
     from service.pictures.answer_formats import SUFFIXES
@@ -48,23 +47,7 @@ def plan_work(
         check_depth(order.query.to_options(), answer_format)
     except RequestError as error:
         raise misuse(f"--depth: {error.detail}") from error
-    unlisted: list[Outcome] = []
-    others: list[Path] = []
-
-    def on_unlisted(folder: Path, place: Path, error: OSError) -> None:
-        problem, reason = explain_folder(error)
-        unlisted.append(Outcome(folder, out / place, "failed", problem=problem, reason=reason))
-
-    try:
-        plan = plan_outputs(
-            inputs, out, suffix=SUFFIXES[answer_format], on_unlisted=on_unlisted, on_other=others.append
-        )
-    except PlanError as error:
-        raise misuse(error) from error
-    try:
-        refuse_collisions(plan, order.query.variants)
-    except PlanError as error:
-        raise misuse(error) from error
+    plan, others, unlisted = _find(order, inputs, out, SUFFIXES[answer_format])
     plan, films = without_films(plan, inputs, place)
     told = [*films, *map(_of_other, sorted(others))]
     if not plan and not unlisted and not any(outcome.status == "unread" for outcome in told):
@@ -77,6 +60,29 @@ def plan_work(
     keep_sidecars = order.query.metadata == "keep"
     work = Work(todo, answer_format, keep_sidecars=keep_sidecars, limits=limits, all_pages=order.all_pages)
     return work, [*skipped, *told, *unlisted]
+
+
+def _find(
+    order: Order, inputs: list[Path], out: Path, suffix: str
+) -> "tuple[dict[Path, Path], list[Path], list[Outcome]]":
+    """Return where the answer of each picture goes, the files that are no pictures, the folders that stay closed."""
+    from service.archive.finding import PlanError, plan_outputs
+    from service.archive.run import Outcome, explain_folder
+    from service.archive.versions import refuse_collisions
+
+    unlisted: list[Outcome] = []
+    others: list[Path] = []
+
+    def on_unlisted(folder: Path, place: Path, error: OSError) -> None:
+        problem, reason = explain_folder(error)
+        unlisted.append(Outcome(folder, out / place, "failed", problem=problem, reason=reason))
+
+    try:
+        plan = plan_outputs(inputs, out, suffix=suffix, on_unlisted=on_unlisted, on_other=others.append)
+        refuse_collisions(plan, order.query.variants)
+    except PlanError as error:
+        raise misuse(error) from error
+    return plan, others, unlisted
 
 
 def _of_other(path: Path) -> "Outcome":

@@ -55,7 +55,8 @@ def serve(
     from service.http.connection import Connection
     from service.http.environment import check_environment
     from service.http.server import Server
-    from service.telemetry import Metrics, configure_logging
+    from service.logs import configure_logging
+    from service.telemetry import Metrics
     from service.version import program_version
 
     configure_logging(level=settings.log_level, log_format=settings.log_format)

@@ -8,8 +8,8 @@ import typer
 from pydantic import ValidationError
 
 from service.errors import StartupError
+from service.logs import printable
 from service.settings import ENV_PREFIX, Settings
-from service.text import printable
 
 if TYPE_CHECKING:
     from service.engine.options import ColorizeQuery

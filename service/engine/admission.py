@@ -129,12 +129,12 @@ class Admission:
         self._expected[caller.name] += 1
         places = [1]
 
-        def give_up() -> None:
+        def release() -> None:
             if places:
                 self._expected[caller.name] -= places.pop()
                 self._expected += Counter()  # Lets go of names that expect nothing.
 
-        return give_up
+        return release
 
     @asynccontextmanager
     async def admit(self, megapixels: float, caller: Caller = ANYONE) -> AsyncIterator[None]:
@@ -170,7 +170,7 @@ class Admission:
         if not turn.comes.done():
             self._check_time(turn, now)
         if len(self._queue) > self._max_waiting and not turn.comes.done():
-            self._send_one_away(turn)
+            self._shed_one(turn)
         try:
             await turn.comes
         except asyncio.CancelledError:
@@ -199,7 +199,7 @@ class Admission:
         under_way = [weight for weights in self._of_caller.values() for weight in weights]
         return sum(self.times.expect(weight) for weight in (*under_way, *ahead)) / max(self.admitted, 1)
 
-    def _send_one_away(self, newcomer: Waiter) -> None:
+    def _shed_one(self, newcomer: Waiter) -> None:
         """Make the queue as long as it may be: the last of whoever has most of it goes, or the newcomer.
 
         Raises:

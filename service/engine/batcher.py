@@ -133,17 +133,17 @@ class Batcher:
         busy_since = self._busy_since
         return self._thread.is_alive() and (busy_since is None or time.monotonic() - busy_since < stall_s)
 
-    def close(self, patience_s: float = CLOSE_S) -> None:
+    def close(self, timeout_s: float = CLOSE_S) -> None:
         """Answer what waits, then stop the thread.
 
         Args:
-            patience_s: how long one batch may still take, seconds. A thread that sits on one for longer, as on a GPU
+            timeout_s: how long one batch may still take, seconds. A thread that sits on one for longer, as on a GPU
                 that has gone, is left behind: the process must be able to end.
         """
         with self._changed:
             self._is_closed = True
             self._changed.notify()
-        while self._thread.is_alive() and self.is_alive(patience_s):
+        while self._thread.is_alive() and self.is_alive(timeout_s):
             self._thread.join(LOOK_S)
         if self._thread.is_alive():
             log.critical("the inference thread hangs, and is left behind")
@@ -159,14 +159,14 @@ class Batcher:
                 batch = []  # While it waits for the next one it must not keep the last one's answers.
         except BaseException:  # Whatever it was, the thread ends here, and liveness says so.
             log.critical("the inference thread has died", exc_info=True)
-            self._give_up(batch)
+            self._fail_all(batch)
 
     def _start(self, batch: list[_Entry]) -> None:
         self._busy_since = time.monotonic()
         for entry in batch:
             entry.on_start()
 
-    def _give_up(self, batch: list[_Entry]) -> None:
+    def _fail_all(self, batch: list[_Entry]) -> None:
         """Tell everyone who waits, and who will come, that there will be no answer."""
         with self._changed:
             self._is_closed = True

@@ -20,7 +20,6 @@ from chroma.confidence import confidence_map
 from chroma.decoding import Knobs
 from chroma.framing import head_lightness, network_size, resize_lightness
 from chroma.hints import apply_hints
-from chroma.lab import gray_to_lightness, rgb_to_lightness, rgb_u8_to_lightness
 from chroma.modes import MODE_OUTPUTS, outputs_to_ab
 from chroma.palette import ab_histogram, palette_of, reference_logits
 from chroma.prior import rebalancing_weights, smooth_prior
@@ -34,9 +33,7 @@ from service.engine.options import Options
 from service.engine.session import Heads, Query, Session
 from service.pictures.decode import Picture
 from service.pictures.levels import Alpha, to_rgb_u8
-
-STRIP_PIXELS: Final = 1 << 16
-"""Pixels whose L is computed at a time: temporaries stay in a core's cache."""
+from service.pictures.lightness import STRIP_PIXELS, lightness_of
 
 DECODE_PIXELS: Final = 1024
 """Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
@@ -112,8 +109,26 @@ def prepare(
     Returns:
         The picture on its way.
     """
-    L = lightness_of(picture, workers=workers)
-    shape = network_size(picture.height, picture.width, options.size or stamp.size)
+    L = lightness_of(picture.pixels, workers=workers)
+    return prepare_lightness(L, options, stamp, deep=picture.is_deep if deep is None else deep, posterior=posterior)
+
+
+def prepare_lightness(
+    L: Float[np.ndarray, "H W 1"], options: Options, stamp: Stamp, *, deep: bool, posterior: bool = False
+) -> Prepared:
+    """Do what `prepare` does, for a picture of which only L is there.
+
+    Args:
+        L: lightness in [0, 100], float32, shape (H, W, 1).
+        options: the caller's.
+        stamp: of the model.
+        deep: whether the answer has 16 bits a channel.
+        posterior: fetch `KEPT_OUTPUTS` besides what the mode needs.
+
+    Returns:
+        The picture on its way.
+    """
+    shape = network_size(L.shape[0], L.shape[1], options.size or stamp.size)
     outputs = (*MODE_OUTPUTS[options.mode], SCENE_LOGITS)
     if posterior:
         outputs = tuple(dict.fromkeys((*outputs, *KEPT_OUTPUTS)))
@@ -121,7 +136,7 @@ def prepare(
     if options.tone == "auto":
         seen, is_stretched = stretch_tones(seen)
     query = Query(seen, knobs_of(options, stamp), outputs)
-    return Prepared(L, query, picture.is_deep if deep is None else deep, options, is_stretched)
+    return Prepared(L, query, deep, options, is_stretched)
 
 
 def knobs_of(options: Options, stamp: Stamp) -> Knobs:
@@ -334,10 +349,8 @@ def prepare_kept(
     Returns:
         The picture on its way to `finish`, no larger than `options.max_side`.
     """
-    if pixels.is_lightness:
-        L = pixels.levels[..., None] * np.float32(100 / L_STEPS)
-    else:
-        L = lightness_of(Picture(pixels.levels))
+    levels = pixels.levels
+    L = levels[..., None] * np.float32(100 / L_STEPS) if pixels.is_lightness else lightness_of(levels)
     shape = _within(L.shape[0], L.shape[1], options.max_side)
     L = L if shape == L.shape[:2] else resize_lightness(L, shape)
     query = Query(kept.posterior.lightness, knobs_of(options, stamp), ())
@@ -349,24 +362,6 @@ def fit_alpha(alpha: Alpha, shape: tuple[int, int]) -> Alpha:
     if alpha is None or alpha.shape == shape:
         return alpha
     return np.asarray(cv2.resize(alpha, shape[::-1], interpolation=cv2.INTER_AREA))
-
-
-def lightness_of(picture: Picture, *, workers: int = 1) -> Float[np.ndarray, "H W 1"]:
-    """Return a picture's L in [0, 100], float32, shape (H, W, 1), computed in strips by so many threads."""
-    pixels = picture.pixels
-    L = np.empty((picture.height, picture.width, 1), np.float32)
-
-    def fill(start: int, stop: int) -> None:
-        strip = pixels[start:stop]
-        if strip.ndim == 2:
-            L[start:stop] = gray_to_lightness(strip)
-        elif strip.dtype == np.uint8:
-            L[start:stop] = rgb_u8_to_lightness(strip)
-        else:
-            L[start:stop] = rgb_to_lightness(strip.astype(np.float32) / np.float32(65535))
-
-    each_strip(fill, picture.height, max(STRIP_PIXELS // picture.width, 1), workers=workers)
-    return L
 
 
 def colorize(

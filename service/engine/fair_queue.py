@@ -16,6 +16,14 @@ from typing import Final
 AGING_MEGAPIXELS_A_S: Final = 2.0
 """A picture of 40 megapixels that has waited 20 seconds goes before everything that comes now."""
 
+ORDINARY_MEGAPIXELS: Final = 20.0
+"""Up to here a picture has not to wait long until nobody passes it."""
+
+
+def more_time_s(megapixels: float) -> float:
+    """Return how much longer than others a large picture may take: as much as it may have to wait longer, seconds."""
+    return max(megapixels - ORDINARY_MEGAPIXELS, 0.0) / AGING_MEGAPIXELS_A_S
+
 
 @dataclass(eq=False)
 class Waiter:

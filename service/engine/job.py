@@ -1,7 +1,7 @@
 """One request as the pipeline sees it: who asks, for what, and what comes out."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from service.engine.options import Options
@@ -42,6 +42,10 @@ class Job:
     tells: bool = False
     reference: FileData | None = None
     caller: Caller = Caller()
+
+    def with_more_time(self, seconds: float) -> "Job":
+        """Return the same job of a caller who waits so much longer."""
+        return replace(self, caller=replace(self.caller, deadline=self.caller.deadline + seconds))
 
     @property
     def needs_posterior(self) -> bool:

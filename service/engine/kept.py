@@ -124,6 +124,7 @@ class KeptPicture:
         confidence: mean over the picture, [0, 1].
         ready: the pixels, or None when they are to be decoded again.
         is_stretched: whether the network saw its tones stretched.
+        notes: what is to be said of it, in words.
         page: which picture of a file of several it is; None for the only one.
         id: random; empty before it is kept.
         owner: fingerprint of the API key that it came with.
@@ -138,6 +139,7 @@ class KeptPicture:
     confidence: float
     ready: ReadyPixels | None
     is_stretched: bool = False
+    notes: tuple[str, ...] = ()
     page: int | None = None
     id: str = ""
     owner: str = ""

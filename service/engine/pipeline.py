@@ -28,15 +28,14 @@ from service.engine.colorizer import (
     draw_confidence,
     fit_alpha,
     histogram_of,
-    lightness_of,
     make_ready,
-    prepare,
     prepare_kept,
+    prepare_lightness,
 )
 from service.engine.job import Caller, Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
 from service.engine.loaded_model import LoadedModel
-from service.engine.making import Parts, hold_nothing
+from service.engine.making import Parts, hold_nothing, notes_on
 from service.engine.memory_cost import posterior_weight, reserve
 from service.engine.session import Heads, Session
 from service.errors import RequestError
@@ -45,6 +44,7 @@ from service.pictures.decode import Picture, prepare_codecs
 from service.pictures.encode import encode_gray
 from service.pictures.header import Header
 from service.pictures.levels import Alpha, to_depth
+from service.pictures.lightness import Lightness, lightness_of
 from service.pictures.probe import probe
 from service.pictures.size_limits import SizeLimits
 from service.pictures.spooled import FileData, as_bytes
@@ -238,8 +238,8 @@ class Pipeline:
                 reference = None
                 if job.reference is not None and inspected.reference is not None:
                     reference = await self._read_reference(job, job.reference, inspected.reference)
-                picture = await self.decoders.decode(job.data, header, job.caller.name)
-                prepared, alpha = await self._codecs.run(self._prepare, picture, job, model)
+                taken = await self.decoders.decode_lightness(job.data, header, job.caller.name, threads=self._threads())
+                prepared, alpha = await self._codecs.run(self._prepare, taken, job, model)
                 metadata = await self._codecs.run(metadata_of, as_bytes(job.data), job.options, header)
             reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             heads = await self._infer(prepared, model, stages)
@@ -272,6 +272,7 @@ class Pipeline:
             heads = await self._infer(prepared, model, stages)
             with stages.measure("merge"):
                 confidence = await self._codecs.run(confidence_of, heads)
+                notes = await self._codecs.run(notes_on, prepared.L)
                 posterior = await self._codecs.run(Posterior.of, heads, prepared.query.lightness)
         if model is not self.model:  # Another one was taken up meanwhile.
             with self.use_model() as newer:
@@ -282,6 +283,7 @@ class Pipeline:
             digest=inspected.digest,
             size=job.options.size,
             is_stretched=prepared.is_stretched,
+            notes=notes,
             page=job.options.page,
             posterior=posterior,
             histogram=histogram,
@@ -386,16 +388,17 @@ class Pipeline:
             picture = await self.decoders.decode(data, header, job.caller.name)
         return await self._codecs.run(histogram_of, picture)
 
-    def _prepare(self, picture: Picture, job: Job, model: LoadedModel) -> tuple[Prepared, Alpha]:
-        deep = job.options.is_deep(job.output_format, asked_deep=picture.is_deep)
-        stamp, workers = model.session.stamp, self._threads()
-        prepared = prepare(picture, job.options, stamp, deep=deep, posterior=job.needs_posterior, workers=workers)
-        return prepared, to_depth(picture.alpha, deep=prepared.is_deep)
+    def _prepare(self, lightness: Lightness, job: Job, model: LoadedModel) -> tuple[Prepared, Alpha]:
+        deep = job.options.is_deep(job.output_format, asked_deep=lightness.is_deep)
+        stamp = model.session.stamp
+        prepared = prepare_lightness(lightness.L, job.options, stamp, deep=deep, posterior=job.needs_posterior)
+        return prepared, to_depth(lightness.alpha, deep=deep)
 
     def _prepare_to_keep(
         self, picture: Picture, job: Job, model: LoadedModel
     ) -> tuple[Prepared, ReadyPixels, Histogram]:
-        prepared = prepare(picture, job.options, model.session.stamp, posterior=True, workers=self._threads())
+        L = lightness_of(picture.pixels, workers=self._threads())
+        prepared = prepare_lightness(L, job.options, model.session.stamp, deep=picture.is_deep, posterior=True)
         return prepared, make_ready(picture, prepared.L), histogram_of(picture)
 
     def _take_up(
@@ -405,7 +408,7 @@ class Pipeline:
         if pixels is None:
             if picture is None:
                 raise ValueError("a picture whose pixels are not kept must be decoded first")
-            pixels = make_ready(picture, lightness_of(picture))
+            pixels = make_ready(picture, lightness_of(picture.pixels))
         deep = job.options.is_deep(job.output_format, asked_deep=pixels.is_deep)
         prepared = prepare_kept(kept, pixels, job.options, model.session.stamp, deep=deep)
         shape = (prepared.L.shape[0], prepared.L.shape[1])

@@ -1,4 +1,4 @@
-"""The ONNX file: load it, refuse strangers, run it by output names on the device that was asked for.
+"""The ONNX file: load it, refuse a model that is not ours, run it by output names on the device that was asked for.
 
 `Session` is what the rest of the service sees of ONNX Runtime.
 """

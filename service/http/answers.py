@@ -27,6 +27,9 @@ Tone = Annotated[
 ]
 
 
+Notes = Annotated[list[str], Field(description="What is to be said of the photograph, such as that it holds no grays.")]
+
+
 class Confidence(BaseModel):
     """How sure the network is."""
 
@@ -43,7 +46,7 @@ class VariantFile(BaseModel):
     data: str = Field(description="The file, base64.")
 
 
-class Told(BaseModel):
+class JsonAnswer(BaseModel):
     """The JSON answer of ``POST /colorize`` and ``GET /pictures/{id}``."""
 
     width: int
@@ -51,7 +54,7 @@ class Told(BaseModel):
     model: str = Field(description="Run that the model comes from.")
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
     tone: Tone
-    notes: list[str] = Field(description="What is to be said of the photograph, such as that it holds no grays.")
+    notes: Notes
     palette: list[Share] = Field(description="What the first picture is made of, at most 6 colors.")
     confidence: Confidence
     pictures: list[VariantFile]
@@ -67,6 +70,7 @@ class Kept(BaseModel):
     model: str = Field(description="Run that the model comes from.")
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
     tone: Tone
+    notes: Notes
     confidence: Confidence
     expires_in_s: float = Field(description="How long it stays after it was last used, unless the room is needed.")
 

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
@@ -56,38 +56,15 @@ def create_app(
             logging.getLogger(__name__).warning(odd)
     spool = spool or Spool.of(chosen)
     metrics = Metrics() if pipeline is None else pipeline.metrics
-    version = program_version()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loaded = Pipeline(chosen, metrics, version=version) if pipeline is None else pipeline
-        reloader = Reloader(chosen, keys, loaded)
-        app.state.services = Services(chosen, keys, loaded, load_page(), load_docs(), version, time.monotonic())
-        app.state.reload = reloader.reload
-        tell_model(metrics, loaded.session)
-        metrics.ready.set_function(lambda: 0 if loaded.draining else 1)
-        watchers = [asyncio.create_task(_let_go(loaded))]
-        if chosen.api_keys_file:
-            watchers.append(asyncio.create_task(reloader.watch()))
-        try:
-            yield
-        finally:
-            for watcher in watchers:
-                watcher.cancel()
-            loaded.draining = True
-            loaded.close()
-            if spool:
-                spool.close()
-
     app = FastAPI(
         title="Photochrom",
         summary="A black-and-white photograph in, a color photograph out.",
-        version=version,
+        version=program_version(),
         docs_url=None,  # They load scripts from elsewhere.
         redoc_url=None,
         servers=SERVERS,
         redirect_slashes=False,  # They would go where the Host header says.
-        lifespan=lifespan,
+        lifespan=_lifespan(chosen, keys, metrics, pipeline, spool),
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -99,7 +76,37 @@ def create_app(
     return app
 
 
-async def _let_go(pipeline: Pipeline) -> None:
+def _lifespan(
+    settings: Settings, keys: ApiKeys, metrics: Metrics, pipeline: Pipeline | None, spool: Spool | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Return what loads the model before the first request, and ends everything after the last."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        version = program_version()
+        loaded = Pipeline(settings, metrics, version=version) if pipeline is None else pipeline
+        reloader = Reloader(settings, keys, loaded)
+        app.state.services = Services(settings, keys, loaded, load_page(), load_docs(), version, time.monotonic())
+        app.state.reload = reloader.reload
+        tell_model(metrics, loaded.session)
+        metrics.ready.set_function(lambda: 0 if loaded.draining else 1)
+        watchers = [asyncio.create_task(_expire_kept(loaded))]
+        if settings.api_keys_file:
+            watchers.append(asyncio.create_task(reloader.watch()))
+        try:
+            yield
+        finally:
+            for watcher in watchers:
+                watcher.cancel()
+            loaded.draining = True
+            loaded.close()
+            if spool:
+                spool.close()
+
+    return lifespan
+
+
+async def _expire_kept(pipeline: Pipeline) -> None:
     """Let kept pictures go when their time is up, also when nobody asks any more."""
     while True:
         await asyncio.sleep(min(SWEEP_S, pipeline.kept.max_age_s))

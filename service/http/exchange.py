@@ -14,7 +14,7 @@ from service.engine.byte_budget import GRACE_S, MOST_S, ByteBudget, Reservation,
 from service.engine.spool import Incoming
 from service.errors import MalformedRequest, UploadTooSlow
 from service.http.problems import SECURITY_HEADERS
-from service.telemetry import request_id
+from service.logs import request_id
 
 DROPPED_BYTES: Final = 1 << 20
 """What is left of a refused upload is read and dropped up to this; of a larger one the connection ends."""
@@ -54,7 +54,7 @@ class Exchange:
         chunked = "transfer-encoding" in headers
         self._conflicts = chunked and bool(length)
         self._announced = math.inf if chunked else int(length) if length.isdecimal() else 0
-        self._patience_s = GRACE_S if budget.limits.least_rate else MOST_S
+        self._grace_s = GRACE_S if budget.limits.least_rate else MOST_S
         self._received = 0
         self._is_read = self._announced == 0
         self._closes = False
@@ -103,11 +103,11 @@ class Exchange:
         least_rate = self.reservation.budget.limits.least_rate
         began = time.monotonic()
         try:
-            message = await asyncio.wait_for(self._receive(), self._patience_s)
-            self._patience_s -= time.monotonic() - began
+            message = await asyncio.wait_for(self._receive(), self._grace_s)
+            self._grace_s -= time.monotonic() - began
             if least_rate:
                 new = len(message.get("body", b""))
-                self._patience_s = min(max(self._patience_s, 0) + new / least_rate, GRACE_S)
+                self._grace_s = min(max(self._grace_s, 0) + new / least_rate, GRACE_S)
             return message
         except TimeoutError:
             self.was_slow = True

@@ -32,7 +32,8 @@ from service.errors import (
 )
 from service.http.exchange import Exchange
 from service.http.problems import problem_response
-from service.telemetry import Metrics, request_id
+from service.logs import request_id
+from service.telemetry import Metrics
 
 REQUEST_ID_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """Request ids that are taken over from the caller; others are replaced, since they end up in the log."""

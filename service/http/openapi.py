@@ -24,13 +24,14 @@ from service.errors import (
     PictureTooLarge,
     RequestError,
     SeveralFrames,
+    TooLargeToKeep,
     Unauthorized,
     UnfitFormat,
     UnsupportedPicture,
     UploadTooLarge,
 )
 from service.http.accept import OPAQUE_TYPE
-from service.http.answers import Told
+from service.http.answers import JsonAnswer, Kept
 from service.http.problems import PROBLEM_TYPE, Problem
 from service.pictures.answer_formats import MEDIA_TYPES
 from service.pictures.formats import READABLE_TYPES, TITLES
@@ -137,7 +138,7 @@ BINARY: Final = {"type": "string", "format": "binary"}
 
 _SCENES: Final = [{"name": "outdoor", "probability": 0.91}, {"name": "indoor", "probability": 0.09}]
 
-_TOLD: Final = {
+_JSON_ANSWER: Final = {
     "width": 640,
     "height": 480,
     "model": "default",
@@ -157,6 +158,7 @@ KEPT: Final = {
     "model": "default",
     "scene": _SCENES,
     "tone": "applied",
+    "notes": [],
     "confidence": {"mean": 0.71},
     "expires_in_s": 900,
 }
@@ -186,12 +188,12 @@ def body_of(*fields: str) -> dict[str, Any]:
 _PICTURE_CONTENT: Final[dict[str, Any]] = {
     # Before JSON: generators that make one function an operation take the first that they know.
     **{media_type: {"schema": BINARY} for media_type in (*MEDIA_TYPES.values(), OPAQUE_TYPE)},
-    JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Told"}, "example": _TOLD},
+    JSON_TYPE: {"schema": {"$ref": "#/components/schemas/JsonAnswer"}, "example": _JSON_ANSWER},
 }
 
 PICTURE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "model": Told,
+        "model": JsonAnswer,
         "description": "The photograph in color, at its own size; `format`, or else `Accept`, chooses the media type.",
         "content": _PICTURE_CONTENT,
         "headers": {
@@ -209,33 +211,43 @@ PICTURE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     304: {"description": "The caller has this answer already: its ETag was in If-None-Match."},
 }
 
+_UPLOAD_PROBLEMS: Final = (
+    MalformedRequest,
+    Unauthorized,
+    UploadTooLarge,
+    PictureTooLarge,
+    CostlyPicture,
+    UnsupportedPicture,
+    EmptyUpload,
+    BrokenPicture,
+    SeveralFrames,
+    InvalidOption,
+    Overloaded,
+    OutOfDisk,
+    OutOfMemory,
+    Draining,
+    Failing,
+    DeadlineExceeded,
+)
+"""How a route can fail that takes a picture."""
+
 COLORIZE_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **PICTURE_ANSWERS,
     200: {
         **PICTURE_ANSWERS[200],
         "content": {**_PICTURE_CONTENT, ZIP_TYPE: {"schema": BINARY}},
     },
-    **problem_responses(
-        MalformedRequest,
-        Unauthorized,
-        NotAcceptable,
-        UploadTooLarge,
-        PictureTooLarge,
-        CostlyPicture,
-        AnswerTooLarge,
-        UnsupportedPicture,
-        EmptyUpload,
-        BrokenPicture,
-        SeveralFrames,
-        InvalidOption,
-        UnfitFormat,
-        Overloaded,
-        OutOfDisk,
-        OutOfMemory,
-        Draining,
-        Failing,
-        DeadlineExceeded,
-    ),
+    **problem_responses(*_UPLOAD_PROBLEMS, NotAcceptable, AnswerTooLarge, UnfitFormat),
+}
+
+KEEP_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    201: {
+        "model": Kept,
+        "description": "It is kept.",
+        "content": {JSON_TYPE: {"example": KEPT}},
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the picture, relative."}},
+    },
+    **problem_responses(*_UPLOAD_PROBLEMS, PictureNotKept, TooLargeToKeep),
 }
 
 RENDER_PROBLEMS: Final = (

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Query, Request, Security
 from starlette.responses import Response
 
+from service.engine.fair_queue import more_time_s
 from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture
 from service.engine.loaded_model import LoadedModel
@@ -16,25 +17,12 @@ from service.engine.options import ColorizeQuery, KeepQuery, RenderQuery, check_
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
 from service.engine.pipeline import Inspected, Pipeline
 from service.errors import (
-    BrokenPicture,
-    CostlyPicture,
     DeadlineExceeded,
-    Draining,
-    EmptyUpload,
-    Failing,
     InvalidOption,
-    MalformedRequest,
     NotAcceptable,
-    OutOfDisk,
-    OutOfMemory,
     Overloaded,
     PictureNotKept,
-    PictureTooLarge,
-    SeveralFrames,
-    TooLargeToKeep,
     Unauthorized,
-    UnsupportedPicture,
-    UploadTooLarge,
 )
 from service.http.accept import OPAQUE_TYPE, Wanted, choose_answer, likes_opaque
 from service.http.access import caller_of, owner_of, refuse_repeats, require_key
@@ -44,7 +32,7 @@ from service.http.guard import HOLD_KEY
 from service.http.openapi import (
     BINARY,
     COLORIZE_RESPONSES,
-    KEPT,
+    KEEP_RESPONSES,
     PICTURE_ANSWERS,
     RENDER_PROBLEMS,
     body_of,
@@ -52,7 +40,7 @@ from service.http.openapi import (
 )
 from service.http.services import services_of
 from service.http.upload import FILE_FIELD, REFERENCE_FIELD, Upload, receive_files
-from service.http.waiting import in_time, unless_gone, uploaded_in_time
+from service.http.waiting import Deadline, cancel_on_disconnect, in_time, uploaded_in_time
 from service.pictures.answer_formats import MEDIA_TYPES, SUFFIXES
 from service.telemetry import Stages
 
@@ -87,11 +75,11 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     services.pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work(upload: Upload) -> Response:
+    async def work(upload: Upload, deadline: Deadline) -> Response:
         reference, caller = upload.get(REFERENCE_FIELD), caller_of(request)
         job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, reference, caller)
-        colored = _colorize(services.pipeline, request, job, stages, is_opaque=wanted.is_opaque)
-        return await unless_gone(request.receive, colored)
+        colored = _colorize(services.pipeline, request, job, stages, deadline, is_opaque=wanted.is_opaque)
+        return await cancel_on_disconnect(request.receive, colored)
 
     upload = receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
     return await uploaded_in_time(services, stages, upload, work)
@@ -126,13 +114,14 @@ def _accept_of(request: Request) -> str:
 
 
 async def _colorize(
-    pipeline: Pipeline, request: Request, job: Job, stages: Stages, *, is_opaque: bool = False
+    pipeline: Pipeline, request: Request, job: Job, stages: Stages, deadline: Deadline, *, is_opaque: bool = False
 ) -> Response:
     with pipeline.use_model() as model:
         inspected = await _inspect(pipeline, job, model, stages)
         headers = _headers(model, inspected.tag)
         if has_already(request, inspected.tag):
             return Response(status_code=304, headers=headers)
+        job = _with_its_time(job, inspected, deadline)
         result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
     return await _answer(job, result, stages, headers, is_opaque=is_opaque)
 
@@ -143,6 +132,13 @@ async def _inspect(pipeline: Pipeline, job: Job, model: LoadedModel, stages: Sta
         return await pipeline.inspect(job, model, stages)
     finally:
         arrived()
+
+
+def _with_its_time(job: Job, inspected: Inspected, deadline: Deadline) -> Job:
+    """Return the job with the time that pictures of its size have."""
+    more_s = more_time_s(max(each.megapixels for each in (inspected.header, inspected.reference) if each))
+    deadline.extend(more_s)
+    return job.with_more_time(more_s)
 
 
 def _headers(model: LoadedModel, tag: str) -> dict[str, str]:
@@ -175,34 +171,7 @@ async def _answer(
     description="Keep a photograph for a while, with what the network says of it, to make color versions of it without "
     "another inference; a color photograph can serve as reference.",
     response_class=Response,
-    responses={
-        201: {
-            "model": Kept,
-            "description": "It is kept.",
-            "content": {JSON_TYPE: {"example": KEPT}},
-            "headers": {"Location": {"schema": {"type": "string"}, "description": "Of the picture, relative."}},
-        },
-        **problem_responses(
-            MalformedRequest,
-            Unauthorized,
-            PictureNotKept,
-            UploadTooLarge,
-            PictureTooLarge,
-            CostlyPicture,
-            TooLargeToKeep,
-            UnsupportedPicture,
-            EmptyUpload,
-            BrokenPicture,
-            SeveralFrames,
-            InvalidOption,
-            Overloaded,
-            OutOfMemory,
-            OutOfDisk,
-            Draining,
-            Failing,
-            DeadlineExceeded,
-        ),
-    },
+    responses=KEEP_RESPONSES,
     openapi_extra=body_of(FILE_FIELD),
     dependencies=[Security(require_key), Depends(refuse_repeats)],
     tags=["pictures"],
@@ -222,17 +191,18 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
     pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work(upload: Upload) -> KeptPicture:
+    async def work(upload: Upload, deadline: Deadline) -> KeptPicture:
         job = Job(upload[FILE_FIELD], query.to_options(), "png", caller=caller_of(request))
 
         async def go_on() -> KeptPicture:
             with pipeline.use_model() as model:
                 inspected = await _inspect(pipeline, job, model, stages)
-                kept = await pipeline.keep(job, inspected, owner_of(request), stages)
+                timed = _with_its_time(job, inspected, deadline)
+                kept = await pipeline.keep(timed, inspected, owner_of(request), stages)
                 upload.keep(FILE_FIELD)
                 return kept
 
-        return await unless_gone(request.receive, go_on())
+        return await cancel_on_disconnect(request.receive, go_on())
 
     kept = await uploaded_in_time(services, stages, receive_files(request, stages, FILE_FIELD), work)
     width, height = kept.header.upright_size
@@ -244,6 +214,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         model=pipeline.session.stamp.run_id,
         scene=[Scene(**scene) for scene in pipeline.model.maker.tell_scenes(kept.posterior.scene_heads)],
         tone=tell_tone(is_stretched=kept.is_stretched),
+        notes=list(kept.notes),
         confidence=Confidence(mean=round(kept.confidence, 4)),
         expires_in_s=pipeline.kept.max_age_s,
     )
@@ -275,7 +246,8 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
     wanted = _choose(request, query)
     kept = pipeline.kept.get(id, owner_of(request))
     reference = pipeline.kept.get(query.reference, owner_of(request)) if query.reference is not None else None
-    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request))
+    more_s = more_time_s(kept.header.megapixels)
+    job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request)).with_more_time(more_s)
     tag = pipeline.name_render(kept, job, reference)
     model = pipeline.model
     headers = _headers(model, tag) | NO_STORE
@@ -287,7 +259,7 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
         with pipeline.use_model(model):
             return await pipeline.render(kept, job, reference, model, stages, request.scope[HOLD_KEY])
 
-    result = await in_time(services, stages, unless_gone(request.receive, work()))
+    result = await in_time(services, stages, cancel_on_disconnect(request.receive, work()), more_s=more_s)
     return await _answer(job, result, stages, headers, is_opaque=wanted.is_opaque)
 
 
@@ -320,7 +292,7 @@ async def confidence(request: Request, id: str) -> Response:
     kept = pipeline.kept.get(id, owner_of(request))
     caller = caller_of(request)
     pipeline.admission.refuse_when_full(caller)
-    drawn = unless_gone(request.receive, pipeline.draw_confidence(kept, caller, stages))
+    drawn = cancel_on_disconnect(request.receive, pipeline.draw_confidence(kept, caller, stages))
     media_type = OPAQUE_TYPE if likes_opaque(_accept_of(request)) else MEDIA_TYPES["png"]
     return Response(await in_time(services, stages, drawn), media_type=media_type, headers=NO_STORE)
 

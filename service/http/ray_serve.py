@@ -98,8 +98,8 @@ def _build() -> "FastAPI":
     import ray
 
     from service.http.app import create_app
+    from service.logs import configure_logging
     from service.settings import Settings
-    from service.telemetry import configure_logging
 
     settings = Settings()
     configure_logging(level=settings.log_level, log_format=settings.log_format)

@@ -1,7 +1,7 @@
 """The page for people, the API's own page, and their files."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from importlib import resources
 from importlib.resources.abc import Traversable
 from importlib.util import find_spec
@@ -18,23 +18,19 @@ from service.http.conditional import has_already
 from service.http.services import PageFile, services_of
 
 PAGE_TYPES: Final = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".webp": "image/webp",
+    ".jpg": "image/jpeg",
 }
-"""The files of the page; no others are served."""
-
-DOCS_TYPES: Final = {"index.html": "text/html; charset=utf-8", "start.js": "text/javascript; charset=utf-8"}
-"""Our files of the API's own page."""
+"""Media types of the page's files, by suffix; others are not served."""
 
 SWAGGER_PACKAGE: Final = "fastapi_swagger"
 """Whose wheel holds Swagger UI."""
 
-SWAGGER_TYPES: Final = {
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-}
+SWAGGER_FILES: Final = frozenset({"swagger-ui.css", "swagger-ui-bundle.js"})
 """The files of Swagger UI that are served."""
 
 PAGE_POLICY: Final = (
@@ -48,7 +44,7 @@ router = APIRouter()
 
 def load_page() -> dict[str, PageFile]:
     """Return the files of the page by name."""
-    return _load(resources.files("service") / "page", PAGE_TYPES)
+    return _load(resources.files("service") / "page")
 
 
 def load_docs() -> dict[str, PageFile]:
@@ -58,20 +54,20 @@ def load_docs() -> dict[str, PageFile]:
         What is there. Without the wheel, which belongs to the service's requirements, the page is missing, not the
         service.
     """
-    files = _load(resources.files("service") / "docs_page", DOCS_TYPES)
+    files = _load(resources.files("service") / "docs_page")
     wheel = find_spec(SWAGGER_PACKAGE)  # Found, not imported: its code is for applications that it patches.
     for folder in wheel.submodule_search_locations or () if wheel else ():
-        files |= _load(Path(folder) / "resources", SWAGGER_TYPES)
+        files |= _load(Path(folder) / "resources", only=SWAGGER_FILES)
     return files
 
 
-def _load(folder: Traversable, types: Mapping[str, str]) -> dict[str, PageFile]:
-    files = {}
-    for name, media_type in types.items():
-        file = folder / name
-        if file.is_file():
+def _load(folder: Traversable, only: Set[str] | None = None) -> dict[str, PageFile]:
+    files: dict[str, PageFile] = {}
+    for file in folder.iterdir() if folder.is_dir() else ():
+        media_type = PAGE_TYPES.get(file.name[file.name.rfind(".") :])
+        if media_type is not None and (only is None or file.name in only):
             data = file.read_bytes()
-            files[name] = PageFile(data, media_type, hashlib.sha256(data).hexdigest()[:32])
+            files[file.name] = PageFile(data, media_type, hashlib.sha256(data).hexdigest()[:32])
     return files
 
 
@@ -99,7 +95,7 @@ async def docs(request: Request) -> Response:
         NotFound: Swagger UI is not installed here.
     """
     files = services_of(request).docs
-    if not SWAGGER_TYPES.keys() <= files.keys():
+    if not files.keys() >= SWAGGER_FILES:
         raise NotFound("Swagger UI is not installed here: it comes with the wheel fastapi-swagger.")
     return _page_file(request, files["index.html"], {"Content-Security-Policy": PAGE_POLICY})
 

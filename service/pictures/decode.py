@@ -63,7 +63,7 @@ class Picture:
 
 
 def prepare_codecs() -> None:
-    """Set the libraries up for strangers' files; call once at start.
+    """Set the libraries up for untrusted files; call once at start.
 
     Pillow's own limit of 89 megapixels would contradict a higher setting, and every picture passes `probe` first;
     OpenCV would print a line for each broken file, and Pillow warn of every odd tag, of which there can be thousands.

@@ -1,6 +1,6 @@
 """Pixels and opacity as arrays, and from 16 bits to 8."""
 
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -10,6 +10,21 @@ Pixels = Shaped[np.ndarray, "H W *channels"]
 
 Alpha = Shaped[np.ndarray, "H W"] | None
 """Opacity (H, W), uint8 or uint16, of pictures that have it."""
+
+
+class Rows(Protocol):
+    """Levels that may lie elsewhere: gray (H, W) or color (H, W, 3), uint8 or uint16, as an array of them is."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W) or (H, W, 3)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or uint16."""
+
+    def __getitem__(self, rows: slice, /) -> Pixels:
+        """Return some rows, from the first to the one before the last."""
 
 
 SAMPLED_ROWS: Final = 32

@@ -95,17 +95,7 @@ def probe(data: bytes, *, max_megapixels: float, page: int | None = None) -> Hea
         raise CostlyPicture(f"Decoding the picture would cost too much: {costly}. Save it anew, and it is taken.")
     if has_more:
         raise SeveralFrames("Animations are not taken: send one picture.", limit=1)
-    if header.mode not in _MODES:
-        raise UnsupportedPicture(f"Pictures with {header.mode!r} pixels are not read here.")
-    if header.kind.startswith(jpegxl.WITH_PROFILE) and not jxl_profile.is_available():
-        raise UnsupportedPicture(
-            "The picture is a JPEG XL with an ICC profile, which cannot be read here: save it as PNG or TIFF."
-        )
-    if header.format == "HEIC" and not has_heic():
-        raise UnsupportedPicture(
-            "The picture is a HEIC, which this service reads only where it was installed with the extra `heic` "
-            "(pip install 'photochrom[heic]'): save it as JPEG."
-        )
+    _check_readable(header)
     return header
 
 
@@ -144,6 +134,20 @@ def _check_size(header: Header, max_megapixels: float) -> None:
             f"at most {max_megapixels:g} are taken.",
             limit=max_megapixels,
             unit="megapixels",
+        )
+
+
+def _check_readable(header: Header) -> None:
+    if header.mode not in _MODES:
+        raise UnsupportedPicture(f"Pictures with {header.mode!r} pixels are not read here.")
+    if header.kind.startswith(jpegxl.WITH_PROFILE) and not jxl_profile.is_available():
+        raise UnsupportedPicture(
+            "The picture is a JPEG XL with an ICC profile, which cannot be read here: save it as PNG or TIFF."
+        )
+    if header.format == "HEIC" and not has_heic():
+        raise UnsupportedPicture(
+            "The picture is a HEIC, which this service reads only where it was installed with the extra `heic` "
+            "(pip install 'photochrom[heic]'): save it as JPEG."
         )
 
 

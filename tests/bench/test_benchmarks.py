@@ -35,6 +35,7 @@ def test_a_benchmark_measures_and_judges_itself(program: Path, tmp_path: Path) -
     command = [sys.executable, str(program), *short, "--output", str(output)]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode in (0, 1), result.stderr
+    assert output.exists(), result.stderr
     measured = json.loads(output.read_text())
     assert measured == json.loads(result.stdout)
     # What does not depend on the machine's other work is promised here, too.

@@ -18,7 +18,7 @@ from tests.pictures import by_pillow
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "service" / "page" / "index.html").read_text()
-SCRIPT = (ROOT / "service" / "page" / "app.js").read_text()
+SCRIPT = (ROOT / "service" / "page" / "files.js").read_text()
 OFFERED = [each for each in FORMATS if each.name != "HEIC"]
 """Where HEIC is not offered, phones send JPEG instead; not every service reads HEIC."""
 
@@ -49,7 +49,7 @@ def test_the_page_offers_what_is_read() -> None:
     assert names.split("|") == [suffix[1:] for suffix in READABLE_SUFFIXES]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/http.md", "service/page/app.js", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/http.md", "service/page/words.js", "CHANGELOG.md"])
 def test_pages_name_every_format(page: str) -> None:
     text = (ROOT / page).read_text()
     assert [each.title for each in FORMATS if each.title not in text] == []

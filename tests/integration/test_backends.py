@@ -5,9 +5,7 @@ the trained network answers to fixed pictures. TensorFlow, in this process, must
 weights file, and so must the exported model.
 """
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import pytest
 from chroma.decoding import Knobs
 from export.pipeline import export_run
 from export.verify import make_lightness, run
+from tests.starter import Starter
 from tests.unit.training.pictures import write_shards
 from training.network.model import HEADS
 from training.run.prediction import predict_heads
@@ -25,7 +24,6 @@ from training.run.run_folder import open_run
 
 pytestmark = pytest.mark.training
 
-ROOT = Path(__file__).parents[2]
 TOLERANCE = 1e-4
 """Absolute, Lab units and nats; measured 2e-5. After three steps the regression is within 40 Lab units, as real colors
 are, so nothing is scaled."""
@@ -68,21 +66,15 @@ class Trained:
     scope="module",
     params=[pytest.param("torch", marks=pytest.mark.torch), pytest.param("jax", marks=pytest.mark.jax)],
 )
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, starter: Callable[[str], Starter]
+) -> Trained:
     folder = tmp_path_factory.mktemp(request.param)
     data = write_shards(folder / "data", train=12, val=4)
     lightness = make_lightness(2, 64, 96)
     np.save(folder / "lightness.npy", lightness)
     arguments = [data, folder / "run", folder / "lightness.npy", folder / "answer.npz"]
-    result = subprocess.run(
-        [sys.executable, "-c", TRAIN, *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": request.param},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    starter(request.param).code(TRAIN, *arguments).finish()
     with np.load(folder / "answer.npz") as answer:
         assert answer["backend"] == request.param
         assert answer["steps"] == 3

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ import pytest
 
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
-from export import ToleranceError, pipeline
+from export import ToleranceError, convert, pipeline
 from export.convert import to_onnx
 from export.pipeline import export_run
 from export.tolerances import TOLERANCES, Precision, tolerances_for
@@ -65,10 +66,30 @@ NETWORKS = {
 }
 
 
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, and beside it the file that float32 gives."""
+    folder = make_run(tmp_path_factory.mktemp("runs") / "made_up")
+    export_run(folder, folder / "model.onnx", created=DAY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def decode() -> onnx.GraphProto:
+    """The graph of the decode, which is the same whatever the network."""
+    return convert.decode_graph(Decoder.of_prior(make_prior(), load_centers()))
+
+
 @pytest.mark.parametrize(("config", "scenes"), list(NETWORKS.values()), ids=list(NETWORKS))
-def test_every_network_exports(config: ModelConfig, scenes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_network_exports(
+    config: ModelConfig, scenes: int, decode: onnx.GraphProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert, "decode_graph", lambda _: decode)
     # The ECCV16 network has 32 M parameters; its shape is what matters here.
     monkeypatch.setattr(encoder, "VGG_BLOCKS", tuple((width // 16, *rest) for width, *rest in encoder.VGG_BLOCKS))
+    if config.encoder == "multi_level":  # What repeats inside a stage is exported with `efficientnet_lite2`.
+        stages = tuple((*stage[:-1], 1) for stage in encoder.LITE2_STAGES)
+        monkeypatch.setattr(encoder, "LITE2_STAGES", stages)
     keras.utils.set_random_seed(5)
     network = build_model(config, scenes=scenes)
     # The heads of a fresh network are nearly 0; these become as lively as trained ones.
@@ -104,42 +125,42 @@ def test_a_run_with_a_segmentation_head_exports_without_it(tmp_path: Path) -> No
     assert exported.stamp.parameters == plain.count_params()
 
 
-def test_the_weights_asked_for_are_exported(tmp_path: Path) -> None:
-    first, second = make_run(tmp_path / "first", seed=1), make_run(tmp_path / "second", seed=2)
+def test_the_weights_asked_for_are_exported(made_up: Path, tmp_path: Path) -> None:
+    first, second = Path(shutil.copytree(made_up, tmp_path / "first")), make_run(tmp_path / "second", seed=2)
     (second / "best.weights.h5").rename(first / "other.weights.h5")
     outputs = []
     lightness = make_lightness(1, 32, 32)
-    for weights in ("best.weights.h5", "other.weights.h5"):
-        path = export_run(first, tmp_path / f"{weights}.onnx", weights=weights).path
+    other = export_run(first, tmp_path / "other.onnx", weights="other.weights.h5").path
+    for weights, path in (("best.weights.h5", first / "model.onnx"), ("other.weights.h5", other)):
         outputs.append(run(ort.InferenceSession(path), lightness, [CALM])["ab_logits"])
         network = open_run(first).load_model(weights)
         assert np.abs(outputs[-1] - predict_heads(network, lightness)["ab_logits"]).max() <= 1e-4
     assert np.abs(outputs[0] - outputs[1]).max() > 0.1
 
 
-def test_a_run_in_mixed_precision_exports_in_float32(tmp_path: Path) -> None:
+def test_a_run_in_mixed_precision_exports_in_float32(made_up: Path, tmp_path: Path) -> None:
     """The recipe may compute in bfloat16; what is exported and compared is float32."""
-    folder = make_run(tmp_path / "mixed")
+    folder = Path(shutil.copytree(made_up, tmp_path / "mixed"))
     (folder / "recipe.json").write_text(replace(load_recipe("tiny"), mixed_precision=True).to_json())
     exported = export_run(folder, tmp_path / "mixed.onnx")
     kinds = {onnx.TensorProto.DataType.Name(t.data_type) for t in onnx.load(exported.path).graph.initializer}
     assert kinds <= {"FLOAT", "INT64", "INT32"}
 
 
-def test_two_exports_of_a_run_are_one_file(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    first, second = (export_run(folder, tmp_path / f"{name}.onnx", created=DAY) for name in "ab")
-    assert first.sha256 == second.sha256
-    assert first.path.read_bytes() == second.path.read_bytes()
+def test_two_exports_of_a_run_are_one_file(made_up: Path, tmp_path: Path) -> None:
+    first = (made_up / "model.onnx").read_bytes()
+    second = export_run(made_up, tmp_path / "again.onnx", created=DAY)
+    assert hashlib.sha256(first).hexdigest() == second.sha256
+    assert first == second.path.read_bytes()
 
 
-def test_the_command_exports_whatever_backend_the_environment_names(tmp_path: Path) -> None:
-    folder, out = make_run(tmp_path / "run"), tmp_path / "deep" / "model.onnx"
+def test_the_command_exports_whatever_backend_the_environment_names(made_up: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "model.onnx"
     environment = os.environ | {"KERAS_BACKEND": "jax"}
-    result = command("-m", "export", folder, "--out", out, environment=environment)
+    result = command("-m", "export", made_up, "--out", out, environment=environment)
     assert result.returncode == 0, result.stderr
     assert hashlib.sha256(out.read_bytes()).hexdigest() in result.stdout
-    assert oct(out.stat().st_mode & 0o444) == oct(folder.joinpath("recipe.json").stat().st_mode & 0o444)
+    assert oct(out.stat().st_mode & 0o444) == oct(made_up.joinpath("recipe.json").stat().st_mode & 0o444)
 
 
 def command(*arguments: Any, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -156,14 +177,6 @@ def write_photographs(folder: Path, *, count: int = 12) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         coarse = rng.integers(0, 256, (4, 5, 3)).astype(np.uint8)
         cv2.imwrite(str(folder / name), cv2.resize(coarse, (100, 70 + place), interpolation=cv2.INTER_CUBIC))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run, and beside it the file that float32 gives."""
-    folder = make_run(tmp_path_factory.mktemp("runs") / "made_up")
-    export_run(folder, folder / "model.onnx", created=DAY)
     return folder
 
 

@@ -1,9 +1,7 @@
 """The recipes of the original systems train, on every backend."""
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 
 from tests.coco_tree import SCENES, make_coco_stuff
 from tests.original_recipes import NAMES, narrow, narrow_backbones, train_losses
+from tests.starter import Starter
 from training.recipes import load_recipe
 from training.run import run_folder
 from training.run.run_folder import open_run
@@ -19,7 +18,6 @@ from training.run.train import Progress, RunOptions, train
 
 pytestmark = pytest.mark.training
 
-ROOT = Path(__file__).parents[2]
 STEPS = 5
 
 # The first is the second without a head.
@@ -55,17 +53,10 @@ def test_a_recipe_of_the_original_trains(name: str) -> None:
 @pytest.mark.parametrize(
     "backend", [pytest.param("torch", marks=pytest.mark.torch), pytest.param("jax", marks=pytest.mark.jax)]
 )
-def test_the_recipes_of_the_original_train_on_another_backend(backend: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(STEPS)],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    trained = json.loads(result.stdout.splitlines()[-1])
+def test_the_recipes_of_the_original_train_on_another_backend(backend: str, starter: Callable[[str], Starter]) -> None:
+    child = starter(backend).code(TRAIN, STEPS)
+    child.finish()
+    trained = json.loads(child.stdout.splitlines()[-1])
     assert tuple(trained) == NAMES[1:]
     for name, losses in trained.items():
         check(name, losses)

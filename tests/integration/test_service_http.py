@@ -420,7 +420,7 @@ def test_too_little_memory_is_our_fault(client: TestClient, monkeypatch: pytest.
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.engine.pipeline.prepare", prepare_without_room)
+        patch.setattr("service.engine.pipeline.prepare_lightness", prepare_without_room)
         answer = post(client, GRAY)
     check_problem(answer, 503, "out-of-memory")
     assert answer.headers["retry-after"] == "5"
@@ -547,8 +547,31 @@ def test_the_page_is_served_with_all_that_it_names(client: TestClient) -> None:
     assert "unsafe" not in policy
     assert not re.search(r"<(script|style)>|\son\w+=|\sstyle=", answer.text)
     named = set(re.findall(r"(?:src|href)=\"(page/[^\"]+)\"", answer.text))
-    assert named == {"page/style.css", "page/app.js", "page/icon.svg"}
-    kinds = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
+    assert named >= {
+        "page/style.css",
+        "page/app.js",
+        "page/icon.svg",
+        "page/sphinx-gray.webp",
+        "page/sphinx-color.webp",
+    }
+    modules = {"page/app.js"}
+    named -= modules
+    while missing := modules - named:
+        named |= missing
+        texts = [client.get(f"/{name}").text for name in missing]
+        modules |= {
+            f"page/{name}" for text in texts for name in re.findall(r'^import .*"\./([^"]+)";$', text, re.MULTILINE)
+        }
+    samples = {f"page/{name}.jpg" for name in re.findall(r'<button type="button" value="([a-z-]+)" aria', answer.text)}
+    assert len(samples) == 3
+    named |= samples
+    kinds = {
+        "css": "text/css; charset=utf-8",
+        "js": "text/javascript; charset=utf-8",
+        "svg": "image/svg+xml",
+        "webp": "image/webp",
+        "jpg": "image/jpeg",
+    }
     for name in ("", *named):
         file = client.get(f"/{name}")
         assert file.status_code == 200

@@ -397,6 +397,10 @@ def test_a_scan_without_grays_is_colored_with_a_note(client: TestClient) -> None
     assert len(told["pictures"]) == 1
     assert told["notes"] == ["it is black and white alone, without grays: there is little to color"]
     assert post(client, GRAY, "?format=json").json()["notes"] == []
+    kept = client.post("/pictures", content=bilevel).json()
+    assert kept["notes"] == told["notes"]
+    assert client.get(f"/pictures/{kept['id']}?format=json").json()["notes"] == told["notes"]
+    assert client.post("/pictures", content=GRAY).json()["notes"] == []
 
 
 def test_json_tells_what_the_network_thinks(client: TestClient) -> None:

@@ -6,21 +6,24 @@ import os
 import pkgutil
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from service.engine.colorizer import Prepared, prepare
+from service.engine.admission import Admission
+from service.engine.colorizer import Prepared, prepare_lightness
+from service.engine.job import Caller
 from service.engine.pipeline import Pipeline
 from service.engine.session import Heads, Query, Session, shipped_model
 from service.http.app import create_app
 from service.machine import NICENESS
-from service.pictures.decode import Picture
 from service.settings import Settings
 from service.telemetry import STAGES
 from tests import onnx_factory
@@ -284,11 +287,11 @@ def test_who_leaves_during_the_upload_is_no_error(model_path: Path, caplog: pyte
 def test_pixels_stay_admitted_until_their_thread_has_stopped(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate()
 
-    def gated(picture: Picture, *given: Any, **named: Any) -> Prepared:
+    def gated(L: np.ndarray, *given: Any, **named: Any) -> Prepared:
         gate.wait()
-        return prepare(picture, *given, **named)
+        return prepare_lightness(L, *given, **named)
 
-    monkeypatch.setattr("service.engine.pipeline.prepare", gated)
+    monkeypatch.setattr("service.engine.pipeline.prepare_lightness", gated)
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):
@@ -317,6 +320,44 @@ def test_time_runs_out(model_path: Path, engine: Gate) -> None:
             engine.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
             assert (await Call(app, GRAY).done()).status == 200
+            check_idle(pipeline)
+
+    run(scene)
+
+
+@pytest.mark.parametrize("path", ["/colorize", "/pictures", "/pictures/{id}"])
+def test_a_large_picture_has_more_time(model_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Here every picture is large: GRAY has a minute more, but for the short of a deadline that all have."""
+    place = "service.engine.making.finish" if "id" in path else "service.engine.session.Session.run"
+    gate = hold(monkeypatch, place)
+    deadlines: list[float] = []
+    admit = Admission.admit
+
+    def noting(self: Admission, weight: float, caller: Caller) -> AbstractAsyncContextManager[None]:
+        deadlines.append(caller.deadline - time.monotonic())
+        return admit(self, weight, caller)
+
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            id = await kept_id(app)
+            services = app.state.services
+            app.state.services = replace(services, settings=services.settings.model_copy(update={"deadline_s": 0.2}))
+            monkeypatch.setattr(Admission, "admit", noting)
+            for more_s, status in ((60.0, (200, 201)), (0.4, (504,))):
+                monkeypatch.setattr("service.engine.fair_queue.ORDINARY_MEGAPIXELS", 0.0)
+                monkeypatch.setattr("service.engine.fair_queue.AGING_MEGAPIXELS_A_S", 48 * 64 / 1e6 / more_s)
+                gate.is_open.clear()
+                call = get(app, id) if "id" in path else Call(app, GRAY, path=path)
+                if more_s == 60:
+                    await asyncio.sleep(0.5)
+                    assert not call.task.done()
+                    gate.is_open.set()
+                answer = await call.done()
+                assert answer.status in status, answer.body
+                assert deadlines.pop() == pytest.approx(more_s, abs=0.3)
+            assert json.loads(answer.body)["limit"] == pytest.approx(0.6)
+            gate.is_open.set()
+            await until(lambda: pipeline.admission.admitted == 0)
             check_idle(pipeline)
 
     run(scene)
@@ -509,7 +550,8 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
 
     for place in (
         "service.engine.pipeline:probe",
-        "service.engine.pipeline:prepare",
+        "service.engine.pipeline:prepare_lightness",
+        "service.pictures.worker.pool:lightness_of",
         "service.engine.session:Session.run",
     ):
         note(place)
@@ -525,7 +567,7 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
     low = min(own + NICENESS, 19)
     run(scene)
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
-    assert (found["probe"], found["prepare"], found["run"]) == (own, low, low)
+    assert (found["probe"], found["lightness_of"], found["prepare_lightness"], found["run"]) == (own, low, low, low)
     assert found["inside"] >= 3  # Of the codecs, of the network, inside one inside ONNX Runtime.
 
 
@@ -715,7 +757,7 @@ def test_what_was_kept_goes_with_the_model_that_said_it(model_path: Path) -> Non
 
 
 def test_who_is_under_way_keeps_its_model(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = hold(monkeypatch, "service.engine.pipeline.prepare")
+    gate = hold(monkeypatch, "service.engine.pipeline.prepare_lightness")
 
     async def scene() -> None:
         async with running(model_path) as (app, pipeline):

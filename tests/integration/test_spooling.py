@@ -88,7 +88,7 @@ def test_a_large_upload_lies_in_a_file_without_a_name_while_it_comes(model_path:
 def test_it_stays_there_while_it_is_worked_on_and_no_longer(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate = hold(monkeypatch, "service.engine.pipeline.prepare")
+    gate = hold(monkeypatch, "service.engine.pipeline.prepare_lightness")
 
     async def scene() -> None:
         async with running(model_path, spool_dir=tmp_path) as (app, pipeline):

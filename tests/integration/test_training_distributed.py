@@ -4,45 +4,40 @@ import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.starter import Child, Starter
 from tests.unit.training.pictures import write_shards
 from training.run.history import read_rows
 
 pytestmark = [pytest.mark.training, pytest.mark.jax]
 
-ROOT = Path(__file__).parents[2]
 TOLERANCE = 2e-5
 """Of a variable's largest value, after six steps; measured 2e-5 in one slot of the optimizer, 1e-6 in weights."""
 FEW_STEPS = ("--set", "steps=6", "--set", "evaluate_every=3", "--set", "data.crop_px=32", "--no-tensorboard")
 SMALL = ("--set", "model.unet_channels=[4,8,8]", "--set", "model.decoder_channels=[8]", "--set", "data.scenes=scene")
 
 
-def start(data: Path, folder: Path, *more: str, devices: int = 1) -> subprocess.Popen[str]:
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(data.parent / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    flags = {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"}
-    command = ["run", "tiny", "--data", str(data), "--run", str(folder), *FEW_STEPS, *SMALL, *more]
-    return subprocess.Popen(
-        [sys.executable, "-m", "training.cli", *command],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "3"} | cache | flags,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+Start = Callable[..., Child]
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    _, told = process.communicate(timeout=400)
-    assert process.returncode == 0, told
-    return told
+@pytest.fixture(scope="module")
+def start(starter: Callable[[str], Starter]) -> Start:
+    """Starts the command."""
+
+    def with_devices(data: Path, folder: Path, *more: str, devices: int = 1) -> Child:
+        flags = {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"}
+        command = ["run", "tiny", "--data", data, "--run", folder, *FEW_STEPS, *SMALL, *more]
+        return starter("jax").module("training.cli", *command, environment=flags)
+
+    return with_devices
 
 
-def together(data: Path, folder: Path, *more: str) -> list[subprocess.Popen[str]]:
+def together(start: Start, data: Path, folder: Path, *more: str) -> list[Child]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     shared = ("--processes", "2", "--coordinator", f"127.0.0.1:{port}", *more)
@@ -71,15 +66,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(data: Path) -> Path:
+def alone(data: Path, start: Start) -> Path:
     folder = data.parent / "alone"
-    finish(start(data, folder))
+    start(data, folder).finish()
     return folder
 
 
-def test_two_processes_reach_the_weights_of_one(data: Path, alone: Path) -> None:
+def test_two_processes_reach_the_weights_of_one(data: Path, alone: Path, start: Start) -> None:
     folder = data.parent / "together"
-    told = [finish(process) for process in together(data, folder)]
+    told = [process.finish() for process in together(start, data, folder)]
     for index, text in enumerate(told):
         assert f"process {index} of 2, 2 devices together" in text
     assert_same_run(alone, folder)
@@ -87,24 +82,24 @@ def test_two_processes_reach_the_weights_of_one(data: Path, alone: Path) -> None
     assert (status["state"], status["processes"]) == ("finished", 2)
 
 
-def test_two_processes_go_on_where_one_stopped(data: Path, alone: Path) -> None:
+def test_two_processes_go_on_where_one_stopped(data: Path, alone: Path, start: Start) -> None:
     folder = Path(shutil.copytree(alone, data.parent / "resumed"))
     (folder / "checkpoint.npz").unlink()  # leaves that of step 3
-    assert all("going on at step 3" in finish(process) for process in together(data, folder))
+    assert all("going on at step 3" in process.finish() for process in together(start, data, folder))
     assert_same_run(alone, folder)
 
 
-def test_two_devices_of_one_process_do_too(data: Path, alone: Path) -> None:
+def test_two_devices_of_one_process_do_too(data: Path, alone: Path, start: Start) -> None:
     folder = data.parent / "devices"
-    assert "process 0 of 1, 2 devices together" in finish(start(data, folder, "--distribute", devices=2))
+    assert "process 0 of 1, 2 devices together" in start(data, folder, "--distribute", devices=2).finish()
     assert_same_run(alone, folder)
 
 
-def test_when_the_first_process_cannot_start_the_others_end_too(data: Path, tmp_path: Path) -> None:
+def test_when_the_first_process_cannot_start_the_others_end_too(data: Path, start: Start, tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text("{")
-    first, second = together(data, tmp_path)
-    reasons = [process.communicate(timeout=200)[1].splitlines()[-1] for process in (first, second)]
-    assert first.returncode == second.returncode == 1
+    first, second = together(start, data, tmp_path)
+    assert first.wait() == second.wait() == 1
+    reasons = [process.stderr.splitlines()[-1] for process in (first, second)]
     assert reasons[0].startswith("RecipeError")
     assert "recipe.json is broken" in reasons[0]
     assert reasons[1].startswith("DistributionError: process 0 stopped before the first step")

@@ -1,19 +1,16 @@
 """bfloat16 computes, float32 keeps: training with mixed precision learns on each backend."""
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.starter import Starter
 from tests.unit.training.pictures import write_shards
 from training.run.history import read_rows
 
 pytestmark = pytest.mark.training
-
-ROOT = Path(__file__).parents[2]
 
 TRAIN = """
 import json, sys
@@ -59,18 +56,13 @@ print(json.dumps({
         pytest.param("jax", marks=pytest.mark.jax),
     ],
 )
-def test_mixed_precision_learns_and_keeps_float32(backend: str, tmp_path: Path) -> None:
+def test_mixed_precision_learns_and_keeps_float32(
+    backend: str, tmp_path: Path, starter: Callable[[str], Starter]
+) -> None:
     data = write_shards(tmp_path / "data", train=8, val=2)
-    result = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(data), str(tmp_path / "run")],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout.splitlines()[-1])
+    child = starter(backend).code(TRAIN, data, tmp_path / "run")
+    child.finish()
+    found = json.loads(child.stdout.splitlines()[-1])
     assert found["backend"] == backend
     assert "bfloat16" in found["computed"]
     assert found["weights"] == found["slots"] == found["heads"] == ["float32"]

@@ -1,11 +1,8 @@
 """A run that is killed and started again ends with the very weights of a run that was not."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +11,19 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from tests.starter import Child, Starter
 from tests.unit.training.pictures import write_shards
 
 pytestmark = pytest.mark.training
 
-ROOT = Path(__file__).parents[2]
 STEPS_PER_EPOCH = 30
 BATCH = 4
 """Of recipe `tiny`."""
 
 
-def environment(backend: str) -> dict[str, str]:
-    return os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-
-
-def start(data: Path, folder: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "training.cli", "run", "tiny", "--data", str(data), "--run", str(folder)]
-    return subprocess.Popen(
-        [*command, "--checkpoint-every", "3", *more],
-        cwd=ROOT,
-        env=environment("tensorflow"),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    _, told = process.communicate(timeout=500)
-    assert process.returncode == 0, told
-    return told
+def start(starter: Starter, data: Path, folder: Path, *more: str) -> Child:
+    command = ["run", "tiny", "--data", data, "--run", folder, "--checkpoint-every", "3", *more]
+    return starter.module("training.cli", *command)
 
 
 def state_of(folder: Path) -> dict[str, Any]:
@@ -50,15 +31,13 @@ def state_of(folder: Path) -> dict[str, Any]:
         return dict(json.loads(bytes(file["state"])))
 
 
-def kill_after_first_checkpoint(process: subprocess.Popen[str], folder: Path) -> None:
+def kill_after_first_checkpoint(child: Child, folder: Path) -> None:
     deadline = time.monotonic() + 300
-    with process:
-        while not (folder / "checkpoint.npz").exists():
-            assert process.poll() is None, "the run ended before it was killed"
-            assert time.monotonic() < deadline, "no checkpoint after five minutes"
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    while not (folder / "checkpoint.npz").exists():
+        assert child.poll() is None, "the run ended before it was killed"
+        assert time.monotonic() < deadline, "no checkpoint after five minutes"
+        time.sleep(0.005)
+    child.kill()
 
 
 def assert_equal_checkpoints(one: Path, other: Path) -> None:
@@ -83,14 +62,17 @@ def scores_in(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in ("minutes", "evaluation_s")} for row in rows]
 
 
-def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, starter: Callable[[str], Starter]
+) -> None:
     data = write_shards(tmp_path / "data", train=STEPS_PER_EPOCH * BATCH, val=8)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    told = finish(start(data, whole))
-    kill_after_first_checkpoint(start(data, cut), cut)
+    tensorflow = starter("tensorflow")
+    told = start(tensorflow, data, whole).finish()
+    kill_after_first_checkpoint(start(tensorflow, data, cut), cut)
     stopped_at = state_of(cut)["step"]
     assert 0 < stopped_at < STEPS_PER_EPOCH
-    told_again = finish(start(data, cut, "--workers", "1"))
+    told_again = start(tensorflow, data, cut, "--workers", "1").finish()
     assert f"going on at step {stopped_at}" in told_again
     assert "going on" not in told
 
@@ -144,21 +126,14 @@ train(recipe, RunOptions(data, cut, checkpoint_every_steps=3, workers=1))
     "backend",
     [pytest.param("torch", marks=pytest.mark.torch), pytest.param("jax", marks=pytest.mark.jax)],
 )
-def test_an_interrupted_run_goes_on_exactly_on_the_other_backends(backend: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_exactly_on_the_other_backends(
+    backend: str, tmp_path: Path, starter: Callable[[str], Starter]
+) -> None:
     data = write_shards(tmp_path / "data", train=6 * BATCH, val=5)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    # The second and third start find what the first one compiled.
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    result = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, str(data), str(whole), str(cut)],
-        cwd=ROOT,
-        env=environment(backend) | cache,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert "interrupted" in result.stdout
+    child = starter(backend).code(INTERRUPTED, data, whole, cut)
+    child.finish()
+    assert "interrupted" in child.stdout
     assert json.loads((whole / "photographs.json").read_text())["backend"] == backend
     assert state_of(cut)["step"] == state_of(whole)["step"] == 12
     assert_equal_checkpoints(cut / "checkpoint.npz", whole / "checkpoint.npz")

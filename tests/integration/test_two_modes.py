@@ -7,7 +7,7 @@ averaged over the area, cross-entropy of logits, averaged weights with a falling
 
 What two modes cannot tell apart is proven elsewhere. The neighbors of a soft label, 5 or 10, and the choice among ties
 only widen both modes. Smoothing the prior in ab instead of along the index does not make this red weigh less, for it
-stands alone in the plane, too; what that mends is the order of hues (tests/unit/training/test_original_options.py, and
+stands alone in the plane, too; what that fixes is the order of hues (tests/unit/training/test_original_options.py, and
 the ablation on photographs). Averaged weights hold the scores still whether or not the learning rate falls. Argmax is
 harmless as long as the posterior is honest. Scene fusion, the pretrained encoder and the size of the network need
 pictures that mean something: the ablation on photographs.

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import errno
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -21,9 +22,10 @@ from numpy.testing import assert_array_equal
 from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfDisk, OutOfMemory
 from service.pictures.decode import decode, prepare_codecs
 from service.pictures.header import Header
+from service.pictures.lightness import STRIP_PIXELS, lightness_of
 from service.pictures.probe import probe
 from service.pictures.spooled import Descriptor, SpooledFile
-from service.pictures.worker import allowance, processes, sandbox, wire
+from service.pictures.worker import allowance, memory, processes, sandbox, wire
 from service.pictures.worker import pool as pools
 from service.pictures.worker.memory import read_memory
 from service.pictures.worker.pool import DecodePool
@@ -117,6 +119,61 @@ def test_a_worker_decodes_what_decode_does(data: bytes) -> None:
         assert not found.pixels.flags.writeable
 
     run(scene)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        by_pillow(np.tile(RGB, (20, 30, 1)), "JPEG"),
+        LARGE,
+        by_opencv(np.dstack([RGB, RGB[..., 0]]).astype(np.uint16) * 257, ".png"),
+        by_opencv(np.tile(smooth_gray(30, 40), (20, 30)).astype(np.uint16) * 257, ".png"),
+    ],
+    ids=["jpeg", "gray", "rgba16", "gray16"],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_lightness_comes_strip_by_strip(data: bytes, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, most = decode(data, header_of(data)), 0
+
+    def read(process: int, address: int, into: np.ndarray) -> None:
+        nonlocal most
+        most = max(most, into.nbytes)
+        read_memory(process, address, into)
+
+    monkeypatch.setattr(memory, "read_memory", read)
+
+    async def scene(pool: DecodePool) -> None:
+        found = await pool.decode_lightness(data, header_of(data), threads=threads)
+        assert_array_equal(found.L, lightness_of(expected.pixels))
+        assert found.is_deep == expected.is_deep
+        assert (found.alpha is None) == (expected.alpha is None)
+        if expected.alpha is not None:
+            assert_array_equal(found.alpha, expected.alpha)
+        assert 0 < most <= STRIP_PIXELS * 3 * expected.pixels.itemsize
+        await check_works(pool)
+
+    run(scene)
+
+
+def test_a_worker_that_ends_while_its_pixels_are_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    reads, losses = list[int](), list[str]()
+
+    def read_and_strike(process: int, address: int, into: np.ndarray) -> None:
+        reads.append(process)
+        if len(reads) == 3:
+            os.kill(process, signal.SIGKILL)
+            await_end(process)
+        read_memory(process, address, into)
+
+    monkeypatch.setattr(memory, "read_memory", read_and_strike)
+
+    async def scene(pool: DecodePool) -> None:
+        found = await pool.decode_lightness(LARGE, header_of(LARGE))
+        assert_array_equal(found.L, lightness_of(smooth_gray(2000, 2000)))
+        assert losses == ["killed"]
+        assert len(set(reads)) == 2
+
+    run(scene, on_loss=losses.append)
 
 
 def on_disk(path: Path, data: bytes) -> SpooledFile:
@@ -317,6 +374,26 @@ def test_one_caller_leaves_a_worker_to_the_next() -> None:
         assert not pool._callers
 
     run(scene, share=1)
+
+
+def has_large_pages() -> bool:
+    """Whether glibc asks the kernel for them, and the kernel gives them to who asks."""
+    library, version = platform.libc_ver()
+    with suppress(OSError):
+        given = "[madvise]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text()
+        return given and library == "glibc" and tuple(map(int, version.split("."))) >= (2, 35)
+    return False
+
+
+@pytest.mark.skipif(not has_large_pages(), reason="glibc 2.35, and a kernel with large pages for who asks")
+def test_workers_take_memory_in_large_pages() -> None:
+    async def scene(pool: DecodePool) -> None:
+        await check_works(pool)
+        (process,) = processes_of(pool)
+        flags = [line.split() for line in Path(f"/proc/{process}/smaps").read_text().splitlines()]
+        assert [line for line in flags if line[0] == "VmFlags:" and "hg" in line]
+
+    run(scene)
 
 
 def test_workers_are_confined(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -580,7 +657,7 @@ def test_where_memory_cannot_be_read_pixels_come_in_files(monkeypatch: pytest.Mo
     def forbidden(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(pools, "read_memory", forbidden)
+    monkeypatch.setattr(memory, "read_memory", forbidden)
     data = by_opencv(np.dstack([RGB, RGB[..., 0]]).astype(np.uint16) * 257, ".png")
     expected = decode(data, header_of(data))
 
@@ -591,6 +668,10 @@ def test_where_memory_cannot_be_read_pixels_come_in_files(monkeypatch: pytest.Mo
         assert expected.alpha is not None
         assert_array_equal(found.alpha, expected.alpha)
         assert not found.pixels.flags.writeable
+        lightness = await pool.decode_lightness(data, header_of(data))
+        assert_array_equal(lightness.L, lightness_of(expected.pixels))
+        assert lightness.alpha is not None
+        assert_array_equal(lightness.alpha, expected.alpha)
         await check_works(pool)
         assert len(processes_of(pool)) == 1
 

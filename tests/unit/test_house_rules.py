@@ -13,6 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("photochrom", "chroma", "training", "export", "service")
 
+MOST_LINES = 450
+MOST_LINES_OF_A_FUNCTION = 60
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
 
@@ -154,6 +157,21 @@ def test_layers_are_kept() -> None:
     command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_files_and_functions_stay_short() -> None:
+    """A function above the limit says why beside its `def`."""
+    long = []
+    for path in source_files(*PACKAGES):
+        text = path.read_text()
+        lines = text.splitlines()
+        long += [place(path, ast.parse(text))] if len(lines) > MOST_LINES else []
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, Function) or "  # " in lines[node.lineno - 1]:
+                continue
+            if (node.end_lineno or 0) - node.lineno >= MOST_LINES_OF_A_FUNCTION:
+                long.append(place(path, node))
+    assert not long
 
 
 IMPORT_PROBE = """

@@ -58,7 +58,7 @@ def render(root: Path = ROOT) -> str:
     ]
     lines = ["| room | what | files |", "| --- | --- | --- |", *rows, ""]
     for package, order in layers(root):
-        shown = " > ".join(f"`{layer}`" for layer in order if layer != "__main__")
+        shown = " > ".join(f"`{layer}`" for layer in order)
         lines += [f"Layers of `{package}`, each importing only from those after it: {shown}.", ""]
     return "\n".join(lines)
 

@@ -9,7 +9,8 @@ import imagecodecs
 import numpy as np
 from jaxtyping import Shaped
 
-from service.pictures.decoders.lost_end import END, SOS, whole_jpeg
+from service.pictures.decoders.jpeg_damage import refuse_damaged_unheard
+from service.pictures.decoders.lost_end import lacks_end, whole_jpeg
 from service.pictures.header import Header
 from service.pictures.headers import jpeg, jpeg2000
 from service.pictures.levels import Alpha, Pixels
@@ -73,10 +74,11 @@ def _jpeg(data: bytes, header: Header) -> Levels:
     # Lossless ones are RGB, to libjpeg-turbo as well, though a segment of JFIF makes it ask for YCbCr and give up.
     space = "RGB" if header.kind == jpeg.LOSSLESS and header.mode == "RGB" else None
     decode_jpeg = partial(imagecodecs.jpeg8_decode, colorspace=space, outcolorspace=space)
-    # It fills up what is missing without a word. Behind the end mark there may be anything.
-    if data.rfind(END) > data.rfind(SOS):
-        return decode_jpeg(data)
-    return whole_jpeg(data, decode_jpeg)
+    # It fills up without a word what is missing.
+    levels = whole_jpeg(data, decode_jpeg) if lacks_end(data) else decode_jpeg(data)
+    if header.bits == 8:
+        refuse_damaged_unheard(data)
+    return levels
 
 
 _READERS: Final[dict[str, Callable[[bytes], Levels]]] = {

@@ -4,7 +4,9 @@ import cv2
 import numpy as np
 from jaxtyping import Shaped
 
-from service.pictures.decoders.lost_end import whole_jpeg
+from service.pictures.decoders.jpeg_complaints import read_heard
+from service.pictures.decoders.jpeg_damage import refuse_damaged
+from service.pictures.decoders.lost_end import whole_jpeg, with_end
 from service.pictures.header import Header
 from service.pictures.headers import png
 from service.pictures.levels import Alpha, Pixels
@@ -14,7 +16,7 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
     """Decode a JPEG, PNG, WebP or TIFF; see `service.pictures.decoders`.
 
     Raises:
-        ValueError: OpenCV does not decode it, or it is cut short.
+        ValueError: OpenCV does not decode it, or it is cut short or damaged.
     """
     if header.format == "JPEG":
         return _decode_jpeg(data, header), None
@@ -34,9 +36,14 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
 
 def _decode_jpeg(data: bytes | memoryview, header: Header) -> Pixels:
     flags = cv2.IMREAD_COLOR_RGB if header.mode == "RGB" else cv2.IMREAD_GRAYSCALE
-    decoded = _read(data, flags)
+    decoded, complaint = read_heard(data, flags)
     if decoded is None:
-        decoded = whole_jpeg(bytes(data), lambda whole: _read(whole, flags))
+        whole_jpeg(bytes(data), lambda whole: read_heard(whole, flags)[0])
+        data = with_end(bytes(data))
+        decoded, complaint = read_heard(data, flags)
+    if decoded is None:
+        raise ValueError("OpenCV does not decode it")
+    refuse_damaged(data, flags, decoded, complaint)
     return decoded
 
 

@@ -35,8 +35,8 @@ def whole_jpeg(data: bytes, decode: Callable[[bytes], Pixels | None]) -> Pixels:
     Raises:
         ValueError: it lacks more than that.
     """
-    data = data[:-1] if data.endswith(b"\xff") else data
-    if data.endswith(END) or not _has_last_scans(data):
+    data = _without_half_end(data)
+    if data.endswith(END) or not has_last_scans(data):
         raise ValueError("a JPEG that is damaged, or cut between its scans")
     first = decode(data + FILLERS[0])
     if first is None:
@@ -48,7 +48,21 @@ def whole_jpeg(data: bytes, decode: Callable[[bytes], Pixels | None]) -> Pixels:
     return first
 
 
-def _has_last_scans(data: bytes) -> bool:
+def lacks_end(data: bytes) -> bool:
+    """Whether a JPEG has no end mark behind its last scan. Behind the mark there may be anything."""
+    return data.rfind(END) <= data.rfind(SOS)
+
+
+def with_end(data: bytes) -> bytes:
+    """Return a JPEG that lacks its end mark, with one."""
+    return _without_half_end(data) + END
+
+
+def _without_half_end(data: bytes) -> bytes:
+    return data[:-1] if data.endswith(b"\xff") else data
+
+
+def has_last_scans(data: bytes) -> bool:
     """Whether every component has all of its coefficients in full precision, by the heads of the scans."""
     seen: dict[int, int] = {}
     for components, first, last, is_final in _scans(data):

@@ -35,6 +35,8 @@ FRAMES: Final = {
 }
 """By the marker: which frames are read. Sequential and progressive ones are the ordinary kind."""
 
+ARITHMETIC_FRAMES: Final = frozenset({0xC9, 0xCA})
+
 UNREAD_FRAMES: Final = {
     **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical JPEG"),
     0xCB: "lossless JPEG with arithmetic coding",

@@ -40,7 +40,7 @@ OF_ANIMATIONS: Final = (b"acTL", b"fcTL", b"fdAT")
 """Chunks that are left out where there is one frame, or none: OpenCV takes a file for damaged over those that are."""
 
 TO_BE_STRIPPED: Final = "to be stripped"
-"""The kind of a PNG that has chunks which decoders stumble over."""
+"""The kind of a PNG that has chunks which make decoders fail."""
 
 KEPT: Final = (
     b"IHDR",
@@ -67,9 +67,9 @@ def read(data: bytes) -> Header:
         UnsupportedPicture: its colors are told in a way that is not known.
     """
     chunks: dict[bytes, bytes] = {}
-    has_stumbling_blocks = False
+    is_to_be_stripped = False
     for kind, start, end in _chunks(data):
-        has_stumbling_blocks |= _is_stumbling_block(kind, start, end)
+        is_to_be_stripped |= _is_stripped(kind, start, end)
         if kind in KEPT and end - start <= MOST_PROFILE_BYTES:
             chunks.setdefault(kind, data[start:end])
     width, height, bits, color = _size(chunks.get(b"IHDR", b""))
@@ -90,7 +90,7 @@ def read(data: bytes) -> Header:
         bits=max(bits, 8),
         signal=None if profile else _signal(chunks),
         is_profile_packed=profile is not None,
-        kind=TO_BE_STRIPPED if has_stumbling_blocks else "",
+        kind=TO_BE_STRIPPED if is_to_be_stripped else "",
         color_key=_color_key(chunks.get(b"tRNS", b""), bits) if color == 0 else None,
     )
 
@@ -100,12 +100,12 @@ def stripped(data: bytes) -> bytes:
     kept, place = [data[: len(SIGNATURE)]], len(SIGNATURE)
     for kind, start, end in _chunks(data):
         place = end + CHUNK_FRAME - CHUNK_HEAD
-        if not _is_stumbling_block(kind, start, end):
+        if not _is_stripped(kind, start, end):
             kept.append(data[start - CHUNK_HEAD : place])
     return b"".join([*kept, data[place:]])
 
 
-def _is_stumbling_block(kind: bytes, start: int, end: int) -> bool:
+def _is_stripped(kind: bytes, start: int, end: int) -> bool:
     return kind in OF_ANIMATIONS or (kind[:1].islower() and end - start > LONGEST_NOTE)
 
 

@@ -1,7 +1,7 @@
 """EXIF: a TIFF structure of directories, read within bounds, made true of the answer, written anew where it must be.
 
 What came as such a structure stays byte for byte, apart from the few numbers that are no longer true: makers' notes may
-refer to places in it. What was strewn over a TIFF is gathered into a new one.
+refer to places in it. What was scattered over a TIFF is gathered into a new one.
 
 References:
     TIFF 6.0 (Aldus, 1992), section 2; BigTIFF (Adobe, 2004). CIPA DC-008 (EXIF).

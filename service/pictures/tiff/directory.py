@@ -1,7 +1,7 @@
 """Directories of a TIFF or BigTIFF, of either byte order, read without a number in the file being believed.
 
 Nothing is allocated by what a file says, and every value that does not lie inside the file counts as not said. So the
-service itself may read directories of strangers' files, which it must not leave to a library.
+service itself may read directories of untrusted files, which it must not leave to a library.
 
 References:
     TIFF 6.0 (Aldus, 1992), section 2. The BigTIFF File Format (Adobe, 2004).

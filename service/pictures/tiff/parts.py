@@ -15,6 +15,8 @@ import imagecodecs
 import numpy as np
 from jaxtyping import Shaped
 
+from service.pictures.decoders.jpeg_damage import refuse_damaged_unheard
+from service.pictures.decoders.lost_end import END
 from service.pictures.tiff import directory as tags
 from service.pictures.tiff.directory import Directory
 from service.pictures.tiff.layout import BLACK_IS_ZERO, JPEG, LOSSY_DNG_JPEG, RGB, YCBCR, Layout
@@ -267,9 +269,15 @@ def _decode_jpeg(layout: Layout, extras: Extras, data: Data) -> "np.ndarray[Any,
     if width > layout.part_width + 15 or height > layout.part_height + 15:
         raise ValueError("a strip or tile holds a larger picture than it should")
     stored, wanted = _jpeg_colors(layout, has_jfif=has_jfif)
-    return np.asarray(
-        imagecodecs.jpeg8_decode(data, tables=extras.jpeg_tables, colorspace=stored, outcolorspace=wanted)
-    )
+    samples = imagecodecs.jpeg8_decode(data, tables=extras.jpeg_tables, colorspace=stored, outcolorspace=wanted)
+    if samples.dtype == np.uint8:
+        refuse_damaged_unheard(_with_tables(data, extras.jpeg_tables))
+    return np.asarray(samples)
+
+
+def _with_tables(data: Data, tables: bytes | None) -> bytes:
+    """Return a JPEG that stands for itself, of one that shares its tables, which lie between a start and an end."""
+    return b"".join((data[:2], tables[2:].removesuffix(END), data[2:])) if tables else bytes(data)
 
 
 def _jpeg_colors(layout: Layout, *, has_jfif: bool) -> tuple[str | None, str | None]:

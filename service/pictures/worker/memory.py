@@ -7,11 +7,14 @@ References:
 import ctypes
 import errno
 import os
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from jaxtyping import UInt8
+
+from service.pictures.levels import Pixels
 
 FORBIDDEN: Final = frozenset({errno.EPERM, errno.ENOSYS})
 """What the kernel says where nobody may read another's memory: by a container's rules, or for good."""
@@ -41,6 +44,37 @@ def read_memory(process: int, address: int, into: UInt8[np.ndarray, "bytes"]) ->
             number = ctypes.get_errno() or errno.EFAULT
             raise OSError(errno.EPERM if number in FORBIDDEN else number, os.strerror(number))
         done += copied
+
+
+@dataclass(frozen=True)
+class LevelsElsewhere:
+    """Levels in another process's memory, one row behind the other: `service.pictures.levels.Rows`.
+
+    Attributes:
+        process: its id.
+        address: where they begin there.
+        shape: (H, W) or (H, W, 3).
+        dtype: uint8 or uint16.
+    """
+
+    process: int
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, rows: slice) -> Pixels:
+        """Copy some rows; the copy can only be read.
+
+        Raises:
+            PermissionError: as `read_memory`.
+            OSError: likewise.
+        """
+        start, stop, _ = rows.indices(self.shape[0])
+        levels: Pixels = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        row_bytes = levels.strides[0]
+        read_memory(self.process, self.address + start * row_bytes, levels.reshape(-1).view(np.uint8))
+        levels.flags.writeable = False
+        return levels
 
 
 @cache

@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -24,15 +24,23 @@ from service.errors import (
     RequestError,
     UnsupportedPicture,
 )
+from service.machine import give_way
 from service.pictures.decode import Picture, decode
 from service.pictures.header import Header
-from service.pictures.levels import Pixels
+from service.pictures.levels import Pixels, Rows
+from service.pictures.lightness import Lightness, lightness_of
 from service.pictures.spooled import FileData, SpooledFile, as_bytes
 from service.pictures.worker import wire
 from service.pictures.worker.allowance import cpu_s_for, memory_for
-from service.pictures.worker.memory import read_memory
+from service.pictures.worker.memory import LevelsElsewhere
 from service.pictures.worker.processes import TRIES, Ended, ForkServer, fork_server
 from service.telemetry import LossReason
+
+T = TypeVar("T")
+
+Take = Callable[[Sequence[Rows]], T]
+"""Makes something of pixels, and opacity if there is any, while whoever decoded them still has them; may be called
+anew, on the same elsewhere."""
 
 TOLD: Final[dict[str, type[RequestError]]] = {
     kind.name: kind for kind in (BrokenPicture, CostlyPicture, InternalError, UnsupportedPicture)
@@ -74,8 +82,8 @@ class _Worker:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._process, LEAST_PRIORITY)
 
-    def ask(self, task: wire.Task) -> Picture | tuple[str, str]:
-        """Return a decoded picture, or what is wrong with it.
+    def ask(self, task: wire.Task, take: Take[T]) -> T | wire.Fault:
+        """Return what is made of a decoded picture, or what is wrong with it.
 
         Raises:
             Ended: it has ended, or must.
@@ -88,27 +96,25 @@ class _Worker:
             if not answer:
                 raise Ended
             told = wire.unpack_answer(answer, task.header)
-            return told if isinstance(told, tuple) else Picture(*self._take(told))
+            return told if isinstance(told, wire.Fault) else self._take(told, take)
         except (OSError, wire.WireError) as error:
             raise Ended from error
         finally:
             for each in files:
                 os.close(each)
 
-    def _take(self, planes: list[wire.Plane]) -> list[Pixels]:
-        """Return pixels and opacity that the worker has, which can only be read."""
+    def _take(self, planes: list[wire.Plane], take: Take[T]) -> T:
         try:
-            taken = [self._read(plane) for plane in planes]
+            taken = take(
+                [
+                    LevelsElsewhere(self._process, plane.address, plane.shape, np.dtype(wire.DTYPES[plane.dtype]))
+                    for plane in planes
+                ]
+            )
         except PermissionError:
-            return self._take_files(planes)
+            return take(self._take_files(planes))
         self._link.send(wire.TAKEN)
         return taken
-
-    def _read(self, plane: wire.Plane) -> Pixels:
-        levels: Pixels = np.empty(plane.shape, wire.DTYPES[plane.dtype])
-        read_memory(self._process, plane.address, levels.reshape(-1).view(np.uint8))
-        levels.flags.writeable = False
-        return levels
 
     def _take_files(self, planes: list[wire.Plane]) -> list[Pixels]:
         self._link.send(wire.FILES)
@@ -147,7 +153,7 @@ class _Call:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
-        self.is_given_up = False
+        self.is_aborted = False
 
     def hold(self, worker: _Worker) -> None:
         """Note who is at work on it.
@@ -157,7 +163,7 @@ class _Call:
         """
         with self._lock:
             self._worker = worker
-            if self.is_given_up:
+            if self.is_aborted:
                 raise Ended
 
     def let_go(self) -> None:
@@ -168,13 +174,13 @@ class _Call:
         """
         with self._lock:
             self._worker = None
-            if self.is_given_up:
+            if self.is_aborted:
                 raise Ended
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """End whoever is at work on it."""
         with self._lock:
-            self.is_given_up = True
+            self.is_aborted = True
             if self._worker:
                 self._worker.kill()
 
@@ -208,7 +214,7 @@ class DecodePool:
         self._suspects: dict[str, float] = {}
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(self._share))
         self._callers: defaultdict[str, int] = defaultdict(int)
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode", initializer=give_way)
 
     async def decode(self, data: FileData, header: Header, caller: str = "") -> Picture:
         """Decode a picture that `probe` has passed; when cancelled, its worker is ended.
@@ -228,10 +234,38 @@ class DecodePool:
             OutOfDisk: it is spooled, and the disk fails.
             InternalError: no worker can be started.
         """
+        return await self._in_turn(data, header, caller, _take_picture)
+
+    async def decode_lightness(
+        self, data: FileData, header: Header, caller: str = "", *, threads: int = 1
+    ) -> Lightness:
+        """Decode a picture of which nobody needs the colors: its pixels never are in this process all at once.
+
+        Args:
+            data: as `decode`.
+            header: as `decode`.
+            caller: as `decode`.
+            threads: that may compute it, once the picture is decoded.
+
+        Returns:
+            The picture's lightness.
+
+        Raises:
+            RequestError: as `decode`.
+        """
+
+        def take(planes: Sequence[Rows]) -> Lightness:
+            pixels, *opacity = planes
+            alpha = opacity[0][:] if opacity else None
+            return Lightness(lightness_of(pixels, workers=threads), alpha, pixels.dtype == np.uint16)
+
+        return await self._in_turn(data, header, caller, take)
+
+    async def _in_turn(self, data: FileData, header: Header, caller: str, take: Take[T]) -> T:
         self._callers[caller] += 1
         try:
             async with self._turns[caller]:
-                return await self._run(data, header, caller)
+                return await self._run(data, header, caller, take)
         finally:
             self._callers[caller] -= 1
             if not self._callers[caller]:
@@ -240,7 +274,7 @@ class DecodePool:
 
     def decode_here(self, data: FileData, header: Header) -> Picture:
         """Decode a picture while the calling thread waits; see `decode`."""
-        return self._decode(_Call(), data, header, is_suspect=False)
+        return self._decode(_Call(), data, header, _take_picture, is_suspect=False)
 
     def close(self) -> None:
         """Finish what is under way, then end the workers."""
@@ -249,26 +283,27 @@ class DecodePool:
             while idle:
                 idle.pop().reap()
 
-    async def _run(self, data: FileData, header: Header, caller: str) -> Picture:
+    async def _run(self, data: FileData, header: Header, caller: str, take: Take[T]) -> T:
         call = _Call()
         now = time.monotonic()
         self._suspects = {name: until for name, until in self._suspects.items() if until > now}
-        future = self._threads.submit(self._decode, call, data, header, caller in self._suspects)
+        future = self._threads.submit(self._decode, call, data, header, take, is_suspect=caller in self._suspects)
         try:
             return await asyncio.wrap_future(future)
         except CostlyPicture:
             self._suspects[caller] = time.monotonic() + SUSPECT_S
             raise
         except asyncio.CancelledError:
-            call.give_up()
+            call.abort()
             if not future.cancelled():  # Its pixels are in memory until it has returned.
                 with suppress(Exception):
                     await asyncio.wrap_future(future)
             raise
 
-    def _decode(self, call: _Call, data: FileData, header: Header, is_suspect: bool) -> Picture:
+    def _decode(self, call: _Call, data: FileData, header: Header, take: Take[T], *, is_suspect: bool) -> T:
         if not CAN_CONFINE:
-            return decode(as_bytes(data), header)
+            picture = decode(as_bytes(data), header)
+            return take([picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha])
         cpu_s = self._cpu_s + cpu_s_for(header)
         task = wire.Task(data, header, cpu_s, memory_for(len(data), header))
         ended = 0
@@ -276,11 +311,11 @@ class DecodePool:
             worker = self._take(is_suspect)
             try:
                 call.hold(worker)
-                answer = worker.ask(task)
+                answer = worker.ask(task, take)
                 call.let_go()
             except Ended:
                 ended = worker.reap()
-                if call.is_given_up:
+                if call.is_aborted:
                     break
                 if ended == signal.SIGPROF:
                     self._on_loss("time")
@@ -297,10 +332,9 @@ class DecodePool:
                     raise OutOfMemory() from error
                 raise
             self._put_back(worker)
-            if isinstance(answer, Picture):
+            if not isinstance(answer, wire.Fault):
                 return answer
-            name, detail = answer
-            raise TOLD.get(name, BrokenPicture)(detail)
+            raise TOLD.get(answer.name, BrokenPicture)(answer.detail)
         if ended == signal.SIGBUS and isinstance(data, SpooledFile):
             raise OutOfDisk("The disk that holds the upload cannot be read; try again later.")
         if ended in _FAULTS:
@@ -324,3 +358,7 @@ class DecodePool:
             self._idle[worker.is_last].append(worker)
         else:
             worker.reap()
+
+
+def _take_picture(planes: Sequence[Rows]) -> Picture:
+    return Picture(*(plane[:] for plane in planes))

@@ -16,7 +16,7 @@ import pickle
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -96,6 +96,18 @@ def unpack_task(message: bytes, descriptors: Sequence[int]) -> Task:
     return Task(data, told, cpu_s, memory_bytes)
 
 
+class Fault(NamedTuple):
+    """What is wrong with a picture.
+
+    Attributes:
+        name: of the problem.
+        detail: what exactly.
+    """
+
+    name: str
+    detail: str
+
+
 @dataclass(frozen=True)
 class Plane:
     """Pixels or opacity that a worker has in memory.
@@ -142,8 +154,8 @@ def pack_error(name: str, detail: str) -> bytes:
     return json.dumps({"error": name, "detail": detail}).encode()
 
 
-def unpack_answer(message: bytes, header: Header) -> list[Plane] | tuple[str, str]:
-    """Return what an answer says: where the picture is, or the name and the detail of what is wrong with it.
+def unpack_answer(message: bytes, header: Header) -> list[Plane] | Fault:
+    """Return what an answer says: where the picture is, or what is wrong with it.
 
     Args:
         message: from `pack_picture` or `pack_error`.
@@ -151,7 +163,7 @@ def unpack_answer(message: bytes, header: Header) -> list[Plane] | tuple[str, st
 
     Returns:
         Pixels of the header's upright size, gray (H, W) or RGB (H, W, 3), uint8 or uint16, and opacity (H, W) of the
-        same dtype if there is any; or a problem's name, and what is wrong.
+        same dtype if there is any; or what is wrong.
 
     Raises:
         WireError: it is no answer to this question.
@@ -159,7 +171,7 @@ def unpack_answer(message: bytes, header: Header) -> list[Plane] | tuple[str, st
     try:
         told: Any = json.loads(message)
         if "error" in told:
-            return str(told["error"]), str(told["detail"])
+            return Fault(str(told["error"]), str(told["detail"]))
         planes = [
             Plane(tuple(int(side) for side in plane["shape"]), str(plane["dtype"]), int(plane["address"]))
             for plane in told["planes"]

@@ -1,4 +1,4 @@
-"""What the containers run, without containers: the keeper of the service, the steps of training, the health check."""
+"""What the containers run, without containers: the supervisor of the service, steps of training, the health check."""
 
 import importlib.util
 import signal
@@ -25,7 +25,7 @@ spec.loader.exec_module(serve)
 fake = [sys.executable, "-S", "-c", {fake!r}, sys.argv[3]]
 attempt = [sys.executable, "-S", "-c", {attempt!r}]
 quick = dict(watch_s=0.05, retry_s=0.1, try_s=5, end_s=0.5)
-sys.exit(serve.Keeper(Path(sys.argv[2]), serve=fake, attempt=attempt, **quick).run())
+sys.exit(serve.Supervisor(Path(sys.argv[2]), serve=fake, attempt=attempt, **quick).run())
 """
 ATTEMPT = "import sys; sys.exit(3 if b'broken' in open(sys.argv[1], 'rb').read() else 0)"
 WAITING = """
@@ -52,7 +52,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 class Kept:
-    """A keeper in a process of its own, over a service that only writes down which model it was given."""
+    """A supervisor in a process of its own, over a service that only writes down which model it was given."""
 
     def __init__(self, folder: Path, fake: str = WAITING, attempt: str = ATTEMPT) -> None:
         self.model, self.log, self.said = folder / "model.onnx", folder / "log", folder / "said"

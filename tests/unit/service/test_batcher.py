@@ -248,7 +248,7 @@ def test_every_picture_is_answered_once_in_order_of_its_kind(
 def test_a_thread_that_hangs_does_not_keep_the_process(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     batcher = Batcher(engine.run)
     engine.hold(batcher)
-    batcher.close(patience_s=0.05)
+    batcher.close(timeout_s=0.05)
     assert "hangs, and is left behind" in caplog.text
     engine.may_run.set()
 
@@ -260,7 +260,7 @@ def test_many_short_batches_may_take_longer_than_one(engine: Engine) -> None:
 
     batcher = Batcher(run)
     futures = [batcher.submit(query(number)) for number in range(20)]
-    batcher.close(patience_s=0.5)
+    batcher.close(timeout_s=0.5)
     assert [future.result(0).heads["ab"] for future in futures] == list(range(20))
 
 

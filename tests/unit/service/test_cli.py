@@ -505,7 +505,7 @@ def test_a_sheet_of_nothing_is_not_written(tmp_path: Path) -> None:
     assert not Path("comparison.png").exists()
 
 
-def test_the_doctor_speaks_json_and_says_how_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_speaks_json_and_says_how_to_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHOTOCHROM_PROT", "80")
     monkeypatch.setenv("PHOTOCHROM_API_KEYS", "very-secret-key-12345")
     result = run("doctor", "--json")
@@ -518,7 +518,7 @@ def test_the_doctor_speaks_json_and_says_how_to_mend(monkeypatch: pytest.MonkeyP
     ).items()
     assert "very-secret" not in result.output
     text = run("doctor")
-    assert "to mend it: did you mean PHOTOCHROM_PORT?" in text.stderr
+    assert "to fix it: did you mean PHOTOCHROM_PORT?" in text.stderr
     assert "very-secret" not in text.output
     sick = run("doctor", "--json", "--model", "gone.onnx")
     assert sick.exit_code == 1

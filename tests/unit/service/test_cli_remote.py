@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from service.archive.there import MAX_SENT
 from service.client import AsyncClient
 from service.client.requests import LONGEST_PAUSE_S
-from service.commands.places import PATIENCE_THERE_S
+from service.commands.places import MAX_WAIT_THERE_S
 from service.commands.shared import app
 from tests.pictures import by_pillow, smooth_gray
 
@@ -88,7 +88,7 @@ def test_a_busy_service_is_waited_for_as_long_as_documented(
 ) -> None:
     code, lines, _ = colorize(Service(set(), busy=True), tmp_path, monkeypatch, "a")
     assert (code, lines["a"]["problem"]) == (1, "no-answer")
-    assert PATIENCE_THERE_S - 1.25 * LONGEST_PAUSE_S < sum(pauses) <= PATIENCE_THERE_S == 5 * 60
+    assert MAX_WAIT_THERE_S - 1.25 * LONGEST_PAUSE_S < sum(pauses) <= MAX_WAIT_THERE_S == 5 * 60
 
 
 def test_pictures_that_end_the_service_end_nothing_else(
@@ -114,4 +114,4 @@ def test_a_service_that_does_not_come_back_ends_it(
     assert (code, summary["failed"]) == (1, 0)
     assert summary["stopped"].startswith("no connection to http://host:1")
     assert summary["left"] == 6 - len(lines)
-    assert PATIENCE_THERE_S - 1.25 * LONGEST_PAUSE_S < sum(pauses) <= 4 * PATIENCE_THERE_S
+    assert MAX_WAIT_THERE_S - 1.25 * LONGEST_PAUSE_S < sum(pauses) <= 4 * MAX_WAIT_THERE_S

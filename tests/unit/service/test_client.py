@@ -208,6 +208,7 @@ KEPT = {
     "model": "r",
     "scene": [{"name": "indoor", "probability": 0.75}],
     "tone": "applied",
+    "notes": ["it is black and white alone"],
     "confidence": {"mean": 0.5},
     "expires_in_s": 900,
 }
@@ -217,8 +218,10 @@ def test_a_picture_is_kept_rendered_and_forgotten(ask: Ask) -> None:
     script = Script(httpx2.Response(201, json=KEPT))
     kept = ask(script, "keep", b"gray", size=96, tone="off")
     assert str(script.requests[0].url) == "http://host:1/pictures?size=96&tone=off"
-    assert kept == Kept("abc-_9", 4, 3, (("indoor", 0.75),), 0.5, 900.0, "r", "applied")
-    told = {name: value for name, value in KEPT.items() if name != "tone"}  # as services said it before
+    assert kept == Kept(
+        "abc-_9", 4, 3, (("indoor", 0.75),), 0.5, 900.0, "r", "applied", ("it is black and white alone",)
+    )
+    told = {name: value for name, value in KEPT.items() if name not in ("tone", "notes")}  # as services said it before
     assert ask(Script(httpx2.Response(201, json=told)), "keep", b"gray").tone == "none"
     script = Script(PICTURE)
     answer = ask(script, "render", kept, etag='"t"', vividness=0.9, max_side=100, hints=[(0.5, 0.25, "#c03020")])

@@ -53,7 +53,7 @@ class Colleague:
         self.colored.append(data)
         return ColoredFile(ANSWER, data.decode())
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         self.ended = True
 
 
@@ -279,7 +279,7 @@ class Tenant(Colleague):
             raise WorkerLost("out of memory")
         return ColoredFile(ANSWER, data.decode())
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         if not self.ended and self._machine is not None:
             self._machine.places += 1
         self.ended = True
@@ -295,7 +295,7 @@ def test_a_machine_that_dies_costs_no_good_picture(files: int, deadly: bytes) ->
         became: dict[str, str] = {}
         waiting = iter(range(files))
 
-        async def work_off(pool: WorkerPool) -> None:
+        async def work_through(pool: WorkerPool) -> None:
             for number in waiting:
                 try:
                     became[str(number)] = (await pool(str(number).encode())).scene
@@ -304,7 +304,7 @@ def test_a_machine_that_dies_costs_no_good_picture(files: int, deadly: bytes) ->
                 machines[0].dead |= len(became) >= ends_at
 
         async with WorkerPool(lambda: Tenant(machines, chance, deadly), 16) as pool, asyncio.timeout(10):
-            await asyncio.gather(*(work_off(pool) for _ in range(32)))
+            await asyncio.gather(*(work_through(pool) for _ in range(32)))
         return became
 
     right = {str(number): str(number) for number in range(files)}
@@ -369,7 +369,7 @@ def test_workers_that_always_go_before_they_get_anything_end_the_work() -> None:
 
 
 def test_a_cluster_without_room_is_talked_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_pool, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(worker_pool, "NOTICE_S", 0.01)
     said: list[str] = []
     enough = asyncio.Event()
 

@@ -33,7 +33,7 @@ class Usage(NamedTuple):
 
 
 def said(settings: Settings, variables: dict[str, str] | None = None) -> list[tuple[str, str, str]]:
-    return [(found.level, found.what, found.mend) for found in examine(settings, variables or {}).findings]
+    return [(found.level, found.what, found.fix) for found in examine(settings, variables or {}).findings]
 
 
 def only(settings: Settings, variables: dict[str, str] | None = None) -> tuple[str, str, str]:
@@ -98,8 +98,8 @@ def test_too_many_threads_are_said(settings: Settings) -> None:
 
 def test_too_little_memory_is_said_with_what_fits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "available_memory_bytes", lambda: 10**9)
-    level, what, mend = only(settings)
-    assert (level, "1.0 GB are free" in what, mend) == ("warning", True, "PHOTOCHROM_MAX_INFLIGHT_MEGAPIXELS=75")
+    level, what, fix = only(settings)
+    assert (level, "1.0 GB are free" in what, fix) == ("warning", True, "PHOTOCHROM_MAX_INFLIGHT_MEGAPIXELS=75")
     assert said(but(settings, max_inflight_megapixels=75)) == []
     monkeypatch.setattr(examination, "available_memory_bytes", lambda: None)
     assert said(settings) == []
@@ -108,10 +108,10 @@ def test_too_little_memory_is_said_with_what_fits(settings: Settings, monkeypatc
 def test_limits_that_contradict_each_other_are_said(settings: Settings) -> None:
     in_memory = but(settings, max_upload_bytes=20_000_000, max_spooled_bytes=0, kept_bytes=0)
     assert said(in_memory) == said(but(in_memory, max_held_bytes=1_000_000, max_spooled_bytes=1)) == []
-    _, what, mend = only(but(in_memory, max_held_bytes=1_000_000))
+    _, what, fix = only(but(in_memory, max_held_bytes=1_000_000))
     assert "larger than all uploads" in what
     assert "may now be 20000000 bytes" in what, "as service.http.guard has it"
-    assert mend == "PHOTOCHROM_MAX_HELD_BYTES=80000000 or more"
+    assert fix == "PHOTOCHROM_MAX_HELD_BYTES=80000000 or more"
     assert said(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "100000000"}) == []
     assert "refuses pictures" in only(settings, {"OPENCV_IO_MAX_IMAGE_PIXELS": "99999999"})[1]
 
@@ -137,20 +137,20 @@ def test_a_place_that_takes_no_large_uploads_is_said(
     level, what, _ = only(but(settings, spool_dir=tmp_path / "gone"))
     assert (level, "takes no uploads" in what) == ("problem", True)
     monkeypatch.setattr(examination.shutil, "disk_usage", lambda _: Usage(10**9))
-    level, what, mend = only(but(settings, spool_dir=tmp_path))
+    level, what, fix = only(but(settings, spool_dir=tmp_path))
     assert (level, "uploads may take 4.3 GB" in what, "1.0 GB are free" in what) == ("warning", True, True)
-    assert mend.startswith("PHOTOCHROM_MAX_SPOOLED_BYTES=500000000")
+    assert fix.startswith("PHOTOCHROM_MAX_SPOOLED_BYTES=500000000")
     assert said(but(settings, spool_dir=tmp_path, max_upload_bytes=10**9, max_spooled_bytes=10**9)) == []
     monkeypatch.setattr(examination, "is_in_memory", lambda _: True)
-    level, what, mend = only(but(settings, spool_dir=tmp_path))
+    level, what, fix = only(but(settings, spool_dir=tmp_path))
     assert (level, "is in memory itself" in what) == ("warning", True)
-    assert "PHOTOCHROM_SPOOL_DIR" in mend
+    assert "PHOTOCHROM_SPOOL_DIR" in fix
 
 
 def test_too_little_room_for_kept_pictures_is_said(settings: Settings) -> None:
-    level, what, mend = only(but(settings, max_upload_bytes=4_000_000, kept_bytes=5_999_999))
+    level, what, fix = only(but(settings, max_upload_bytes=4_000_000, kept_bytes=5_999_999))
     assert (level, "no room among the kept pictures" in what) == ("warning", True)
-    assert mend.startswith("PHOTOCHROM_KEPT_BYTES=6000000 or more")
+    assert fix.startswith("PHOTOCHROM_KEPT_BYTES=6000000 or more")
     for enough in (6_000_000, 0):
         assert said(but(settings, max_upload_bytes=4_000_000, kept_bytes=enough)) == []
 
@@ -177,12 +177,12 @@ def test_packages_that_break_each_other_are_a_problem(settings: Settings, monkey
 
     real = list(metadata.distributions())
     monkeypatch.setattr(metadata, "distributions", lambda: [*real, Package("onnxruntime-gpu"), Package("onnxruntime")])
-    level, what, mend = only(settings)
+    level, what, fix = only(settings)
     assert (level, what) == (
         "problem",
         "onnxruntime and onnxruntime-gpu are installed together and overwrite each other",
     )
-    assert mend.startswith("pip uninstall onnxruntime onnxruntime-gpu")
+    assert fix.startswith("pip uninstall onnxruntime onnxruntime-gpu")
 
 
 def test_a_gpu_that_is_not_used_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

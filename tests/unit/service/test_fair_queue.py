@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.fair_queue import AGING_MEGAPIXELS_A_S, FairQueue, Waiter
+from service.engine.fair_queue import AGING_MEGAPIXELS_A_S, ORDINARY_MEGAPIXELS, FairQueue, Waiter, more_time_s
 
 TURNS = st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.01, 100)), min_size=1, max_size=30)
 
@@ -114,3 +114,13 @@ def test_the_longest_gives_way() -> None:
     assert FairQueue().last_of_most(0) is None
     with pytest.raises(ValueError, match="not in"):
         line.remove(turn("a", 1))
+
+
+@pytest.mark.parametrize(("megapixels", "more_s"), [(0.1, 0), (ORDINARY_MEGAPIXELS, 0), (70, 25), (100, 40)])
+def test_a_large_picture_has_as_much_more_time_as_it_may_wait_longer(megapixels: float, more_s: float) -> None:
+    assert more_time_s(megapixels) == more_s
+    passed_until = [
+        next(now for now in range(1000) if turn("a", weight).size_at(now) <= 0)
+        for weight in (ORDINARY_MEGAPIXELS, max(megapixels, ORDINARY_MEGAPIXELS))
+    ]
+    assert passed_until[1] - passed_until[0] == more_s

@@ -11,9 +11,11 @@ import pytest
 import yaml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.engine.fair_queue import more_time_s
 from service.http import ray_serve as ray_app
 from service.http.ray_serve import NAME, OPTIONS, Proxy, Replica, application, middlewares
 from service.pictures.size_limits import SizeLimits
+from service.settings import Settings
 
 CONFIG = Path(__file__).parents[3] / "docker" / "ray-serve.yaml"
 LIMIT = 1000
@@ -191,7 +193,8 @@ def test_the_configuration_names_what_is_there_and_repeats_its_defaults() -> Non
     assert deployment.pop("name") == NAME
     assert deployment == OPTIONS
     assert config["http_options"]["host"] == "127.0.0.1"
-    assert config["http_options"]["request_timeout_s"] > 30  # PHOTOCHROM_DEADLINE_S
+    longest_s = Settings().deadline_s + more_time_s(Settings().max_megapixels)
+    assert config["http_options"]["request_timeout_s"] > longest_s
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed here")

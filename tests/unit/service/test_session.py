@@ -1,4 +1,4 @@
-"""service.engine.session: strangers are refused with reasons, the device is the one really in use, heads go by name."""
+"""service.engine.session: others are refused with reasons, the device is the one really in use, heads go by name."""
 
 import os
 from dataclasses import asdict
