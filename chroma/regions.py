@@ -8,7 +8,10 @@ is then enlarged along the edges of lightness.
 References:
     Criminisi, Sharp, Rother, Perez, "Geodesic Image and Video Editing", ACM TOG 29(5), 2010 (distance by raster scans).
     He, Sun, Tang, "Guided Image Filtering", ECCV 2010.
-    Lin and others, "Microsoft COCO", ECCV 2014 (the masks that the network was fitted to).
+    Borenstein, Ullman, "Class-Specific, Top-Down Segmentation", ECCV 2002; Perazzi and others, "A Benchmark Dataset and
+    Evaluation Methodology for Video Object Segmentation", CVPR 2016; Yang, Luo, Lin, "Clothing Co-Parsing by Joint
+    Image Segmentation and Labeling", CVPR 2014; Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video", PRL
+    30(2), 2009; Nilsback, Zisserman, "Delving into the Whorl of Flower Segmentation", BMVC 2007 (masks fitted to).
 """
 
 from collections.abc import Sequence
