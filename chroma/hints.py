@@ -14,7 +14,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 
 from chroma.compose import enlarge_ab
 from chroma.framing import resize_lightness
@@ -143,21 +143,30 @@ def _costs(L: Float32[np.ndarray, "h w"]) -> tuple[Float32[np.ndarray, "h w"], F
 def _distances(
     seed: tuple[int, int], costs: tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]
 ) -> Float32[np.ndarray, "h w"]:
+    start = np.zeros(costs[0].shape, bool)
+    start[seed] = True
+    return distances_from(start, costs)
+
+
+def distances_from(
+    start: Bool[np.ndarray, "h w"], costs: tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]
+) -> Float32[np.ndarray, "h w"]:
     """Return the cost of the cheapest way to each pixel, by scans along rows and columns, both ways.
 
     A scan of one row is min over i <= j of (d_i - C_i) + C_j, where C is the cumulated cost.
+
+    Args:
+        start: where ways begin, shape (h, w).
+        costs: cumulated from the border, along columns and along rows.
     """
-    distance = np.full(costs[0].shape, np.float32(1e6))
-    distance[seed] = 0
+    distance = np.where(start, np.float32(0), np.float32(1e6))
     for _ in range(ROUNDS):
         for axis in (1, 0):
             cost = costs[axis]
             ahead = np.minimum.accumulate(distance - cost, axis=axis) + cost
             behind = np.flip(np.minimum.accumulate(np.flip(distance + cost, axis), axis=axis), axis) - cost
             distance = np.minimum(ahead, behind)
-    distance = np.maximum(distance, 0)
-    distance[seed] = 0
-    return distance
+    return np.where(start, np.float32(0), np.maximum(distance, 0))
 
 
 def _seed(hint: Hint, L: Float[np.ndarray, "H W 1"], small_L: Float32[np.ndarray, "h w"]) -> tuple[int, int]:

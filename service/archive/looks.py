@@ -23,6 +23,7 @@ from chroma.variants import MOST_VARIANTS
 from service.archive.finding import read_file
 from service.client.requests import ColorizeOptions
 from service.engine.options import ColorizeQuery, Options
+from service.engine.region_text import MAX_TEXT
 from service.errors import RequestError
 
 MOST_BYTES: Final = 256 << 20
@@ -64,6 +65,7 @@ class _LookEntry(_Strict):
     name: Annotated[str, Field(max_length=1000)] = ""
     options: dict[str, Any] = Field(default_factory=dict, max_length=50)
     hints: list[Annotated[str, Field(max_length=200)] | _Point] = Field(default_factory=list, max_length=1000)
+    regions: list[Annotated[str, Field(max_length=MAX_TEXT)]] = Field(default_factory=list, max_length=100)
     reference: Digest | None = None
 
 
@@ -230,6 +232,7 @@ def read_looks(path: Path) -> Looks:
 def _look(path: Path, digest: str, entry: _LookEntry) -> Look:
     hints = ";".join(hint if isinstance(hint, str) else hint.as_text() for hint in entry.hints)
     options = entry.options | ({"hints": hints} if hints else {})
+    options |= {"regions": ";".join(entry.regions)} if entry.regions else {}
     try:
         query = _LookQuery.model_validate(options)
     except ValidationError as error:

@@ -43,6 +43,7 @@ class _ColorOptions(TypedDict, total=False):
     saturation: float | None
     enlargement: Literal["bilinear", "guided"] | None
     hints: Hints | None
+    regions: str | Sequence[str] | None
     reference_strength: float | None
     format: Literal["png", "jpeg", "webp", "tiff", "json"] | None
     depth: Literal[8, 16] | None
@@ -211,6 +212,8 @@ def _query_of(method: str, options: Mapping[str, Any], known: Mapping[str, Any])
     given = {name: value for name, value in options.items() if value is not None}
     if "hints" in given:
         given["hints"] = hints_text(given["hints"])
+    if not isinstance(given.get("regions", ""), str):
+        given["regions"] = ";".join(given["regions"])
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
 
 

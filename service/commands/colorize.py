@@ -48,6 +48,10 @@ SaturationOption = Annotated[float, typer.Option(help="Factor on chroma.")]
 HintsOption = Annotated[
     str, typer.Option(help="Points whose color is known, in photographs: 'x,y,RRGGBB;x,y,a:b'; x, y from 0 to 1.")
 ]
+RegionsOption = Annotated[
+    str,
+    typer.Option(help="Things whose color is known, in photographs: 'RRGGBB@strength/x,y,radius/~x,y,radius;...'."),
+]
 ReferenceOption = Annotated[
     Path | None, typer.Option(help="A color photograph whose palette photographs follow.", show_default=False)
 ]
@@ -101,6 +105,7 @@ def colorize(  # typer wants each option as a parameter
     tone: ToneOption = "auto",
     enlargement: EnlargementOption = "bilinear",
     hints: HintsOption = "",
+    regions: RegionsOption = "",
     reference: ReferenceOption = None,
     reference_strength: StrengthOption = 0.5,
     variants: VariantsOption = 1,
@@ -140,6 +145,7 @@ def colorize(  # typer wants each option as a parameter
         tone=tone,
         enlargement=enlargement,
         hints=hints,
+        regions=regions,
         reference_strength=reference_strength,
         variants=variants,
         depth=depth,

@@ -208,7 +208,7 @@ def _film_colorist(
     from service.archive.answers import words_of
     from service.archive.film import color_film
 
-    options = replace(order.query.to_options(), hints=(), variants=(1,))
+    options = replace(order.query.to_options(), hints=(), regions=(), variants=(1,))
     note = f"colors computed: model {session.stamp.run_id}, {words_of(options)}"
 
     def color(source: Path, target: Path) -> tuple[int, tuple[str, ...]]:

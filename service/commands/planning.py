@@ -105,7 +105,7 @@ def _of_answer(order: Order, source: Path, target: Path) -> "Outcome":
     if look is not None:
         options, has_reference = look.options_like(options), look.reference is not None
     if is_film(source):
-        wanted = words_of(replace(options, hints=(), variants=(1,)))
+        wanted = words_of(replace(options, hints=(), regions=(), variants=(1,)))
     else:
         wanted = words_of(options, has_reference=has_reference)
     other = other_options(target, wanted)

@@ -1,6 +1,7 @@
 """Pixels in color -> the file of an answer, with all that belongs to the picture: the one place where it is put in."""
 
 import hashlib
+from collections.abc import Sized
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,9 @@ from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata
 from service.version import program_version
 
-UNNOTED: Final = frozenset({"mode", "vividness", "variants", "hints", "max_side", "depth", "metadata", "note", "tone"})
+UNNOTED: Final = frozenset(
+    {"mode", "vividness", "variants", "hints", "regions", "max_side", "depth", "metadata", "note", "tone"}
+)
 """Options that a note says in other words, or not: they do not change colors."""
 
 
@@ -98,15 +101,16 @@ def said_of(options: Options, *, variant: int = 1, has_reference: bool = False) 
         if name not in UNNOTED and value != getattr(_DEFAULT, name) and (name != "reference_strength" or has_reference)
     ]
     said += [f"version {variant}"] if variant != 1 else []
-    said += [_points(options)] if options.hints else []
+    said += [_counted("hints", options.hints)] if options.hints else []
+    said += [_counted("regions", options.regions)] if options.regions else []
     said += ["palette of a reference"] if has_reference else []
     return said
 
 
-def _points(options: Options) -> str:
-    """Return how many hints there are, and a name of just these: other ones give another picture."""
-    name = hashlib.sha256(repr(options.hints).encode()).hexdigest()[:6]
-    return f"{len(options.hints)} hints ({name})"
+def _counted(what: str, given: Sized) -> str:
+    """Return how many hints or regions there are, and a name of just these: other ones give another picture."""
+    name = hashlib.sha256(repr(given).encode()).hexdigest()[:6]
+    return f"{len(given)} {what} ({name})"
 
 
 _DEFAULT: Final = Options()

@@ -23,6 +23,7 @@ from chroma.hints import apply_hints
 from chroma.modes import MODE_OUTPUTS, outputs_to_ab
 from chroma.palette import ab_histogram, palette_of, reference_logits
 from chroma.prior import rebalancing_weights, smooth_prior
+from chroma.regions import apply_regions
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
 from chroma.strips import each_strip
 from chroma.tone import stretch_tones
@@ -171,6 +172,9 @@ def finish(
         The picture in color; its L is that of the question.
     """
     ab = _small_ab(prepared, heads, stamp, variant, versions, reference)
+    if prepared.options.regions:
+        # In the 16 bits that kept pictures have: a region is the same from either.
+        ab = apply_regions(prepared.L, ab, as_kept(heads)[AB_LOGITS], prepared.options.regions)
     if prepared.options.hints:
         ab = apply_hints(prepared.L, ab, prepared.options.hints)
     compose = compose_u16 if prepared.is_deep else compose_u8
@@ -408,7 +412,7 @@ def colorize_versions(
         The picture in color, in the order of `options.variants`.
     """
     stamp, is_moved = session.stamp, options.variants != (1,)
-    posterior = reference is not None or is_moved
+    posterior = reference is not None or is_moved or bool(options.regions)
     prepared = prepare(picture, options, stamp, deep=deep, posterior=posterior, workers=workers)
     heads = session.run([prepared.query])[0]
     kept = as_kept(heads) if posterior else heads

@@ -13,13 +13,13 @@ from chroma.lab import rgb_u8_to_lab
 MAX_HINTS: Final = 64
 """How many points of a picture can have a color given."""
 
-_SHARE: Final = r"(?:0(?:\.[0-9]{1,20})?|\.[0-9]{1,20}|1(?:\.0{1,20})?)"
+SHARE_PATTERN: Final = r"(?:0(?:\.[0-9]{1,20})?|\.[0-9]{1,20}|1(?:\.0{1,20})?)"
 
 _AB: Final = r"-?(?:12[0-7]|1[01][0-9]|[0-9]{1,2})(?:\.[0-9]{1,20})?"
 
-_COLOR: Final = rf"(?:#?[0-9A-Fa-f]{{6}}|{_AB}:{_AB})"
+COLOR_PATTERN: Final = rf"(?:#?[0-9A-Fa-f]{{6}}|{_AB}:{_AB})"
 
-_HINT: Final = rf"{_SHARE},{_SHARE},{_COLOR}"
+_HINT: Final = rf"{SHARE_PATTERN},{SHARE_PATTERN},{COLOR_PATTERN}"
 
 HINTS_PATTERN: Final = rf"^(?:{_HINT}(?:;{_HINT}){{0,{MAX_HINTS - 1}}})?$"
 """What is taken, for descriptions; what is wrong with the rest is said by `check_hints`."""
@@ -40,7 +40,7 @@ def parse_color(text: str) -> tuple[float, float]:
     Raises:
         ValueError: it is no color; the text says why.
     """
-    if not re.fullmatch(_COLOR, text):
+    if not re.fullmatch(COLOR_PATTERN, text):
         raise ValueError(
             f"{shown(text)} is no color: six hexadecimal digits such as c03020, "
             f"or a:b in Lab units, each above -{LARGEST_AB:g} and below {LARGEST_AB:g}"
@@ -62,7 +62,7 @@ def parse_share(text: str, name: str) -> float:
     Raises:
         ValueError: it is none; the text says why.
     """
-    if not re.fullmatch(_SHARE, text):
+    if not re.fullmatch(SHARE_PATTERN, text):
         raise ValueError(f"{name} is {shown(text)}, not a number from 0 to 1")
     return float(text)
 

@@ -50,7 +50,8 @@ class Job:
     @property
     def needs_posterior(self) -> bool:
         """Whether the decode inside the model's graph is not enough."""
-        return self.tells or self.reference is not None or self.options.variants != (1,)
+        options = self.options
+        return self.tells or self.reference is not None or options.variants != (1,) or bool(options.regions)
 
     @property
     def is_packed(self) -> bool:

@@ -9,9 +9,11 @@ from chroma.compose import Enlargement
 from chroma.decoding import MIN_TEMPERATURE
 from chroma.hints import Hint
 from chroma.modes import Mode
+from chroma.regions import Region
 from chroma.signature import SIZE_MULTIPLE
 from chroma.variants import MOST_VARIANTS
 from service.engine.hint_text import HintsText, parse_hints
+from service.engine.region_text import RegionsText, parse_regions
 from service.errors import UnfitFormat
 from service.pictures.answer_formats import LOSSLESS, Depth, OutputFormat
 from service.pictures.probe import MAX_SIDE_PX
@@ -35,6 +37,7 @@ class Options:
         enlargement: how ab grows to full size, `bilinear` or `guided`.
         variants: which of the plausible versions of the picture to make, of 1 to `MOST_VARIANTS`; 1 is the likeliest.
         hints: points whose color is known.
+        regions: things whose color is known.
         reference_strength: how far a reference photograph counts, [0, 1].
         max_side: the answer's longest side at most, px; None means the picture's own size.
         depth: bits a channel of the answer; None means the picture's own, where the format holds them.
@@ -52,6 +55,7 @@ class Options:
     enlargement: Enlargement = "bilinear"
     variants: tuple[int, ...] = (1,)
     hints: tuple[Hint, ...] = ()
+    regions: tuple[Region, ...] = ()
     reference_strength: float = 0.5
     max_side: int | None = None
     depth: Depth | None = None
@@ -144,6 +148,7 @@ class _ColorQuery(BaseModel):
     ] = "keep"
     note: Annotated[bool, Field(description="Whether the answer's XMP says that its colors are computed.")] = True
     hints: HintsText = ""
+    regions: RegionsText = ""
     reference_strength: Annotated[
         float, Field(ge=0, le=1, description="How far a reference photograph counts, where there is one.")
     ] = 0.5
@@ -157,6 +162,7 @@ class _ColorQuery(BaseModel):
             saturation=self.saturation,
             enlargement=self.enlargement,
             hints=parse_hints(self.hints),
+            regions=parse_regions(self.regions),
             reference_strength=self.reference_strength,
             depth=self.depth,
             metadata=self.metadata,

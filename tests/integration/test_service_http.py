@@ -620,7 +620,17 @@ def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
         "multipart/form-data",
     }
     names = {parameter["name"] for parameter in operation["parameters"]}
-    colors = {"mode", "vividness", "temperature", "saturation", "enlargement", "format", "hints", "reference_strength"}
+    colors = {
+        "mode",
+        "vividness",
+        "temperature",
+        "saturation",
+        "enlargement",
+        "format",
+        "hints",
+        "regions",
+        "reference_strength",
+    }
     assert names == colors | {"size", "variants", "page", "tone", "depth", "metadata", "note"}
     assert set(operation["responses"]) == {"200", "304", "400", "401", "406", "413", "415", "422", "503", "504"}
     for status, response in operation["responses"].items():

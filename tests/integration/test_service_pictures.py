@@ -463,6 +463,35 @@ def test_hints_are_obeyed(client: TestClient) -> None:
     assert np.hypot(*(lab[40, 40, 1:] - wanted)) < 5
 
 
+def test_regions_are_obeyed_and_named(client: TestClient) -> None:
+    rows, columns = np.mgrid[:80, :100]
+    gray = np.where(np.hypot(rows - 40, columns - 50) < 25, 180, 60).astype(np.uint8)
+    data = by_pillow(gray, "PNG")
+    query = "regions=20:30/0.5,0.5,0.05/~0.05,0.05,0.05"
+    plain, colored = (pixels_of(post(client, data, f"?{each}")) for each in ("", query))
+    lab = cv2.cvtColor(colored.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
+    assert np.hypot(*(lab[40, 50, 1:] - (20, 30))) < 8
+    assert np.abs(colored[:6, :6].astype(int) - plain[:6, :6]).mean() < 4
+    weak = pixels_of(post(client, data, f"?{query.replace('/', '@0/', 1)}"))
+    assert np.abs(weak.astype(int) - plain).max() <= 2
+    id = keep(client, data)
+    kept = pixels_of(client.get(f"/pictures/{id}?{query}"))
+    assert np.abs(kept.astype(int) - colored).mean() < 1
+    tags = {post(client, data, each).headers["etag"] for each in ("", f"?{query}", f"?{query}1")}
+    assert len(tags) == 3
+    problem = check_problem(post(client, data, "?regions=gray/0,0,0;blue/0,0,0"), 422, "invalid-option")
+    assert problem["errors"][0]["reason"].startswith("region 2 of 2: 'blue' is no color")
+
+
+def test_as_many_regions_as_are_taken_take_no_more_than_their_bytes(client: TestClient) -> None:
+    strokes = "/".join("0.25,0.25,0.75,0.75,0.02" for _ in range(40))
+    text = ";".join([f"gray/{strokes}"] * 16)
+    assert 15_000 < len(text) < 16_384
+    assert client.post("/colorize", params={"regions": text}, content=GRAY).status_code == 200
+    asked = client.post("/colorize", params={"regions": text + "0" * 1400}, content=GRAY)
+    check_problem(asked, 422, "invalid-option")
+
+
 def test_a_reference_is_followed(client: TestClient) -> None:
     blue = by_pillow(Image.new("RGB", (60, 40), (40, 90, 160)), "PNG")
     warm = by_pillow(Image.new("RGB", (60, 40), (170, 120, 50)), "PNG")

@@ -77,6 +77,12 @@ LOOKS: list[tuple[dict[str, Any], dict[str, Any], int, bool]] = [
     ({"options": {"tone": "off"}, "hints": [POINT]}, {"tone": "off", "hints": POINT}, 1, False),
     ({"options": {"hints": POINT}}, {"hints": POINT}, 1, False),
     (
+        {"regions": ["20:30@0.8/0.5,0.5,0.02"], "options": {"variant": 2}},
+        {"regions": "20:30@0.8/0.5,0.5,0.02"},
+        2,
+        False,
+    ),
+    (
         {"hints": [{"x": 0.5, "y": 0.25, "color": "#c03020"}, "0.1,0.9,-12:30"]},
         {"hints": "0.500000,0.250000,c03020;0.1,0.9,-12:30"},
         1,

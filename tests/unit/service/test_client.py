@@ -247,6 +247,13 @@ def test_a_picture_is_kept_rendered_and_forgotten(ask: Ask) -> None:
         ask(Script(httpx2.Response(200, json={"id": 1})), "keep", b"gray")
 
 
+def test_regions_are_text_or_several_texts(ask: Ask) -> None:
+    script = Script(PICTURE)
+    for given in ("gray/0,0,0;c03020/0.5,0.5,0.02", ["gray/0,0,0", "c03020/0.5,0.5,0.02"]):
+        ask(script, "colorize", b"gray", regions=given)
+        assert script.requests[-1].url.params["regions"] == "gray/0,0,0;c03020/0.5,0.5,0.02"
+
+
 def test_hints_are_written_as_the_service_reads_them(ask: Ask) -> None:
     from service.engine.hint_text import parse_hints
 

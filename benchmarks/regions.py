@@ -1,0 +1,233 @@
+"""Regions against masks that people drew: overlap after one, two and three clicks that are placed by rule.
+
+    python benchmarks/regions.py FOLDER                    # the first 100 objects of val2017
+    python benchmarks/regions.py FOLDER --fit OUT.npz      # fits the small network to split train, measures split val
+
+To measure, FOLDER has the layout of COCO's panoptic masks: `images/val2017/*.jpg` and, in the folder
+`panoptic_segmentation/annotations/`, `panoptic_val2017.json` and the folder `panoptic_val2017` of PNGs. The first 128
+photographs are enough, such as the repository lightly-ai/coco128_yolo on GitHub has them, 45 MB. COCO only judges;
+nothing is fitted to it. To fit, or to measure on other objects, FOLDER has `images/SPLIT/NAME.*` and
+`masks/SPLIT/NAME.png`, gray: 0 is the ground, each other value an object. Of each photograph the two largest things
+count that cover 2 to 50 % of it. The photographs are made gray first.
+
+The first click is at the mask's inner center, each further one at that of the largest error, adding or taking away;
+every click has the smallest radius.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from chroma.bins import load_centers
+from chroma.decoding import softmax
+from chroma.regions import Ground, Mark, features_of, grow, survey
+from service.engine.colorizer import prepare
+from service.engine.options import Options
+from service.engine.session import Session, shipped_model
+from service.pictures.decode import Picture
+
+CLICKS = 3
+LEAST, MOST = 0.02, 0.5
+THINGS_EACH = 2
+SAMPLES = 150
+"""Pixels of each object and number of clicks that the network is fitted to."""
+HIDDEN = (32, 16)
+PENALTY = 0.01
+"""Of squared weights; chosen by objects that were held out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """An object of a photograph.
+
+    Attributes:
+        name: of the photograph.
+        ground: of it.
+        mask: on the ground's grid.
+    """
+
+    name: str
+    ground: Ground
+    mask: np.ndarray
+
+
+def things_of(folder: Path, split: str, most: int) -> Iterator[Thing]:
+    """Yield objects in the order of the files."""
+    session = Session(shipped_model(), device="cpu", threads=1)
+    count = 0
+    for photograph, masks in (
+        _plain(folder, split) if (folder / "masks").is_dir() else _panoptic(folder, f"{split}2017")
+    ):
+        chosen = [mask for mask in masks if LEAST * mask.size <= np.count_nonzero(mask) <= MOST * mask.size]
+        chosen.sort(key=lambda mask: -np.count_nonzero(mask))
+        if not chosen:
+            continue
+        gray = cv2.imread(str(photograph), cv2.IMREAD_GRAYSCALE)
+        prepared = prepare(Picture(gray), Options(), session.stamp, posterior=True)
+        logits = session.run([prepared.query])[0]["ab_logits"]
+        ground = survey(prepared.L, softmax(logits) @ load_centers(), logits)
+        for inside in chosen[:THINGS_EACH]:
+            mask = cv2.resize(inside.astype(np.float32), ground.L.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+            if count == most:
+                return
+            if mask.any():
+                count += 1
+                yield Thing(photograph.name, ground, mask)
+
+
+def _plain(folder: Path, split: str) -> Iterator[tuple[Path, list[np.ndarray]]]:
+    for path in sorted((folder / "masks" / split).glob("*.png")):
+        values = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        (photograph,) = (folder / "images" / split).glob(f"{path.stem}.*")
+        yield photograph, [values == value for value in np.unique(values[values > 0])]
+
+
+def _panoptic(folder: Path, split: str) -> Iterator[tuple[Path, list[np.ndarray]]]:
+    annotations = folder / "panoptic_segmentation" / "annotations"
+    told = json.loads((annotations / f"panoptic_{split}.json").read_text())
+    categories = {category["id"] for category in told["categories"] if category["isthing"]}
+    names = {image["id"]: image["file_name"] for image in told["images"]}
+    for entry in told["annotations"]:
+        blue, green, red = np.moveaxis(
+            cv2.imread(str(annotations / f"panoptic_{split}" / entry["file_name"])).astype(int), -1, 0
+        )
+        ids = red + 256 * green + 65536 * blue
+        things = (part for part in entry["segments_info"] if part["category_id"] in categories and not part["iscrowd"])
+        masks = [ids == part["id"] for part in sorted(things, key=lambda part: part["id"])]
+        yield folder / "images" / split / names[entry["image_id"]], masks
+
+
+def click(place: np.ndarray, *, takes_away: bool) -> Mark:
+    """Return a click at the inner center of a place."""
+    inner = cv2.distanceTransform(np.pad(place.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    row, column = np.unravel_index(inner.argmax(), inner.shape)
+    point = ((column + 0.5) / place.shape[1], (row + 0.5) / place.shape[0])
+    return Mark((point,), 0.0, takes_away)
+
+
+def next_click(mask: np.ndarray, found: np.ndarray) -> Mark | None:
+    """Return a click at the inner center of the largest error, if there is one."""
+    best, most = None, 0
+    for error, takes_away in ((mask & ~found, False), (found & ~mask, True)):
+        count, labels, facts, _ = cv2.connectedComponentsWithStats(error.astype(np.uint8), connectivity=4)
+        if count > 1:
+            label = 1 + int(facts[1:, cv2.CC_STAT_AREA].argmax())
+            if facts[label, cv2.CC_STAT_AREA] > most:
+                best, most = click(labels == label, takes_away=takes_away), int(facts[label, cv2.CC_STAT_AREA])
+    return best
+
+
+def overlap(mask: np.ndarray, found: np.ndarray) -> float:
+    """Return intersection over union."""
+    return float((mask & found).sum() / max((mask | found).sum(), 1))
+
+
+def measure(things: list[Thing], grow_one=grow) -> np.ndarray:
+    """Return the overlap of each object after each click, (N, CLICKS)."""
+    rows = []
+    for thing in things:
+        marks, row = [click(thing.mask, takes_away=False)], []
+        while len(row) < CLICKS:
+            found = grow_one(thing.ground, marks) > 0.5
+            row.append(overlap(thing.mask, found))
+            mark = next_click(thing.mask, found)
+            if mark is None:
+                row += [row[-1]] * (CLICKS - len(row))
+            else:
+                marks.append(mark)
+        rows.append(row)
+    return np.array(rows)
+
+
+def crude(ground: Ground, marks: list[Mark]) -> np.ndarray:
+    """Grow a region without the network, which is not there yet: whatever is nearer to what adds than to the rest."""
+    features = features_of(ground, marks)
+    first = len(ground.features[0, 0])
+    near, far = features[..., first + 1], features[..., first + 11]
+    limit = np.quantile(near, 0.25)
+    return np.where((near < limit) & (near < far), 1.0, 0.0)
+
+
+def samples_of(things: list[Thing], grow_one, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and labels of pixels, with the clicks that a person would give to correct `grow_one`."""
+    features, labels = [], []
+    for thing in things:
+        marks = [click(thing.mask, takes_away=False)]
+        for _ in range(CLICKS + 1):
+            told = features_of(thing.ground, marks)
+            for label, places in ((1, np.argwhere(thing.mask)), (0, np.argwhere(~thing.mask))):
+                wanted = int(SAMPLES * (0.35 + 0.65 * len(places) / thing.mask.size))
+                chosen = places[random.choice(len(places), min(wanted, len(places)), replace=False)]
+                features.append(told[chosen[:, 0], chosen[:, 1]])
+                labels.append(np.full(len(chosen), label))
+            mark = next_click(thing.mask, grow_one(thing.ground, marks) > 0.5)
+            if mark is None:
+                break
+            marks.append(mark)
+    return np.concatenate(features), np.concatenate(labels)
+
+
+def fit(things: list[Thing], out: Path, rounds: int) -> None:
+    """Fit the small network; each further round also knows the mistakes of the one before."""
+    from sklearn.neural_network import MLPClassifier
+
+    import chroma.regions
+
+    random, features, labels = np.random.default_rng(0), [], []
+    grow_one = crude
+    for number in range(rounds):
+        more, what = samples_of(things, grow_one, random)
+        features.append(more)
+        labels.append(what)
+        values = np.concatenate(features)
+        mean, deviation = values.mean(axis=0), values.std(axis=0) + 1e-3
+        network = MLPClassifier(HIDDEN, alpha=PENALTY, max_iter=25, early_stopping=True, random_state=0, batch_size=512)
+        network.fit((values - mean) / deviation, np.concatenate(labels))
+        layers = zip(network.coefs_, network.intercepts_, strict=True)
+        arrays = {"mean": mean, "deviation": deviation}
+        for place, (weights, bias) in enumerate(layers):
+            arrays |= {f"weights{place}": weights, f"bias{place}": bias}
+        np.savez(out, **{name: values.astype(np.float32) for name, values in arrays.items()})
+        chroma.regions.MODEL_FILE = str(out.resolve())
+        chroma.regions._model.cache_clear()
+        grow_one = grow
+        print(f"round {number + 1}: {len(values)} pixels", flush=True)  # noqa: T201
+
+
+def main() -> None:
+    """Measure, or fit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--fit", type=Path, metavar="OUT.npz")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--objects", type=int, default=100)
+    given = parser.parse_args()
+    if given.fit:
+        if not (given.folder / "masks").is_dir():
+            parser.error(f"{given.folder} has no folder 'masks'; COCO only judges")
+        fit(list(things_of(given.folder, "train", 10_000)), given.fit, given.rounds)
+    things = list(things_of(given.folder, "val", given.objects))
+    begun = time.process_time()
+    found = measure(things)
+    each_ms = (time.process_time() - begun) / found.size * 1000
+    print(f"{len(found)} objects of {len({thing.name for thing in things})} photographs, {each_ms:.0f} ms a click")  # noqa: T201
+    for number in range(CLICKS):
+        scores = found[:, : number + 1].max(axis=1) if number else found[:, 0]
+        last = found[:, number]
+        print(  # noqa: T201
+            f"{number + 1} clicks: median IoU {np.median(last):.3f}, mean {last.mean():.3f}, "
+            f"at least .7 in {(last >= 0.7).mean():.0%}; best so far: median {np.median(scores):.3f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
