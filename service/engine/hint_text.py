@@ -1,7 +1,8 @@
 """Hints as text, `x,y,RRGGBB;x,y,a:b`: read, and what is wrong with which of them said."""
 
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -9,6 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from chroma.hints import LARGEST_AB, Hint
 from chroma.lab import rgb_u8_to_lab
+
+T = TypeVar("T")
 
 MAX_HINTS: Final = 64
 """How many points of a picture can have a color given."""
@@ -76,16 +79,31 @@ def parse_hints(text: str) -> tuple[Hint, ...]:
     Raises:
         ValueError: it cannot be read, or there are more than `MAX_HINTS`; the text says which hint is wrong, and why.
     """
+    return parse_each(text, "hint", MAX_HINTS, _parse_hint)
+
+
+def parse_each(text: str, kind: str, most: int, parse: Callable[[str], T]) -> tuple[T, ...]:
+    """Read what is joined with `;`.
+
+    Args:
+        text: empty for none.
+        kind: what one of them is called, for the error.
+        most: how many a picture takes.
+        parse: reads one; raises ValueError with what is wrong.
+
+    Raises:
+        ValueError: one cannot be read, or there are too many; the text says which is wrong, and why.
+    """
     entries = text.split(";") if text else []
-    if len(entries) > MAX_HINTS:
-        raise ValueError(f"{len(entries)} hints are given; a picture takes at most {MAX_HINTS}")
-    hints = []
+    if len(entries) > most:
+        raise ValueError(f"{len(entries)} {kind}s are given; a picture takes at most {most}")
+    read = []
     for place, entry in enumerate(entries, start=1):
         try:
-            hints.append(_parse_hint(entry))
+            read.append(parse(entry))
         except ValueError as error:
-            raise ValueError(f"hint {place} of {len(entries)}: {error}") from error
-    return tuple(hints)
+            raise ValueError(f"{kind} {place} of {len(entries)}: {error}") from error
+    return tuple(read)
 
 
 def _parse_hint(entry: str) -> Hint:

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from chroma.regions import Mark, Region
-from service.engine.hint_text import COLOR_PATTERN, SHARE_PATTERN, parse_color, parse_share, shown
+from service.engine.hint_text import COLOR_PATTERN, SHARE_PATTERN, parse_color, parse_each, parse_share, shown
 
 MAX_REGIONS: Final = 16
 MAX_MARKS: Final = 64
@@ -38,16 +38,7 @@ def parse_regions(text: str) -> tuple[Region, ...]:
     """
     if len(text) > MAX_TEXT:
         raise ValueError(f"the regions have {len(text)} characters; at most {MAX_TEXT} are taken")
-    entries = text.split(";") if text else []
-    if len(entries) > MAX_REGIONS:
-        raise ValueError(f"{len(entries)} regions are given; a picture takes at most {MAX_REGIONS}")
-    regions = []
-    for place, entry in enumerate(entries, start=1):
-        try:
-            regions.append(_parse_region(entry))
-        except ValueError as error:
-            raise ValueError(f"region {place} of {len(entries)}: {error}") from error
-    return tuple(regions)
+    return parse_each(text, "region", MAX_REGIONS, _parse_region)
 
 
 def _parse_region(entry: str) -> Region:
