@@ -38,6 +38,21 @@ def network_size(height: int, width: int, size: int) -> tuple[int, int]:
     return rows, columns
 
 
+def size_within(height: int, width: int, side: int | None) -> tuple[int, int]:
+    """Return the size of a picture that is made smaller until it fits.
+
+    Args:
+        height: of the picture, px.
+        width: of the picture, px.
+        side: of what it has to fit into, px; None leaves it as it is.
+
+    Returns:
+        Height and width, px, at least 1 each, in the picture's proportions.
+    """
+    factor = min(1.0, side / max(height, width)) if side else 1.0
+    return max(round(height * factor), 1), max(round(width * factor), 1)
+
+
 def resize_lightness(L: Float[np.ndarray, "H W 1"], shape: tuple[int, int]) -> Float[np.ndarray, "h w 1"]:
     """Resize L: area average along a side that shrinks, bilinear (half-pixel centers) along one that grows.
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from chroma.compose import enlarge_ab
-from chroma.framing import resize_lightness
+from chroma.framing import resize_lightness, size_within
 
 WORK_SIDE_PX: Final = 512
 """Long side of the grid that hints spread on, px."""
@@ -101,8 +101,7 @@ def apply_hints(
         raise ValueError(f"expected L of shape (H, W, 1), got {L.shape}")
     shape = (L.shape[0], L.shape[1])
     side = WORK_SIDE_PX if len(hints) <= MANY_HINTS else MANY_SIDE_PX
-    factor = min(side / max(shape), 1.0)
-    work = max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)
+    work = size_within(*shape, side)
     before = enlarge_ab(ab, work)
     if not hints:
         return before

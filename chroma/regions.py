@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from chroma.compose import enlarge_ab
-from chroma.framing import resize_lightness
+from chroma.framing import resize_lightness, size_within
 from chroma.hints import LARGEST_AB, UNIFORM, WORK_SIDE_PX, distances_from
 
 GRID_SIDE_PX: Final = 160
@@ -129,7 +129,7 @@ def survey(L: Float[np.ndarray, "H W 1"], ab: Float[np.ndarray, "h w 2"], logits
     """
     if L.ndim != 3 or L.shape[-1] != 1 or L.size == 0:
         raise ValueError(f"expected L of shape (H, W, 1), got {L.shape}")
-    shape = _within(L.shape[0], L.shape[1], GRID_SIDE_PX)
+    shape = size_within(L.shape[0], L.shape[1], GRID_SIDE_PX)
     calm = cv2.bilateralFilter(resize_lightness(np.asarray(L, np.float32), shape)[..., 0], 5, 12.0, 2.5)
     small_ab = enlarge_ab(ab, shape)
     parts = _resized(_components(np.asarray(logits, np.float32)), shape)
@@ -232,7 +232,7 @@ def apply_regions(
         ValueError: L or ab is empty or of another shape.
     """
     ground = survey(L, ab, logits)
-    shape = _within(L.shape[0], L.shape[1], WORK_SIDE_PX)
+    shape = size_within(L.shape[0], L.shape[1], WORK_SIDE_PX)
     guide = resize_lightness(np.asarray(L, np.float32), shape)[..., 0]
     after = enlarge_ab(ab, shape)
     for region in regions:
@@ -270,11 +270,6 @@ def place_of(marks: Sequence[Mark], shape: tuple[int, ...], *, takes_away: bool)
 def _model() -> dict[str, np.ndarray]:
     with resources.as_file(resources.files("chroma") / "data" / MODEL_FILE) as path, np.load(path) as file:
         return {name: file[name].astype(np.float32) for name in file.files}
-
-
-def _within(height: int, width: int, side: int) -> tuple[int, int]:
-    factor = min(side / max(height, width), 1.0)
-    return max(round(height * factor), 1), max(round(width * factor), 1)
 
 
 def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -18,7 +18,7 @@ from chroma.bins import load_centers
 from chroma.compose import compose_u8, compose_u16
 from chroma.confidence import confidence_map
 from chroma.decoding import Knobs
-from chroma.framing import head_lightness, network_size, resize_lightness
+from chroma.framing import head_lightness, network_size, resize_lightness, size_within
 from chroma.hints import apply_hints
 from chroma.modes import MODE_OUTPUTS, outputs_to_ab
 from chroma.palette import ab_histogram, palette_of, reference_logits
@@ -285,7 +285,7 @@ def draw_confidence(heads: Heads, height: int, width: int) -> Shaped[np.ndarray,
         255 where it is sure, 0 where it has no idea; uint8, of the picture's proportions, shape (h, w), longest side
         at most `CONFIDENCE_SIDE_PX`.
     """
-    shape = _within(height, width, CONFIDENCE_SIDE_PX)
+    shape = size_within(height, width, CONFIDENCE_SIDE_PX)
     small = confidence_map(heads[AB_LOGITS]).astype(np.float32)[..., None]
     return np.asarray(np.rint(resize_lightness(small, shape)[..., 0] * 255), np.uint8)
 
@@ -301,16 +301,10 @@ def histogram_of(picture: Picture) -> Histogram:
 
 
 def _sample(pixels: Shaped[np.ndarray, "H W *channels"]) -> Shaped[np.ndarray, "h w 3"]:
-    height, width = _within(pixels.shape[0], pixels.shape[1], SAMPLE_SIDE_PX)
+    height, width = size_within(pixels.shape[0], pixels.shape[1], SAMPLE_SIDE_PX)
     if (height, width) != pixels.shape[:2]:
         pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     return to_rgb_u8(pixels)
-
-
-def _within(height: int, width: int, max_side: int | None) -> tuple[int, int]:
-    """Return the sides of a picture that is made smaller until it fits."""
-    factor = min(1.0, max_side / max(height, width)) if max_side else 1.0
-    return max(round(height * factor), 1), max(round(width * factor), 1)
 
 
 def make_ready(picture: Picture, L: Float[np.ndarray, "H W 1"]) -> ReadyPixels:
@@ -351,7 +345,7 @@ def prepare_kept(
     """
     levels = pixels.levels
     L = levels[..., None] * np.float32(100 / L_STEPS) if pixels.is_lightness else lightness_of(levels)
-    shape = _within(L.shape[0], L.shape[1], options.max_side)
+    shape = size_within(L.shape[0], L.shape[1], options.max_side)
     L = L if shape == L.shape[:2] else resize_lightness(L, shape)
     query = Query(kept.posterior.lightness, knobs_of(options, stamp), ())
     return Prepared(L, query, pixels.is_deep if deep is None else deep, options, kept.is_stretched)

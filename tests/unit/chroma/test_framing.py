@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from chroma.framing import LONGEST_FACTOR, head_lightness, network_size, resize_lightness
+from chroma.framing import LONGEST_FACTOR, head_lightness, network_size, resize_lightness, size_within
 from chroma.signature import SIZE_MULTIPLE
 
 
@@ -100,3 +100,16 @@ def test_the_heads_see_the_mean_of_four_by_four_pixels() -> None:
         tile = L[picture, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
         assert small[picture, row, column, 0] == pytest.approx(tile.mean(), abs=1e-4)
     assert_array_equal(head_lightness(L[1]), small[1])
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "expected"),
+    [
+        ((300, 400), 160, (120, 160)),
+        ((30, 40), 160, (30, 40)),
+        ((1, 4000), 100, (1, 100)),
+        ((300, 400), None, (300, 400)),
+    ],
+)
+def test_a_size_is_made_to_fit(size: tuple[int, int], side: int | None, expected: tuple[int, int]) -> None:
+    assert size_within(*size, side) == expected
