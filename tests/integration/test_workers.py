@@ -301,6 +301,8 @@ def test_who_sends_costly_pictures_goes_last(monkeypatch: pytest.MonkeyPatch) ->
         (last,), (other,) = pool._idle[True], pool._idle[False]
         assert os.getpriority(os.PRIO_PROCESS, last._process) == pools.LEAST_PRIORITY
         assert os.getpriority(os.PRIO_PROCESS, other._process) < pools.LEAST_PRIORITY
+        assert os.sched_getscheduler(last._process) == os.SCHED_IDLE
+        assert os.sched_getscheduler(other._process) == os.SCHED_OTHER
         assert pool._suspects["costly"] > time.monotonic() + pools.SUSPECT_S - 10
         pool._suspects["costly"] = time.monotonic()
         await pool.decode(GRAY, header_of(GRAY), "costly")

@@ -77,10 +77,16 @@ class _Worker:
         self.is_last = False
 
     def go_last(self) -> None:
-        """Take only what processor time nobody else wants, from now on."""
+        """Take only what processor time nobody else wants, from now on.
+
+        Niceness alone is not enough: who wakes up waits until the slice of a nice process is over, and a network's
+        threads wake up all the time.
+        """
         self.is_last = True
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, self._process, LEAST_PRIORITY)
+        with suppress(OSError):
+            os.sched_setscheduler(self._process, os.SCHED_IDLE, os.sched_param(0))
 
     def ask(self, task: wire.Task, take: Take[T]) -> T | wire.Fault:
         """Return what is made of a decoded picture, or what is wrong with it.
@@ -272,6 +278,12 @@ class DecodePool:
                 del self._callers[caller]
                 self._turns.pop(caller, None)
 
+    def _is_suspect(self, caller: str) -> bool:
+        """Return whether a picture of this caller's took too long less than `SUSPECT_S` ago."""
+        now = time.monotonic()
+        self._suspects = {name: until for name, until in self._suspects.items() if until > now}
+        return caller in self._suspects
+
     def decode_here(self, data: FileData, header: Header) -> Picture:
         """Decode a picture while the calling thread waits; see `decode`."""
         return self._decode(_Call(), data, header, _take_picture, is_suspect=False)
@@ -285,9 +297,7 @@ class DecodePool:
 
     async def _run(self, data: FileData, header: Header, caller: str, take: Take[T]) -> T:
         call = _Call()
-        now = time.monotonic()
-        self._suspects = {name: until for name, until in self._suspects.items() if until > now}
-        future = self._threads.submit(self._decode, call, data, header, take, is_suspect=caller in self._suspects)
+        future = self._threads.submit(self._decode, call, data, header, take, is_suspect=self._is_suspect(caller))
         try:
             return await asyncio.wrap_future(future)
         except CostlyPicture:
