@@ -28,7 +28,7 @@ from service.machine import give_way
 from service.pictures.decode import Picture, decode
 from service.pictures.header import Header
 from service.pictures.levels import Pixels, Rows
-from service.pictures.lightness import Lightness, lightness_of
+from service.pictures.lightness import Lightness, store_lightness
 from service.pictures.spooled import FileData, SpooledFile, as_bytes
 from service.pictures.worker import wire
 from service.pictures.worker.allowance import cpu_s_for, memory_for
@@ -263,7 +263,7 @@ class DecodePool:
         def take(planes: Sequence[Rows]) -> Lightness:
             pixels, *opacity = planes
             alpha = opacity[0][:] if opacity else None
-            return Lightness(lightness_of(pixels, workers=threads), alpha, pixels.dtype == np.uint16)
+            return Lightness(store_lightness(pixels, workers=threads), alpha, pixels.dtype == np.uint16)
 
         return await self._in_turn(data, header, caller, take)
 
