@@ -1,6 +1,8 @@
 """Pixels -> L, strip by strip, wherever the pixels are; and L in few bytes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import cv2
@@ -17,6 +19,9 @@ STRIP_PIXELS: Final = 1 << 16
 
 L_STEPS: Final = 65535
 """Steps from black to white in which a color picture's L is stored: 0.0015, a code of 16 bits."""
+
+DROPPED_PIXELS: Final = 1 << 22
+"""Pixels after which their memory is given back."""
 
 RESIZED_BYTES: Final = 1 << 24
 """Bytes of columns that are made smaller at a time."""
@@ -96,25 +101,32 @@ class Lightness:
         return self.L.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
 
 
-def store_lightness(pixels: Rows, *, workers: int = 1) -> StoredLightness:
+def store_lightness(pixels: Rows, *, workers: int = 1, drop: Callable[[int], None] | None = None) -> StoredLightness:
     """Return the L of sRGB pixels, stored.
 
     Args:
         pixels: gray (H, W) or RGB (H, W, 3), uint8 or uint16.
         workers: threads that compute strips.
+        drop: told now and then how many rows, from the first on, are done.
     """
     height, width, *channels = pixels.shape
     levels = np.empty((height, width), np.uint16 if channels else pixels.dtype)
 
-    def fill(start: int, stop: int) -> None:
-        strip = pixels[start:stop]
+    def fill(top: int, start: int, stop: int) -> None:
+        strip = pixels[top + start : top + stop]
         if channels:
             L = _lightness_of(strip)[..., 0]
             L *= np.float32(L_STEPS / 100)
             strip = np.rint(L, out=L)
-        levels[start:stop] = strip
+        levels[top + start : top + stop] = strip
 
-    each_strip(fill, height, max(STRIP_PIXELS // width, 1), workers=workers)
+    rows = max(STRIP_PIXELS // width, 1)
+    band = height if drop is None else max(DROPPED_PIXELS // width, 1) // rows * rows or rows
+    for top in range(0, height, band):
+        bottom = min(top + band, height)
+        each_strip(partial(fill, top), bottom - top, rows, workers=workers)
+        if drop is not None and bottom < height:
+            drop(bottom)
     return StoredLightness(levels, is_lightness=bool(channels))
 
 
