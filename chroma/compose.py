@@ -225,7 +225,7 @@ class ComposedRows:
         return rgb
 
     def whole(self, *, strip_rows: int | None = None, workers: int = 1) -> Shaped[np.ndarray, "H W 3"]:
-        """Return all rows.
+        """Return all rows, shape (H, W, 3).
 
         Args:
             strip_rows: as in `compose`.

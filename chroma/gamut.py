@@ -97,9 +97,12 @@ def fitted_u8(
     """Return 8-bit sRGB of what is brought into gamut before, converted by OpenCV.
 
     Args:
-        L: lightness in [0, 100].
-        a: in Lab units.
+        L: lightness in [0, 100], shape (N,).
+        a: in Lab units, shape (N,).
         b: likewise.
+
+    Returns:
+        sRGB, uint8, shape (N, 3).
     """
     # Whole rows here too, for the same reason as in `_gamut_factor`.
     planes = np.zeros((3, _whole_rows(len(L)) * _LOOKED_UP_AT_ONCE), np.float32)
