@@ -140,9 +140,10 @@ def color(path: Path, session: Session, stages: dict[str, float]) -> bytes:
     lap()
     heads = session.run([prepared.query])[0]
     lap()
-    rgb = finish(prepared, heads, session.stamp, workers=session.threads).rgb
+    # Large pictures are composed while they are encoded.
+    rows = finish(prepared, heads, session.stamp, workers=session.threads).pixels_for("png")
     lap()
-    encoded = encode(rgb, None, "png", workers=session.threads)
+    encoded = encode(rows, None, "png", workers=session.threads)
     lap()
     stages |= {name: end - start for name, (start, end) in zip(STAGES, pairwise(marks), strict=True)}
     return encoded

@@ -31,8 +31,9 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from chroma.compose import compose_u8, enlarge_ab, fit_gamut  # noqa: E402 - the project need not be installed
+from chroma.compose import compose_u8, enlarge_ab  # noqa: E402 - the project need not be installed
 from chroma.framing import head_lightness  # noqa: E402
+from chroma.gamut import fit_gamut  # noqa: E402 - the project need not be installed
 from chroma.hints import Hint, apply_hints  # noqa: E402
 from chroma.lab import rgb_u8_to_lab  # noqa: E402
 from chroma.quality import delta_e_2000, false_red_fraction  # noqa: E402

@@ -82,7 +82,7 @@ class Here:
             scene = colored.scene
             answers.append(
                 make_file(
-                    colored.rgb,
+                    colored.pixels_for(self._format),
                     alpha,
                     self._format,
                     options,

@@ -65,7 +65,7 @@ def compare(picture: Picture, ways: Sequence[Options], session: Session, *, name
         Gray, each way, and last the picture itself where it has color.
     """
     L = prepare(picture, ways[0], session.stamp).L
-    cells = [compose_u8(L, np.zeros((1, 1, 2), np.float32))]
+    cells = [compose_u8(L[:], np.zeros((1, 1, 2), np.float32))]
     cells += [colorize(picture, way, session, deep=False, workers=session.threads).rgb for way in ways]
     if picture.pixels.ndim == 3:
         cells.append(to_8_bits(picture.pixels) if picture.is_deep else picture.pixels)

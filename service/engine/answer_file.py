@@ -4,15 +4,12 @@ import hashlib
 from collections.abc import Sized
 from typing import Final
 
-import numpy as np
-from jaxtyping import Shaped
-
 from chroma.signature import Stamp
 from service.engine.options import Options, check_depth
 from service.pictures.answer_formats import OutputFormat
 from service.pictures.encode import encode
 from service.pictures.header import Header
-from service.pictures.levels import Alpha
+from service.pictures.levels import Alpha, Rows
 from service.pictures.metadata.belongings import NOTHING, Metadata, Note
 from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata
@@ -40,7 +37,7 @@ def metadata_of(question: bytes, options: Options, header: Header | None = None)
 
 
 def make_file(
-    rgb: Shaped[np.ndarray, "H W 3"],
+    rgb: Rows,
     alpha: Alpha,
     output_format: OutputFormat,
     options: Options,

@@ -6,7 +6,7 @@ takes), the inference, and `finish` (heads -> ab -> RGB at full size). `colorize
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import cv2
@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 
 from chroma import decoding
 from chroma.bins import load_centers
-from chroma.compose import compose_u8, compose_u16
+from chroma.compose import ComposedRows, LightnessRows
 from chroma.confidence import confidence_map
 from chroma.decoding import Knobs
 from chroma.framing import head_lightness, network_size, resize_lightness, size_within
@@ -25,15 +25,15 @@ from chroma.palette import ab_histogram, palette_of, reference_logits
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.regions import apply_regions
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
-from chroma.strips import each_strip
 from chroma.tone import stretch_tones
 from chroma.variants import Versions
-from service.engine.kept import KEPT_OUTPUTS, L_STEPS, KeptPicture, ReadyPixels, to_half
+from service.engine.kept import KEPT_OUTPUTS, KeptPicture, to_half
 from service.engine.options import Options
 from service.engine.session import Heads, Query, Session
+from service.pictures.answer_formats import LOSSLESS, OutputFormat
 from service.pictures.decode import Picture
-from service.pictures.levels import Alpha, to_rgb_u8
-from service.pictures.lightness import STRIP_PIXELS, lightness_of
+from service.pictures.levels import Alpha, Rows, to_rgb_u8
+from service.pictures.lightness import Lightness, StoredLightness, store_lightness
 
 DECODE_PIXELS: Final = 1024
 """Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
@@ -47,6 +47,9 @@ CONFIDENCE_SIDE_PX: Final = 512
 CONFIDENCE_SAMPLES: Final = 4096
 """About so many pixels of the network's grid are enough for their mean."""
 
+LARGE_PIXELS: Final = 4_000_000
+"""Above, memory counts: an answer is composed and encoded at once, strip by strip."""
+
 LIKELIEST: Final = 5
 """How many scenes are told."""
 
@@ -56,14 +59,14 @@ class Prepared:
     """A picture on its way through.
 
     Attributes:
-        L: full-size lightness in [0, 100], float32, shape (H, W, 1).
+        L: full-size lightness in [0, 100], shape (H, W, 1).
         query: what the network takes.
         is_deep: whether the answer has 16 bits a channel.
         options: the caller's.
         is_stretched: whether the network sees its tones stretched.
     """
 
-    L: Float[np.ndarray, "H W 1"]
+    L: LightnessRows
     query: Query
     is_deep: bool
     options: Options
@@ -75,12 +78,24 @@ class ColoredPixels:
     """The answer.
 
     Attributes:
-        rgb: sRGB, uint8 or uint16, shape (H, W, 3).
+        rows: sRGB, uint8 or uint16, shape (H, W, 3), computed as they are asked for.
         scene: name of the scene that the network finds most likely.
+        workers: threads that compute all rows.
     """
 
-    rgb: Shaped[np.ndarray, "H W 3"]
+    rows: ComposedRows
     scene: str
+    workers: int = 1
+
+    def pixels_for(self, output_format: OutputFormat) -> Rows:
+        """Return what an encoder takes: a large picture's rows as they are, where it takes a few at a time."""
+        is_large = self.rows.shape[0] * self.rows.shape[1] > LARGE_PIXELS
+        return self.rows if is_large and output_format in LOSSLESS else self.rgb
+
+    @cached_property
+    def rgb(self) -> Shaped[np.ndarray, "H W 3"]:
+        """All rows."""
+        return self.rows.whole(workers=self.workers)
 
 
 Histogram = Float[np.ndarray, "Q"]
@@ -109,17 +124,17 @@ def prepare(
     Returns:
         The picture on its way.
     """
-    L = lightness_of(picture.pixels, workers=workers)
+    L = store_lightness(picture.pixels, workers=workers)
     return prepare_lightness(L, options, stamp, deep=picture.is_deep if deep is None else deep, posterior=posterior)
 
 
 def prepare_lightness(
-    L: Float[np.ndarray, "H W 1"], options: Options, stamp: Stamp, *, deep: bool, posterior: bool = False
+    L: StoredLightness, options: Options, stamp: Stamp, *, deep: bool, posterior: bool = False
 ) -> Prepared:
     """Do what `prepare` does, for a picture of which only L is there.
 
     Args:
-        L: lightness in [0, 100], float32, shape (H, W, 1).
+        L: of the picture.
         options: the caller's.
         stamp: of the model.
         deep: whether the answer has 16 bits a channel.
@@ -132,7 +147,7 @@ def prepare_lightness(
     outputs = (*MODE_OUTPUTS[options.mode], SCENE_LOGITS)
     if posterior:
         outputs = tuple(dict.fromkeys((*outputs, *KEPT_OUTPUTS)))
-    seen, is_stretched = resize_lightness(L, shape), False
+    seen, is_stretched = L.resized(shape), False
     if options.tone == "auto":
         seen, is_stretched = stretch_tones(seen)
     query = Query(seen, knobs_of(options, stamp), outputs)
@@ -174,12 +189,12 @@ def finish(
     ab = _small_ab(prepared, heads, stamp, variant, versions, reference)
     if prepared.options.regions:
         # In the 16 bits that kept pictures have: a region is the same from either.
-        ab = apply_regions(prepared.L, ab, as_kept(heads)[AB_LOGITS], prepared.options.regions)
+        ab = apply_regions(prepared.L[:], ab, as_kept(heads)[AB_LOGITS], prepared.options.regions)
     if prepared.options.hints:
-        ab = apply_hints(prepared.L, ab, prepared.options.hints)
-    compose = compose_u16 if prepared.is_deep else compose_u8
-    rgb = compose(prepared.L, ab, enlargement=prepared.options.enlargement, workers=workers)
-    return ColoredPixels(rgb, stamp.scenes[int(heads[SCENE_LOGITS].argmax())])
+        ab = apply_hints(prepared.L[:], ab, prepared.options.hints)
+    dtype = np.uint16 if prepared.is_deep else np.uint8
+    rows = ComposedRows(prepared.L, ab, dtype, enlargement=prepared.options.enlargement)
+    return ColoredPixels(rows, stamp.scenes[int(heads[SCENE_LOGITS].argmax())], workers)
 
 
 def as_kept(heads: Heads) -> Heads:
@@ -307,29 +322,8 @@ def _sample(pixels: Shaped[np.ndarray, "H W *channels"]) -> Shaped[np.ndarray, "
     return to_rgb_u8(pixels)
 
 
-def make_ready(picture: Picture, L: Float[np.ndarray, "H W 1"]) -> ReadyPixels:
-    """Return what a kept picture needs of its pixels, in few bytes.
-
-    Args:
-        picture: decoded.
-        L: its lightness in [0, 100], shape (H, W, 1).
-
-    Returns:
-        Gray levels as they are; of a color picture its L in steps of 0.0015.
-    """
-    if picture.pixels.ndim == 2:
-        return ReadyPixels(picture.pixels, picture.alpha, is_lightness=False, is_deep=picture.is_deep)
-    levels = np.empty(L.shape[:2], np.uint16)
-
-    def fill(start: int, stop: int) -> None:
-        levels[start:stop] = np.rint(L[start:stop, :, 0] * np.float32(L_STEPS / 100))
-
-    each_strip(fill, len(L), max(STRIP_PIXELS // L.shape[1], 1))
-    return ReadyPixels(levels, picture.alpha, is_lightness=True, is_deep=picture.is_deep)
-
-
 def prepare_kept(
-    kept: KeptPicture, pixels: ReadyPixels, options: Options, stamp: Stamp, *, deep: bool | None = None
+    kept: KeptPicture, pixels: Lightness, options: Options, stamp: Stamp, *, deep: bool | None = None
 ) -> Prepared:
     """Take up a kept picture where the network has left it.
 
@@ -343,10 +337,8 @@ def prepare_kept(
     Returns:
         The picture on its way to `finish`, no larger than `options.max_side`.
     """
-    levels = pixels.levels
-    L = levels[..., None] * np.float32(100 / L_STEPS) if pixels.is_lightness else lightness_of(levels)
-    shape = size_within(L.shape[0], L.shape[1], options.max_side)
-    L = L if shape == L.shape[:2] else resize_lightness(L, shape)
+    shape = size_within(pixels.L.shape[0], pixels.L.shape[1], options.max_side)
+    L = pixels.L if shape == pixels.L.shape[:2] else pixels.L.resized(shape)
     query = Query(kept.posterior.lightness, knobs_of(options, stamp), ())
     return Prepared(L, query, pixels.is_deep if deep is None else deep, options, kept.is_stretched)
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float16, Shaped
+from jaxtyping import Float, Float16
 
 from chroma.signature import AB, AB_LOGITS, SCENE_LOGITS
 from service.engine.session import Heads
 from service.errors import PictureNotKept, TooLargeToKeep
 from service.pictures.header import Header
-from service.pictures.levels import Alpha
+from service.pictures.lightness import Lightness
 from service.pictures.spooled import FileData, SpooledFile
 from service.telemetry import EvictionReason
 
@@ -33,9 +33,6 @@ READY_SHARE: Final = 8
 
 OVERHEAD_BYTES: Final = 4096
 """...and every picture counts as this much more, for what Python makes of it."""
-
-L_STEPS: Final = 65535
-"""Lightness of color pictures is kept in this many steps of 0.0015."""
 
 KEPT_OUTPUTS: Final = (AB_LOGITS, AB, SCENE_LOGITS)
 """The heads that every mode, variant and reference can be made from."""
@@ -89,28 +86,6 @@ class Posterior:
 
 
 @dataclass(frozen=True, eq=False)
-class ReadyPixels:
-    """A picture's pixels, as few bytes of them as its answers need.
-
-    Attributes:
-        levels: sRGB gray, or, when `is_lightness`, L in steps of 100 / 65535; uint8 or uint16, shape (H, W).
-        alpha: opacity (H, W), or None.
-        is_lightness: which of the two.
-        is_deep: whether the picture had 16 bits a channel.
-    """
-
-    levels: Shaped[np.ndarray, "H W"]
-    alpha: Alpha
-    is_lightness: bool
-    is_deep: bool
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return self.levels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
-
-
-@dataclass(frozen=True, eq=False)
 class KeptPicture:
     """All that an answer is made from.
 
@@ -137,7 +112,7 @@ class KeptPicture:
     posterior: Posterior
     histogram: Float[np.ndarray, "Q"]
     confidence: float
-    ready: ReadyPixels | None
+    ready: Lightness | None
     is_stretched: bool = False
     notes: tuple[str, ...] = ()
     page: int | None = None

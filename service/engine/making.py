@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 
+from chroma.compose import LightnessRows
 from chroma.signature import Stamp
 from chroma.variants import Versions
 from service.engine.answer_file import make_file
@@ -27,6 +28,7 @@ from service.engine.parcel import json_bytes
 from service.engine.session import Heads
 from service.errors import AnswerTooLarge
 from service.pictures.levels import Alpha, has_two_levels
+from service.pictures.lightness import StoredLightness
 from service.pictures.metadata.belongings import NOTHING, Metadata
 from service.telemetry import Stages
 
@@ -44,12 +46,13 @@ def tell_tone(*, is_stretched: bool) -> Literal["applied", "none"]:
     return "applied" if is_stretched else "none"
 
 
-def notes_on(levels: np.ndarray) -> tuple[str, ...]:
+def notes_on(picture: np.ndarray | LightnessRows) -> tuple[str, ...]:
     """Return what is to be said of a picture, in words.
 
     Args:
-        levels: its gray levels or lightness, (H, W) or (H, W, 1); or its colors, (H, W, 3).
+        picture: its gray levels or lightness, (H, W) or (H, W, 1); or its colors, (H, W, 3).
     """
+    levels = picture.levels if isinstance(picture, StoredLightness) else np.asarray(picture)
     return (LITTLE_TO_COLOR,) if has_two_levels(levels) else ()
 
 
@@ -153,7 +156,7 @@ class _Making:
         self._kept = parts.heads
         self._versions: Versions | None = None
         self._scene, self._facts, self._total = "", dict[str, Any](), 0
-        is_small = parts.prepared.L.size <= SIDE_BY_SIDE_PIXELS
+        is_small = parts.prepared.L.shape[0] * parts.prepared.L.shape[1] <= SIDE_BY_SIDE_PIXELS
         self._side_by_side = min(maker.free_threads(), len(self._left)) if is_small else 1
 
     async def run(self) -> Result:
@@ -198,7 +201,7 @@ class _Making:
         with self._stages.measure("encode"):
             data = await maker.codecs.run(
                 make_file,
-                colored.rgb,
+                colored.pixels_for(job.output_format),
                 parts.alpha,
                 job.output_format,
                 job.options,

@@ -34,4 +34,5 @@ def reserve(prepared: Prepared, alpha: Alpha, job: Job, hold: Callable[[int], No
     """
     if not job.is_packed:
         channels = 3 if alpha is None else 4
-        hold(most_bytes(job.output_format, prepared.L.size, channels=channels, deep=prepared.is_deep, beside=beside))
+        pixels = prepared.L.shape[0] * prepared.L.shape[1]
+        hold(most_bytes(job.output_format, pixels, channels=channels, deep=prepared.is_deep, beside=beside))

@@ -28,12 +28,11 @@ from service.engine.colorizer import (
     draw_confidence,
     fit_alpha,
     histogram_of,
-    make_ready,
     prepare_kept,
     prepare_lightness,
 )
 from service.engine.job import Caller, Job, Result
-from service.engine.kept import KeptPicture, KeptPictures, Posterior, ReadyPixels
+from service.engine.kept import KeptPicture, KeptPictures, Posterior
 from service.engine.loaded_model import LoadedModel
 from service.engine.making import Parts, hold_nothing, notes_on
 from service.engine.memory_cost import posterior_weight, reserve
@@ -44,7 +43,7 @@ from service.pictures.decode import Picture, prepare_codecs
 from service.pictures.encode import encode_gray
 from service.pictures.header import Header
 from service.pictures.levels import Alpha, to_depth
-from service.pictures.lightness import Lightness, lightness_of
+from service.pictures.lightness import Lightness, store_lightness
 from service.pictures.probe import probe
 from service.pictures.size_limits import SizeLimits
 from service.pictures.spooled import FileData, as_bytes
@@ -394,12 +393,10 @@ class Pipeline:
         prepared = prepare_lightness(lightness.L, job.options, stamp, deep=deep, posterior=job.needs_posterior)
         return prepared, to_depth(lightness.alpha, deep=deep)
 
-    def _prepare_to_keep(
-        self, picture: Picture, job: Job, model: LoadedModel
-    ) -> tuple[Prepared, ReadyPixels, Histogram]:
-        L = lightness_of(picture.pixels, workers=self._threads())
+    def _prepare_to_keep(self, picture: Picture, job: Job, model: LoadedModel) -> tuple[Prepared, Lightness, Histogram]:
+        L = store_lightness(picture.pixels, workers=self._threads())
         prepared = prepare_lightness(L, job.options, model.session.stamp, deep=picture.is_deep, posterior=True)
-        return prepared, make_ready(picture, prepared.L), histogram_of(picture)
+        return prepared, Lightness(L, picture.alpha, picture.is_deep), histogram_of(picture)
 
     def _take_up(
         self, kept: KeptPicture, picture: Picture | None, job: Job, model: LoadedModel
@@ -408,7 +405,7 @@ class Pipeline:
         if pixels is None:
             if picture is None:
                 raise ValueError("a picture whose pixels are not kept must be decoded first")
-            pixels = make_ready(picture, lightness_of(picture.pixels))
+            pixels = Lightness(store_lightness(picture.pixels), picture.alpha, picture.is_deep)
         deep = job.options.is_deep(job.output_format, asked_deep=pixels.is_deep)
         prepared = prepare_kept(kept, pixels, job.options, model.session.stamp, deep=deep)
         shape = (prepared.L.shape[0], prepared.L.shape[1])

@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped, UInt8
 from service.errors import UnfitFormat
 from service.pictures import png, tiff_writer
 from service.pictures.answer_formats import LOSSLESS, OutputFormat
-from service.pictures.levels import Alpha
+from service.pictures.levels import Alpha, Pixels, Rows
 from service.pictures.metadata import jpeg as jpeg_metadata
 from service.pictures.metadata import png as png_metadata
 from service.pictures.metadata import webp as webp_metadata
@@ -51,7 +51,7 @@ def encode_gray(levels: UInt8[np.ndarray, "H W"]) -> bytes:
 
 
 def encode(
-    rgb: Shaped[np.ndarray, "H W 3"],
+    rgb: Rows,
     alpha: Alpha,
     output_format: OutputFormat,
     *,
@@ -64,7 +64,8 @@ def encode(
     channel.
 
     Args:
-        rgb: sRGB, uint8 or uint16 (uint16 for PNG and TIFF alone), shape (H, W, 3).
+        rgb: sRGB, uint8 or uint16 (uint16 for PNG and TIFF alone), shape (H, W, 3); PNG and TIFF take a few rows at a
+            time.
         alpha: opacity, dtype of rgb, shape (H, W), or None.
         output_format: png, jpeg, webp or tiff.
         workers: threads that may work on a PNG or TIFF; they do not change it.
@@ -79,14 +80,14 @@ def encode(
     """
     height, width = rgb.shape[:2]
     if output_format in LOSSLESS:
-        pixels = rgb if alpha is None else np.dstack([rgb, alpha])
+        pixels = rgb if alpha is None else _WithAlpha(rgb, alpha)
         if output_format == "tiff":
             return tiff_writer.encode(pixels, metadata, srgb_profile(), workers=workers)
         return png.encode(pixels, workers=workers, chunks=png_metadata.write(metadata, srgb_profile()))
     if rgb.dtype != np.uint8:
         raise ValueError(f"{output_format} holds 8 bits a channel")
     if output_format == "jpeg":
-        flat = rgb if alpha is None else _on_white(rgb, alpha)
+        flat = rgb[:] if alpha is None else _on_white(rgb[:], alpha)
         data = _imencode(".jpg", _to_bgr(flat, None), (cv2.IMWRITE_JPEG_QUALITY, LOSSY_QUALITY))
         return jpeg_metadata.write(data, metadata, srgb_profile())
     if max(height, width) > WEBP_MAX_SIDE_PX:
@@ -95,8 +96,20 @@ def encode(
             limit=WEBP_MAX_SIDE_PX,
             unit="px",
         )
-    data = _imencode(".webp", _to_bgr(rgb, alpha), (cv2.IMWRITE_WEBP_QUALITY, LOSSY_QUALITY))
+    data = _imencode(".webp", _to_bgr(rgb[:], alpha), (cv2.IMWRITE_WEBP_QUALITY, LOSSY_QUALITY))
     return webp_metadata.write(data, metadata, srgb_profile(), (width, height))
+
+
+class _WithAlpha:
+    """Rows with opacity as their last channel, (H, W, 4)."""
+
+    def __init__(self, rgb: Rows, alpha: Shaped[np.ndarray, "H W"]) -> None:
+        self._rgb, self._alpha = rgb, alpha
+        self.shape: tuple[int, ...] = (*rgb.shape[:2], rgb.shape[2] + 1)
+        self.dtype = rgb.dtype
+
+    def __getitem__(self, rows: slice) -> Pixels:
+        return np.dstack([self._rgb[rows], self._alpha[rows]])
 
 
 def _to_bgr(rgb: Shaped[np.ndarray, "H W 3"], alpha: Alpha) -> Shaped[np.ndarray, "H W C"]:

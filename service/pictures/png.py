@@ -16,9 +16,10 @@ from typing import Final
 
 import numpy as np
 from isal import isal_zlib
-from jaxtyping import Shaped, UInt8
+from jaxtyping import UInt8
 
 from chroma.strips import map_strips
+from service.pictures.levels import Rows
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -40,13 +41,12 @@ _AVERAGE: Final = 3
 _ZLIB_HEADER: Final = b"\x78\x01"
 
 
-def encode(
-    pixels: Shaped[np.ndarray, "H W *channels"], *, workers: int = 1, chunks: Sequence[tuple[bytes, bytes]] = ()
-) -> bytes:
+def encode(pixels: Rows, *, workers: int = 1, chunks: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
     """Encode a PNG; the same pixels give the same bytes, however many threads work on them.
 
     Args:
-        pixels: gray (H, W), or gray with alpha, RGB, or RGBA, (H, W, 2), (H, W, 3) or (H, W, 4); uint8 or uint16.
+        pixels: gray (H, W), or gray with alpha, RGB, or RGBA, (H, W, 2), (H, W, 3) or (H, W, 4); uint8 or uint16;
+            taken a few rows at a time, by several threads.
         workers: threads that deflate strips, at least 1.
         chunks: type and content of what else stands in front of the pixels.
 
@@ -56,15 +56,16 @@ def encode(
     Raises:
         ValueError: pixels of another shape or dtype, without any pixel, or workers below 1.
     """
-    channels = 1 if pixels.ndim == 2 else pixels.shape[-1]
-    if pixels.ndim not in (2, 3) or channels not in COLOR_TYPES or not pixels.size:
+    dimensions = len(pixels.shape)
+    channels = 1 if dimensions == 2 else pixels.shape[-1]
+    if dimensions not in (2, 3) or channels not in COLOR_TYPES or 0 in pixels.shape:
         raise ValueError(f"a PNG has pixels of shape (H, W) or (H, W, 1 to 4), not {pixels.shape}")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"a PNG has pixels of uint8 or uint16, not {pixels.dtype}")
     height, width = pixels.shape[:2]
-    row_bytes = width * channels * pixels.itemsize
+    row_bytes = width * channels * pixels.dtype.itemsize
     rows = max(STRIP_BYTES // row_bytes, 1)
-    head = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, COLOR_TYPES[channels], 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 8 * pixels.dtype.itemsize, COLOR_TYPES[channels], 0, 0, 0)
 
     def deflate(start: int, stop: int) -> tuple[bytes, int, int]:
         filtered = _filter(pixels, start, stop, row_bytes).reshape(-1)
@@ -73,9 +74,7 @@ def encode(
     return _join([(b"IHDR", head), *chunks], map_strips(deflate, height, rows, workers=workers))
 
 
-def _filter(
-    pixels: Shaped[np.ndarray, "H W *channels"], start: int, stop: int, row_bytes: int
-) -> UInt8[np.ndarray, "rows bytes"]:
+def _filter(pixels: Rows, start: int, stop: int, row_bytes: int) -> UInt8[np.ndarray, "rows bytes"]:
     """Return the rows from start to stop as PNG stores them: the filter's number, then the differences."""
     first = max(start - 1, 0)
     strip = np.ascontiguousarray(pixels[first:stop])

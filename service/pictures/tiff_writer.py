@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from chroma.strips import map_strips
+from service.pictures.levels import Rows
 from service.pictures.metadata import tiff
 from service.pictures.metadata.belongings import Metadata
 from service.pictures.metadata.exif import LONG, LONG8, Directory, Entry
@@ -44,7 +45,7 @@ DEFLATE, RGB, DIFFERENCES, UNASSOCIATED = 8, 2, 2, 2
 
 
 def encode(
-    pixels: Shaped[np.ndarray, "H W C"],
+    pixels: Rows,
     metadata: Metadata,
     profile: bytes,
     *,
@@ -55,7 +56,7 @@ def encode(
     """Encode a TIFF; the same pixels give the same bytes, however many threads work on them.
 
     Args:
-        pixels: RGB or RGBA, (H, W, 3) or (H, W, 4); uint8 or uint16.
+        pixels: RGB or RGBA, (H, W, 3) or (H, W, 4); uint8 or uint16; taken a few rows at a time.
         metadata: made true of it.
         profile: its color profile.
         workers: threads that deflate, at least 1.
@@ -69,12 +70,13 @@ def encode(
     if tiled is None:
         tiled = height * width > TILED_PIXELS
     if big is None:
-        big = pixels.nbytes + pixels.nbytes // 500 + metadata.nbytes > MOST_CLASSIC
+        raw = height * width * channels * pixels.dtype.itemsize
+        big = raw + raw // 500 + metadata.nbytes > MOST_CLASSIC
     start = tiff.start_of(metadata, big=big)
     order = tiff.order_of(start)
     out, places, sizes = io.BytesIO(), list[int](), list[int]()  # hands out what it holds without a copy
     out.write(start + bytes(len(start) % 2))
-    rows = TILE_PX if tiled else max(STRIP_BYTES // (width * channels * pixels.itemsize), 1)
+    rows = TILE_PX if tiled else max(STRIP_BYTES // (width * channels * pixels.dtype.itemsize), 1)
     stored = pixels.dtype.newbyteorder("<" if order == "<" else ">")
 
     def deflate(top: int, bottom: int) -> list[bytes]:
@@ -114,13 +116,13 @@ def _differences(levels: Shaped[np.ndarray, "h w C"], stored: np.dtype) -> np.nd
 
 
 def _describe(
-    pixels: np.ndarray, order: str, rows: int, places: list[int], sizes: list[int], *, tiled: bool, big: bool
+    pixels: Rows, order: str, rows: int, places: list[int], sizes: list[int], *, tiled: bool, big: bool
 ) -> Directory:
     """Return the tags that say how pixels are stored."""
     height, width, channels = pixels.shape
     kind, code = (LONG8, "Q") if big else (LONG, "L")
     found, said = (
-        tiff.shorts([8 * pixels.itemsize] * channels, order),
+        tiff.shorts([8 * pixels.dtype.itemsize] * channels, order),
         {
             COMPRESSION: DEFLATE,
             PHOTOMETRIC: RGB,

@@ -551,7 +551,7 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
     for place in (
         "service.engine.pipeline:probe",
         "service.engine.pipeline:prepare_lightness",
-        "service.pictures.worker.pool:lightness_of",
+        "service.pictures.worker.pool:store_lightness",
         "service.engine.session:Session.run",
     ):
         note(place)
@@ -567,7 +567,7 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
     low = min(own + NICENESS, 19)
     run(scene)
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
-    assert (found["probe"], found["lightness_of"], found["prepare_lightness"], found["run"]) == (own, low, low, low)
+    assert (found["probe"], found["store_lightness"], found["prepare_lightness"], found["run"]) == (own, low, low, low)
     assert found["inside"] >= 3  # Of the codecs, of the network, inside one inside ONNX Runtime.
 
 

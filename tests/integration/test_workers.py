@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import errno
+import mmap
 import os
 import platform
 import shutil
@@ -20,9 +21,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from service.errors import BrokenPicture, CostlyPicture, InternalError, OutOfDisk, OutOfMemory
+from service.pictures import lightness
 from service.pictures.decode import decode, prepare_codecs
 from service.pictures.header import Header
-from service.pictures.lightness import STRIP_PIXELS, lightness_of
+from service.pictures.lightness import STRIP_PIXELS, store_lightness
 from service.pictures.probe import probe
 from service.pictures.spooled import Descriptor, SpooledFile
 from service.pictures.worker import allowance, memory, processes, sandbox, wire
@@ -144,7 +146,7 @@ def test_lightness_comes_strip_by_strip(data: bytes, threads: int, monkeypatch: 
 
     async def scene(pool: DecodePool) -> None:
         found = await pool.decode_lightness(data, header_of(data), threads=threads)
-        assert_array_equal(found.L, lightness_of(expected.pixels))
+        assert_array_equal(found.L.levels, store_lightness(expected.pixels).levels)
         assert found.is_deep == expected.is_deep
         assert (found.alpha is None) == (expected.alpha is None)
         if expected.alpha is not None:
@@ -153,6 +155,50 @@ def test_lightness_comes_strip_by_strip(data: bytes, threads: int, monkeypatch: 
         await check_works(pool)
 
     run(scene)
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_memory_of_pixels_goes_back_while_they_are_read(monkeypatch: pytest.MonkeyPatch, color: bool) -> None:
+    pixels = smooth_gray(1000, 900)
+    pixels = np.dstack([pixels, pixels[::-1], 255 - pixels]) if color else pixels
+    data, dropped = by_opencv(pixels, ".png"), list[int]()
+    pack = wire.pack_drop
+    monkeypatch.setattr(lightness, "DROPPED_PIXELS", 200 * 900)
+    monkeypatch.setattr(lightness, "STRIP_PIXELS", 50 * 900)
+    monkeypatch.setattr(wire, "pack_drop", lambda nbytes: dropped.append(nbytes) or pack(nbytes))
+    start, page = list[int](), np.ones(mmap.PAGESIZE, np.uint8)
+
+    def read(process: int, address: int, into: np.ndarray) -> None:
+        read_memory(process, address, into)
+        start.append(address)
+        ends = time.monotonic() + 10
+        while dropped and page.any() and time.monotonic() < ends:  # What went back is read as zeros.
+            read_memory(process, min(start) + mmap.PAGESIZE, page)
+
+    monkeypatch.setattr(memory, "read_memory", read)
+
+    async def scene(pool: DecodePool) -> None:
+        found = await pool.decode_lightness(data, header_of(data))
+        assert_array_equal(found.L.levels, store_lightness(decode(data, header_of(data)).pixels).levels)
+        row_bytes = 900 * (3 if color else 1)
+        assert dropped == [rows * row_bytes for rows in (200, 400, 600, 800)]
+        assert not page.any()
+        await check_works(pool)
+
+    run(scene)
+
+
+def test_pages_that_hold_more_than_what_goes_back_stay() -> None:
+    page = mmap.PAGESIZE
+    with mmap.mmap(-1, 4 * page, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory_of_all:
+        levels = np.frombuffer(memory_of_all, np.uint8)
+        levels[:] = 7
+        memory.drop_memory(levels.ctypes.data + 1, 3 * page)
+        assert levels.reshape(4, page).any(axis=1).tolist() == [True, False, False, True]
+        assert (levels[:page] == 7).all()
+        memory.drop_memory(levels.ctypes.data + 1, page)
+        assert (levels[:page] == 7).all()
+        del levels
 
 
 def test_a_worker_that_ends_while_its_pixels_are_read_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +215,7 @@ def test_a_worker_that_ends_while_its_pixels_are_read_is_replaced(monkeypatch: p
 
     async def scene(pool: DecodePool) -> None:
         found = await pool.decode_lightness(LARGE, header_of(LARGE))
-        assert_array_equal(found.L, lightness_of(smooth_gray(2000, 2000)))
+        assert_array_equal(found.L.levels, smooth_gray(2000, 2000))
         assert losses == ["killed"]
         assert len(set(reads)) == 2
 
@@ -670,10 +716,10 @@ def test_where_memory_cannot_be_read_pixels_come_in_files(monkeypatch: pytest.Mo
         assert expected.alpha is not None
         assert_array_equal(found.alpha, expected.alpha)
         assert not found.pixels.flags.writeable
-        lightness = await pool.decode_lightness(data, header_of(data))
-        assert_array_equal(lightness.L, lightness_of(expected.pixels))
-        assert lightness.alpha is not None
-        assert_array_equal(lightness.alpha, expected.alpha)
+        light = await pool.decode_lightness(data, header_of(data))
+        assert_array_equal(light.L.levels, store_lightness(expected.pixels).levels)
+        assert light.alpha is not None
+        assert_array_equal(light.alpha, expected.alpha)
         await check_works(pool)
         assert len(processes_of(pool)) == 1
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from chroma.compose import compose, compose_u8, compose_u16, enlarge_ab, fit_gamut, guided_enlarge_ab
+from chroma.compose import compose, compose_u8, compose_u16, enlarge_ab, guided_enlarge_ab
+from chroma.gamut import fit_gamut
 from chroma.lab import gray_to_lightness, lab_to_rgb, merge_lab, rgb_to_lab, rgb_to_lightness
 
 seeds = st.integers(0, 2**32 - 1)

@@ -9,6 +9,7 @@ import cv2
 from service.errors import CostlyPicture, InternalError, OutOfMemory, RequestError
 from service.pictures.decode import Picture, decode
 from service.pictures.worker import wire
+from service.pictures.worker.memory import drop_memory
 from service.pictures.worker.sandbox import allow, allow_rest, confine
 
 
@@ -32,12 +33,19 @@ def work(link: socket.socket, parent: int) -> None:
             return
         answer, picture = _answer(wire.unpack_task(message, descriptors))
         link.send(answer)
-        if picture is not None and link.recv(wire.MESSAGE_BYTES) == wire.FILES:
-            files = wire.pack_planes(picture)
-            socket.send_fds(link, [wire.FILES], files)
-            for file in files:
-                os.close(file)
+        if picture is not None:
+            _hand_over(picture, link)
         del picture  # Who waits for the next one has no use for it.
+
+
+def _hand_over(picture: Picture, link: socket.socket) -> None:
+    while (message := link.recv(wire.MESSAGE_BYTES)).startswith(wire.DROP):
+        drop_memory(picture.pixels.ctypes.data, wire.unpack_drop(message))
+    if message == wire.FILES:
+        files = wire.pack_planes(picture)
+        socket.send_fds(link, [wire.FILES], files)
+        for file in files:
+            os.close(file)
 
 
 def _answer(task: wire.Task) -> tuple[bytes, Picture | None]:

@@ -6,7 +6,10 @@ References:
 
 import ctypes
 import errno
+import math
+import mmap
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -46,6 +49,19 @@ def read_memory(process: int, address: int, into: UInt8[np.ndarray, "bytes"]) ->
         done += copied
 
 
+def drop_memory(address: int, nbytes: int) -> None:
+    """Give whole pages of this process's memory back; they read as zeros from now on.
+
+    Args:
+        address: where the first byte is that nobody needs any more.
+        nbytes: how many there are; pages that hold others, too, stay.
+    """
+    page = os.sysconf("SC_PAGE_SIZE")
+    start, stop = -(-address // page) * page, (address + nbytes) // page * page
+    if stop > start:
+        _libc().madvise(ctypes.c_void_p(start), ctypes.c_size_t(stop - start), mmap.MADV_DONTNEED)
+
+
 @dataclass(frozen=True)
 class LevelsElsewhere:
     """Levels in another process's memory, one row behind the other: `service.pictures.levels.Rows`.
@@ -55,12 +71,14 @@ class LevelsElsewhere:
         address: where they begin there.
         shape: (H, W) or (H, W, 3).
         dtype: uint8 or uint16.
+        on_drop: told how many bytes, from the first on, are not needed any more.
     """
 
     process: int
     address: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    on_drop: Callable[[int], None] = lambda _: None
 
     def __getitem__(self, rows: slice) -> Pixels:
         """Copy some rows; the copy can only be read.
@@ -76,10 +94,19 @@ class LevelsElsewhere:
         levels.flags.writeable = False
         return levels
 
+    def drop(self, rows: int) -> None:
+        """Say that so many rows, from the first on, will not be asked for again."""
+        self.on_drop(rows * math.prod(self.shape[1:]) * self.dtype.itemsize)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
 
 @cache
 def _call() -> Any:
-    call = ctypes.CDLL(None, use_errno=True).process_vm_readv
+    call = _libc().process_vm_readv
     part = (ctypes.c_void_p, ctypes.c_ulong)
     call.argtypes = (ctypes.c_int, *part, *part, ctypes.c_ulong)
     call.restype = ctypes.c_ssize_t

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
@@ -28,7 +29,7 @@ from service.machine import give_way
 from service.pictures.decode import Picture, decode
 from service.pictures.header import Header
 from service.pictures.levels import Pixels, Rows
-from service.pictures.lightness import Lightness, lightness_of
+from service.pictures.lightness import Lightness, store_lightness
 from service.pictures.spooled import FileData, SpooledFile, as_bytes
 from service.pictures.worker import wire
 from service.pictures.worker.allowance import cpu_s_for, memory_for
@@ -110,17 +111,19 @@ class _Worker:
                 os.close(each)
 
     def _take(self, planes: list[wire.Plane], take: Take[T]) -> T:
+        pixels, *others = (
+            LevelsElsewhere(self._process, plane.address, plane.shape, np.dtype(wire.DTYPES[plane.dtype]))
+            for plane in planes
+        )
         try:
-            taken = take(
-                [
-                    LevelsElsewhere(self._process, plane.address, plane.shape, np.dtype(wire.DTYPES[plane.dtype]))
-                    for plane in planes
-                ]
-            )
+            taken = take([replace(pixels, on_drop=self._drop), *others])
         except PermissionError:
             return take(self._take_files(planes))
         self._link.send(wire.TAKEN)
         return taken
+
+    def _drop(self, nbytes: int) -> None:
+        self._link.send(wire.pack_drop(nbytes))
 
     def _take_files(self, planes: list[wire.Plane]) -> list[Pixels]:
         self._link.send(wire.FILES)
@@ -263,7 +266,8 @@ class DecodePool:
         def take(planes: Sequence[Rows]) -> Lightness:
             pixels, *opacity = planes
             alpha = opacity[0][:] if opacity else None
-            return Lightness(lightness_of(pixels, workers=threads), alpha, pixels.dtype == np.uint16)
+            drop = pixels.drop if isinstance(pixels, LevelsElsewhere) else None
+            return Lightness(store_lightness(pixels, workers=threads, drop=drop), alpha, pixels.dtype == np.uint16)
 
         return await self._in_turn(data, header, caller, take)
 

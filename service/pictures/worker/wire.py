@@ -36,10 +36,14 @@ TAKEN: Final = b"taken"
 FILES: Final = b"files"
 """Asks for the pixels in anonymous memory instead; they come as descriptors beside the same word."""
 
+DROP: Final = b"drop"
+"""Says that the first bytes of the pixels were read, how many stands behind it: their memory may go already."""
+
 MOST_PLANES: Final = 2
 """Pixels and opacity."""
 
 _TASK: Final = struct.Struct("=QQdQ")
+_DROP_BYTES: Final = 8
 
 # Not in the module fcntl of every Python; from linux/fcntl.h.
 _ADD_SEALS: Final = 1033
@@ -187,6 +191,16 @@ def unpack_answer(message: bytes, header: Header) -> list[Plane] | Fault:
     except Exception as error:  # Whatever a worker says that is none any more: nothing of it is believed.
         raise WireError(f"a worker gave no answer that makes sense: {error}") from error
     return planes
+
+
+def pack_drop(nbytes: int) -> bytes:
+    """Return a message that says that so many bytes of the pixels were read."""
+    return DROP + nbytes.to_bytes(_DROP_BYTES, "little")
+
+
+def unpack_drop(message: bytes) -> int:
+    """Return how many bytes of the pixels were read, by a message that begins with `DROP`."""
+    return int.from_bytes(message.removeprefix(DROP), "little")
 
 
 def map_plane(plane: Plane, descriptor: int) -> Pixels:

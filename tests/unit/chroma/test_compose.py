@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from chroma.compose import compose, compose_u8, compose_u16, enlarge_ab, fit_gamut, guided_enlarge_ab
+from chroma.compose import compose, compose_u8, compose_u16, enlarge_ab, guided_enlarge_ab
+from chroma.gamut import fit_gamut
 from chroma.lab import (
     gray_to_lightness,
     lab_to_linear_rgb,

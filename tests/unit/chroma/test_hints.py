@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from chroma.compose import compose_u8, enlarge_ab, fit_gamut
+from chroma.compose import compose_u8, enlarge_ab
+from chroma.gamut import fit_gamut
 from chroma.hints import MANY_HINTS, MANY_SIDE_PX, WORK_SIDE_PX, Hint, apply_hints
 from chroma.lab import rgb_u8_to_lab
 from chroma.quality import delta_e_2000

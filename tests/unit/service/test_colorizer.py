@@ -13,10 +13,16 @@ from chroma.lab import gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
 from chroma.modes import MODES, Mode
 from chroma.signature import OUTPUT_NAMES
 from chroma.tone import stretch_tones
+from service.engine import colorizer
 from service.engine.colorizer import as_kept, colorize, finish, knobs_of, prepare
 from service.engine.options import Options, Tone
 from service.engine.session import Query, Session
+from service.pictures import png, tiff_writer
+from service.pictures.answer_formats import LOSSLESS, OutputFormat
 from service.pictures.decode import Picture
+from service.pictures.encode import encode
+from service.pictures.levels import to_depth
+from service.pictures.lightness import L_STEPS
 from tests import onnx_factory
 from tests.pictures import levels, smooth_gray
 
@@ -69,12 +75,16 @@ def test_a_saturation_too_small_for_32_bits_is_none(session: Session, saturation
         np.testing.assert_array_equal(rgb, np.dstack([gray] * 3))
 
 
+STORED_L = 0.6 * 100 / L_STEPS
+"""Half a step, and float32."""
+
+
 def test_color_is_reduced_to_its_lightness(session: Session) -> None:
     rgb = levels(40, 50, 3)
     prepared = prepare(Picture(rgb), Options(), session.stamp)
-    np.testing.assert_array_equal(prepared.L, rgb_u8_to_lightness(rgb))
+    np.testing.assert_allclose(prepared.L[:], rgb_u8_to_lightness(rgb), atol=STORED_L)
     deep = prepare(Picture(rgb.astype(np.uint16) * 257), Options(), session.stamp)
-    np.testing.assert_allclose(deep.L, prepared.L, atol=1e-3)
+    np.testing.assert_allclose(deep.L[:], prepared.L[:], atol=1e-3)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -82,9 +92,9 @@ def test_lightness_in_strips_is_that_of_the_whole(
     session: Session, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     gray = levels(40, 50)
-    monkeypatch.setattr("service.engine.colorizer.STRIP_PIXELS", 120)
+    monkeypatch.setattr("service.pictures.lightness.STRIP_PIXELS", 120)
     prepared = prepare(Picture(gray), Options(), session.stamp, workers=workers)
-    np.testing.assert_array_equal(prepared.L, gray_to_lightness(gray))
+    np.testing.assert_array_equal(prepared.L[:], gray_to_lightness(gray))
 
 
 def test_each_mode_is_its_formula(session: Session) -> None:
@@ -133,7 +143,7 @@ def test_the_network_sees_a_faded_picture_stretched_unless_told_not_to(session: 
     np.testing.assert_array_equal(stretched.query.lightness, stretch_tones(as_it_is)[0])
     assert stretched.query.lightness.std() > 2 * as_it_is.std()
     for prepared in (stretched, untouched):
-        np.testing.assert_array_equal(prepared.L, L)
+        np.testing.assert_array_equal(prepared.L[:], L)
 
 
 def test_a_faded_picture_keeps_its_lightness(session: Session) -> None:
@@ -168,3 +178,22 @@ def test_workers_change_nothing(session: Session, enlargement: str) -> None:
     np.testing.assert_array_equal(one, three)
     plain = colorize(picture, Options(), session).rgb
     assert np.array_equal(one, plain) == (enlargement == "bilinear")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("with_alpha", [False, True])
+@pytest.mark.parametrize("output_format", ["png", "tiff", "jpeg", "webp"])
+def test_an_answer_of_rows_is_that_of_the_whole(
+    session: Session, monkeypatch: pytest.MonkeyPatch, output_format: OutputFormat, with_alpha: bool, deep: bool
+) -> None:
+    deep = deep and output_format in LOSSLESS
+    monkeypatch.setattr(png, "STRIP_BYTES", 5000)
+    monkeypatch.setattr(tiff_writer, "STRIP_BYTES", 5000)
+    gray = smooth_gray(140, 90)
+    alpha = to_depth(gray[::-1].copy(), deep=deep) if with_alpha else None
+    colored = colorize(Picture(gray), Options(), session, deep=deep)
+    whole = encode(colored.rgb, alpha, output_format)
+    assert encode(colored.rows, alpha, output_format, workers=3) == whole
+    assert colored.pixels_for(output_format) is colored.rgb
+    monkeypatch.setattr(colorizer, "LARGE_PIXELS", 0)
+    assert (colored.pixels_for(output_format) is colored.rows) == (output_format in LOSSLESS)

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from chroma.bins import Q
-from service.engine.kept import ID_BYTES, KEPT_OUTPUTS, KeptPicture, KeptPictures, Posterior, ReadyPixels
+from service.engine.kept import ID_BYTES, KEPT_OUTPUTS, KeptPicture, KeptPictures, Posterior
 from service.errors import PictureNotKept, TooLargeToKeep
 from service.pictures.header import Header
+from service.pictures.lightness import Lightness, store_lightness
 
 HEADER = Header("PNG", 8, 8, "L", 1, wide=False, icc_profile=None)
 
 
-def make(data_bytes: int = 1000, *, ready: ReadyPixels | None = None) -> KeptPicture:
+def make(data_bytes: int = 1000, *, ready: Lightness | None = None) -> KeptPicture:
     heads = dict(zip(KEPT_OUTPUTS, (np.ones((2, 2, Q)), np.ones((2, 2, 2)), np.ones(3)), strict=True))
     heads = {name: head.astype(np.float32) for name, head in heads.items()}
     posterior = Posterior.of(heads, np.ones((8, 8, 1), np.float32))
@@ -125,7 +126,7 @@ def test_nothing_is_kept_where_there_is_no_room() -> None:
 
 
 def test_pixels_are_kept_only_while_they_are_small() -> None:
-    ready = ReadyPixels(np.ones((100, 100), np.uint8), np.ones((100, 100), np.uint8), is_lightness=False, is_deep=False)
+    ready = Lightness(store_lightness(np.ones((100, 100), np.uint8)), np.ones((100, 100), np.uint8), is_deep=False)
     picture = make(ready=ready)
     assert picture.nbytes == make().nbytes + 20_000
     roomy, tight = (KeptPictures(max_bytes=room * picture.nbytes, max_age_s=60) for room in (8, 7))
