@@ -22,6 +22,7 @@ from service.errors import (
 from service.pictures import decode as decoding
 from service.pictures import probe as probing
 from service.pictures.decode import decode
+from service.pictures.decoders import one_copy
 from service.pictures.probe import probe
 from tests.formats import profiles
 from tests.formats.cells import Cell, judge
@@ -41,6 +42,12 @@ from tests.formats.files import (
 )
 from tests.formats.jxl_header import with_header
 from tests.pictures import by_pillow, png_chunk, smooth_gray
+
+
+@pytest.fixture(params=[one_copy.LARGE_BYTES, 0], ids=["as they are", "as large ones"], autouse=True)
+def read_as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large files are read in another way."""
+    monkeypatch.setattr(one_copy, "LARGE_BYTES", request.param)
 
 
 def long_xmp(size: int) -> bytes:

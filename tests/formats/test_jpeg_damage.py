@@ -15,6 +15,7 @@ from PIL import Image
 
 from service.errors import BrokenPicture
 from service.pictures.decode import decode
+from service.pictures.decoders import one_copy
 from service.pictures.decoders.jpeg_complaints import read_heard
 from service.pictures.probe import probe
 from service.pictures.worker.pool import DecodePool
@@ -23,6 +24,12 @@ from tests.pictures import by_pillow, smooth_gray
 
 END = b"\xff\xd9"
 SOS = b"\xff\xda"
+
+
+@pytest.fixture(params=[one_copy.LARGE_BYTES, 0], ids=["as they are", "as large ones"], autouse=True)
+def read_as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large files are read in another way."""
+    monkeypatch.setattr(one_copy, "LARGE_BYTES", request.param)
 
 
 def photograph(channels: int = 3) -> np.ndarray:
@@ -262,6 +269,7 @@ def test_a_worker_refuses_what_is_damaged_and_goes_on() -> None:
 def test_what_others_print_meanwhile_is_passed_on(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(one_copy, "LARGE_BYTES", 1 << 20)
     damaged = DAMAGES["a bogus segment"](WHOLE["color"])
     imdecode = cv2.imdecode
 

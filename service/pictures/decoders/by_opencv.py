@@ -7,6 +7,7 @@ from jaxtyping import Shaped
 from service.pictures.decoders.jpeg_complaints import read_heard
 from service.pictures.decoders.jpeg_damage import refuse_damaged
 from service.pictures.decoders.lost_end import whole_jpeg, with_end
+from service.pictures.decoders.one_copy import read_once
 from service.pictures.header import Header
 from service.pictures.headers import png
 from service.pictures.levels import Alpha, Pixels
@@ -22,7 +23,9 @@ def decode(data: bytes | memoryview, header: Header) -> tuple[Pixels, Alpha]:
         return _decode_jpeg(data, header), None
     if header.format == "PNG" and header.kind == png.TO_BE_STRIPPED:
         data = png.stripped(bytes(data))
-    decoded = _read(data, cv2.IMREAD_UNCHANGED)
+    decoded = read_once(data, cv2.IMREAD_UNCHANGED) if header.format == "PNG" else None
+    if decoded is None:
+        decoded = _read(data, cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype not in (np.uint8, np.uint16):
         raise ValueError("OpenCV does not decode it")
     if decoded.ndim == 2:

@@ -8,13 +8,14 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import cv2
 import numpy as np
 
+from service.pictures.decoders.one_copy import read_once
 from service.pictures.levels import Pixels
 
 STDERR: Final = 2
@@ -44,15 +45,28 @@ def read_heard(data: bytes | memoryview, flags: int) -> tuple[Pixels | None, str
     Raises:
         cv2.error: OpenCV fails in another way.
     """
+    decoded, complaint = _heard(read_once, data, flags)
+    # What is cut short is one thing from a file, another from memory.
+    return (decoded, complaint) if decoded is not None and not complaint else _heard(_read_twice, data, flags)
+
+
+def _read_twice(data: bytes | memoryview, flags: int) -> Pixels | None:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if decoded is None else np.asarray(decoded)
+
+
+def _heard(
+    read: Callable[[bytes | memoryview, int], Pixels | None], data: bytes | memoryview, flags: int
+) -> tuple[Pixels | None, str]:
     printed = bytearray()
     with _LISTENING, _stderr_into(printed):
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        decoded = read(data, flags)
     complaint = _COMPLAINT.search(printed)
     others = _COMPLAINT.sub(b"", printed)
     if others:  # Of other threads, which print there, too.
         with suppress(OSError):
             os.write(STDERR, others)
-    return (None if decoded is None else np.asarray(decoded)), complaint[1].decode() if complaint else ""
+    return decoded, complaint[1].decode() if complaint else ""
 
 
 @contextmanager
