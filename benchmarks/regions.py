@@ -11,7 +11,8 @@ nothing is fitted to it. To fit, or to measure on other objects, FOLDER has `ima
 count that cover 2 to 50 % of it. The photographs are made gray first.
 
 The first click is at the mask's inner center, each further one at that of the largest error, adding or taking away;
-every click has the smallest radius.
+every click has the smallest radius. So does the literature on interactive segmentation measure (Xu and others, "Deep
+Interactive Object Selection", CVPR 2016), but for what is judged: it counts clicks up to 20, we look at three.
 """
 
 import argparse
@@ -31,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chroma.bins import load_centers
 from chroma.decoding import softmax
-from chroma.regions import Ground, Mark, features_of, grow, survey
+from chroma.regions import Ground, Mark, grow, survey
 from service.engine.colorizer import prepare
 from service.engine.options import Options
 from service.engine.session import Session, shipped_model
@@ -42,11 +43,8 @@ LEAST_IOU = 0.7
 """After the last click, half of the objects."""
 LEAST, MOST = 0.02, 0.5
 THINGS_EACH = 2
-SAMPLES = 150
-"""Pixels of each object and number of clicks that the network is fitted to."""
-HIDDEN = (32, 16)
-PENALTY = 0.01
-"""Of squared weights; chosen by objects that were held out."""
+FIT_SIZES = ((480, 640), (640, 480))
+"""Photographs to fit to are squeezed to one of these, height and width in px, so that grids make batches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +55,17 @@ class Thing:
         name: of the photograph.
         ground: of it.
         mask: on the ground's grid.
+        logits: over the ab bins, (n, m, Q).
     """
 
     name: str
     ground: Ground
     mask: np.ndarray
+    logits: np.ndarray
 
 
-def things_of(folder: Path, split: str, most: int) -> Iterator[Thing]:
-    """Yield objects in the order of the files."""
+def things_of(folder: Path, split: str, most: int, *, squeeze: bool = False) -> Iterator[Thing]:
+    """Yield objects in the order of the files, the photographs perhaps squeezed to `FIT_SIZES`."""
     session = Session(shipped_model(), device="cpu", threads=1)
     count = 0
     for photograph, masks in (
@@ -76,6 +76,9 @@ def things_of(folder: Path, split: str, most: int) -> Iterator[Thing]:
         if not chosen:
             continue
         gray = cv2.imread(str(photograph), cv2.IMREAD_GRAYSCALE)
+        if squeeze:
+            height, width = FIT_SIZES[gray.shape[0] > gray.shape[1]]
+            gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
         prepared = prepare(Picture(gray), Options(), session.stamp, posterior=True)
         logits = session.run([prepared.query])[0]["ab_logits"]
         ground = survey(prepared.L, softmax(logits) @ load_centers(), logits)
@@ -85,7 +88,7 @@ def things_of(folder: Path, split: str, most: int) -> Iterator[Thing]:
                 return
             if mask.any():
                 count += 1
-                yield Thing(photograph.name, ground, mask)
+                yield Thing(photograph.name, ground, mask, logits.astype(np.float16))
 
 
 def _plain(folder: Path, split: str) -> Iterator[tuple[Path, list[np.ndarray]]]:
@@ -152,61 +155,6 @@ def measure(things: list[Thing], grow_one=grow) -> np.ndarray:
     return np.array(rows)
 
 
-def crude(ground: Ground, marks: list[Mark]) -> np.ndarray:
-    """Grow a region without the network, which is not there yet: whatever is nearer to what adds than to the rest."""
-    features = features_of(ground, marks)
-    first = len(ground.features[0, 0])
-    near, far = features[..., first + 1], features[..., first + 11]
-    limit = np.quantile(near, 0.25)
-    return np.where((near < limit) & (near < far), 1.0, 0.0)
-
-
-def samples_of(things: list[Thing], grow_one, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and labels of pixels, with the clicks that a person would give to correct `grow_one`."""
-    features, labels = [], []
-    for thing in things:
-        marks = [click(thing.mask, takes_away=False)]
-        for _ in range(CLICKS + 1):
-            told = features_of(thing.ground, marks)
-            for label, places in ((1, np.argwhere(thing.mask)), (0, np.argwhere(~thing.mask))):
-                wanted = int(SAMPLES * (0.35 + 0.65 * len(places) / thing.mask.size))
-                chosen = places[random.choice(len(places), min(wanted, len(places)), replace=False)]
-                features.append(told[chosen[:, 0], chosen[:, 1]])
-                labels.append(np.full(len(chosen), label))
-            mark = next_click(thing.mask, grow_one(thing.ground, marks) > 0.5)
-            if mark is None:
-                break
-            marks.append(mark)
-    return np.concatenate(features), np.concatenate(labels)
-
-
-def fit(things: list[Thing], out: Path, rounds: int) -> None:
-    """Fit the small network; each further round also knows the mistakes of the one before."""
-    from sklearn.neural_network import MLPClassifier
-
-    import chroma.regions
-
-    random, features, labels = np.random.default_rng(0), [], []
-    grow_one = crude
-    for number in range(rounds):
-        more, what = samples_of(things, grow_one, random)
-        features.append(more)
-        labels.append(what)
-        values = np.concatenate(features)
-        mean, deviation = values.mean(axis=0), values.std(axis=0) + 1e-3
-        network = MLPClassifier(HIDDEN, alpha=PENALTY, max_iter=25, early_stopping=True, random_state=0, batch_size=512)
-        network.fit((values - mean) / deviation, np.concatenate(labels))
-        layers = zip(network.coefs_, network.intercepts_, strict=True)
-        arrays = {"mean": mean, "deviation": deviation}
-        for place, (weights, bias) in enumerate(layers):
-            arrays |= {f"weights{place}": weights, f"bias{place}": bias}
-        np.savez(out, **{name: values.astype(np.float32) for name, values in arrays.items()})
-        chroma.regions.MODEL_FILE = str(out.resolve())
-        chroma.regions._model.cache_clear()
-        grow_one = grow
-        print(f"round {number + 1}: {len(values)} pixels", flush=True, file=sys.stderr)  # noqa: T201
-
-
 def made_up(folder: Path) -> Path:
     """Make a folder of two photographs of a bright disc and a dark one, for a run that has no masks of people."""
     for kind in ("images", "masks"):
@@ -233,7 +181,9 @@ def main() -> int:
     if given.fit:
         if given.folder is None or not (given.folder / "masks").is_dir():
             parser.error("--fit needs a folder that has a folder 'masks'; COCO only judges")
-        fit(list(things_of(given.folder, "train", 10_000)), given.fit, given.rounds)
+        from region_fit import fit
+
+        fit(list(things_of(given.folder, "train", 10_000, squeeze=True)), given.fit, given.rounds)
     with tempfile.TemporaryDirectory() as made:
         things = list(things_of(given.folder or made_up(Path(made)), "val", given.objects))
     begun = time.process_time()
