@@ -1,7 +1,8 @@
 """Fits the network of `chroma.region_network`: used by `benchmarks/regions.py FOLDER --fit OUT.npz`, needs TensorFlow.
 
 First the directions of the posterior's logits in which things differ most from what is around them (Fisher's
-discriminant), then the U-Net, in rounds: each knows the clicks that correct the mistakes of the one before.
+discriminant), then the U-Net, in rounds: each knows the clicks that correct the mistakes of the network before it, the
+first one those of the network that is shipped.
 
 References:
     Xu and others, "Deep Interactive Object Selection", CVPR 2016; Mahadevan, Voigtlaender, Leibe, "Iteratively Trained
@@ -10,7 +11,7 @@ References:
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,30 +27,28 @@ from chroma.regions import Ground, Mark, features_of, grow, likeness_of
 DIRECTIONS = 24
 WIDTHS = (8, 20, 36, 56)
 """Channels of each level."""
-BATCH = 12
-EPOCHS = 10
-"""Of a round; an epoch sees each thing twice, after other clicks."""
+BATCH = 8
+PASSES = 19
+"""How often a round sees each thing, after one, two or three clicks."""
 RATE = 1.5e-3
 OFF_CENTER = 0.35
 """How often the first click is not at the center: people do not aim at it."""
-
-GrowOne = Callable[[Ground, Sequence[Mark]], np.ndarray]
 
 
 def fit(things: list[Thing], out: Path, rounds: int) -> None:
     """Fit to things whose grids have the same size, standing or lying, and write the network's arrays."""
     random = np.random.default_rng(0)
     arrays = find_directions(things)
-    things = [with_seen(thing, arrays) for thing in things]
-    grow_one: GrowOne = crude
+    before, things = things, [with_seen(thing, arrays) for thing in things]
     states: list[tuple[Thing, np.ndarray, np.ndarray]] = []
     for number in range(rounds):
-        states += [state for thing in things for state in states_of(thing, grow_one, random)]
+        pairs = zip(things, before, strict=True)
+        states += [state for thing, known in pairs for state in states_of(thing, known.ground, random)]
         arrays |= train(states, arrays, len(things), random)
         np.savez_compressed(out, **{name: np.asarray(value, np.float16) for name, value in arrays.items()})
         chroma.region_network.MODEL_FILE = str(out.resolve())
         chroma.region_network.load_model.cache_clear()
-        grow_one = grow
+        before = things
         print(f"round {number + 1}: {len(states)} states", flush=True, file=sys.stderr)  # noqa: T201
 
 
@@ -97,16 +96,14 @@ def with_seen(thing: Thing, arrays: dict[str, np.ndarray]) -> Thing:
     return replace(thing, ground=replace(thing.ground, seen=seen))
 
 
-def crude(ground: Ground, marks: Sequence[Mark]) -> np.ndarray:
-    """Grow a region without the network, which is not there yet: whatever is nearer to what adds than to the rest."""
-    features = features_of(ground, marks)
-    first = len(ground.features[0, 0])
-    near, far = features[..., first + 1], features[..., first + 11]
-    return np.where((near < np.quantile(near, 0.25)) & (near < far), 1.0, 0.0)
+def states_of(thing: Thing, before: Ground, random: np.random.Generator) -> list[tuple[Thing, np.ndarray, np.ndarray]]:
+    """Return a thing with its features and likeness after one, two and three clicks.
 
-
-def states_of(thing: Thing, grow_one: GrowOne, random: np.random.Generator) -> list[tuple[Thing, np.ndarray, np.ndarray]]:
-    """Return a thing with its features and likeness after one, two and three clicks."""
+    Args:
+        thing: with the ground to learn from.
+        before: the same ground as the network takes it whose mistakes are corrected.
+        random: moves some first clicks off the center.
+    """
     mark: Mark | None = click(thing.mask, takes_away=False)
     if random.random() < OFF_CENTER:
         inner = cv2.distanceTransform(np.pad(thing.mask.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -120,7 +117,7 @@ def states_of(thing: Thing, grow_one: GrowOne, random: np.random.Generator) -> l
         marks.append(mark)
         told = features_of(thing.ground, marks).astype(np.float16), likeness_of(thing.ground, marks).astype(np.float16)
         states.append((thing, *told))
-        mark = next_click(thing.mask, grow_one(thing.ground, marks) > 0.5)
+        mark = next_click(thing.mask, grow(before, marks) > 0.5)
     return states
 
 
@@ -174,7 +171,7 @@ def train(
     for layer in network.layers:
         if f"{layer.name}_kernel" in before:
             layer.set_weights([before[f"{layer.name}_kernel"], before[f"{layer.name}_bias"]])
-    steps = EPOCHS * 2 * count // BATCH
+    steps = max(1, PASSES * count // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=RATE, warmup_steps=min(100, steps // 4))
     network.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3, clipnorm=1.0), loss=loss_of)
     lying = [state for state in states if state[1].shape[0] <= state[1].shape[1]]

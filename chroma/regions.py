@@ -2,16 +2,12 @@
 
 What belongs to it is judged pixel by pixel, on a coarse grid, by how far it is from the marks along ways that avoid
 steps of lightness and of the network's posterior, how much it is like the places marked, and how it is like the
-picture's border, which mostly is background. A small network, fitted to masks that people drew, weighs these. The grid
-is then enlarged along the edges of lightness.
+picture's border, which mostly is background. A small network, fitted to masks (`chroma.region_network`), weighs these
+and what lies around. The grid is then enlarged along the edges of lightness.
 
 References:
     Criminisi, Sharp, Rother, Perez, "Geodesic Image and Video Editing", ACM TOG 29(5), 2010 (distance by raster scans).
     He, Sun, Tang, "Guided Image Filtering", ECCV 2010.
-    Borenstein, Ullman, "Class-Specific, Top-Down Segmentation", ECCV 2002; Perazzi and others, "A Benchmark Dataset and
-    Evaluation Methodology for Video Object Segmentation", CVPR 2016; Yang, Luo, Lin, "Clothing Co-Parsing by Joint
-    Image Segmentation and Labeling", CVPR 2014; Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video", PRL
-    30(2), 2009; Nilsback, Zisserman, "Delving into the Whorl of Flower Segmentation", BMVC 2007 (masks fitted to).
 """
 
 from collections.abc import Sequence
@@ -194,14 +190,14 @@ def likeness_of(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h
     Returns:
         Cosines, zeros where there is no such mark.
     """
-    length = np.sqrt(np.square(ground.seen).sum(axis=-1, keepdims=True)) + np.float32(1e-3)
+    unit = ground.seen / (np.linalg.norm(ground.seen, axis=-1, keepdims=True) + np.float32(1e-3))
     likeness = np.zeros((*ground.seen.shape[:2], 2), np.float32)
     for number, takes_away in enumerate((False, True)):
         place = place_of(marks, ground.L.shape, takes_away=takes_away).astype(np.float32)
         if place.any():
             small = cv2.resize(place, ground.seen.shape[1::-1], interpolation=cv2.INTER_AREA)[..., None]
             mean = (ground.seen * small).sum(axis=(0, 1)) / small.sum()
-            likeness[..., number] = (ground.seen / length) @ (mean / (np.sqrt(np.square(mean).sum()) + np.float32(1e-3)))
+            likeness[..., number] = unit @ (mean / (np.linalg.norm(mean) + np.float32(1e-3)))
     return likeness
 
 
