@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chroma.bins import load_centers
 from chroma.decoding import softmax
-from chroma.regions import Ground, Mark, grow, survey
+from chroma.regions import grow, survey
+from region_fit.clicks import Thing, click, next_click, overlap
 from service.engine.colorizer import prepare
 from service.engine.options import Options
 from service.engine.session import Session, shipped_model
@@ -45,23 +45,6 @@ LEAST, MOST = 0.02, 0.5
 THINGS_EACH = 2
 FIT_SIZES = ((480, 640), (640, 480))
 """Photographs to fit to are squeezed to one of these, height and width in px, so that grids make batches."""
-
-
-@dataclass(frozen=True, eq=False)
-class Thing:
-    """An object of a photograph.
-
-    Attributes:
-        name: of the photograph.
-        ground: of it.
-        mask: on the ground's grid.
-        logits: over the ab bins, (n, m, Q).
-    """
-
-    name: str
-    ground: Ground
-    mask: np.ndarray
-    logits: np.ndarray
 
 
 def things_of(folder: Path, split: str, most: int, *, squeeze: bool = False) -> Iterator[Thing]:
@@ -113,31 +96,6 @@ def _panoptic(folder: Path, split: str) -> Iterator[tuple[Path, list[np.ndarray]
         yield folder / "images" / split / names[entry["image_id"]], masks
 
 
-def click(place: np.ndarray, *, takes_away: bool) -> Mark:
-    """Return a click at the inner center of a place."""
-    inner = cv2.distanceTransform(np.pad(place.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    row, column = np.unravel_index(inner.argmax(), inner.shape)
-    point = ((column + 0.5) / place.shape[1], (row + 0.5) / place.shape[0])
-    return Mark((point,), 0.0, takes_away)
-
-
-def next_click(mask: np.ndarray, found: np.ndarray) -> Mark | None:
-    """Return a click at the inner center of the largest error, if there is one."""
-    best, most = None, 0
-    for error, takes_away in ((mask & ~found, False), (found & ~mask, True)):
-        count, labels, facts, _ = cv2.connectedComponentsWithStats(error.astype(np.uint8), connectivity=4)
-        if count > 1:
-            label = 1 + int(facts[1:, cv2.CC_STAT_AREA].argmax())
-            if facts[label, cv2.CC_STAT_AREA] > most:
-                best, most = click(labels == label, takes_away=takes_away), int(facts[label, cv2.CC_STAT_AREA])
-    return best
-
-
-def overlap(mask: np.ndarray, found: np.ndarray) -> float:
-    """Return intersection over union."""
-    return float((mask & found).sum() / max((mask | found).sum(), 1))
-
-
 def measure(things: list[Thing], grow_one=grow) -> np.ndarray:
     """Return the overlap of each object after each click, (N, CLICKS)."""
     rows = []
@@ -181,7 +139,7 @@ def main() -> int:
     if given.fit:
         if given.folder is None or not (given.folder / "masks").is_dir():
             parser.error("--fit needs a folder that has a folder 'masks'; COCO only judges")
-        from region_fit import fit
+        from region_fit.fitting import fit
 
         fit(list(things_of(given.folder, "train", 10_000, squeeze=True)), given.fit, given.rounds)
     with tempfile.TemporaryDirectory() as made:

@@ -19,9 +19,9 @@ ROOT = Path(__file__).parents[2]
 def fitting(monkeypatch: pytest.MonkeyPatch) -> Any:
     pytest.importorskip("keras")
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import region_fit
+    from region_fit import fitting
 
-    return region_fit
+    return fitting
 
 
 def test_keras_and_numpy_agree(fitting: Any) -> None:

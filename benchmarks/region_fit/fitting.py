@@ -18,7 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from regions import Thing, click, next_click
+from region_fit.clicks import Thing, click, next_click
 
 import chroma.region_network
 from chroma.region_network import LEVELS, MOST, at_half
