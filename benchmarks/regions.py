@@ -29,10 +29,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.region_fit.clicks import Thing, click, next_click, overlap
 from chroma.bins import load_centers
 from chroma.decoding import softmax
 from chroma.regions import grow, survey
-from region_fit.clicks import Thing, click, next_click, overlap
 from service.engine.colorizer import prepare
 from service.engine.options import Options
 from service.engine.session import Session, shipped_model
@@ -139,7 +139,7 @@ def main() -> int:
     if given.fit:
         if given.folder is None or not (given.folder / "masks").is_dir():
             parser.error("--fit needs a folder that has a folder 'masks'; COCO only judges")
-        from region_fit.fitting import fit
+        from benchmarks.region_fit.fitting import fit
 
         fit(list(things_of(given.folder, "train", 10_000, squeeze=True)), given.fit, given.rounds)
     with tempfile.TemporaryDirectory() as made:

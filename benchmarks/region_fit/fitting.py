@@ -18,9 +18,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from region_fit.clicks import Thing, click, next_click
 
 import chroma.region_network
+from benchmarks.region_fit.clicks import Thing, click, next_click
 from chroma.region_network import LEVELS, MOST, at_half
 from chroma.regions import Ground, Mark, features_of, grow, likeness_of
 

@@ -12,14 +12,11 @@ from chroma.region_network import judge, load_model
 
 pytestmark = pytest.mark.training
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
-def fitting(monkeypatch: pytest.MonkeyPatch) -> Any:
+def fitting() -> Any:
     pytest.importorskip("keras")
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    from region_fit import fitting
+    from benchmarks.region_fit import fitting
 
     return fitting
 
@@ -40,7 +37,7 @@ def test_keras_and_numpy_agree(fitting: Any) -> None:
 
 def test_a_network_is_fitted(fitting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To two discs: the file has the arrays of the shipped one, and judges."""
-    import regions
+    from benchmarks import regions
 
     monkeypatch.setattr(fitting, "PASSES", 1)
     monkeypatch.setattr(region_network, "MODEL_FILE", region_network.MODEL_FILE)
