@@ -212,7 +212,6 @@ def grow(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h w"]:
         How far each pixel of the grid belongs to it, [0, 1], shape (h, w); what is not connected with a mark does not.
     """
     share = judge(features_of(ground, marks), np.concatenate([ground.seen, likeness_of(ground, marks)], axis=-1))
-    share = cv2.bilateralFilter(share.astype(np.float32), 7, 0.3, 3.0)
     shape = ground.L.shape
     inside, outside = (place_of(marks, shape, takes_away=away) for away in (False, True))
     share = np.where(inside, np.float32(1), np.where(outside, np.float32(0), share))
