@@ -11,7 +11,8 @@ nothing is fitted to it. To fit, or to measure on other objects, FOLDER has `ima
 count that cover 2 to 50 % of it. The photographs are made gray first.
 
 The first click is at the mask's inner center, each further one at that of the largest error, adding or taking away;
-every click has the smallest radius.
+every click has the smallest radius. So does the literature on interactive segmentation measure (Xu and others, "Deep
+Interactive Object Selection", CVPR 2016), but for what is judged: it counts clicks up to 20, we look at three.
 """
 
 import argparse
@@ -20,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.region_fit.clicks import Thing, click, next_click, overlap
 from chroma.bins import load_centers
 from chroma.decoding import softmax
-from chroma.regions import Ground, Mark, features_of, grow, survey
+from chroma.regions import grow, survey
 from service.engine.colorizer import prepare
 from service.engine.options import Options
 from service.engine.session import Session, shipped_model
@@ -42,30 +43,12 @@ LEAST_IOU = 0.7
 """After the last click, half of the objects."""
 LEAST, MOST = 0.02, 0.5
 THINGS_EACH = 2
-SAMPLES = 150
-"""Pixels of each object and number of clicks that the network is fitted to."""
-HIDDEN = (32, 16)
-PENALTY = 0.01
-"""Of squared weights; chosen by objects that were held out."""
+FIT_SIZES = ((480, 640), (640, 480))
+"""Photographs to fit to are squeezed to one of these, height and width in px, so that grids make batches."""
 
 
-@dataclass(frozen=True, eq=False)
-class Thing:
-    """An object of a photograph.
-
-    Attributes:
-        name: of the photograph.
-        ground: of it.
-        mask: on the ground's grid.
-    """
-
-    name: str
-    ground: Ground
-    mask: np.ndarray
-
-
-def things_of(folder: Path, split: str, most: int) -> Iterator[Thing]:
-    """Yield objects in the order of the files."""
+def things_of(folder: Path, split: str, most: int, *, squeeze: bool = False) -> Iterator[Thing]:
+    """Yield objects in the order of the files, the photographs perhaps squeezed to `FIT_SIZES`."""
     session = Session(shipped_model(), device="cpu", threads=1)
     count = 0
     for photograph, masks in (
@@ -76,6 +59,9 @@ def things_of(folder: Path, split: str, most: int) -> Iterator[Thing]:
         if not chosen:
             continue
         gray = cv2.imread(str(photograph), cv2.IMREAD_GRAYSCALE)
+        if squeeze:
+            height, width = FIT_SIZES[gray.shape[0] > gray.shape[1]]
+            gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
         prepared = prepare(Picture(gray), Options(), session.stamp, posterior=True)
         logits = session.run([prepared.query])[0]["ab_logits"]
         ground = survey(prepared.L, softmax(logits) @ load_centers(), logits)
@@ -85,7 +71,7 @@ def things_of(folder: Path, split: str, most: int) -> Iterator[Thing]:
                 return
             if mask.any():
                 count += 1
-                yield Thing(photograph.name, ground, mask)
+                yield Thing(photograph.name, ground, mask, logits.astype(np.float16))
 
 
 def _plain(folder: Path, split: str) -> Iterator[tuple[Path, list[np.ndarray]]]:
@@ -110,31 +96,6 @@ def _panoptic(folder: Path, split: str) -> Iterator[tuple[Path, list[np.ndarray]
         yield folder / "images" / split / names[entry["image_id"]], masks
 
 
-def click(place: np.ndarray, *, takes_away: bool) -> Mark:
-    """Return a click at the inner center of a place."""
-    inner = cv2.distanceTransform(np.pad(place.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    row, column = np.unravel_index(inner.argmax(), inner.shape)
-    point = ((column + 0.5) / place.shape[1], (row + 0.5) / place.shape[0])
-    return Mark((point,), 0.0, takes_away)
-
-
-def next_click(mask: np.ndarray, found: np.ndarray) -> Mark | None:
-    """Return a click at the inner center of the largest error, if there is one."""
-    best, most = None, 0
-    for error, takes_away in ((mask & ~found, False), (found & ~mask, True)):
-        count, labels, facts, _ = cv2.connectedComponentsWithStats(error.astype(np.uint8), connectivity=4)
-        if count > 1:
-            label = 1 + int(facts[1:, cv2.CC_STAT_AREA].argmax())
-            if facts[label, cv2.CC_STAT_AREA] > most:
-                best, most = click(labels == label, takes_away=takes_away), int(facts[label, cv2.CC_STAT_AREA])
-    return best
-
-
-def overlap(mask: np.ndarray, found: np.ndarray) -> float:
-    """Return intersection over union."""
-    return float((mask & found).sum() / max((mask | found).sum(), 1))
-
-
 def measure(things: list[Thing], grow_one=grow) -> np.ndarray:
     """Return the overlap of each object after each click, (N, CLICKS)."""
     rows = []
@@ -150,61 +111,6 @@ def measure(things: list[Thing], grow_one=grow) -> np.ndarray:
                 marks.append(mark)
         rows.append(row)
     return np.array(rows)
-
-
-def crude(ground: Ground, marks: list[Mark]) -> np.ndarray:
-    """Grow a region without the network, which is not there yet: whatever is nearer to what adds than to the rest."""
-    features = features_of(ground, marks)
-    first = len(ground.features[0, 0])
-    near, far = features[..., first + 1], features[..., first + 11]
-    limit = np.quantile(near, 0.25)
-    return np.where((near < limit) & (near < far), 1.0, 0.0)
-
-
-def samples_of(things: list[Thing], grow_one, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and labels of pixels, with the clicks that a person would give to correct `grow_one`."""
-    features, labels = [], []
-    for thing in things:
-        marks = [click(thing.mask, takes_away=False)]
-        for _ in range(CLICKS + 1):
-            told = features_of(thing.ground, marks)
-            for label, places in ((1, np.argwhere(thing.mask)), (0, np.argwhere(~thing.mask))):
-                wanted = int(SAMPLES * (0.35 + 0.65 * len(places) / thing.mask.size))
-                chosen = places[random.choice(len(places), min(wanted, len(places)), replace=False)]
-                features.append(told[chosen[:, 0], chosen[:, 1]])
-                labels.append(np.full(len(chosen), label))
-            mark = next_click(thing.mask, grow_one(thing.ground, marks) > 0.5)
-            if mark is None:
-                break
-            marks.append(mark)
-    return np.concatenate(features), np.concatenate(labels)
-
-
-def fit(things: list[Thing], out: Path, rounds: int) -> None:
-    """Fit the small network; each further round also knows the mistakes of the one before."""
-    from sklearn.neural_network import MLPClassifier
-
-    import chroma.regions
-
-    random, features, labels = np.random.default_rng(0), [], []
-    grow_one = crude
-    for number in range(rounds):
-        more, what = samples_of(things, grow_one, random)
-        features.append(more)
-        labels.append(what)
-        values = np.concatenate(features)
-        mean, deviation = values.mean(axis=0), values.std(axis=0) + 1e-3
-        network = MLPClassifier(HIDDEN, alpha=PENALTY, max_iter=25, early_stopping=True, random_state=0, batch_size=512)
-        network.fit((values - mean) / deviation, np.concatenate(labels))
-        layers = zip(network.coefs_, network.intercepts_, strict=True)
-        arrays = {"mean": mean, "deviation": deviation}
-        for place, (weights, bias) in enumerate(layers):
-            arrays |= {f"weights{place}": weights, f"bias{place}": bias}
-        np.savez(out, **{name: values.astype(np.float32) for name, values in arrays.items()})
-        chroma.regions.MODEL_FILE = str(out.resolve())
-        chroma.regions._model.cache_clear()
-        grow_one = grow
-        print(f"round {number + 1}: {len(values)} pixels", flush=True, file=sys.stderr)  # noqa: T201
 
 
 def made_up(folder: Path) -> Path:
@@ -233,7 +139,9 @@ def main() -> int:
     if given.fit:
         if given.folder is None or not (given.folder / "masks").is_dir():
             parser.error("--fit needs a folder that has a folder 'masks'; COCO only judges")
-        fit(list(things_of(given.folder, "train", 10_000)), given.fit, given.rounds)
+        from benchmarks.region_fit.fitting import fit
+
+        fit(list(things_of(given.folder, "train", 10_000, squeeze=True)), given.fit, given.rounds)
     with tempfile.TemporaryDirectory() as made:
         things = list(things_of(given.folder or made_up(Path(made)), "val", given.objects))
     begun = time.process_time()

@@ -2,22 +2,16 @@
 
 What belongs to it is judged pixel by pixel, on a coarse grid, by how far it is from the marks along ways that avoid
 steps of lightness and of the network's posterior, how much it is like the places marked, and how it is like the
-picture's border, which mostly is background. A small network, fitted to masks that people drew, weighs these. The grid
-is then enlarged along the edges of lightness.
+picture's border, which mostly is background. A small network, fitted to masks (`chroma.region_network`), weighs these
+and what lies around. The grid is then enlarged along the edges of lightness.
 
 References:
     Criminisi, Sharp, Rother, Perez, "Geodesic Image and Video Editing", ACM TOG 29(5), 2010 (distance by raster scans).
     He, Sun, Tang, "Guided Image Filtering", ECCV 2010.
-    Borenstein, Ullman, "Class-Specific, Top-Down Segmentation", ECCV 2002; Perazzi and others, "A Benchmark Dataset and
-    Evaluation Methodology for Video Object Segmentation", CVPR 2016; Yang, Luo, Lin, "Clothing Co-Parsing by Joint
-    Image Segmentation and Labeling", CVPR 2014; Brostow, Fauqueur, Cipolla, "Semantic Object Classes in Video", PRL
-    30(2), 2009; Nilsback, Zisserman, "Delving into the Whorl of Flower Segmentation", BMVC 2007 (masks fitted to).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from typing import Final
 
 import cv2
@@ -27,6 +21,7 @@ from jaxtyping import Bool, Float, Float32
 from chroma.compose import enlarge_ab
 from chroma.framing import resize_lightness, size_within
 from chroma.hints import LARGEST_AB, UNIFORM, WORK_SIDE_PX, distances_from
+from chroma.region_network import at_half, directions_of, judge
 
 GRID_SIDE_PX: Final = 160
 """Long side of the grid that regions grow on, px."""
@@ -38,7 +33,6 @@ MOST: Final = 4.0
 """Unlikeness is cut off here."""
 BORDER: Final = 0.05
 """Width of the border that counts as background, in heights of the picture; its lower edge is left out."""
-MODEL_FILE: Final = "region_model.npz"
 _WAYS: Final = ((0.05, 0.1, 1.0, 1), (0.1, 0.03, 0.3, 2))
 """Two kinds of way: weights of L, ab and components, and the power of a step."""
 _PIXEL: Final = 0.01
@@ -103,6 +97,7 @@ class Ground:
         ways: cumulated costs along columns and rows, one pair a kind of way.
         from_border: distance from the border by each way, (h, w).
         features: those that no mark changes, (h, w, F).
+        seen: what the colorization network saw, at half the size, (h', w', D).
     """
 
     L: Float32[np.ndarray, "h w"]
@@ -111,6 +106,7 @@ class Ground:
     ways: tuple[tuple[np.ndarray, np.ndarray], ...]
     from_border: tuple[np.ndarray, ...]
     features: Float32[np.ndarray, "h w F"]
+    seen: Float32[np.ndarray, "half_h half_w D"]
 
 
 def survey(L: Float[np.ndarray, "H W 1"], ab: Float[np.ndarray, "h w 2"], logits: Float[np.ndarray, "n m Q"]) -> Ground:
@@ -147,7 +143,8 @@ def survey(L: Float[np.ndarray, "H W 1"], ab: Float[np.ndarray, "h w 2"], logits
     unlike = np.sqrt(np.square(parts - parts[border].mean(axis=0)).sum(axis=-1))
     features = [calm / 50 - 1, small_ab[..., 0] / 20, small_ab[..., 1] / 20, np.log1p(steps), edge / max(shape)]
     features += [rows / shape[0], unlike, np.abs(calm - calm[border].mean()) / 30, *map(_relative, from_border)]
-    return Ground(calm, small_ab, parts, tuple(ways), from_border, np.stack(features, axis=-1).astype(np.float32))
+    seen = at_half(directions_of(logits), shape)
+    return Ground(calm, small_ab, parts, tuple(ways), from_border, np.stack(features, axis=-1).astype(np.float32), seen)
 
 
 def features_of(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h w F"]:
@@ -183,6 +180,27 @@ def features_of(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h
     return np.concatenate([ground.features, np.stack(told, axis=-1)], axis=-1, dtype=np.float32)
 
 
+def likeness_of(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "half_h half_w 2"]:
+    """Return how far what the network saw at each pixel points where it points at the marks, those that add first.
+
+    Args:
+        ground: from `survey`.
+        marks: of one region.
+
+    Returns:
+        Cosines, zeros where there is no such mark.
+    """
+    unit = ground.seen / (np.linalg.norm(ground.seen, axis=-1, keepdims=True) + np.float32(1e-3))
+    likeness = np.zeros((*ground.seen.shape[:2], 2), np.float32)
+    for number, takes_away in enumerate((False, True)):
+        place = place_of(marks, ground.L.shape, takes_away=takes_away).astype(np.float32)
+        if place.any():
+            small = cv2.resize(place, ground.seen.shape[1::-1], interpolation=cv2.INTER_AREA)[..., None]
+            mean = (ground.seen * small).sum(axis=(0, 1)) / small.sum()
+            likeness[..., number] = unit @ (mean / (np.linalg.norm(mean) + np.float32(1e-3)))
+    return likeness
+
+
 def grow(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h w"]:
     """Grow a region from marks.
 
@@ -193,14 +211,7 @@ def grow(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h w"]:
     Returns:
         How far each pixel of the grid belongs to it, [0, 1], shape (h, w); what is not connected with a mark does not.
     """
-    model = _model()
-    values = (features_of(ground, marks) - model["mean"]) / model["deviation"]
-    for layer in range(3):
-        values = values @ model[f"weights{layer}"] + model[f"bias{layer}"]
-        if layer < 2:
-            values = np.maximum(values, 0)
-    share = 1 / (1 + np.exp(-np.clip(values[..., 0], -30, 30)))
-    share = cv2.bilateralFilter(share.astype(np.float32), 7, 0.3, 3.0)
+    share = judge(features_of(ground, marks), np.concatenate([ground.seen, likeness_of(ground, marks)], axis=-1))
     shape = ground.L.shape
     inside, outside = (place_of(marks, shape, takes_away=away) for away in (False, True))
     share = np.where(inside, np.float32(1), np.where(outside, np.float32(0), share))
@@ -264,12 +275,6 @@ def place_of(marks: Sequence[Mark], shape: tuple[int, ...], *, takes_away: bool)
         for pixel in pixels:
             cv2.circle(drawn, pixel, radius, 1, cv2.FILLED)
     return drawn > 0
-
-
-@lru_cache(maxsize=1)
-def _model() -> dict[str, np.ndarray]:
-    with resources.as_file(resources.files("chroma") / "data" / MODEL_FILE) as path, np.load(path) as file:
-        return {name: file[name].astype(np.float32) for name in file.files}
 
 
 def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from chroma.bins import load_centers
 from chroma.regions import FAR, GRID_SIDE_PX, Mark, Region, apply_regions, features_of, grow, place_of, survey
 
 SIZE = (120, 160)
@@ -19,10 +20,10 @@ def scene(size: tuple[int, int] = SIZE) -> tuple[np.ndarray, np.ndarray, np.ndar
     inside = np.square(rows / size[0] - 0.5) + np.square(columns / size[1] - 0.5) < 0.06
     L = np.where(inside, 70.0, 30.0) + random.normal(0, 1, size)
     small = inside[::4, ::4]
-    logits = random.normal(0, 0.1, (*small.shape, 313))
-    logits[small, 100:110] += 5
-    logits[~small, 200:210] += 5
     ab = np.where(small[..., None], (12.0, 8.0), (-6.0, 4.0))
+    # the nearer a bin is to the color the likelier, as a network says it
+    away = np.linalg.norm(load_centers() - ab[..., None, :], axis=-1)
+    logits = 4 - away / 7 + random.normal(0, 0.1, (*small.shape, 313))
     return L[..., None].astype(np.float32), ab.astype(np.float32), logits.astype(np.float32), inside
 
 
