@@ -37,19 +37,19 @@ expect.set_options(timeout=PATIENCE_MS)
 Opener = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return onnx_factory.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(model_path, tmp_path_factory.mktemp("log") / "log", max_upload_bytes=MAX_UPLOAD_BYTES)
     yield running
     running.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def strict_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service that wants an API key and keeps no pictures."""
     running = Server(model_path, tmp_path_factory.mktemp("log") / "log", kept_bytes=0, api_keys=KEY)
@@ -57,7 +57,7 @@ def strict_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
     running.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def small_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service that has room to keep small pictures only."""
     running = Server(model_path, tmp_path_factory.mktemp("log") / "log", kept_bytes=700_000)
