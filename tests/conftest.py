@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # Before any framework is imported: TensorFlow's C++ side logs to stderr otherwise, and Keras picks its backend once.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -22,6 +22,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
+
+from tests.starter import Starter
 
 # Every shape and dtype annotation in `chroma` is checked on every call, in tests only.
 install_import_hook("chroma", "beartype.beartype")
@@ -42,6 +44,22 @@ def logging_as_it_was() -> Iterator[None]:
     yield
     root.handlers[:] = [handler for handler in root.handlers if type(handler) is not logging.StreamHandler]
     root.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Starter]]:
+    """Gives what starts programs under a backend, once for all of a test run's files; made when first asked for."""
+    made: dict[str, Starter] = {}
+
+    def of(backend: str) -> Starter:
+        if backend not in made or not made[backend].is_running:
+            made[backend] = Starter(backend, tmp_path_factory.mktemp(backend))
+        return made[backend]
+
+    yield of
+    for each in made.values():
+        if each.is_running:
+            each.close()
 
 
 def pytest_configure() -> None:

@@ -51,6 +51,7 @@ from training.data.photographs import PhotographSet, open_photographs
 from training.data.samples import Samples, SampleTask, make_samples
 from training.network.losses import label_table
 from training.recipes import load_recipe
+from training.run import journal
 from training.run.metrics import ColorScores
 from training.run.prediction import Decoder, predict_heads
 from training.run.run_folder import METRICS, Run, open_run
@@ -359,7 +360,11 @@ class World:
         """Train as the command line does; samples that an earlier run had made are taken from there."""
         # One worker is a thread: processes would have to be given what there is already.
         options = RunOptions(self.folder / "data", self.folder / name, workers=1, tensorboard=False)
-        with red_ruled_out() if ruled_out else nullcontext(), patch.object(batches, "make_samples", self._make_samples):
+        with (
+            red_ruled_out() if ruled_out else nullcontext(),
+            patch.object(batches, "make_samples", self._make_samples),
+            patch.object(journal, "draw_history"),  # Nobody looks at the plots, which take longer than the scores.
+        ):
             return open_run(train(recipe, options))
 
     def _make_samples(self, task: SampleTask, photographs: PhotographSet) -> Samples:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests import onnx_factory
 from tests.e2e.server import ROOT, Server
@@ -37,19 +37,19 @@ expect.set_options(timeout=PATIENCE_MS)
 Opener = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return onnx_factory.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(model_path, tmp_path_factory.mktemp("log") / "log", max_upload_bytes=MAX_UPLOAD_BYTES)
     yield running
     running.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def strict_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service that wants an API key and keeps no pictures."""
     running = Server(model_path, tmp_path_factory.mktemp("log") / "log", kept_bytes=0, api_keys=KEY)
@@ -57,7 +57,7 @@ def strict_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) ->
     running.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def small_server(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service that has room to keep small pictures only."""
     running = Server(model_path, tmp_path_factory.mktemp("log") / "log", kept_bytes=700_000)
@@ -82,30 +82,73 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+class Tabs:
+    """Tabs of a browser that tests use one after the other: a new one costs as much as all that a test does in it."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._free: dict[str, Page] = {}
+        self._taken: list[tuple[str, Page, list[tuple[Any, Any]]]] = []
+
+    def take(self, address: str, options: dict[str, Any]) -> Page:
+        """Return an empty tab in a context with these options, which knows nothing of an address."""
+        key = repr(sorted(options.items()))
+        page = self._free.pop(key, None) or self._browser.new_context(**options).new_page()
+        developer = page.context.new_cdp_session(page)
+        developer.send("Storage.clearDataForOrigin", {"origin": address, "storageTypes": "all"})
+        developer.detach()
+        heard: list[tuple[Any, Any]] = []
+        listen = type(page).on.__get__(page)
+        page.on = lambda event, f: (heard.append((event, f)), listen(event, f))[1]  # type: ignore[method-assign]
+        self._taken.append((key, page, heard))
+        return page
+
+    def give_back(self) -> None:
+        """Empty what was taken: nobody listens, nothing is held back, and no page is there any more."""
+        while self._taken:
+            key, page, heard = self._taken.pop()
+            if page.is_closed() or key in self._free:
+                page.context.close()
+                continue
+            for other in page.context.pages:
+                if other is not page:
+                    other.close()
+            for event, listener in heard:
+                page.remove_listener(event, listener)
+            page.unroute_all()
+            page.context.set_offline(False)
+            page.context.clear_cookies()
+            page.evaluate("sessionStorage.clear()")
+            page.goto("about:blank")
+            self._free[key] = page
+
+
+@pytest.fixture(scope="module")
+def tabs(browser: Browser) -> Tabs:
+    return Tabs(browser)
+
+
 @pytest.fixture
-def open_page(browser: Browser, server: Server) -> Iterator[Opener]:
+def open_page(tabs: Tabs, server: Server) -> Iterator[Opener]:
     """Open the page; at the end of the test no script failed, nothing broke the policy, and nobody else was asked."""
-    contexts: list[BrowserContext] = []
     wrong: list[str] = []
     asked: set[str] = set()
 
     def open_one(*, viewport: dict[str, int] | None = None, to: Server = server, **options: Any) -> Page:
-        context = browser.new_context(viewport=viewport or DESKTOP, **options)  # type: ignore[arg-type]
-        contexts.append(context)
-        page = context.new_page()
+        address = f"http://127.0.0.1:{to.port}"
+        page = tabs.take(address, {"viewport": viewport or DESKTOP, **options})
         page.set_default_timeout(PATIENCE_MS)
         # A refused photograph is logged by the browser, too; that is what several tests are about.
         page.on("console", lambda m: wrong.append(m.text) if m.type == "error" and "status of" not in m.text else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: asked.add(re.sub(r"^((blob:)?https?://[^/]+).*", r"\1", request.url)))
-        page.goto(f"http://127.0.0.1:{to.port}/")
-        ours.update({f"http://127.0.0.1:{to.port}", f"blob:http://127.0.0.1:{to.port}"})
+        page.goto(f"{address}/")
+        ours.update({address, f"blob:{address}"})
         return page
 
     ours: set[str] = set()
     yield open_one
-    for context in contexts:
-        context.close()
+    tabs.give_back()
     assert not [text for text in wrong if "ERR_INTERNET_DISCONNECTED" not in text]
     assert asked <= ours
 

@@ -1,19 +1,16 @@
 """The API's own page in a real Chromium: Swagger UI under our policy, from our files, colors a photograph."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests import onnx_factory
+from tests.e2e.page_driver import EXECUTABLE
 from tests.e2e.server import PATIENCE_S, Server
 from tests.pictures import by_pillow, smooth_gray
-
-EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = [
     pytest.mark.e2e,
@@ -30,21 +27,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def page(server: Server) -> Iterator[Page]:
+def page(browser: Browser, server: Server) -> Iterator[Page]:
     """The page; at the end nothing broke the policy, no script failed, and nobody else was asked."""
     wrong: list[str] = []
     asked: set[str] = set()
-    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=EXECUTABLE, args=arguments)
-        opened = browser.new_page()
-        opened.set_default_timeout(1000 * PATIENCE_S)
-        opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        opened.on("pageerror", lambda error: wrong.append(str(error)))
-        opened.on("request", lambda request: asked.add(request.url))
-        opened.goto(f"http://127.0.0.1:{server.port}/docs")
-        yield opened
-        browser.close()
+    context = browser.new_context()
+    opened = context.new_page()
+    opened.set_default_timeout(1000 * PATIENCE_S)
+    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("request", lambda request: asked.add(request.url))
+    opened.goto(f"http://127.0.0.1:{server.port}/docs")
+    yield opened
+    context.close()
     assert not wrong
     assert {url for url in asked if not url.startswith((f"http://127.0.0.1:{server.port}/", "data:", "blob:"))} == set()
 

@@ -3,10 +3,7 @@
 TensorFlow runs in this process; PyTorch and JAX, which Keras picks once for all, in processes of their own.
 """
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -16,10 +13,10 @@ from chroma import signature
 from chroma.bins import Q, load_centers
 from tests.golden.test_prior import original_smoothing, raw_prior
 from tests.original_loss import dense_labels, dense_loss, load_finder, value_and_gradient
+from tests.starter import Starter
 
 pytestmark = pytest.mark.training
 
-ROOT = Path(__file__).parents[2]
 TOLERANCE = 1e-5
 """Relative; of a gradient, to its largest entry."""
 CASES = ("logits", "logits, weighted", "probabilities", "probabilities, weighted", "clipped", "clipped, weighted")
@@ -82,7 +79,9 @@ def measure() -> dict[str, np.ndarray]:
         pytest.param("jax", marks=pytest.mark.jax),
     ],
 )
-def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+def found(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, starter: Callable[[str], Starter]
+) -> dict[str, np.ndarray]:
     if request.param == "tensorflow":
         return measure()
     answer = tmp_path_factory.mktemp(request.param) / "answer.npz"
@@ -91,15 +90,7 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "from tests.golden.test_dense_loss import measure\n"
         "numpy.savez(sys.argv[1], backend=keras.backend.backend(), **measure())\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", program, str(answer)],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": request.param},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
+    starter(request.param).code(program, answer).finish()
     with np.load(answer) as arrays:
         assert arrays["backend"] == request.param
         return {name: arrays[name] for name in arrays.files if name != "backend"}

@@ -1,9 +1,6 @@
 """The whole road once, by the commands that users type: photographs -> run -> ONNX file -> a color PNG over HTTP."""
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +12,28 @@ from starlette.testclient import TestClient
 from chroma.compose import compose_u8
 from chroma.lab import gray_to_lightness, rgb_u8_to_lightness
 from chroma.modes import MODES
+from tests.starter import Starter
 from tests.unit.training.pictures import encode, landscape, write_shards
 from training.run.prediction import predict_picture
 from training.run.run_folder import open_run
 
 pytestmark = [pytest.mark.training, pytest.mark.smoke]
 
-ROOT = Path(__file__).parents[2]
 
-
-def command(module: str, *arguments: Any) -> str:
-    """Run a command of ours in a process of its own; return what it prints."""
-    result = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": "tensorflow"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+FLAT = ("--set", "model.unet_channels=[4,8,16,16]", "--set", "model.decoder_channels=[16,16]")
+"""Four levels instead of six, which take as long again to trace and to export."""
 
 
 @pytest.fixture(scope="module")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(tmp_path_factory: pytest.TempPathFactory, starter: Callable[[str], Starter]) -> Path:
     """A trained run of recipe `tiny` with its exported model.onnx."""
     folder = tmp_path_factory.mktemp("smoke")
     data = write_shards(folder / "data", train=24, val=4)
-    command("training.cli", "run", "tiny", "--data", data, "--run", folder / "run")
-    assert "ab_decoded" in command("export", folder / "run")
+    started = starter("tensorflow")
+    started.module("training.cli", "run", "tiny", "--data", data, "--run", folder / "run", *FLAT).finish()
+    export = started.module("export", folder / "run")
+    export.finish()
+    assert "ab_decoded" in export.stdout
     return folder / "run"
 
 

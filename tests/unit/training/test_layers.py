@@ -1,12 +1,11 @@
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from tests.starter import Starter
 from training.network.layers import BatchNormalization, DilatedConv2D, Modulate, Up2, conv_block, relu_block
 
 pytestmark = pytest.mark.training
@@ -129,7 +128,6 @@ def test_a_dilated_convolution_trains_as_keras_own() -> None:
 
 
 NORMS = """
-import json, sys
 import keras, numpy as np
 from training.network.layers import BatchNormalization
 
@@ -170,7 +168,7 @@ print("same")
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("torch", marks=pytest.mark.torch)])
-def test_the_fused_normalization_is_keras_own(backend: str) -> None:
-    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    result = subprocess.run([sys.executable, "-c", NORMS], env=environment, capture_output=True, text=True, check=False)
-    assert result.stdout == "same\n", result.stderr
+def test_the_fused_normalization_is_keras_own(backend: str, starter: Callable[[str], Starter]) -> None:
+    child = starter(backend).code(NORMS)
+    child.finish()
+    assert child.stdout == "same\n"
