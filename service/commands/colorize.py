@@ -65,7 +65,10 @@ VariantsOption = Annotated[
 StrengthOption = Annotated[float, typer.Option(help="How far the reference counts, 0 to 1.")]
 CrfOption = Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 worst.", min=0, max=51)]
 EveryOption = Annotated[
-    int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
+    int,
+    typer.Option(
+        help="In films, let the network look at each so many-th frame at least; 0: where it is needed.", min=0, max=25
+    ),
 ]
 FilmDepthOption = Annotated[int, typer.Option(help="Bits of films: 8, or 10, which fewer players show.")]
 DeinterlaceOption = Annotated[bool, typer.Option(help="Make whole frames of films that are interlaced.")]
@@ -111,7 +114,7 @@ def colorize(  # typer wants each option as a parameter
     variants: VariantsOption = 1,
     looks: LooksOption = None,
     crf: CrfOption = 18,
-    every: EveryOption = 1,
+    every: EveryOption = 0,
     film_depth: FilmDepthOption = 8,
     deinterlace: DeinterlaceOption = True,
     pages: PagesOption = False,
