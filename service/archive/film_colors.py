@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Packet = _Packet[Any]
 
-NEW_SHARE: Final = 0.08
+NEW_SHARE: Final = 0.1
 """When so much of a frame was not in the last one that the network looked at, it looks again."""
 
 END_SHARE: Final = 0.02
@@ -65,7 +65,8 @@ class FilmColorist:
         self._shape = network_size(film.height, film.width, options.size or session.stamp.size)
         self._centers = load_centers()
         self._average = TemporalAverage(how.memory_s * float(film.rate))
-        self._every = how.every or min(max(round(SELDOM_S * float(film.rate)), 1), MOST_HELD)
+        seldom = min(max(round(SELDOM_S * float(film.rate)), 1), MOST_HELD)
+        self._every = how.every or (seldom if how.memory_s else 1)
         self._key: Keyed | None = None
         self._since: list[Seen] = []
         self._waiting: list[Packet | Shown] = []
