@@ -15,6 +15,7 @@ distance of Lab, as means of 4 x 4 px, to the film in which each frame is colore
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -85,6 +86,7 @@ def color_one(clip: str, answer: str, model: str, how: str) -> None:
     begun, begun_cpu = time.perf_counter(), _cpu_s()
     done = color_film(Path(clip), Path(answer), session, Options(), FilmOptions(**json.loads(how)), max_megapixels=50)
     took = {"s": time.perf_counter() - begun, "cpu_s": _cpu_s() - begun_cpu}
+    took["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sys.stdout.write(json.dumps({**took, "frames": done.frames, "inferences": done.inferences, "cuts": done.cuts}))
 
 
@@ -140,6 +142,7 @@ def measure(rows: int, options: argparse.Namespace, folder: Path) -> dict[str, A
         found["ways"][way] = {
             "frames_a_second": [round(run["frames"] / run["s"], 2) for run in each],
             "cpu_ms_a_frame": [round(run["cpu_s"] / run["frames"] * 1e3, 1) for run in each],
+            "peak_mb": max(round(run["peak_mb"]) for run in each),
             "inferences": each[0]["inferences"],
             "cuts": each[0]["cuts"],
             "bytes": (folder / f"{rows}-{way.replace(' ', '-')}.mp4").stat().st_size,

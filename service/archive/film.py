@@ -9,6 +9,7 @@ encoding that of the caller; what waits between them, and between two frames tha
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -113,7 +114,7 @@ def _dry_run(reader: FilmReader, writer: FilmWriter) -> None:
             waiting.discard(read.stream.index)
             writer.tracks.write(read)
         elif not is_written:
-            writer.encode(writer.compose(read, np.zeros((1, 1, 2), np.float32)), read)
+            writer.encode(*_composed(writer, Colored(read, np.zeros((1, 1, 2), np.float32))))
             is_written = True
         if is_written and not waiting:
             break
@@ -140,5 +141,7 @@ def _color_frames(
     return done
 
 
-def _composed(writer: FilmWriter, colored: Colored) -> "tuple[VideoFrame, Shown]":
-    return writer.compose(colored.shown, colored.ab), colored.shown
+def _composed(writer: FilmWriter, colored: Colored) -> "tuple[VideoFrame, Fraction | None, Fraction]":
+    """Return a frame of the answer, when, and for how long it is shown: its grays need not be kept."""
+    shown = colored.shown
+    return writer.compose(shown, colored.ab), shown.at_s, shown.length_s

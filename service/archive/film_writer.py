@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from jaxtyping import Float
 
-from service.archive.film_file import FilmOptions, FilmReader, Shown, UnsupportedFilm
+from service.archive.film_file import PRESETS, FilmOptions, FilmReader, Shown, UnsupportedFilm
 from service.archive.film_pixels import BT709, LIMITED
 from service.archive.film_planes import to_frame
 from service.archive.film_tracks import Tracks
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 LOOKAHEAD: Final = 10
 """Frames that the encoder keeps to plan with; its own default of 40 is half a gigabyte in 4K."""
 
+QUICKEST: Final = PRESETS[0]
 COLORS_KEPT: Final = "chroma-qp-offset=-2"
-"""Quick presets leave out what lets x264 spend more on color by itself."""
+"""With the quickest preset x264 leaves out what has it spend more on color by itself."""
 
 FINEST: Final = 90_000
 """Most ticks a second of the answer's clock: with more, MP4's 32 bits do not reach from one frame to the next."""
@@ -63,14 +64,14 @@ class FilmWriter:
         """Join grays and ab; to be called from any one thread."""
         return to_frame(shown.gray, ab, is_deep=self._is_deep, enlargement=self._enlargement)
 
-    def encode(self, frame: "VideoFrame", shown: Shown) -> None:
-        """Encode what `compose` made of a frame, and write what the encoder has ready."""
+    def encode(self, frame: "VideoFrame", at_s: Fraction | None, length_s: Fraction) -> None:
+        """Encode what `compose` made of a frame, with its times, and write what the encoder has ready."""
         base = frame.time_base = self._picture.codec_context.time_base
         after = 0 if self._last is None else self._last + 1
-        at = after if shown.at_s is None else round(shown.at_s / base)
+        at = after if at_s is None else round(at_s / base)
         frame.pts = self._last = at if self._last is None else max(at, after)
-        if shown.length_s:
-            frame.duration = round(shown.length_s / base)
+        if length_s:
+            frame.duration = round(length_s / base)
         self._container.mux(self._picture.encode(frame))
 
     def finish(self) -> None:
@@ -81,7 +82,9 @@ class FilmWriter:
     def _add_picture(self, reader: FilmReader, how: FilmOptions) -> "VideoStream":
         source, film = reader.picture, reader.film
         # In 10 bits the scale of crf goes on below 0.
-        quality = {"crf": str(how.crf), "x264-params": COLORS_KEPT} if how.crf else {"qp": "0"}
+        quality = {"crf": str(how.crf)} if how.crf else {"qp": "0"}
+        if how.crf and how.preset == QUICKEST:
+            quality["x264-params"] = COLORS_KEPT
         settings = {**quality, "preset": how.preset, "rc-lookahead": str(LOOKAHEAD)}
         picture: VideoStream = self._container.add_stream("libx264", rate=film.rate, options=settings)
         picture.width, picture.height = film.width + film.width % 2, film.height + film.height % 2
