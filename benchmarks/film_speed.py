@@ -195,12 +195,15 @@ def main() -> int:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         found: dict[str, Any] = {str(rows): measure(rows, options, folder) for rows in options.sizes}
-    found["kept"] = all(all(found[str(rows)]["kept"].values()) for rows in options.sizes)
+    kept = {
+        f"{rows}: {bound}": holds for rows in options.sizes for bound, holds in found[str(rows)].pop("kept").items()
+    }
+    found["kept"] = kept
     text = json.dumps(found, indent=2) + "\n"
     sys.stdout.write(text)
     if options.output:
         options.output.write_text(text)
-    return 0 if found["kept"] else 1
+    return 0 if all(kept.values()) else 1
 
 
 if __name__ == "__main__":
