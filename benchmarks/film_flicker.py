@@ -2,7 +2,7 @@
 
 No freely licensed film is at hand, so one is made: a camera moves slowly over two free photographs, with grain, light
 that pumps and, in the second scene, a figure that walks by; a tone is its sound. The service's own code colors it frame
-by frame, at the defaults, and with the network looking at each second and third frame. Judged are the finished files,
+by frame, at the defaults, and with the network looking at every frame and each third. Judged are the finished files,
 as a player shows them: the mean change of ab from frame to frame on static regions (`chroma.flicker.flicker`; the cut
 itself is left out).
 
@@ -43,7 +43,7 @@ SIZE: Final = (180, 320)
 WAYS: Final = {
     "frame by frame": FilmOptions(memory_s=0),
     "default": FilmOptions(),
-    "every 2nd": FilmOptions(every=2),
+    "every frame": FilmOptions(every=1),
     "every 3rd": FilmOptions(every=3),
 }
 

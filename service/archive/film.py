@@ -1,39 +1,37 @@
-"""Films: decoded, colored without flicker, encoded again, with their sound; no more than a few frames are in memory.
+"""Films: decoded, colored without flicker, encoded again, with their sound, all at once and frame after frame.
 
 PyAV (FFmpeg's libraries) reads and writes, and is imported only when there is a film to color. Two passes: `inspect`
 decodes the whole file and keeps nothing, so that what is cut off or damaged is refused before hours of work;
-`color_film` does it, once a first frame has gone all the way.
+`color_film` does it, once a first frame has gone all the way. Decoding, coloring and composing each have a thread, and
+encoding that of the caller; what waits between them, and between two frames that the network looks at, is bounded.
 """
 
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from jaxtyping import Float
 
-from chroma.bins import load_centers
-from chroma.decoding import posterior_spread, softmax
-from chroma.framing import network_size, resize_lightness
-from chroma.modes import outputs_to_ab
-from chroma.signature import AB, AB_DECODED, AB_LOGITS, SPREAD
-from chroma.temporal import NEW_SHARE, Shot, TemporalAverage
+from service.archive.ahead import ahead
 from service.archive.film_check import inspect
-from service.archive.film_file import Film, FilmOptions, FilmReader, Shown, open_film, picture_of
+from service.archive.film_colors import Colored, FilmColorist
+from service.archive.film_file import FilmOptions, FilmReader, Shown, open_film, picture_of
 from service.archive.film_writer import FilmWriter, writing
-from service.engine.colorizer import decode_logits, knobs_of
 from service.engine.options import Options
-from service.engine.session import Query, Session
+from service.engine.session import Session
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 DRY_RUN_READS: Final = 200
 """Frames and packets among which the beginning of each track is looked for."""
 
-IN_FLIGHT: Final = 2
-"""Frames that may wait to be composed and encoded while the network looks at the next one."""
+WAITING: Final = 4
+"""Frames and packets that may wait between two stages, so that one need not wait for the other."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +91,10 @@ def color_film(
     colorist = FilmColorist(session, options, how, film)
     with open_film(path) as source, writing(target) as answer:
         reader = FilmReader(source, picture_of(source, max_megapixels), film, deinterlace=how.deinterlace)
-        _dry_run(reader, FilmWriter(answer, reader, how, session.threads, options))
+        _dry_run(reader, FilmWriter(answer, reader, how, options))
     with open_film(path) as source, writing(target) as answer:
         reader = FilmReader(source, picture_of(source, max_megapixels), film, deinterlace=how.deinterlace)
-        writer = FilmWriter(answer, reader, how, session.threads, options)
+        writer = FilmWriter(answer, reader, how, options)
         if keep_metadata:
             answer.metadata.update(source.metadata)
             answer.set_chapters(source.chapters())
@@ -116,7 +114,7 @@ def _dry_run(reader: FilmReader, writer: FilmWriter) -> None:
             waiting.discard(read.stream.index)
             writer.tracks.write(read)
         elif not is_written:
-            writer.write(writer.encode(read, np.zeros((1, 1, 2), np.float32)))
+            writer.encode(*_composed(writer, Colored(read, np.zeros((1, 1, 2), np.float32))))
             is_written = True
         if is_written and not waiting:
             break
@@ -124,89 +122,26 @@ def _dry_run(reader: FilmReader, writer: FilmWriter) -> None:
 
 
 def _color_frames(
-    reader: FilmReader, writer: FilmWriter, colorist: "FilmColorist", progress: Callable[[int, int], None] | None
+    reader: FilmReader, writer: FilmWriter, colorist: FilmColorist, progress: Callable[[int, int], None] | None
 ) -> int:
-    """Color frame after frame, and copy the tracks between them; return how many frames there were."""
-    done, pending = 0, deque[Future[list[Any]]]()
-    with ThreadPoolExecutor(1, thread_name_prefix="film") as renderer:
-        for read in reader.read(writer.tracks.sources):
-            if not isinstance(read, Shown):
-                writer.tracks.write(read)
+    """Color all frames, and copy the tracks between them; return how many frames there were."""
+    done = 0
+    with ExitStack() as stages:
+        read = stages.enter_context(ahead(reader.read(writer.tracks.sources), WAITING, "film decoder"))
+        colored = stages.enter_context(ahead(colorist.color(read), WAITING, "film colorist"))
+        composed = (_composed(writer, item) if isinstance(item, Colored) else item for item in colored)
+        for item in stages.enter_context(ahead(composed, WAITING, "film composer")):
+            if not isinstance(item, tuple):
+                writer.tracks.write(item)
                 continue
-            pending.append(renderer.submit(writer.encode, read, colorist(read.L)))
-            if len(pending) > IN_FLIGHT:
-                writer.write(pending.popleft().result())
+            writer.encode(*item)
             done += 1
             if progress is not None:
                 progress(done, max(reader.film.frames, done))
-        while pending:
-            writer.write(pending.popleft().result())
     return done
 
 
-class FilmColorist:
-    """Gives the ab of one frame after the other.
-
-    Attributes:
-        inferences: how many frames the network looked at.
-        cuts: scenes after the first.
-    """
-
-    def __init__(self, session: Session, options: Options, how: FilmOptions, film: Film) -> None:
-        """Begin with the first frame.
-
-        Args:
-            session: the loaded model.
-            options: how to color.
-            how: what is chosen for films.
-            film: whose frames will come.
-        """
-        self.inferences = 0
-        self.cuts = -1
-        self._session = session
-        self._mode = options.mode
-        self._knobs = knobs_of(options, session.stamp)
-        self._shape = network_size(film.height, film.width, options.size or session.stamp.size)
-        self._centers = load_centers()
-        self._average = TemporalAverage(how.memory_s * float(film.rate) / how.every)
-        self._every = how.every
-        self._since = 0
-
-    def __call__(self, L: Float[np.ndarray, "H W 1"]) -> Float[np.ndarray, "h w 2"]:
-        """Return the ab of the next frame.
-
-        Args:
-            L: its full-size lightness, shape (H, W, 1).
-
-        Returns:
-            ab in Lab units, at the network's grid, shape (h, w, 2).
-        """
-        small = resize_lightness(L, self._shape)
-        shot = self._average.see(small)
-        if shot is Shot.BEGINS:
-            self.cuts += 1
-        elif shot is Shot.COMES_BACK:
-            self.cuts -= 1
-        self._since += 1
-        if shot is Shot.BEGINS or self._since >= self._every or self._average.unknown > NEW_SHARE:
-            self._average.add(self._look(small))
-            self._since = 0
-        return self._ab_of(self._average.values, self._average.lightness)
-
-    def _look(self, small: Float[np.ndarray, "h w 1"]) -> Float[np.ndarray, "h w C"]:
-        """Ask the network; return what is averaged: the posterior, and behind it the regressed ab."""
-        self.inferences += 1
-        heads = self._session.run([Query(small, self._knobs, (AB, AB_LOGITS))])[0]
-        return np.concatenate([softmax(heads[AB_LOGITS]), heads[AB]], axis=-1)
-
-    def _ab_of(self, average: Float[np.ndarray, "h w C"], L: Float[np.ndarray, "h w 1"]) -> Float[np.ndarray, "h w 2"]:
-        """Decode what was averaged, L as well: light that pumps must not switch the guard of shadows."""
-        logits = np.log(np.maximum(average[..., :-2], np.float32(1e-12)))
-        outputs = {AB_LOGITS: logits, AB: average[..., -2:]}
-        knobs, stamp = self._knobs, self._session.stamp
-        if self._mode in ("annealed", "fused"):
-            outputs[AB_DECODED] = decode_logits(logits, L, knobs, stamp)
-        if self._mode == "fused":
-            outputs[SPREAD] = posterior_spread(logits, self._centers)
-        head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
-        return outputs_to_ab(outputs, self._mode, centers=self._centers, gain=head_gain)
+def _composed(writer: FilmWriter, colored: Colored) -> "tuple[VideoFrame, Fraction | None, Fraction]":
+    """Return a frame of the answer, when, and for how long it is shown: its grays need not be kept."""
+    shown = colored.shown
+    return writer.compose(shown, colored.ab), shown.at_s, shown.length_s

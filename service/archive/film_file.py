@@ -8,11 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
-import numpy as np
-from jaxtyping import Float
-
 from service.archive.film_fields import Deinterlacer
-from service.archive.film_pixels import UPRIGHT, Orientation, film_lightness
+from service.archive.film_pixels import UPRIGHT, Gray, Orientation, film_gray
 from service.errors import PictureTooLarge, RequestError, StartupError
 from service.settings import pixels_of
 
@@ -31,14 +28,17 @@ FORMATS: Final = "mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,dv,mxf
 MEMORY_S: Final = 0.5
 """How far back the average of the posteriors reaches, seconds of film."""
 
-EVERY: Final = 1
-"""The network looks at each so many-th frame if nothing else is asked for."""
+SELDOM_S: Final = 0.5
+"""The network looks at a frame at least so often where nothing new is to be seen, seconds of film."""
 
 CRF: Final = 18
 """Quality of the answer's H.264 if nothing else is asked for: 0 lossless, 51 worst; at 18 the loss is hard to see."""
 
 DEPTHS: Final = (8, 10)
 """Bits of the answer's levels that may be asked for."""
+
+PRESETS: Final = ("faster", "fast", "medium", "slow")
+"""How long the encoder may try to make the file smaller; the first if nothing else is asked for."""
 
 FFMPEG_MOST_PIXELS: Final = 2**31 - 1
 """The largest `max_pixels` that FFmpeg's codecs take; with a larger one none opens."""
@@ -68,17 +68,20 @@ class FilmOptions:
 
     Attributes:
         crf: quality of H.264, 0 (lossless) to 51.
-        every: the network looks at each so many-th frame, at least 1; between them the colors move with the film.
+        every: the network looks at each so many-th frame at least, from 1; 0 lets `SELDOM_S` of film pass where nothing
+            new is to be seen. Between them the colors move with the film.
         memory_s: how far back the average reaches, seconds; 0 colors each frame by itself.
         depth: bits of the answer's levels, one of `DEPTHS`.
         deinterlace: whether frames that say they hold two moments are made to hold one.
+        preset: how long the encoder tries, one of `PRESETS`.
     """
 
     crf: int = CRF
-    every: int = EVERY
+    every: int = 0
     memory_s: float = MEMORY_S
     depth: int = DEPTHS[0]
     deinterlace: bool = True
+    preset: str = PRESETS[0]
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,8 @@ class Film:
 class Shown(NamedTuple):
     """One frame that is to be seen."""
 
-    L: Float[np.ndarray, "H W 1"]
-    """Its lightness, upright, shape (H, W, 1)."""
+    gray: Gray
+    """Without its colors, upright."""
     at_s: Fraction | None
     """When, seconds; None where the file does not say."""
     length_s: Fraction
@@ -178,10 +181,11 @@ class FilmReader:
             yield from map(self._shown, self._fields.rest())
 
     def _shown(self, frame: "av.VideoFrame") -> Shown:
-        L = self.film.orientation.upright(film_lightness(frame, *self._size))
+        gray = film_gray(frame, *self._size)
+        upright = Gray(self.film.orientation.upright(gray.levels), gray.scale)
         base = frame.time_base or Fraction(0)
         at_s = None if frame.pts is None or not base else frame.pts * base - self.film.start_s
-        return Shown(L, at_s, (frame.duration or 0) * base)
+        return Shown(upright, at_s, (frame.duration or 0) * base)
 
     def _shift(self, packet: "Packet") -> None:
         shift = round(self.film.start_s / packet.time_base) if packet.time_base else 0

@@ -1,18 +1,19 @@
-"""From a film's frames to lightness, and from RGB to the frames of the answer: range, depth, matrix, orientation.
+"""From a film's frames to their grays: range, depth, matrix, orientation.
 
-FFmpeg's own conversion is used for packed formats only. It takes gray that is tagged limited (16 to 235) for full,
-makes 10 bits up to two of 255 levels darker, and 16-bit RGB one level lighter on its way back.
+FFmpeg's own conversion is used for packed formats only. It takes gray that is tagged limited (16 to 235) for full, and
+makes 10 bits up to two of 255 levels darker.
 """
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Shaped, UInt8, UInt16
+from jaxtyping import Float, Float32, Shaped
 
-from chroma.lab import gray_to_lightness
+from chroma.lab import gray_to_lightness, lab_planes_to_rgb
 from service.pictures.lightness import lightness_of
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ class Orientation(NamedTuple):
     flipped_y: bool = False
     """Top becomes bottom."""
 
-    def upright(self, pixels: Shaped[np.ndarray, "h w C"]) -> Shaped[np.ndarray, "H W C"]:
-        """Return pixels as they are to be seen; (height, width, channels) in and out."""
-        turned = pixels.transpose(1, 0, 2) if self.transposed else pixels
+    def upright(self, pixels: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "H W"]:
+        """Return pixels as they are to be seen; (height, width) in and out."""
+        turned = pixels.T if self.transposed else pixels
         return np.ascontiguousarray(turned[:: -1 if self.flipped_y else 1, :: -1 if self.flipped_x else 1])
 
 
@@ -86,8 +87,46 @@ class _Planes(NamedTuple):
     is_limited: bool
 
 
-def film_lightness(frame: "VideoFrame", height: int, width: int) -> Float[np.ndarray, "h w 1"]:
-    """Return the lightness of a frame as it is stored.
+class Scale(NamedTuple):
+    """What the levels of a gray picture mean."""
+
+    bits: int
+    """8 to 16."""
+    is_limited: bool = False
+    """Whether black is 16 and white 235, of 8 bits."""
+    is_lightness: bool = False
+    """Whether they are L, and not gray as it is encoded in sRGB."""
+
+
+LIGHTNESS: Final = Scale(16, is_lightness=True)
+"""Of what had colors: its L in steps of 1/655."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gray:
+    """A frame without its colors, in its own levels: as small as it can be kept, and exact.
+
+    Attributes:
+        levels: uint8 or uint16, shape (H, W).
+        scale: what they mean.
+    """
+
+    levels: Shaped[np.ndarray, "H W"]
+    scale: Scale
+
+    def lightness(self) -> Float32[np.ndarray, "H W 1"]:
+        """Return L in [0, 100], float32, shape (H, W, 1)."""
+        return self.look_up(_lightness_table(self.scale))[..., None]
+
+    def look_up(self, table: Float32[np.ndarray, "levels"]) -> Float32[np.ndarray, "H W"]:
+        """Return what a table has for each level, shape (H, W)."""
+        if self.levels.dtype == np.uint8:
+            return np.asarray(cv2.LUT(self.levels, table)).reshape(self.levels.shape)
+        return table.take(self.levels, mode="clip")
+
+
+def film_gray(frame: "VideoFrame", height: int, width: int) -> Gray:
+    """Return the grays of a frame as it is stored.
 
     Args:
         frame: of any pixel format.
@@ -95,16 +134,23 @@ def film_lightness(frame: "VideoFrame", height: int, width: int) -> Float[np.nda
         width: wanted, px.
 
     Returns:
-        L in [0, 100], float32, shape (height, width, 1).
+        Its luma where it has no color, else its L.
     """
     if is_rgb(frame):
-        L = lightness_of(_read_rgb(frame))
+        gray = _gray_of_lightness(lightness_of(_read_rgb(frame)))
     else:
         planes = _read_planes(as_planes(frame))
-        L = _lightness_of_luma(planes) if _is_gray(planes) else lightness_of(_to_rgb(planes, frame))
-    if L.shape[:2] == (height, width):
-        return L
-    return cv2.resize(L, (width, height), interpolation=cv2.INTER_LINEAR)[..., None]
+        if _is_gray(planes):
+            gray = Gray(planes.luma, Scale(planes.bits, planes.is_limited))
+        else:
+            gray = _gray_of_lightness(lightness_of(_to_rgb(planes, frame)))
+    if gray.levels.shape == (height, width):
+        return gray
+    return _gray_of_lightness(cv2.resize(gray.lightness(), (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _gray_of_lightness(L: Float[np.ndarray, "*shape"]) -> Gray:
+    return Gray((L.reshape(L.shape[:2]) * np.float32(65535 / 100) + np.float32(0.5)).astype(np.uint16), LIGHTNESS)
 
 
 def is_rgb(frame: "VideoFrame") -> bool:
@@ -175,21 +221,24 @@ def _is_gray(planes: _Planes) -> bool:
     return all(middle - allowed <= low and high <= middle + allowed for low, high in ends)
 
 
-def _lightness_of_luma(planes: _Planes) -> Float32[np.ndarray, "h w 1"]:
-    table = _lightness_table(planes.bits, planes.is_limited)
-    if planes.bits == 8:
-        return np.asarray(cv2.LUT(planes.luma, table))[..., None]
-    return table.take(planes.luma, mode="clip")[..., None]
-
-
 @cache
-def _lightness_table(bits: int, is_limited: bool) -> Float32[np.ndarray, "levels"]:
-    codes = np.arange(1 << bits, dtype=np.float32)
-    if is_limited:
-        codes, top = codes - (16 << bits - 8), 219 << bits - 8
+def _lightness_table(scale: Scale) -> Float32[np.ndarray, "levels"]:
+    if scale.is_lightness:
+        return np.linspace(0, 100, 1 << scale.bits, dtype=np.float32)
+    return np.ascontiguousarray(gray_to_lightness(gray_shares(scale))[:, 0], np.float32)
+
+
+def gray_shares(scale: Scale) -> Float32[np.ndarray, "levels"]:
+    """Return for each level how much of white it is, as encoded in sRGB, [0, 1], float32."""
+    if scale.is_lightness:
+        L = _lightness_table(scale)
+        return np.asarray(lab_planes_to_rgb(L, np.zeros_like(L), np.zeros_like(L))[1])
+    codes = np.arange(1 << scale.bits, dtype=np.float32)
+    if scale.is_limited:
+        codes, top = codes - (16 << scale.bits - 8), 219 << scale.bits - 8
     else:
-        top = (1 << bits) - 1
-    return np.ascontiguousarray(gray_to_lightness(np.clip(codes / np.float32(top), 0, 1))[:, 0], np.float32)
+        top = (1 << scale.bits) - 1
+    return np.asarray(np.clip(codes / np.float32(top), 0, 1))
 
 
 def _to_rgb(planes: _Planes, frame: "VideoFrame") -> Shaped[np.ndarray, "h w 3"]:
@@ -219,32 +268,3 @@ def _to_rgb_matrix(planes: _Planes, frame: "VideoFrame") -> Float[np.ndarray, "3
         [[1, 0, from_red], [1, -from_blue * blue / green, -from_red * red / green], [1, from_blue, 0]], np.float64
     ) / (luma_span, color_span, color_span)
     return np.column_stack([columns, -columns @ (black, 128 * scale, 128 * scale)])
-
-
-def to_frame_8(rgb: UInt8[np.ndarray, "H W 3"]) -> "VideoFrame":
-    """Return a frame of `yuv420p`, BT.709 and limited range; sRGB, uint8, with even sides (H, W, 3) in."""
-    from av.video.frame import VideoFrame
-
-    return VideoFrame.from_ndarray(rgb, "rgb24").reformat(
-        format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED
-    )
-
-
-def to_frame_10(rgb: UInt16[np.ndarray, "H W 3"]) -> "VideoFrame":
-    """Return a frame of `yuv420p10le`, BT.709 and limited range; sRGB, uint16, with even sides (H, W, 3) in."""
-    from av.video.frame import VideoFrame
-
-    height, width = rgb.shape[:2]
-    red, blue = LUMA[BT709]
-    luma = np.array([red, 1 - red - blue, blue])
-    to_blue, to_red = (([0, 0, 1] - luma) / (2 - 2 * blue), ([1, 0, 0] - luma) / (2 - 2 * red))
-    rows = np.array([876 * luma, 896 * to_blue, 896 * to_red]) / 65535
-    planes = cv2.split(cv2.transform(rgb.astype(np.float32), np.column_stack([rows, (64, 512, 512)])))
-    frame = VideoFrame(width, height, "yuv420p10le")
-    for index, values in enumerate(planes):
-        small = values if index == 0 else cv2.resize(values, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-        stored: Any = frame.planes[index]
-        levels = np.frombuffer(stored, np.uint16).reshape(-1, stored.line_size // 2)
-        levels[: small.shape[0], : small.shape[1]] = np.rint(small).astype(np.uint16)
-    frame.colorspace, frame.color_range = BT709, LIMITED
-    return frame

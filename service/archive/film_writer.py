@@ -5,26 +5,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from jaxtyping import Float
 
-from chroma.compose import compose_u8, compose_u16
-from service.archive.film_file import FilmOptions, FilmReader, Shown, UnsupportedFilm
-from service.archive.film_pixels import BT709, LIMITED, to_frame_8, to_frame_10
+from service.archive.film_file import PRESETS, FilmOptions, FilmReader, Shown, UnsupportedFilm
+from service.archive.film_pixels import BT709, LIMITED
+from service.archive.film_planes import to_frame
 from service.archive.film_tracks import Tracks
 from service.engine.options import Options
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
-    from av.packet import Packet as _Packet
+    from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-    Packet = _Packet[Any]
 
 LOOKAHEAD: Final = 10
 """Frames that the encoder keeps to plan with; its own default of 40 is half a gigabyte in 4K."""
+
+QUICKEST: Final = PRESETS[0]
+COLORS_KEPT: Final = "chroma-qp-offset=-2"
+"""With the quickest preset x264 leaves out what has it spend more on color by itself."""
 
 FINEST: Final = 90_000
 """Most ticks a second of the answer's clock: with more, MP4's 32 bits do not reach from one frame to the next."""
@@ -42,44 +44,35 @@ class FilmWriter:
         tracks: sound and text.
     """
 
-    def __init__(
-        self, container: "OutputContainer", reader: FilmReader, how: FilmOptions, workers: int, options: Options
-    ) -> None:
+    def __init__(self, container: "OutputContainer", reader: FilmReader, how: FilmOptions, options: Options) -> None:
         """Make the tracks.
 
         Args:
             container: the open MP4.
             reader: of the film.
             how: what is chosen for films.
-            workers: threads that compute the pixels.
             options: how to color.
         """
         self._container = container
-        self._workers = workers
         self._enlargement = options.enlargement
         self._is_deep = how.depth > 8
         self._last: int | None = None
         self._picture = self._add_picture(reader, how)
         self.tracks = Tracks(container, reader.container, reader.picture)
 
-    def encode(self, shown: Shown, ab: Float[np.ndarray, "h w 2"]) -> "list[Packet]":
-        """Join L and ab, and return what the encoder has ready."""
-        compose, to_frame = (compose_u16, to_frame_10) if self._is_deep else (compose_u8, to_frame_8)
-        rgb = compose(shown.L, ab, enlargement=self._enlargement, workers=self._workers)
-        # 4:2:0 has one color for two rows and columns: a last odd one is repeated.
-        rgb = np.pad(rgb, ((0, rgb.shape[0] % 2), (0, rgb.shape[1] % 2), (0, 0)), mode="edge")
-        frame = to_frame(rgb)
+    def compose(self, shown: Shown, ab: Float[np.ndarray, "h w 2"]) -> "VideoFrame":
+        """Join grays and ab; to be called from any one thread."""
+        return to_frame(shown.gray, ab, is_deep=self._is_deep, enlargement=self._enlargement)
+
+    def encode(self, frame: "VideoFrame", at_s: Fraction | None, length_s: Fraction) -> None:
+        """Encode what `compose` made of a frame, with its times, and write what the encoder has ready."""
         base = frame.time_base = self._picture.codec_context.time_base
         after = 0 if self._last is None else self._last + 1
-        at = after if shown.at_s is None else round(shown.at_s / base)
+        at = after if at_s is None else round(at_s / base)
         frame.pts = self._last = at if self._last is None else max(at, after)
-        if shown.length_s:
-            frame.duration = round(shown.length_s / base)
-        return self._picture.encode(frame)
-
-    def write(self, packets: "list[Packet]") -> None:
-        """Write what `encode` gave."""
-        self._container.mux(packets)
+        if length_s:
+            frame.duration = round(length_s / base)
+        self._container.mux(self._picture.encode(frame))
 
     def finish(self) -> None:
         """Write what the encoders still hold."""
@@ -90,7 +83,9 @@ class FilmWriter:
         source, film = reader.picture, reader.film
         # In 10 bits the scale of crf goes on below 0.
         quality = {"crf": str(how.crf)} if how.crf else {"qp": "0"}
-        settings = {**quality, "preset": "medium", "rc-lookahead": str(LOOKAHEAD)}
+        if how.crf and how.preset == QUICKEST:
+            quality["x264-params"] = COLORS_KEPT
+        settings = {**quality, "preset": how.preset, "rc-lookahead": str(LOOKAHEAD)}
         picture: VideoStream = self._container.add_stream("libx264", rate=film.rate, options=settings)
         picture.width, picture.height = film.width + film.width % 2, film.height + film.height % 2
         picture.pix_fmt = "yuv420p10le" if self._is_deep else "yuv420p"

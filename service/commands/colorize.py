@@ -65,9 +65,17 @@ VariantsOption = Annotated[
 StrengthOption = Annotated[float, typer.Option(help="How far the reference counts, 0 to 1.")]
 CrfOption = Annotated[int, typer.Option(help="Quality of films: 0 lossless, 51 worst.", min=0, max=51)]
 EveryOption = Annotated[
-    int, typer.Option(help="In films, let the network look at each so many-th frame.", min=1, max=25)
+    int,
+    typer.Option(
+        help="In films, let the network look at each so many-th frame at least; 0: where there is something new.",
+        min=0,
+        max=25,
+    ),
 ]
 FilmDepthOption = Annotated[int, typer.Option(help="Bits of films: 8, or 10, which fewer players show.")]
+FilmPresetOption = Annotated[
+    str, typer.Option(help="How long films' encoder tries: faster, fast, medium or slow, which makes them smaller.")
+]
 DeinterlaceOption = Annotated[bool, typer.Option(help="Make whole frames of films that are interlaced.")]
 PagesOption = Annotated[bool, typer.Option("--pages", help="Color all pages of TIFFs: name-1.png, name-2.png, ...")]
 DepthOption = Annotated[
@@ -111,8 +119,9 @@ def colorize(  # typer wants each option as a parameter
     variants: VariantsOption = 1,
     looks: LooksOption = None,
     crf: CrfOption = 18,
-    every: EveryOption = 1,
+    every: EveryOption = 0,
     film_depth: FilmDepthOption = 8,
+    film_preset: FilmPresetOption = "faster",
     deinterlace: DeinterlaceOption = True,
     pages: PagesOption = False,
     metadata: MetadataOption = True,
@@ -128,8 +137,8 @@ def colorize(  # typer wants each option as a parameter
 ) -> None:
     """Color photographs and films, here, by a service, or on a cluster.
 
-    Films (MP4, MOV, MKV, AVI, WebM and others) become MP4s with their sound; --crf, --every, --film-depth and
-    --deinterlace are for them.
+    Films (MP4, MOV, MKV, AVI, WebM and others) become MP4s with their sound; --crf, --every, --film-depth,
+    --film-preset and --deinterlace are for them.
     What is done is skipped, a bad file does not stop the others, and an interrupted call goes on when given again.
     Ends with 1 when something failed or is of a kind that is not read, with 2 when misused, with 130 after Ctrl-C.
     """
@@ -152,18 +161,20 @@ def colorize(  # typer wants each option as a parameter
         metadata="keep" if metadata else "none",
         note=note,
     )
-    films = _film_options(crf, every, film_depth, deinterlace=deinterlace)
+    films = _film_options(crf, every, film_depth, film_preset, deinterlace=deinterlace)
     chosen = _read_looks(looks, variants=variants, all_pages=pages)
     order = Order(query, settings, _read_reference(reference), films, jobs, quiet, all_pages=pages, looks=chosen)
     _color(order, place, inputs, out, overwrite=overwrite, as_json=as_json)
 
 
-def _film_options(crf: int, every: int, depth: int, *, deinterlace: bool) -> "FilmOptions":
-    from service.archive.film_file import DEPTHS, FilmOptions
+def _film_options(crf: int, every: int, depth: int, preset: str, *, deinterlace: bool) -> "FilmOptions":
+    from service.archive.film_file import DEPTHS, PRESETS, FilmOptions
 
     if depth not in DEPTHS:
         raise misuse("--film-depth is 8 or 10")
-    return FilmOptions(crf=crf, every=every, depth=depth, deinterlace=deinterlace)
+    if preset not in PRESETS:
+        raise misuse(f"--film-preset is {', '.join(PRESETS[:-1])} or {PRESETS[-1]}")
+    return FilmOptions(crf=crf, every=every, depth=depth, deinterlace=deinterlace, preset=preset)
 
 
 def _choose_place(

@@ -12,6 +12,7 @@ SHORT = {
     "capacity": ("--seconds", "0", "--megapixels", "0.25", "--cores", "1"),
     "fast_path": ("--rounds", "1", "--megapixels", "1"),
     "film_flicker": ("--seconds", "0.25"),
+    "film_speed": ("--rounds", "1", "--seconds", "0.5", "--sizes", "480"),
     "growth": ("--rounds", "1", "--megapixels", "0.25"),
     "hostile_callers": ("--rounds", "2", "--scenes", "dribble"),
     "networks": ("--rounds", "1", "--size", "32", "--networks", "eccv16"),

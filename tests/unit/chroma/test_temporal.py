@@ -1,11 +1,12 @@
 """chroma.temporal: averages that follow the film, and start anew where another scene does."""
 
+import cv2
 import numpy as np
 import pytest
 
 from chroma.framing import resize_lightness
 from chroma.lab import rgb_u8_to_lightness
-from chroma.temporal import FLASH_FRAMES, Shot, TemporalAverage
+from chroma.temporal import FLASH_FRAMES, Keyed, Seen, Shot, TemporalAverage, between, joined, trust
 from tests import films
 
 SHAPE = (96, 128)
@@ -160,3 +161,93 @@ def test_a_film_that_changes_its_size_begins_anew() -> None:
     average.see(lightness(COFFEE)[:64])
     with pytest.raises(ValueError, match="nothing was added"):
         _ = average.values
+
+
+def walk(count: int) -> list[np.ndarray]:
+    """Return frames in which a dark block goes from left to right over a still picture."""
+    frames = []
+    for index in range(count):
+        L = lightness(COFFEE) * 0.5 + 45
+        left = 8 + 8 * index
+        L[24:72, left : left + 16] = 5
+        frames.append(L)
+    return frames
+
+
+def test_between_two_frames_colors_are_those_of_what_is_seen() -> None:
+    frames = walk(9)
+    average = TemporalAverage(memory=12.0)
+    seen = []
+    for L in frames:
+        average.see(L)
+        if not seen:
+            average.add(maps(0.0))
+        seen.append(average.seen)
+    # By each of the two that were looked at the wall is 10; the block is 60, and nothing else is.
+    keys = []
+    for L in (frames[0], frames[-1]):
+        gridded = resize_lightness(L, GRID)
+        ab = np.where(gridded < 25, 60, 10).repeat(2, axis=2).astype(np.float32)
+        keys.append(Keyed(ab, gridded))
+    colors = between(keys[0], keys[1], seen[1:-1], seen[-1])
+    assert len(colors) == 7
+    for L, ab in zip(frames[1:-1], colors, strict=True):
+        wall = cv2.dilate((resize_lightness(L, GRID) < 30).astype(np.uint8), np.ones((3, 3))) == 0
+        assert np.percentile(ab[wall], 98) < 25, "what the block uncovers does not keep its color"
+        assert np.median(ab[~wall]) > 30, "the block does"
+
+
+def test_without_a_frame_behind_colors_go_on() -> None:
+    average = TemporalAverage(memory=12.0)
+    seen = []
+    for _ in range(4):
+        average.see(lightness(CAT))
+        seen.append(average.seen)
+    key = Keyed(np.full((*GRID, 2), 7, np.float32), seen[0].gridded)
+    assert [float(ab.mean()) for ab in between(key, None, seen[1:], None)] == [7.0, 7.0, 7.0]
+
+
+def test_where_both_are_as_good_the_nearer_counts_more() -> None:
+    L = lightness(CAT)
+    average = TemporalAverage(memory=12.0)
+    seen = []
+    for _ in range(5):
+        average.see(L)
+        seen.append(average.seen)
+    first, last = (Keyed(np.full((*GRID, 2), value, np.float32), seen[0].gridded) for value in (0, 8))
+    means = [float(ab.mean()) for ab in between(first, last, seen[1:-1], seen[-1])]
+    assert means == pytest.approx([2, 4, 6], abs=0.05)
+
+
+def test_what_comes_from_beyond_the_edge_is_new() -> None:
+    L = resize_lightness(lightness(CAT), GRID)
+    offset = np.zeros((*GRID, 2), np.float32)
+    offset[..., 0] = 4  # What is seen was 4 px further to the right.
+    known = trust(L, L, offset)
+    assert (known[:, -3:] == 0).all()
+    assert (known[:, :-5] == 1).all()
+
+
+def test_offsets_add_up() -> None:
+    step = np.full((*GRID, 2), 1.5, np.float32)
+    np.testing.assert_allclose(joined(step, joined(step, np.zeros_like(step))), 3.0)
+
+
+def test_of_few_looks_that_are_far_apart_one_at_least_is_remembered() -> None:
+    average, L = TemporalAverage(memory=12.0), lightness(COFFEE)
+    watch(average, L, 0.0)
+    for _ in range(3):
+        average.see(L)
+        average.add(maps(8.0), frames=24)
+    np.testing.assert_allclose(average.values, 7.0, rtol=1e-5)
+
+
+def test_a_frame_may_be_added_to_after_the_next_was_seen() -> None:
+    average = TemporalAverage(memory=12.0)
+    watch(average, lightness(COFFEE), 1.0)
+    last = average.seen
+    assert average.see(lightness(CAT)) is Shot.BEGINS
+    average.add(maps(3.0), seen=last)
+    np.testing.assert_allclose(last.values, 2.0)
+    assert isinstance(average.seen, Seen)
+    assert average.unknown == 1

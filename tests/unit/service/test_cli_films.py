@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from service.archive.answers import is_whole
-from service.archive.film import FilmColorist
+from service.archive.film_colors import FilmColorist
 from service.archive.finding import plan_outputs
 from service.commands.places import RayCluster
 from service.commands.planning import without_films
@@ -67,7 +67,8 @@ def test_what_is_missing_in_the_answer_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("--crf", "52"), ("--crf", "-1"), ("--every", "0"), ("--film-depth", "9")]
+    ("option", "value"),
+    [("--crf", "52"), ("--crf", "-1"), ("--every", "-1"), ("--film-preset", "placebo"), ("--film-depth", "9")],
 )
 def test_nonsense_is_misuse(tmp_path: Path, option: str, value: str) -> None:
     film(tmp_path / "a.mp4")
@@ -108,7 +109,7 @@ def test_an_interrupted_film_leaves_nothing_and_starts_anew(tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(FilmColorist, "_look", interrupt)
-        result = run("colorize", "a.mp4")
+        result = run("colorize", "a.mp4", "--every", "1")
     assert result.exit_code == 130
     assert "1 left" in result.stderr
     assert list((tmp_path / "colorized").iterdir()) == []

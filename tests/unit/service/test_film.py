@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from chroma.flicker import flicker
 from chroma.lab import rgb_u8_to_lab
+from service.archive import film as film_module
 from service.archive.film import Filmed, color_film
 from service.archive.film_check import inspect
 from service.archive.film_file import BrokenFilm, FilmOptions, NoFilmSupport, UnsupportedFilm, is_supported
@@ -29,6 +32,10 @@ COFFEE, CAT, _ = (films.photograph(path) for path in films.PHOTOGRAPHS)
 
 def scene(rgb: np.ndarray = COFFEE, count: int = 6, size: tuple[int, int] = SIZE) -> Iterator[np.ndarray]:
     return films.gray(films.camera(rgb, count, size=size))
+
+
+def still(rgb: np.ndarray, count: int) -> Iterator[np.ndarray]:
+    return films.gray(films.camera(rgb, count, size=SIZE, pan=(0.01, 0.0), zoom=1.0))
 
 
 def color(session: Session, source: Path, how: FilmOptions | None = None, **options: Any) -> tuple[Path, Filmed]:
@@ -55,7 +62,7 @@ def test_a_film_becomes_a_color_film_of_the_same_length_and_light(tmp_path: Path
         target,
         session,
         Options(),
-        FilmOptions(crf=4),
+        FilmOptions(crf=4, every=1),
         max_megapixels=1.0,
         progress=lambda count, total: seen.append((count, total)),
     )
@@ -166,9 +173,50 @@ def test_an_average_flickers_less_and_a_cut_carries_nothing_over(tmp_path: Path,
 
 
 def test_the_network_looks_at_every_third_frame_and_at_each_cut(tmp_path: Path, session: Session) -> None:
-    source = write_film(tmp_path / "a.mp4", [*scene(COFFEE, 7), *scene(CAT, 3)])
+    source = write_film(tmp_path / "a.mp4", [*still(COFFEE, 7), *still(CAT, 3)])
     _, done = color(session, source, FilmOptions(every=3))
     assert (done.frames, done.inferences) == (10, 4)
+
+
+def test_the_network_looks_seldom_where_nothing_is_new_and_often_where_much_is(
+    tmp_path: Path, session: Session
+) -> None:
+    calm = write_film(tmp_path / "calm.mp4", still(COFFEE, 27))
+    fast = write_film(tmp_path / "fast.mp4", films.gray(films.camera(CAT, 27, size=SIZE, pan=(0.9, 0.0), zoom=1.0)))
+    assert color(session, calm)[1].inferences == 3  # The first frame, and half a second after half a second.
+    assert color(session, fast)[1].inferences >= 6
+    assert color(session, calm, FilmOptions(memory_s=0))[1].inferences == 27
+
+
+def test_the_same_film_gives_the_same_bytes_whatever_the_timing(
+    tmp_path: Path, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [*still(COFFEE, 7), *scene(CAT, 6)]
+    source = write_film(tmp_path / "a.mkv", frames, audio="libopus", seconds=0.5, subtitles=True)
+    as_it_comes = color(session, source)[0].read_bytes()
+    monkeypatch.setattr("service.archive.film.WAITING", 1)
+    assert color(session, source)[0].read_bytes() == as_it_comes
+
+
+@pytest.mark.parametrize(
+    "stage", ["FilmReader._shown", "FilmColorist._look", "FilmWriter.compose", "FilmWriter.encode"]
+)
+def test_whatever_stage_fails_the_others_end(
+    tmp_path: Path, session: Session, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    source = write_film(tmp_path / "a.mp4", scene(count=12))
+    whole, calls = attrgetter(stage)(film_module), []
+
+    def fail(*arguments: Any, **more: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) > 5:
+            raise OSError(28, "No space left on device")
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(f"service.archive.film.{stage}", fail)
+    with pytest.raises(OSError, match="No space left"):
+        color(session, source, FilmOptions(every=1))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("film ")]
 
 
 @pytest.mark.parametrize("mode", ["regression", "fused", "argmax"])
@@ -308,7 +356,7 @@ def test_what_mp4_refuses_at_its_end_is_known_before_the_coloring(
         film.mux([*sound.encode(samples), *sound.encode(None)])
     assert color(session, source)[1].notes == ()
     monkeypatch.setattr("service.archive.film_tracks.LAYOUTS", {2: "2 channels"})  # Which MP4 does not take.
-    monkeypatch.setattr("service.archive.film.FilmColorist.__call__", None)
+    monkeypatch.setattr("service.archive.film.FilmColorist.color", None)
     with pytest.raises(UnsupportedFilm, match="fits into no MP4"):
         color(session, source)
 

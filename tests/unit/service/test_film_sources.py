@@ -13,7 +13,7 @@ from service.archive.film import Filmed, color_film
 from service.archive.film_check import inspect
 from service.archive.film_fields import Deinterlacer
 from service.archive.film_file import FilmOptions, FilmReader, Shown, UnsupportedFilm, open_film, picture_of
-from service.archive.film_pixels import film_lightness
+from service.archive.film_pixels import film_gray
 from service.engine.options import Options
 from service.engine.session import Session
 from tests.film_sources import (
@@ -119,7 +119,7 @@ def test_fields_of_any_format_keep_their_levels(pixel_format: str, color_range: 
     whole = [each for frame in as_fields(iter(frames)) for each in fields.frames_of(frame)] + fields.rest()
     assert len(whole) == 3
     for frame in whole:
-        assert np.abs(film_lightness(frame, 48, 64)[..., 0] - lightness_put_in(picture)).max() < 0.3
+        assert np.abs(film_gray(frame, 48, 64).lightness()[..., 0] - lightness_put_in(picture)).max() < 0.3
     assert fields.rest() == []
 
 
@@ -237,7 +237,7 @@ def test_frames_that_are_whole_stay_as_they_are_among_others(tmp_path: Path) -> 
         frames = [read for read in reader.read([]) if isinstance(read, Shown)]
     assert [frame.at_s for frame in frames] == [Fraction(index, 25) for index in range(4)]
     for frame, picture in zip(frames, source.pictures(4), strict=True):
-        assert np.abs(frame.L[..., 0] - lightness_put_in(picture)).max() < 0.3
+        assert np.abs(frame.gray.lightness()[..., 0] - lightness_put_in(picture)).max() < 0.3
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
