@@ -29,7 +29,10 @@ def directions_of(logits: Float[np.ndarray, "n m Q"]) -> Float32[np.ndarray, "n 
     """Return logits along the directions in which things differ from what surrounds them: deviation 1, at most 5.
 
     Args:
-        logits: over the ab bins.
+        logits: over the ab bins, shape (n, m, Q).
+
+    Returns:
+        float32, shape (n, m, 24).
     """
     model = load_model()
     flat = np.asarray(logits, np.float32).reshape(-1, logits.shape[-1])
@@ -74,7 +77,7 @@ def judge(
 
 @lru_cache(maxsize=1)
 def load_model() -> dict[str, Float32[np.ndarray, "..."]]:
-    """Return the network's arrays by name."""
+    """Return the network's arrays by name: kernels have shape (1, 1, C, D) or (3, 3, C, D), float32."""
     with resources.as_file(resources.files("chroma") / "data" / MODEL_FILE) as path, np.load(path) as file:
         return {name: file[name].astype(np.float32) for name in file.files}
 
@@ -96,6 +99,11 @@ def _halve(values: Float32[np.ndarray, "h w C"]) -> Float32[np.ndarray, "half_h 
 
 
 def at_half(values: Float32[np.ndarray, "n m S"], shape: tuple[int, int]) -> Float32[np.ndarray, "half_h half_w S"]:
-    """Resize to half of a grid, rounded up."""
+    """Resize bilinearly to half of a grid's size, rounded up.
+
+    Args:
+        values: shape (n, m, S).
+        shape: height and width of the grid, px.
+    """
     size = ((shape[1] + 1) // 2, (shape[0] + 1) // 2)
     return cv2.resize(np.ascontiguousarray(values), size, interpolation=cv2.INTER_LINEAR).reshape(*size[::-1], -1)

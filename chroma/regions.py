@@ -188,7 +188,7 @@ def likeness_of(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h
         marks: of one region.
 
     Returns:
-        Cosines, zeros where there is no such mark.
+        Cosines, float32, shape (h', w', 2); zeros where there is no such mark.
     """
     unit = ground.seen / (np.linalg.norm(ground.seen, axis=-1, keepdims=True) + np.float32(1e-3))
     likeness = np.zeros((*ground.seen.shape[:2], 2), np.float32)
