@@ -62,9 +62,9 @@ def things_of(folder: Path, split: str, most: int, *, squeeze: bool = False) -> 
         if squeeze:
             height, width = FIT_SIZES[gray.shape[0] > gray.shape[1]]
             gray = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
-        prepared = prepare(Picture(gray), Options(), session.stamp, posterior=True)
+        prepared = prepare(Picture(gray), Options(), session.stamp)
         logits = session.run([prepared.query])[0]["ab_logits"]
-        ground = survey(prepared.L, softmax(logits) @ load_centers(), logits)
+        ground = survey(prepared.L[:], softmax(logits) @ load_centers(), logits)
         for inside in chosen[:THINGS_EACH]:
             mask = cv2.resize(inside.astype(np.float32), ground.L.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
             if count == most:

@@ -80,8 +80,8 @@ def versions_of(bgr: np.ndarray, session: Session) -> PhotoVersions:
     """Return the versions of a photograph, uint8, shape (H, W, 3), with the service's own functions."""
     rgb = np.ascontiguousarray(bgr[..., ::-1])
     times = [process_time()]
-    prepared = prepare(Picture(rgb), Options(), session.stamp, posterior=True)
-    heads = session.run([prepared.query])[0]
+    prepared = prepare(Picture(rgb), Options(), session.stamp)
+    heads = as_kept(session.run([prepared.query])[0])
     times.append(process_time())
     lightness = head_lightness(prepared.query.lightness)
     ab = []
@@ -91,13 +91,12 @@ def versions_of(bgr: np.ndarray, session: Session) -> PhotoVersions:
         ab.append(decode_logits(logits, lightness, prepared.query.knobs, session.stamp))
     times.append(process_time())
     finish_s = []
-    kept, versions = heads, None
+    versions = None
     for variant in range(1, FEW + 1):
         start = process_time()
         if variant == 2:
-            kept = as_kept(heads)
-            versions = make_versions(kept)
-        finish(prepared, kept, session.stamp, variant=variant, versions=versions)
+            versions = make_versions(heads)
+        finish(prepared, heads, session.stamp, variant=variant, versions=versions)
         finish_s.append(process_time() - start)
     return PhotoVersions(rgb_u8_to_lab(rgb), ab, times[1] - times[0], (times[2] - times[1]) / MOST_VARIANTS, finish_s)
 

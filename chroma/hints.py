@@ -170,19 +170,26 @@ def distances_from(
 
 def _seed(hint: Hint, L: Float[np.ndarray, "H W 1"], small_L: Float32[np.ndarray, "h w"]) -> tuple[int, int]:
     """Return the pixel of the small grid that a hint starts from: of those around it, the one most like it in L."""
-    rows, columns, shares = _corners(hint, (L.shape[0], L.shape[1]), (small_L.shape[0], small_L.shape[1]))
     row, column = hint.pixel(L.shape[0], L.shape[1])
+    shape, small = (L.shape[0], L.shape[1]), (small_L.shape[0], small_L.shape[1])
+    rows, columns, shares = corners_of((row, column), shape, small)
     unlike = np.abs(small_L[rows, columns] - L[row, column, 0]) - shares
     best = int(unlike.argmin())
     return int(rows[best]), int(columns[best])
 
 
-def _corners(
-    hint: Hint, shape: tuple[int, int], small: tuple[int, int]
+def corners_of(
+    pixel: tuple[int, int], shape: tuple[int, int], small: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, Float32[np.ndarray, "4"]]:
-    """Return rows, columns and shares of the four small pixels that bilinear enlargement makes a hint's pixel of."""
+    """Return rows, columns and shares of the four small pixels that bilinear enlargement makes a pixel of.
+
+    Args:
+        pixel: row and column.
+        shape: height and width of the picture that it is in, px.
+        small: of the one that is enlarged, px.
+    """
     lower, share = [], []
-    for at, full, few in zip(hint.pixel(*shape), shape, small, strict=True):
+    for at, full, few in zip(pixel, shape, small, strict=True):
         position = min(max((at + 0.5) * few / full - 0.5, 0.0), few - 1.0)
         lower.append(int(position))
         share.append(position - int(position))
@@ -205,7 +212,7 @@ def _meet(
     highest = max(max(abs(value) for value in hint.ab) for hint in hints) + float(np.abs(ab).max())
     for turn in range(rounds):
         for hint in hints:
-            rows, columns, shares = _corners(hint, shape, small)
+            rows, columns, shares = corners_of(hint.pixel(*shape), shape, small)
             missing = np.asarray(hint.ab, np.float32) - shares @ met[rows, columns]
             # unbuffered: at a border two of the four are the same pixel
             at = np.unique(np.stack([rows, columns], axis=1), axis=0)

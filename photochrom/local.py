@@ -134,8 +134,8 @@ class Colorizer:
         Args:
             picture: the photograph; only its lightness counts.
             reference: a color photograph whose palette is followed.
-            **options: `vividness`, `mode`, `saturation`, `temperature`, `size`, `tone`, `enlargement`, `hints`, `depth`
-                and `reference_strength`, as over HTTP.
+            **options: `look`, `vividness`, `mode`, `saturation`, `temperature`, `size`, `tone`, `enlargement`, `hints`,
+                `depth` and `reference_strength`, as over HTTP.
 
         Returns:
             The photograph in color, at its own size.

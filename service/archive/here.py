@@ -94,7 +94,8 @@ class Here:
                 )
             )
         notes = (UNNAMED,) if self._looks and look is None else ()
-        return ColoredFile(answers[0], scene, (*notes_on(picture.pixels), *notes), tuple(answers[1:]))
+        met = look.digest if look else ""
+        return ColoredFile(answers[0], scene, (*notes_on(picture.pixels), *notes), tuple(answers[1:]), met)
 
     def _reference_of(self, look: Look) -> Histogram | None:
         if look.reference is None or self._looks is None:

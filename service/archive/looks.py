@@ -12,7 +12,7 @@ A file of looks is JSON. It names photographs by the sha256 of their files, so t
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -93,12 +93,14 @@ class Look:
     """How one photograph is to be colored.
 
     Attributes:
+        digest: sha256 of its file.
         name: of its file, when the look was written down.
         query: the options for the colors.
         version: which of the plausible versions, from 1.
         reference: sha256 of the photograph whose palette is followed; or None.
     """
 
+    digest: str
     name: str
     query: ColorizeQuery
     version: int
@@ -177,14 +179,17 @@ class Looks:
         )
         return f"{self.name} was made with another model, {theirs}, and this is {ours}: the colors may differ"
 
-    def unmet(self, paths: Iterable[Path]) -> list[str]:
+    def unmet(self, met: Set[str], failed: Iterable[Path] = ()) -> list[str]:
         """Return the names of the files that there are looks for and that are not there.
 
         Args:
-            paths: of what is there.
+            met: digests of the looks of all files that are colored.
+            failed: the other files; they are read only where a look is still without a file.
         """
-        there = {_digest_of(path) for path in paths}
-        return [look.name or digest for digest, look in self.by_digest.items() if digest not in there]
+        missing = {digest: look for digest, look in self.by_digest.items() if digest not in met}
+        for path in failed if missing else ():
+            missing.pop(_digest_of(path) or "", None)
+        return [look.name or digest for digest, look in missing.items()]
 
 
 def say_unmet(looks: Looks, names: list[str]) -> str:
@@ -237,7 +242,7 @@ def _look(path: Path, digest: str, entry: _LookEntry) -> Look:
         query = _LookQuery.model_validate(options)
     except ValidationError as error:
         raise LooksError(f"{path.name}: pictures.{digest[:12]} ({entry.name}): {_first(error)}") from error
-    return Look(entry.name, query, query.variant, entry.reference)
+    return Look(digest, entry.name, query, query.variant, entry.reference)
 
 
 def _decoded(path: Path, digest: str, text: str) -> bytes:

@@ -44,6 +44,7 @@ class Report:
         self.failures: list[Outcome] = []
         self.unread: list[Outcome] = []
         self.remarks: list[str] = []
+        self.looks_met: set[str] = set()
         self._suffixes: Counter[str] = Counter()
         self._different: Counter[str] = Counter()
         self._total = total
@@ -78,6 +79,7 @@ class Report:
     def __call__(self, outcome: Outcome) -> None:
         """Take down and tell one outcome."""
         self.counts[outcome.status] += 1
+        self.looks_met.add(outcome.look)
         if outcome.status == "failed":
             self.failures.append(outcome)
         elif outcome.status == "unread":

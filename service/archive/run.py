@@ -37,12 +37,16 @@ class Stopped(Exception):
 
 
 class ColoredFile(NamedTuple):
-    """One answer: the file, what the network takes the picture for, what is to be said of it, further versions."""
+    """One answer: the file, what the network takes the picture for, what is to be said of it, further versions.
+
+    `look` is the digest of the look that it was made by; empty where it has none.
+    """
 
     data: bytes
     scene: str
     notes: tuple[str, ...] = ()
     others: tuple[bytes, ...] = ()
+    look: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Outcome:
         notes: what the answer lacks or has in another way, for people.
         problem: short stable name of what went wrong, such as `broken-picture`; of failed and unread ones.
         reason: the same in words.
+        look: digest of the look that it is colored by; empty where it has none.
     """
 
     source: Path
@@ -72,6 +77,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     problem: str = ""
     reason: str = ""
+    look: str = ""
 
     def to_json(self) -> str:
         """Return one line of JSON; what is empty is left out."""
@@ -163,7 +169,7 @@ def color_here(
                 for question, place in work.parts(read_file(source, work.limits), target):
                     colored = color(question)
                     notes = work.store(source, place, question, colored.data, *colored.others)
-                    done.append(_Done(place, colored.scene, (*colored.notes, *notes)))
+                    done.append(_Done(place, colored.scene, (*colored.notes, *notes), colored.look))
                 outcome = _colored(source, done)
         except Exception as error:  # Decoders and networks throw anything; the next picture may be fine.
             outcome = _failure(error, source, target, started)
@@ -211,7 +217,7 @@ async def color_there(
                 colored = await color(question)
                 answers = (colored.data, *colored.others)
                 notes = await asyncio.to_thread(work.store, source, place, question, *answers)
-                done.append(_Done(place, colored.scene, (*colored.notes, *notes)))
+                done.append(_Done(place, colored.scene, (*colored.notes, *notes), colored.look))
         except Exception as error:  # As above.
             return _failure(error, source, target, started)
         return replace(_colored(source, done), seconds=time.monotonic() - started)
@@ -225,18 +231,20 @@ async def color_there(
 
 
 class _Done(NamedTuple):
-    """One answer that was written: where, its scene, and what is to be said of it."""
+    """One answer that was written: where, its scene, what is to be said of it, and the digest of its look."""
 
     target: Path
     scene: str
     notes: tuple[str, ...]
+    look: str
 
 
 def _colored(source: Path, done: Sequence[_Done]) -> Outcome:
     """Return the outcome of a photograph, or of one for each page."""
     notes = tuple(dict.fromkeys(note for each in done for note in each.notes))
     pages = len(done) if len(done) > 1 else 0
-    return Outcome(source, done[0].target, "colored", scene=done[0].scene, pages=pages, notes=notes)
+    first = done[0]
+    return Outcome(source, first.target, "colored", scene=first.scene, pages=pages, notes=notes, look=first.look)
 
 
 def _failure(error: Exception, source: Path, target: Path, started: float) -> Outcome:

@@ -119,7 +119,7 @@ class There:
             pictures = pictures[-1:]  # Of several versions, the one that the look is of.
         for picture in pictures:
             await asyncio.to_thread(_check, data, picture)
-        return ColoredFile(pictures[0], answer.scene, notes, tuple(pictures[1:]))
+        return ColoredFile(pictures[0], answer.scene, notes, tuple(pictures[1:]), look.digest if look else "")
 
 
 def _check(question: bytes, answer: bytes) -> None:

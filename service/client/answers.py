@@ -120,6 +120,22 @@ def kept_of(response: httpx2.Response) -> Kept:
         ) from error
 
 
+def colors_of(response: httpx2.Response) -> list[tuple[str, float]]:
+    """Read the colors of a place, and how probable each is.
+
+    Raises:
+        InvalidRequest: the answer does not say them.
+    """
+    told = json_of(response)
+    try:
+        return [(str(each["color"]), float(each["share"])) for each in told["colors"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidRequest(
+            f"{place_of(response.request)} does not say which colors: is this a Photochrom service?",
+            status=response.status_code,
+        ) from error
+
+
 def answer_of(response: httpx2.Response) -> Answer:
     """Read a picture.
 

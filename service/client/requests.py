@@ -37,6 +37,7 @@ Tone = Literal["auto", "off"]
 
 
 class _ColorOptions(TypedDict, total=False):
+    look: Literal["natural", "warm", "vivid"] | None
     mode: Literal["annealed", "regression", "fused", "argmax"] | None
     vividness: float | None
     temperature: float | None
@@ -138,6 +139,9 @@ class BaseClient:
         query = _query_of("render", options, RenderOptions.__annotations__)
         headers = {"Accept": "image/png, image/*;q=0.9"} | ({"If-None-Match": etag} if etag else {})
         return self._request("GET", path_of(kept), params=query, headers=headers)
+
+    def _colors_question(self, kept: Kept | str, x: float, y: float) -> httpx2.Request:
+        return self._request("GET", path_of(kept, "/colors"), params={"x": f"{x:.6f}", "y": f"{y:.6f}"})
 
     def _attempts(
         self, request: httpx2.Request

@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 OutOption = Annotated[Path, typer.Option(help="Folder for the answers; names are kept.")]
 OverwriteOption = Annotated[bool, typer.Option(help="Color again what is there already.")]
 FormatOption = Annotated[str, typer.Option("--format", help="png, jpeg, webp or tiff.")]
-VividnessOption = Annotated[float, typer.Option(help="0 calm, 1 vivid.")]
+LookOption = Annotated[str, typer.Option(help="natural, warm or vivid.")]
+VividnessOption = Annotated[
+    float | None, typer.Option(help="0 calm, 1 vivid; default: that of the look.", show_default=False)
+]
 TemperatureOption = Annotated[float | None, typer.Option(help="Overrides what vividness implies.")]
 SaturationOption = Annotated[float, typer.Option(help="Factor on chroma.")]
 HintsOption = Annotated[
@@ -105,8 +108,9 @@ def colorize(  # typer wants each option as a parameter
     overwrite: OverwriteOption = False,
     output_format: FormatOption = "png",
     depth: DepthOption = None,
+    look: LookOption = "natural",
     mode: ModeOption = "annealed",
-    vividness: VividnessOption = 0.5,
+    vividness: VividnessOption = None,
     temperature: TemperatureOption = None,
     saturation: SaturationOption = 1.0,
     size: SizeOption = None,
@@ -146,6 +150,7 @@ def colorize(  # typer wants each option as a parameter
     settings = read_settings(model=model, device=device)
     query = check_query(
         format=output_format,
+        look=look,
         mode=mode,
         vividness=vividness,
         temperature=temperature,
@@ -196,7 +201,6 @@ def _choose_place(
 
 def _color(order: Order, place: Place, inputs: list[Path], out: Path, *, overwrite: bool, as_json: bool) -> None:
     """Color what is not there yet, and end the command with what came of it."""
-    from service.archive.looks import say_unmet
     from service.archive.report import Report
     from service.archive.run import Stopped
 
@@ -204,9 +208,6 @@ def _color(order: Order, place: Place, inputs: list[Path], out: Path, *, overwri
     work, told = plan_work(order, place, inputs, out, overwrite=overwrite)
     failed = sum(outcome.status == "failed" for outcome in told)
     report = Report(len(work.plan) + failed, as_json=as_json, quiet=order.quiet)
-    if order.looks:
-        there = [*work.plan, *(outcome.source for outcome in told)]
-        report.remark(say_unmet(order.looks, order.looks.unmet(there)))
     stopped, code = "", 0
     with _interruptible() as signals:
         try:
@@ -218,9 +219,20 @@ def _color(order: Order, place: Place, inputs: list[Path], out: Path, *, overwri
             stopped, code = str(stop), FAILED
         except KeyboardInterrupt:
             stopped, code = "interrupted", TERMINATED if signal.SIGTERM in signals else INTERRUPTED
+    if order.looks and not code:  # Else nobody knows what the files would be that were not reached.
+        _remark_unmet(order.looks, report)
     _tell(report, stopped, out, as_json=as_json)
     if code or report.failures or report.unread:
         raise typer.Exit(code or FAILED)
+
+
+def _remark_unmet(looks: "Looks", report: "Report") -> None:
+    """Say which looks met no file."""
+    from service.archive.kinds import is_film
+    from service.archive.looks import say_unmet
+
+    failed = [outcome.source for outcome in report.failures if not is_film(outcome.source)]
+    report.remark(say_unmet(looks, looks.unmet(report.looks_met, failed)))
 
 
 def _tell(report: "Report", stopped: str, out: Path, *, as_json: bool) -> None:

@@ -109,7 +109,8 @@ def _of_answer(order: Order, source: Path, target: Path) -> "Outcome":
     else:
         wanted = words_of(options, has_reference=has_reference)
     other = other_options(target, wanted)
-    return Outcome(source, target, "skipped", notes=(f"made with {other}",) if other else ())
+    notes = (f"made with {other}",) if other else ()
+    return Outcome(source, target, "skipped", notes=notes, look=look.digest if look else "")
 
 
 def without_films(plan: dict[Path, Path], named: list[Path], place: Place) -> "tuple[dict[Path, Path], list[Outcome]]":

@@ -25,8 +25,10 @@ from chroma.palette import ab_histogram, palette_of, reference_logits
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.regions import apply_regions
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, Stamp
+from chroma.strips import each_strip
 from chroma.tone import stretch_tones
 from chroma.variants import Versions
+from chroma.warmth import warm_shift
 from service.engine.kept import KEPT_OUTPUTS, KeptPicture, to_half
 from service.engine.options import Options
 from service.engine.session import Heads, Query, Session
@@ -35,7 +37,7 @@ from service.pictures.decode import Picture
 from service.pictures.levels import Alpha, Rows, to_rgb_u8
 from service.pictures.lightness import Lightness, StoredLightness, store_lightness
 
-DECODE_PIXELS: Final = 1024
+DECODE_PIXELS: Final = 512
 """Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
 
 SAMPLE_SIDE_PX: Final = 256
@@ -108,7 +110,6 @@ def prepare(
     stamp: Stamp,
     *,
     deep: bool | None = None,
-    posterior: bool = False,
     workers: int = 1,
 ) -> Prepared:
     """Turn a picture into its full-size L and what the network takes.
@@ -118,19 +119,16 @@ def prepare(
         options: the caller's.
         stamp: of the model.
         deep: whether the answer has 16 bits a channel; None where the picture has.
-        posterior: fetch `KEPT_OUTPUTS` besides what the mode needs.
         workers: threads that compute L.
 
     Returns:
         The picture on its way.
     """
     L = store_lightness(picture.pixels, workers=workers)
-    return prepare_lightness(L, options, stamp, deep=picture.is_deep if deep is None else deep, posterior=posterior)
+    return prepare_lightness(L, options, stamp, deep=picture.is_deep if deep is None else deep)
 
 
-def prepare_lightness(
-    L: StoredLightness, options: Options, stamp: Stamp, *, deep: bool, posterior: bool = False
-) -> Prepared:
+def prepare_lightness(L: StoredLightness, options: Options, stamp: Stamp, *, deep: bool) -> Prepared:
     """Do what `prepare` does, for a picture of which only L is there.
 
     Args:
@@ -138,19 +136,15 @@ def prepare_lightness(
         options: the caller's.
         stamp: of the model.
         deep: whether the answer has 16 bits a channel.
-        posterior: fetch `KEPT_OUTPUTS` besides what the mode needs.
 
     Returns:
         The picture on its way.
     """
     shape = network_size(L.shape[0], L.shape[1], options.size or stamp.size)
-    outputs = (*MODE_OUTPUTS[options.mode], SCENE_LOGITS)
-    if posterior:
-        outputs = tuple(dict.fromkeys((*outputs, *KEPT_OUTPUTS)))
     seen, is_stretched = L.resized(shape), False
     if options.tone == "auto":
         seen, is_stretched = stretch_tones(seen)
-    query = Query(seen, knobs_of(options, stamp), outputs)
+    query = Query(seen, knobs_of(options, stamp), KEPT_OUTPUTS)
     return Prepared(L, query, deep, options, is_stretched)
 
 
@@ -175,8 +169,7 @@ def finish(
 
     Args:
         prepared: from `prepare` or `prepare_kept`.
-        heads: of `prepared.query`; where the mode's own are missing, or a variant or a reference is asked for,
-            `KEPT_OUTPUTS`, through `as_kept`.
+        heads: of `prepared.query`, through `as_kept`.
         stamp: of the model.
         workers: threads that compose strips.
         variant: which version of the picture, from 1.
@@ -186,10 +179,9 @@ def finish(
     Returns:
         The picture in color; its L is that of the question.
     """
-    ab = _small_ab(prepared, heads, stamp, variant, versions, reference)
+    ab = _small_ab(prepared, heads, stamp, variant, versions, reference, workers)
     if prepared.options.regions:
-        # In the 16 bits that kept pictures have: a region is the same from either.
-        ab = apply_regions(prepared.L[:], ab, as_kept(heads)[AB_LOGITS], prepared.options.regions)
+        ab = apply_regions(prepared.L[:], ab, heads[AB_LOGITS].astype(np.float32), prepared.options.regions)
     if prepared.options.hints:
         ab = apply_hints(prepared.L[:], ab, prepared.options.hints)
     dtype = np.uint16 if prepared.is_deep else np.uint8
@@ -198,17 +190,16 @@ def finish(
 
 
 def as_kept(heads: Heads) -> Heads:
-    """Return heads with the logits in the 16 bits that kept pictures have, as float32.
+    """Return heads with the logits in the 16 bits that kept pictures have, float16.
 
-    Variants and references are choices, which must not hang on the last digit: whoever makes some, from a picture just
-    inferred or from a kept one, makes them from the same numbers.
+    Every answer is made from these: a picture just inferred and a kept one give the same bytes.
     """
-    return heads | {AB_LOGITS: to_half(heads[AB_LOGITS]).astype(np.float32)}
+    return heads | {AB_LOGITS: to_half(heads[AB_LOGITS])}
 
 
 def versions_of(heads: Heads) -> Versions:
     """Return the versions of a picture, from heads that went through `as_kept`."""
-    return Versions(heads[AB_LOGITS], load_centers())
+    return Versions(heads[AB_LOGITS].astype(np.float32), load_centers())
 
 
 def _small_ab(
@@ -218,43 +209,69 @@ def _small_ab(
     variant: int,
     versions: Versions | None,
     reference: Histogram | None,
+    workers: int,
 ) -> Float[np.ndarray, "h w 2"]:
     """Return ab at the network's own grid."""
     options, knobs, centers = prepared.options, prepared.query.knobs, load_centers()
     head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
-    is_moved = variant != 1 or (reference is not None and options.reference_strength > 0)
     needed = MODE_OUTPUTS[options.mode]
-    if not is_moved and all(name in heads for name in needed):
-        return outputs_to_ab(heads, options.mode, centers=centers, gain=head_gain)
     logits, L = heads[AB_LOGITS], head_lightness(prepared.query.lightness)
-    moved = logits
+    is_moved = variant != 1 or options.look == "warm" or reference is not None
+    moved = logits.astype(np.float32) if is_moved else logits
     if variant != 1:
-        moved = (versions or Versions(moved, centers)).logits(variant)
-    if reference is not None and options.reference_strength > 0:
+        moved = (versions or versions_of(heads)).logits(variant)
+    if reference is not None:
         moved = reference_logits(moved, reference, centers, strength=options.reference_strength)
+    elif options.look == "warm":
+        moved = moved + warm_shift()
     outputs = {AB_LOGITS: moved, AB: heads[AB]}
     if AB_DECODED in needed or is_moved:
-        outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp)
+        outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp, workers=workers)
     if SPREAD in needed:
-        outputs[SPREAD] = decoding.posterior_spread(moved, centers)
-    gain = np.float32(head_gain)  # A small one may be 0 in 32 bits.
-    if is_moved and AB in needed and gain > 0:
-        # The regression head knows one color only: it moves by as much as the posterior's color does.
-        before = heads[AB_DECODED] if AB_DECODED in heads else decode_logits(logits, L, knobs, stamp)
-        outputs[AB] = heads[AB] + (outputs[AB_DECODED] - before) / gain
+        outputs[SPREAD] = decoding.posterior_spread(moved.astype(np.float32), centers)
+    if is_moved and AB in needed:
+        before = decode_logits(logits, L, knobs, stamp, workers=workers)
+        outputs[AB] = follow(heads[AB], outputs[AB_DECODED], before, head_gain)
     return outputs_to_ab(outputs, options.mode, centers=centers, gain=head_gain)
 
 
+def follow(
+    regressed: Float[np.ndarray, "h w 2"],
+    moved: Float[np.ndarray, "h w 2"],
+    before: Float[np.ndarray, "h w 2"],
+    head_gain: float,
+) -> Float[np.ndarray, "h w 2"]:
+    """Move the regressed color, of which there is one only, by as much as the posterior's color moves.
+
+    Args:
+        regressed: ab of the regression head, Lab units, shape (h, w, 2).
+        moved: decoded ab of another posterior than the network's.
+        before: decoded ab of the network's.
+        head_gain: by which the regressed color is multiplied later.
+
+    Returns:
+        ab in Lab units, shape (h, w, 2).
+    """
+    gain = np.float32(head_gain)
+    return regressed + (moved - before) / gain if gain > 0 else regressed  # A small one is 0 in 32 bits.
+
+
 def decode_logits(
-    logits: Float[np.ndarray, "h w Q"], lightness: Float[np.ndarray, "h w 1"], knobs: Knobs, stamp: Stamp
+    logits: Float[np.ndarray, "h w Q"],
+    lightness: Float[np.ndarray, "h w 1"],
+    knobs: Knobs,
+    stamp: Stamp,
+    *,
+    workers: int = 1,
 ) -> Float[np.ndarray, "h w 2"]:
     """Decode a posterior as the graph of the model does.
 
     Args:
-        logits: over the ab bins, shape (h, w, Q).
+        logits: over the ab bins, float16 or float32, shape (h, w, Q).
         lightness: L in [0, 100] at the same grid, shape (h, w, 1).
         knobs: of the decode.
         stamp: of the model, whose prior is corrected for.
+        workers: threads that decode; with any number the result is the same.
 
     Returns:
         ab in Lab units, shape (h, w, 2).
@@ -262,9 +279,12 @@ def decode_logits(
     weights = _log_weights(stamp.prior)
     flat, L = logits.reshape(-1, logits.shape[-1]), lightness.reshape(-1, 1)
     ab = np.empty((len(flat), 2), np.float32)
-    for start in range(0, len(flat), DECODE_PIXELS):
-        part = slice(start, start + DECODE_PIXELS)
-        ab[part] = decoding.decode(flat[part], load_centers(), weights, lightness=L[part], **asdict(knobs))
+
+    def fill(start: int, stop: int) -> None:
+        some = flat[start:stop].astype(np.float32)
+        ab[start:stop] = decoding.decode(some, load_centers(), weights, lightness=L[start:stop], **asdict(knobs))
+
+    each_strip(fill, len(flat), DECODE_PIXELS, workers=workers)
     return ab.reshape(*logits.shape[:-1], 2)
 
 
@@ -285,7 +305,7 @@ def confidence_of(heads: Heads) -> float:
     """Return the mean confidence of a picture, [0, 1]; of a large map every second, third ... row and column count."""
     logits = heads[AB_LOGITS]
     step = max(int((logits.shape[0] * logits.shape[1] / CONFIDENCE_SAMPLES) ** 0.5), 1)
-    return float(confidence_map(logits[::step, ::step]).mean())
+    return float(confidence_map(logits[::step, ::step].astype(np.float32)).mean())
 
 
 def draw_confidence(heads: Heads, height: int, width: int) -> Shaped[np.ndarray, "h w"]:
@@ -301,7 +321,7 @@ def draw_confidence(heads: Heads, height: int, width: int) -> Shaped[np.ndarray,
         at most `CONFIDENCE_SIDE_PX`.
     """
     shape = size_within(height, width, CONFIDENCE_SIDE_PX)
-    small = confidence_map(heads[AB_LOGITS]).astype(np.float32)[..., None]
+    small = confidence_map(heads[AB_LOGITS].astype(np.float32)).astype(np.float32)[..., None]
     return np.asarray(np.rint(resize_lightness(small, shape)[..., 0] * 255), np.uint8)
 
 
@@ -397,12 +417,9 @@ def colorize_versions(
     Yields:
         The picture in color, in the order of `options.variants`.
     """
-    stamp, is_moved = session.stamp, options.variants != (1,)
-    posterior = reference is not None or is_moved or bool(options.regions)
-    prepared = prepare(picture, options, stamp, deep=deep, posterior=posterior, workers=workers)
-    heads = session.run([prepared.query])[0]
-    kept = as_kept(heads) if posterior else heads
-    versions = versions_of(kept) if is_moved else None
+    stamp = session.stamp
+    prepared = prepare(picture, options, stamp, deep=deep, workers=workers)
+    heads = as_kept(session.run([prepared.query])[0])
+    versions = versions_of(heads) if max(options.variants) > 1 else None
     for variant in options.variants:
-        chosen = heads if variant == 1 and reference is None else kept
-        yield finish(prepared, chosen, stamp, workers=workers, variant=variant, versions=versions, reference=reference)
+        yield finish(prepared, heads, stamp, workers=workers, variant=variant, versions=versions, reference=reference)

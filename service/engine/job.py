@@ -48,10 +48,11 @@ class Job:
         return replace(self, caller=replace(self.caller, deadline=self.caller.deadline + seconds))
 
     @property
-    def needs_posterior(self) -> bool:
-        """Whether the decode inside the model's graph is not enough."""
+    def moves_posterior(self) -> bool:
+        """Whether it takes another posterior than the network's, or asks more of that than its colors."""
         options = self.options
-        return self.tells or self.reference is not None or options.variants != (1,) or bool(options.regions)
+        is_other = self.reference is not None or options.variants != (1,) or options.look == "warm"
+        return self.tells or is_other or bool(options.regions)
 
     @property
     def is_packed(self) -> bool:

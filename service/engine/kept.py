@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Float16
+from jaxtyping import Float, Float16, Float32
 
-from chroma.signature import AB, AB_LOGITS, SCENE_LOGITS
+from chroma.signature import AB, AB_LOGITS, HEAD_STRIDE, SCENE_LOGITS
 from service.engine.session import Heads
 from service.errors import PictureNotKept, TooLargeToKeep
 from service.pictures.header import Header
@@ -40,7 +40,7 @@ KEPT_OUTPUTS: Final = (AB_LOGITS, AB, SCENE_LOGITS)
 
 def to_half(logits: Float[np.ndarray, "h w Q"]) -> Float16[np.ndarray, "h w Q"]:
     """Return logits in 16 bits, shape (h, w, Q); what is out of their range counts as its end."""
-    return np.asarray(np.clip(logits, -6e4, 6e4), np.float16)
+    return logits if logits.dtype == np.float16 else np.clip(logits, -6e4, 6e4).astype(np.float16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +64,30 @@ class Posterior:
         """Keep the heads of a picture.
 
         Args:
-            heads: at least `KEPT_OUTPUTS`.
+            heads: at least `KEPT_OUTPUTS`; the logits in 16 bits or 32.
             lightness: what the network saw, L in [0, 100], shape (4 h, 4 w, 1).
         """
         # Copies: a head may be a view of what the whole batch gave.
         return cls(to_half(heads[AB_LOGITS]), heads[AB].copy(), heads[SCENE_LOGITS].copy(), lightness)
 
     def heads(self) -> Heads:
-        """Return the heads again, float32."""
-        return {AB_LOGITS: self.logits.astype(np.float32), AB: self.ab, **self.scene_heads}
+        """Return the heads again, the logits float16."""
+        return {AB_LOGITS: self.logits, AB: self.ab, **self.scene_heads}
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Height and width of the logits."""
+        height, width, _ = self.logits.shape
+        return height, width
+
+    def at(self, cell: tuple[int, int]) -> tuple[Float32[np.ndarray, "Q"], float]:
+        """Return the logits of one pixel of the grid, shape (Q,), and the mean L of what it saw, [0, 100].
+
+        Args:
+            cell: its row and column.
+        """
+        row, column = (slice(place * HEAD_STRIDE, (place + 1) * HEAD_STRIDE) for place in cell)
+        return self.logits[cell].astype(np.float32), float(self.lightness[row, column].mean())
 
     @property
     def scene_heads(self) -> Heads:

@@ -16,7 +16,6 @@ from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import (
     Histogram,
     Prepared,
-    as_kept,
     confidence_of,
     finish,
     palette,
@@ -67,7 +66,7 @@ class Parts:
     Attributes:
         prepared: the picture's lightness, and what the network was asked.
         alpha: the picture's opacity, at the answer's depth.
-        heads: what the network said.
+        heads: what the network said, through `as_kept`.
         reference: histogram of the photograph whose palette is followed; or None.
         metadata: what goes over from the picture's file.
     """
@@ -153,7 +152,6 @@ class _Making:
         self._maker, self._parts, self._job, self._stages, self._hold = maker, parts, job, stages, hold
         self._left = deque(job.options.variants)
         self._made: dict[int, bytes] = {}
-        self._kept = parts.heads
         self._versions: Versions | None = None
         self._scene, self._facts, self._total = "", dict[str, Any](), 0
         is_small = parts.prepared.L.shape[0] * parts.prepared.L.shape[1] <= SIDE_BY_SIDE_PIXELS
@@ -161,11 +159,8 @@ class _Making:
 
     async def run(self) -> Result:
         """Make all variants."""
-        is_moved = max(self._job.options.variants) > 1
-        if self._parts.reference is not None or is_moved:
-            self._kept = await self._maker.codecs.run(as_kept, self._parts.heads)
-        if is_moved:
-            self._versions = await self._maker.codecs.run(versions_of, self._kept)
+        if max(self._job.options.variants) > 1:
+            self._versions = await self._maker.codecs.run(versions_of, self._parts.heads)
         with self._stages.overlapping("merge", "encode"):
             await _together(self._make_some(place) for place in range(self._side_by_side))
         return Result(
@@ -188,7 +183,7 @@ class _Making:
             colored = await maker.codecs.run(
                 finish,
                 parts.prepared,
-                parts.heads if variant == 1 and parts.reference is None else self._kept,
+                parts.heads,
                 maker.stamp,
                 workers=workers,
                 variant=variant,

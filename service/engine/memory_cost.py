@@ -10,16 +10,24 @@ from service.pictures.encode import most_bytes
 from service.pictures.header import Header
 from service.pictures.levels import Alpha
 
-POSTERIOR_WEIGHT: Final = 32
-"""Where the posterior leaves the network, a pixel of the network's input takes as much memory as so many pixels of a
-picture: 78 bytes of logits, and a few times that while they are decoded."""
+POSTERIOR_WEIGHT: Final = 12
+"""With its posterior a pixel of the network's input takes as much memory as so many pixels of a picture: 78 bytes of
+logits as the network gives them, twice for a moment, and half of it as they are kept."""
+MOVED_WEIGHT: Final = 32
+"""Likewise where another posterior is made of it: a few times that in all."""
 
 
-def posterior_weight(header: Header, size: int) -> float:
-    """Return what the posterior of a picture, at an inference size in px, takes in memory, in megapixels."""
+def posterior_weight(header: Header, size: int, *, moves: bool = True) -> float:
+    """Return what the posterior of a picture takes in memory, in megapixels.
+
+    Args:
+        header: of the picture.
+        size: of the inference, px.
+        moves: whether another posterior may be made of it.
+    """
     width, height = header.upright_size
     rows, columns = network_size(height, width, size)
-    return POSTERIOR_WEIGHT * rows * columns / 1e6
+    return (MOVED_WEIGHT if moves else POSTERIOR_WEIGHT) * rows * columns / 1e6
 
 
 def reserve(prepared: Prepared, alpha: Alpha, job: Job, hold: Callable[[int], None], *, beside: int = 0) -> None:

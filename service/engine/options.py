@@ -1,7 +1,7 @@
 """How to color: the options, and the queries that bring them, checked; over HTTP and on the command line alike."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -19,6 +19,9 @@ from service.pictures.answer_formats import LOSSLESS, Depth, OutputFormat
 from service.pictures.probe import MAX_SIDE_PX
 from service.pictures.tiff.pages import MOST_DIRECTORIES
 
+Look = Literal["natural", "warm", "vivid"]
+VIVIDNESS_OF: Final[dict[Look, float]] = {"natural": 0.5, "warm": 0.5, "vivid": 0.85}
+"""The vividness of each look, where none is given; what `warm` is besides, says `chroma.warmth`."""
 MetadataChoice = Literal["keep", "none"]
 Tone = Literal["auto", "off"]
 
@@ -28,6 +31,7 @@ class Options:
     """What a caller may choose for one picture.
 
     Attributes:
+        look: `warm` leans toward the colors of warm photographs; the others are places on the curve.
         mode: which decode; `annealed` is the default and the best on average.
         vividness: 0 calm to 1 vivid; picks the knobs off the model's own curve.
         temperature: overrides the curve's temperature; >= 1e-3.
@@ -46,6 +50,7 @@ class Options:
         page: which picture of a file of several, from 1; None for the only one.
     """
 
+    look: Look = "natural"
     mode: Mode = "annealed"
     vividness: float = 0.5
     temperature: float | None = None
@@ -123,8 +128,17 @@ class _ColorQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    look: Annotated[
+        Look,
+        Field(
+            description="`natural`; `warm`, toward what is likely in warm photographs, unless there is a reference; "
+            "`vivid`."
+        ),
+    ] = "natural"
     mode: Annotated[Mode, Field(description="Which decode; `annealed` is best on average.")] = "annealed"
-    vividness: Annotated[float, Field(ge=0, le=1, description="0 calm, 1 vivid.")] = 0.5
+    vividness: Annotated[
+        float | None, Field(ge=0, le=1, description="0 calm, 1 vivid; left out, that of the look, 0.5 or 0.85.")
+    ] = None
     temperature: Annotated[
         float | None,
         Field(ge=MIN_TEMPERATURE, le=MAX_TEMPERATURE, description="Overrides the temperature that vividness implies."),
@@ -156,8 +170,9 @@ class _ColorQuery(BaseModel):
     def to_options(self) -> Options:
         """Return the part of the query that concerns the colors."""
         return Options(
+            look=self.look,
             mode=self.mode,
-            vividness=self.vividness,
+            vividness=VIVIDNESS_OF[self.look] if self.vividness is None else self.vividness,
             temperature=self.temperature,
             saturation=self.saturation,
             enlargement=self.enlargement,
@@ -214,6 +229,17 @@ class KeepQuery(BaseModel):
     def to_options(self) -> Options:
         """Return what concerns the network, and which picture it sees."""
         return Options(size=self.size, tone=self.tone, page=self.page)
+
+
+class PlaceQuery(BaseModel):
+    """The query of ``GET /pictures/{id}/colors``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    x: Annotated[
+        float, Field(ge=0, le=1, description="From the left border, 0, to the right one of the upright picture.")
+    ]
+    y: Annotated[float, Field(ge=0, le=1, description="From the top, 0, to the bottom.")]
 
 
 class RenderQuery(_ColorQuery):

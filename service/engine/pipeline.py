@@ -24,14 +24,14 @@ from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import (
     Histogram,
     Prepared,
+    as_kept,
     confidence_of,
-    draw_confidence,
     fit_alpha,
     histogram_of,
     prepare_kept,
     prepare_lightness,
 )
-from service.engine.job import Caller, Job, Result
+from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior
 from service.engine.loaded_model import LoadedModel
 from service.engine.making import Parts, hold_nothing, notes_on
@@ -40,7 +40,6 @@ from service.engine.session import Heads, Session
 from service.errors import RequestError
 from service.machine import trim_memory, usable_cores
 from service.pictures.decode import Picture, prepare_codecs
-from service.pictures.encode import encode_gray
 from service.pictures.header import Header
 from service.pictures.levels import Alpha, to_depth
 from service.pictures.lightness import Lightness, store_lightness
@@ -94,6 +93,7 @@ class Pipeline:
         model: that new requests get.
         admission: how much may be worked on.
         decoders: processes that decode pictures.
+        codecs: threads that make answers.
         kept: pictures that can be decoded again without an inference.
         draining: set when the service is to stop; `/health/ready` then says no.
     """
@@ -119,9 +119,9 @@ class Pipeline:
             cpu_s=settings.decode_s,
             on_loss=lambda reason: metrics.lost_workers.labels(reason).inc(),
         )
-        self._codecs = CodecPool(threads)
+        self.codecs = CodecPool(threads)
         self._load = partial(
-            LoadedModel, settings, metrics, self._codecs, version=version, free_threads=lambda: self._threads()
+            LoadedModel, settings, metrics, self.codecs, version=version, free_threads=lambda: self._threads()
         )
         self.model = self._load()
         self.admission = Admission(
@@ -187,7 +187,7 @@ class Pipeline:
     def close(self) -> None:
         """Finish what is under way, then stop the threads."""
         self.model.close()
-        self._codecs.close()
+        self.codecs.close()
         self.decoders.close()
         self.kept.clear()
 
@@ -228,8 +228,7 @@ class Pipeline:
         header, model = inspected.header, inspected.model
         self.metrics.input_megapixels.observe(header.megapixels)
         weight = max(header.megapixels, inspected.reference.megapixels if inspected.reference else 0)
-        if job.needs_posterior:
-            weight += posterior_weight(header, job.options.size or model.session.stamp.size)
+        weight += posterior_weight(header, job.options.size or model.session.stamp.size, moves=job.moves_posterior)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
                 await admitted.enter_async_context(self.admission.admit(weight, job.caller))
@@ -238,8 +237,8 @@ class Pipeline:
                 if job.reference is not None and inspected.reference is not None:
                     reference = await self._read_reference(job, job.reference, inspected.reference)
                 taken = await self.decoders.decode_lightness(job.data, header, job.caller.name, threads=self._threads())
-                prepared, alpha = await self._codecs.run(self._prepare, taken, job, model)
-                metadata = await self._codecs.run(metadata_of, as_bytes(job.data), job.options, header)
+                prepared, alpha = await self.codecs.run(self._prepare, taken, job, model)
+                metadata = await self.codecs.run(metadata_of, as_bytes(job.data), job.options, header)
             reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             heads = await self._infer(prepared, model, stages)
             return await model.maker.make(Parts(prepared, alpha, heads, reference, metadata), job, stages, hold)
@@ -267,12 +266,12 @@ class Pipeline:
                 await admitted.enter_async_context(self.admission.admit(weight, job.caller))
             with stages.measure("decode"):
                 picture = await self.decoders.decode(job.data, header, job.caller.name)
-                prepared, ready, histogram = await self._codecs.run(self._prepare_to_keep, picture, job, model)
+                prepared, ready, histogram = await self.codecs.run(self._prepare_to_keep, picture, job, model)
             heads = await self._infer(prepared, model, stages)
             with stages.measure("merge"):
-                confidence = await self._codecs.run(confidence_of, heads)
-                notes = await self._codecs.run(notes_on, prepared.L)
-                posterior = await self._codecs.run(Posterior.of, heads, prepared.query.lightness)
+                confidence = await self.codecs.run(confidence_of, heads)
+                notes = await self.codecs.run(notes_on, prepared.L)
+                posterior = await self.codecs.run(Posterior.of, heads, prepared.query.lightness)
         if model is not self.model:  # Another one was taken up meanwhile.
             with self.use_model() as newer:
                 return await self.keep(job, replace(inspected, model=newer), owner, stages)
@@ -321,6 +320,8 @@ class Pipeline:
         Raises:
             RequestError: there is no room, or the answer does not fit its format.
         """
+        # What was asked for when it was posted counts for the answer's note, too.
+        job = replace(job, options=replace(job.options, size=kept.size, page=kept.page))
         weight = kept.header.megapixels + posterior_weight(kept.header, kept.size or model.session.stamp.size)
         async with AsyncExitStack() as admitted:
             with stages.measure("admit"):
@@ -329,38 +330,12 @@ class Pipeline:
                 picture = None
                 if kept.ready is None:
                     picture = await self.decoders.decode(kept.data, kept.header, job.caller.name)
-                prepared, alpha = await self._codecs.run(self._take_up, kept, picture, job, model)
-                heads = await self._codecs.run(kept.posterior.heads)
-                metadata = await self._codecs.run(metadata_of, as_bytes(kept.data), job.options, kept.header)
+                prepared, alpha = await self.codecs.run(self._take_up, kept, picture, job, model)
+                metadata = await self.codecs.run(metadata_of, as_bytes(kept.data), job.options, kept.header)
             reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             histogram = reference.histogram if reference else None
+            heads = kept.posterior.heads()
             return await model.maker.make(Parts(prepared, alpha, heads, histogram, metadata), job, stages, hold)
-
-    async def draw_confidence(self, kept: KeptPicture, caller: Caller, stages: Stages) -> bytes:
-        """Draw where the network is sure of a kept picture.
-
-        Args:
-            kept: the picture.
-            caller: who asks.
-            stages: where to time it.
-
-        Returns:
-            A gray PNG: see `colorizer.draw_confidence`.
-
-        Raises:
-            RequestError: there is no room.
-        """
-
-        def draw() -> bytes:
-            width, height = kept.header.upright_size
-            return encode_gray(draw_confidence(kept.posterior.heads(), height, width))
-
-        async with AsyncExitStack() as admitted:
-            with stages.measure("admit"):
-                weight = posterior_weight(kept.header, kept.size or self.session.stamp.size)
-                await admitted.enter_async_context(self.admission.admit(weight, caller))
-            with stages.measure("merge"):
-                return await self._codecs.run(draw)
 
     def _inspect(self, job: Job, model: LoadedModel) -> Inspected:
         header = self._probe(job.data, job.options.page)
@@ -385,17 +360,17 @@ class Pipeline:
         """Return what a reference photograph holds."""
         with _of_the_reference():
             picture = await self.decoders.decode(data, header, job.caller.name)
-        return await self._codecs.run(histogram_of, picture)
+        return await self.codecs.run(histogram_of, picture)
 
     def _prepare(self, lightness: Lightness, job: Job, model: LoadedModel) -> tuple[Prepared, Alpha]:
         deep = job.options.is_deep(job.output_format, asked_deep=lightness.is_deep)
         stamp = model.session.stamp
-        prepared = prepare_lightness(lightness.L, job.options, stamp, deep=deep, posterior=job.needs_posterior)
+        prepared = prepare_lightness(lightness.L, job.options, stamp, deep=deep)
         return prepared, to_depth(lightness.alpha, deep=deep)
 
     def _prepare_to_keep(self, picture: Picture, job: Job, model: LoadedModel) -> tuple[Prepared, Lightness, Histogram]:
         L = store_lightness(picture.pixels, workers=self._threads())
-        prepared = prepare_lightness(L, job.options, model.session.stamp, deep=picture.is_deep, posterior=True)
+        prepared = prepare_lightness(L, job.options, model.session.stamp, deep=picture.is_deep)
         return prepared, Lightness(L, picture.alpha, picture.is_deep), histogram_of(picture)
 
     def _take_up(
@@ -421,7 +396,7 @@ class Pipeline:
             raise
         stages.add("queue", answer.queue_s, ago_s=answer.infer_s)
         stages.add("infer", answer.infer_s)
-        return answer.heads
+        return await self.codecs.run(as_kept, answer.heads)
 
     def _count_admitted(self, megapixels: float, waiting: int) -> None:
         self.metrics.inflight_megapixels.set(megapixels)
@@ -433,7 +408,7 @@ class Pipeline:
 
     def _trim_memory(self) -> None:
         if not self.draining:
-            self._codecs.start(trim_memory)
+            self.codecs.start(trim_memory)
 
 
 @contextmanager

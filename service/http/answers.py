@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from chroma.plausible import MOST_COLORS
 from chroma.variants import MOST_VARIANTS
 
 
@@ -19,6 +20,21 @@ class Share(BaseModel):
 
     hex: str = Field(pattern="^#[0-9a-f]{6}$")
     share: float = Field(ge=0, le=1, description="Of the picture.")
+
+
+class PlausibleColor(BaseModel):
+    """A color that a place can have."""
+
+    color: str = Field(pattern="^#[0-9a-f]{6}$", description="sRGB, of the photograph's lightness at the place.")
+    share: float = Field(ge=0, le=1, description="How probable the network finds it and what looks like it.")
+
+
+class Colors(BaseModel):
+    """The answer of ``GET /pictures/{id}/colors``."""
+
+    colors: list[PlausibleColor] = Field(
+        max_length=MOST_COLORS, description="The likeliest first; no two look alike, and their shares sum to 1 at most."
+    )
 
 
 Tone = Annotated[

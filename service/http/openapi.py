@@ -164,6 +164,9 @@ KEPT: Final = {
 }
 
 
+COLORS: Final = {"colors": [{"color": "#c08a70", "share": 0.41}, {"color": "#929292", "share": 0.2}]}
+
+
 def body_of(*fields: str) -> dict[str, Any]:
     """Describe for OpenAPI a body that is a picture, or a form with files, of which the first is needed."""
     form = {
@@ -250,16 +253,15 @@ KEEP_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     **problem_responses(*_UPLOAD_PROBLEMS, PictureNotKept, TooLargeToKeep),
 }
 
-RENDER_PROBLEMS: Final = (
+COLORS_PROBLEMS: Final = (
     Unauthorized,
     PictureNotKept,
-    NotAcceptable,
-    AnswerTooLarge,
     BrokenPicture,
     InvalidOption,
-    UnfitFormat,
     Overloaded,
     OutOfDisk,
     OutOfMemory,
     DeadlineExceeded,
 )
+
+RENDER_PROBLEMS: Final = (*COLORS_PROBLEMS, NotAcceptable, AnswerTooLarge, UnfitFormat)

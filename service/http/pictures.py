@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -12,8 +13,9 @@ from service.engine.fair_queue import more_time_s
 from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture
 from service.engine.loaded_model import LoadedModel
+from service.engine.looking import colors_of_place, confidence_of_places
 from service.engine.making import tell_tone
-from service.engine.options import ColorizeQuery, KeepQuery, RenderQuery, check_depth
+from service.engine.options import ColorizeQuery, KeepQuery, PlaceQuery, RenderQuery, check_depth
 from service.engine.parcel import JSON_TYPE, ZIP_TYPE, pack_json, pack_zip
 from service.engine.pipeline import Inspected, Pipeline
 from service.errors import (
@@ -26,16 +28,19 @@ from service.errors import (
 )
 from service.http.accept import OPAQUE_TYPE, Wanted, choose_answer, likes_opaque
 from service.http.access import caller_of, owner_of, refuse_repeats, require_key
-from service.http.answers import Confidence, Kept, Scene
+from service.http.answers import Colors, Confidence, Kept, PlausibleColor, Scene
 from service.http.conditional import has_already
 from service.http.guard import HOLD_KEY
 from service.http.openapi import (
     BINARY,
     COLORIZE_RESPONSES,
+    COLORS,
+    COLORS_PROBLEMS,
     KEEP_RESPONSES,
     PICTURE_ANSWERS,
     RENDER_PROBLEMS,
     body_of,
+    json_answers,
     problem_responses,
 )
 from service.http.services import services_of
@@ -292,9 +297,39 @@ async def confidence(request: Request, id: str) -> Response:
     kept = pipeline.kept.get(id, owner_of(request))
     caller = caller_of(request)
     pipeline.admission.refuse_when_full(caller)
-    drawn = cancel_on_disconnect(request.receive, pipeline.draw_confidence(kept, caller, stages))
+    drawn = cancel_on_disconnect(request.receive, confidence_of_places(pipeline, kept, caller, stages))
     media_type = OPAQUE_TYPE if likes_opaque(_accept_of(request)) else MEDIA_TYPES["png"]
     return Response(await in_time(services, stages, drawn), media_type=media_type, headers=NO_STORE)
+
+
+@router.get(
+    "/pictures/{id}/colors",
+    operation_id="listColors",
+    description="List the colors that the network finds plausible at a place of a kept photograph: the modes of its "
+    "posterior there, without another inference.",
+    responses=json_answers(COLORS, *COLORS_PROBLEMS),
+    dependencies=[Security(require_key), Depends(refuse_repeats)],
+    tags=["pictures"],
+)
+async def colors(request: Request, id: str, query: Annotated[PlaceQuery, Query()], response: Response) -> Colors:
+    """List the colors that are plausible at a place.
+
+    Raises:
+        PictureNotKept: there is none of this id for this caller, or not any more.
+        DeadlineExceeded: it took longer than the deadline.
+        ClientDisconnect: the caller left.
+        RequestError: see `colors_of_place`.
+    """
+    services = services_of(request)
+    pipeline, stages = services.pipeline, Stages()
+    kept = pipeline.kept.get(id, owner_of(request))
+    caller, more_s = caller_of(request), 0.0 if kept.ready else more_time_s(kept.header.megapixels)
+    caller = replace(caller, deadline=caller.deadline + more_s)
+    pipeline.admission.refuse_when_full(caller)
+    looked = cancel_on_disconnect(request.receive, colors_of_place(pipeline, kept, query.x, query.y, caller, stages))
+    found = await in_time(services, stages, looked, more_s=more_s)
+    response.headers.update(NO_STORE)
+    return Colors(colors=[PlausibleColor(color=color, share=round(share, 4)) for color, share in found])
 
 
 @router.delete(

@@ -6,8 +6,10 @@ import { change, current, history, photos } from "./state.js";
 import { isKept, whyPlain } from "./work.js";
 
 const SLIDERS = { vividness: "vividness", saturation: "saturation", temperature: "temperature", strength: "the reference's strength" };
-const CHOICE = { mode: defaults.mode, temperature: null, saturation: 1 }; // A look is a place on the curve of vividness.
-const COLORS = ["mode", "vividness", "temperature", "saturation", "size", "tone", "enlargement", "reference", "strength"];
+// A look is a place on the curve of vividness; warm leans toward a palette, too.
+const CHOICE = { look: defaults.look, mode: defaults.mode, temperature: null, saturation: 1 };
+const LOOKS = { calm: { vividness: 0.2 }, natural: { vividness: 0.5 }, warm: { look: "warm", vividness: 0.5 }, vivid: { vividness: 0.85 } };
+const COLORS = ["look", "mode", "vividness", "temperature", "saturation", "size", "tone", "enlargement", "reference", "strength"];
 
 for (const [name, label] of Object.entries(SLIDERS)) {
   $(name).oninput = () => change(label, { [name]: Number($(name).value) }, { stroke: name });
@@ -20,7 +22,7 @@ $("enlargement").onchange = () => change("edges", { enlargement: $("enlargement"
 $("tone").onchange = () => change("contrast", { tone: $("tone").checked ? "auto" : "off" });
 
 for (const button of $("looks").children) {
-  button.onclick = () => change(button.textContent, { ...CHOICE, vividness: Number(button.value) });
+  button.onclick = () => change(button.textContent, { ...CHOICE, ...LOOKS[button.value] });
 }
 
 $("reset").onclick = () => {
@@ -45,8 +47,10 @@ export function drawKnobs() {
     $(name).value = look[name];
     $(`${name}-shown`).value = look[name].toFixed(2);
   }
-  const isOnCurve = Object.entries(CHOICE).every(([name, value]) => look[name] === value);
-  for (const button of $("looks").children) button.setAttribute("aria-pressed", isOnCurve && Number(button.value) === look.vividness);
+  for (const button of $("looks").children) {
+    const chosen = Object.entries({ ...CHOICE, ...LOOKS[button.value] });
+    button.setAttribute("aria-pressed", chosen.every(([name, value]) => look[name] === value));
+  }
   $("mode").value = look.mode;
   $("size").value = look.size;
   $("tone").checked = look.tone === "auto";

@@ -3,7 +3,7 @@
 export const MOST_POINTS = 64;
 
 export const defaults = Object.freeze({
-  mode: "annealed", vividness: 0.5, temperature: null, saturation: 1, size: "", tone: "auto", enlargement: "bilinear",
+  look: "natural", mode: "annealed", vividness: 0.5, temperature: null, saturation: 1, size: "", tone: "auto", enlargement: "bilinear",
   variant: 1, hints: Object.freeze([]), reference: null, strength: 0.5,
 });
 
@@ -19,7 +19,7 @@ export const hintText = ({ x, y, color }) => `${x.toFixed(4)},${y.toFixed(4)},${
 /** Make the query of an answer. Only what differs from the service's own defaults goes in. */
 export function queryOf(look) {
   const query = new URLSearchParams({ vividness: look.vividness });
-  for (const name of ["mode", "temperature", "saturation", "enlargement", "variant"]) {
+  for (const name of ["look", "mode", "temperature", "saturation", "enlargement", "variant"]) {
     if (look[name] !== defaults[name]) query.set(name, look[name]);
   }
   if (look.hints.length) query.set("hints", look.hints.map(hintText).join(";"));

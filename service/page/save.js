@@ -8,7 +8,6 @@ import { cover } from "./stage.js";
 import { withRetry } from "./turns.js";
 import { answers, errorOf, fail, stateOf, wishOf } from "./work.js";
 import { inWords } from "./words.js";
-import { zip } from "./zip.js";
 
 const SUFFIXES = { "image/png": ".png", "image/tiff": ".tif", "image/jpeg": ".jpg", "image/webp": ".webp" };
 const QUERIES = { tiff16: { format: "tiff", depth: 16 } }; // What is chosen is a format, but for these.
@@ -75,32 +74,27 @@ $("save").onclick = () => alone(async () => {
 $("save-all").onclick = () => alone(async () => {
   const ready = photos().filter((photo) => stateOf(photo) === "ready");
   const failed = [];
-  const files = [];
+  const [{ makeZip }, { makeShelf }] = await Promise.all([import("./zip.js"), import("./shelf.js")]);
+  const [archive, shelf] = [makeZip(), makeShelf()];
   const taken = new Set();
   for (const [number, photo] of ready.entries()) {
     const { signal } = about(photo)?.left ?? {};
     if (!signal) continue; // Removed meanwhile.
     cover(`Collecting ${number + 1} of ${ready.length}: ${photo.name}`);
     try {
-      const blob = await toSave(photo, (note) => note && cover(note), ready.length > MANY);
+      const blob = await shelf.lay(await toSave(photo, (note) => note && cover(note), ready.length > MANY));
       const inside = photo.folder && `${photo.folder}/`;
       let name = inside + colorName(photo.name, blob);
       for (let copy = 2; taken.has(name.toLowerCase()); copy++) name = inside + colorName(photo.name, blob, copy);
+      await archive.add(name, blob);
       taken.add(name.toLowerCase());
-      files.push({ name, blob });
     } catch {
       if (!signal.aborted) failed.push(photo.name);
     }
   }
-  let text = `${files.length} photographs are saved.` + (failed.length ? ` Not saved: ${failed.join(", ")}. Try again.` : "");
-  let isWhole = !failed.length;
-  try {
-    if (files.length) hand(await zip(files), "photochrom.zip");
-  } catch (error) {
-    text = error.message;
-    isWhole = false;
-  }
-  cover(isWhole ? "" : text);
+  const text = `${taken.size} photographs are saved.` + (failed.length ? ` Not saved: ${failed.join(", ")}. Try again.` : "");
+  if (taken.size) hand(archive.end(), "photochrom.zip");
+  cover(failed.length ? text : "");
   say(text);
 });
 

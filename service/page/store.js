@@ -6,11 +6,11 @@ const TAB = "photochrom-tab";
 const ANSWER_MS = 200; // So long other tabs have to say that they live.
 export const MOST_BYTES = 1e9;
 
-const done = (request) => new Promise((resolve, reject) => {
+export const done = (request) => new Promise((resolve, reject) => {
   request.onsuccess = () => resolve(request.result);
   request.onerror = () => reject(request.error);
 });
-const ended = (transaction) => new Promise((resolve, reject) => {
+export const ended = (transaction) => new Promise((resolve, reject) => {
   transaction.oncomplete = () => resolve();
   transaction.onerror = transaction.onabort = () => reject(transaction.error);
 });

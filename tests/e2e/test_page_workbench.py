@@ -465,3 +465,8 @@ def test_looks_are_points_of_the_curve(open_page: Opener) -> None:
     expect(page.get_by_role("button", name="Vivid", exact=True)).to_have_attribute("aria-pressed", "false")
     page.get_by_role("button", name="Calm").click()
     expect(page.locator("#saturation-shown")).to_have_text("1.00")
+    with page.expect_request(lambda request: "look=warm" in request.url):
+        page.get_by_role("button", name="Warm", exact=True).click()
+    warm, natural = (page.get_by_role("button", name=name, exact=True) for name in ("Warm", "Natural"))
+    expect(warm).to_have_attribute("aria-pressed", "true")
+    expect(natural).to_have_attribute("aria-pressed", "false")

@@ -41,7 +41,7 @@ def test_operations_are_named_by_verbs(client: TestClient) -> None:
         for operation in methods.values()
     ]
     assert len(names) == len(set(names))
-    verbs = {"check", "colorize", "draw", "forget", "get", "keep", "render"}
+    verbs = {"check", "colorize", "draw", "forget", "get", "keep", "list", "render"}
     assert {re.match("[a-z]+", name)[0] for name in names} == verbs  # type: ignore[index]
 
 

@@ -621,6 +621,7 @@ def test_openapi_describes_bodies_and_problems(client: TestClient) -> None:
     }
     names = {parameter["name"] for parameter in operation["parameters"]}
     colors = {
+        "look",
         "mode",
         "vividness",
         "temperature",

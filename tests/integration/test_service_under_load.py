@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from service.engine.admission import Admission
 from service.engine.colorizer import Prepared, prepare_lightness
 from service.engine.job import Caller
+from service.engine.memory_cost import POSTERIOR_WEIGHT
 from service.engine.pipeline import Pipeline
 from service.engine.session import Heads, Query, Session, shipped_model
 from service.http.app import create_app
@@ -32,6 +33,7 @@ from tests.pictures import by_opencv, by_pillow, smooth_gray
 GRAY = by_pillow(smooth_gray(48, 64), "PNG")
 DATA = Path(__file__).parents[1] / "data"
 MEGAPIXEL = by_pillow(smooth_gray(1000, 1000), "PNG")
+POSTERIOR_MEGAPIXELS = POSTERIOR_WEIGHT * 64 * 64 / 1e6
 
 
 class Gate:
@@ -300,7 +302,7 @@ def test_pixels_stay_admitted_until_their_thread_has_stopped(model_path: Path, m
             call.leave()
             await call.done()
             assert metric(pipeline, 'photochrom_cancelled_total{where="decode"}') == 1
-            assert pipeline.admission.admitted_megapixels == 1
+            assert pipeline.admission.admitted_megapixels == pytest.approx(1 + POSTERIOR_MEGAPIXELS)
             gate.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
             check_idle(pipeline)
@@ -407,7 +409,7 @@ def test_too_much_at_once_is_told_when_to_come_back(model_path: Path, engine: Ga
             await until(lambda: engine.passed == before + 1)
             second = Call(app, MEGAPIXEL)
             await until(lambda: pipeline.admission.waiting == 1)
-            assert metric(pipeline, "photochrom_inflight_megapixels") == 1
+            assert metric(pipeline, "photochrom_inflight_megapixels") == pytest.approx(1 + POSTERIOR_MEGAPIXELS)
             assert metric(pipeline, "photochrom_waiting_requests") == 1
             # Refused although its upload has not even come.
             third = await Call(app, b"", ends=False).done()

@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from service.archive.finding import read_file
 from service.archive.looks import MOST_LOOKS, UNNAMED, LooksError, read_looks, say_unmet
 from service.commands.shared import app
 from service.engine.session import Session
@@ -74,6 +75,8 @@ LOOKS: list[tuple[dict[str, Any], dict[str, Any], int, bool]] = [
     ({"options": {"vividness": 0.9, "mode": "fused"}}, {"vividness": 0.9, "mode": "fused"}, 1, False),
     ({"options": {"vividness": "0.2", "size": "64"}}, {"vividness": 0.2, "size": 64}, 1, False),
     ({"options": {"variant": 3}}, {}, 3, False),
+    ({"options": {"look": "warm"}}, {"look": "warm"}, 1, False),
+    ({"options": {"look": "vivid", "mode": "argmax"}}, {"look": "vivid", "mode": "argmax"}, 1, False),
     ({"options": {"tone": "off"}, "hints": [POINT]}, {"tone": "off", "hints": POINT}, 1, False),
     ({"options": {"hints": POINT}}, {"hints": POINT}, 1, False),
     (
@@ -145,7 +148,7 @@ def test_what_does_not_match_is_said(tmp_path: Path, session: Session) -> None:
     assert result.exit_code == 0, result.output
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line.get("notes") for line in lines[:2]] == [None, [UNNAMED]]
-    unmet, model_said = lines[2]["summary"]["remarks"]
+    model_said, unmet = lines[2]["summary"]["remarks"]
     assert unmet == (
         "looks.json: 7 of its 8 looks met no file that was named: gone-0.jpg, gone-1.jpg, gone-2.jpg, gone-3.jpg, "
         "gone-4.jpg and 2 more"
@@ -156,6 +159,30 @@ def test_what_does_not_match_is_said(tmp_path: Path, session: Session) -> None:
     )
     assert unmet in result.stderr
     assert model_said in result.stderr
+
+
+def test_each_file_is_read_once_whatever_becomes_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look whose file is colored, or was before, or fails, has met its file; an archive is not read twice for it."""
+    put(tmp_path / "in/a.png", GRAY)
+    looks = write(tmp_path / "looks.json", (GRAY, {}), (OTHER, {}), (GRAY[:-40], {"name": "broken.png"}))
+    read: list[str] = []
+
+    def counted(path: Path, *limits: Any) -> bytes:
+        read.append(path.name)
+        return read_file(path, *limits)
+
+    for module in ("looks", "run"):
+        monkeypatch.setattr(f"service.archive.{module}.read_file", counted)
+    assert "2 of its 3 looks met no file that was named: " in run("colorize", "in", "--looks", looks).stderr
+    assert read == ["looks.json", "a.png"]
+    put(tmp_path / "in/b.jpg", OTHER)
+    put(tmp_path / "in/c.png", GRAY[:-40])
+    put(tmp_path / "in/d.txt", b"no picture")
+    read.clear()
+    result = run("colorize", "in", "--looks", looks, "--quiet")
+    assert result.exit_code == 1
+    assert "met no file" not in result.stderr
+    assert read == ["looks.json", "a.png", "b.jpg", "c.png", "c.png"]
 
 
 def test_the_same_model_is_no_news(tmp_path: Path, session: Session) -> None:

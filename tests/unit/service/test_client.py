@@ -247,6 +247,18 @@ def test_a_picture_is_kept_rendered_and_forgotten(ask: Ask) -> None:
         ask(Script(httpx2.Response(200, json={"id": 1})), "keep", b"gray")
 
 
+def test_the_colors_of_a_place_are_read(ask: Ask) -> None:
+    told = {"colors": [{"color": "#c08a70", "share": 0.41}, {"color": "#929292", "share": 0.2}]}
+    script = Script(httpx2.Response(200, json=told))
+    assert ask(script, "colors", "abc", 0.25, 1) == [("#c08a70", 0.41), ("#929292", 0.2)]
+    assert str(script.requests[0].url) == "http://host:1/pictures/abc/colors?x=0.250000&y=1.000000"
+    with pytest.raises(NotKept):
+        ask(Script(problem(404, "picture-not-kept")), "colors", "abc", 0, 0)
+    for wrong in ({}, {"colors": [{"color": "#c08a70"}]}, {"colors": 1}):
+        with pytest.raises(InvalidRequest, match="Photochrom"):
+            ask(Script(httpx2.Response(200, json=wrong)), "colors", "abc", 0, 0)
+
+
 def test_regions_are_text_or_several_texts(ask: Ask) -> None:
     script = Script(PICTURE)
     for given in ("gray/0,0,0;c03020/0.5,0.5,0.02", ["gray/0,0,0", "c03020/0.5,0.5,0.02"]):

@@ -22,7 +22,7 @@ from service.pictures.answer_formats import LOSSLESS, OutputFormat
 from service.pictures.decode import Picture
 from service.pictures.encode import encode
 from service.pictures.levels import to_depth
-from service.pictures.lightness import L_STEPS
+from service.pictures.lightness import L_STEPS, lightness_of
 from tests import onnx_factory
 from tests.pictures import levels, smooth_gray
 
@@ -69,7 +69,7 @@ def test_without_saturation_gray_stays_gray(session: Session) -> None:
 def test_a_saturation_too_small_for_32_bits_is_none(session: Session, saturation: float) -> None:
     gray = levels(50, 70)
     for mode in MODES:
-        prepared = prepare(Picture(gray), Options(mode=mode, saturation=saturation), session.stamp, posterior=True)
+        prepared = prepare(Picture(gray), Options(mode=mode, saturation=saturation), session.stamp)
         [heads] = session.run([prepared.query])
         rgb = finish(prepared, as_kept(heads), session.stamp, variant=6).rgb
         np.testing.assert_array_equal(rgb, np.dstack([gray] * 3))
@@ -99,7 +99,7 @@ def test_lightness_in_strips_is_that_of_the_whole(
 
 def test_each_mode_is_its_formula(session: Session) -> None:
     gray = smooth_gray(96, 128)
-    L = gray_to_lightness(gray)
+    L = lightness_of(gray)
     knobs = onnx_factory.CURVE.at(0.8)
     knobs = replace(knobs, temperature=0.7, gain=knobs.gain * 1.5)
     query = Query(resize_lightness(L, network_size(96, 128, 96)), knobs, OUTPUT_NAMES)
@@ -109,13 +109,16 @@ def test_each_mode_is_its_formula(session: Session) -> None:
         "annealed": heads["ab_decoded"],
         "regression": heads["ab"] * gain,
         "fused": fuse(heads["ab_decoded"], heads["ab"] * gain, heads["spread"]),
-        "argmax": argmax_ab(heads["ab_logits"], load_centers()) * gain,
+        "argmax": argmax_ab(as_kept(heads)["ab_logits"], load_centers()) * gain,
     }
     pictures = []
     for mode in MODES:
         options = Options(mode=mode, vividness=0.8, temperature=0.7, saturation=1.5, size=96)
         pictures.append(colorize(Picture(gray), options, session).rgb)
-        np.testing.assert_array_equal(pictures[-1], compose_u8(L, expected[mode]))
+        # The posterior is rounded to 16 bits first: now and then that is the next step of 8 bits.
+        apart = np.abs(pictures[-1].astype(int) - compose_u8(L, expected[mode]))
+        assert apart.max() <= (mode != "regression")
+        assert apart.mean() < 0.01
     assert len({picture.tobytes() for picture in pictures}) == len(MODES)
 
 
@@ -133,7 +136,7 @@ def test_size_is_the_models_own_unless_asked(session: Session) -> None:
 
 def test_the_network_sees_a_faded_picture_stretched_unless_told_not_to(session: Session) -> None:
     faded = 90 + smooth_gray(100, 120) // 4
-    L = gray_to_lightness(faded)
+    L = lightness_of(faded)
     as_it_is = resize_lightness(L, network_size(100, 120, session.stamp.size))
     stretched = prepare(Picture(faded), Options(), session.stamp)
     untouched = prepare(Picture(faded), Options(tone="off"), session.stamp)
@@ -154,13 +157,11 @@ def test_a_faded_picture_keeps_its_lightness(session: Session) -> None:
         assert np.abs(rgb_u8_to_lightness(rgb) - gray_to_lightness(faded)).mean() <= 0.3
 
 
-def test_only_the_heads_of_a_mode_are_fetched(session: Session) -> None:
-    wanted = {
-        mode: set(prepare(Picture(levels(8, 8)), Options(mode=mode), session.stamp).query.outputs) for mode in MODES
-    }
-    assert wanted["annealed"] == {"ab_decoded", "scene_logits"}
-    assert "ab_logits" not in wanted["regression"] | wanted["fused"]
-    assert wanted["argmax"] == {"ab_logits", "scene_logits"}
+def test_whatever_is_asked_for_the_network_is_asked_the_same(session: Session) -> None:
+    """So that pictures share a batch, and what is kept serves every question."""
+    for mode in MODES:
+        query = prepare(Picture(levels(8, 8)), Options(mode=mode), session.stamp).query
+        assert set(query.outputs) == {"ab_logits", "ab", "scene_logits"}
 
 
 def test_the_scene_is_named(session: Session) -> None:
@@ -173,7 +174,7 @@ def test_workers_change_nothing(session: Session, enlargement: str) -> None:
     picture = Picture(smooth_gray(300, 400))
     options = Options(enlargement=enlargement)  # type: ignore[arg-type]
     prepared = prepare(picture, options, session.stamp)
-    heads = session.run([prepared.query])[0]
+    heads = as_kept(session.run([prepared.query])[0])
     one, three = (finish(prepared, heads, session.stamp, workers=workers).rgb for workers in (1, 3))
     np.testing.assert_array_equal(one, three)
     plain = colorize(picture, Options(), session).rgb

@@ -225,6 +225,18 @@ def test_every_mode_works(tmp_path: Path, session: Session, mode: str) -> None:
     assert chroma_of(films.read_film(target)) > 5
 
 
+@pytest.mark.parametrize("mode", ["annealed", "regression", "fused", "argmax"])
+def test_a_film_has_the_warm_look_as_well(tmp_path: Path, session: Session, mode: str) -> None:
+    source = write_film(tmp_path / "a.mp4", scene())
+    plain, warm = (
+        np.mean(
+            [rgb_u8_to_lab(frame)[..., 2].mean() for frame in films.read_film(color(session, source, **options)[0])]
+        )
+        for options in ({"mode": mode}, {"mode": mode, "look": "warm"})
+    )
+    assert warm > plain + 0.2
+
+
 def test_no_film_is_no_film(tmp_path: Path, session: Session) -> None:
     text = tmp_path / "a.mp4"
     text.write_text("Dear diary, ...")

@@ -1,6 +1,9 @@
 """The modules of the page that know nothing of it: what they answer, whatever the service does meanwhile."""
 
 import hashlib
+import io
+import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,7 +74,7 @@ def page() -> Iterator[Page]:
     """An empty page that can import the modules; no service is there."""
 
     def serve(route: Route) -> None:
-        name = route.request.url.removeprefix(ADDRESS)
+        name = route.request.url.removeprefix(ADDRESS).partition("?")[0]
         if name:
             route.fulfill(body=(MODULES / name).read_text(), content_type="text/javascript")
         else:
@@ -492,3 +495,81 @@ def test_what_is_wanted_anew_is_posted_whole_and_not_remembered(page: Page) -> N
         """,
     )
     assert made == [5, 6, None, 1]
+
+
+def archive_of(page: Page, limits: str, files: dict[str, str]) -> zipfile.ZipFile:
+    """Return the archive that the page makes of files, name by text."""
+    data = run(
+        page,
+        f"""
+        const archive = (await import("/zip.js")).makeZip({limits});
+        for (const [name, text] of Object.entries({json.dumps(files)})) await archive.add(name, new Blob([text]));
+        const made = archive.end();
+        return [made.type, [...new Uint8Array(await made.arrayBuffer())]];
+        """,
+    )
+    assert data[0] == "application/zip"
+    return zipfile.ZipFile(io.BytesIO(bytes(data[1])))
+
+
+FILES = {"a.txt": "short", "größer/b.txt": "x" * 300, "größer/c.txt": "", "d.txt": "after"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "versions", "is_large"),
+    [
+        ("{}", [20, 20, 20, 20], False),
+        ("{ most: 100 }", [20, 45, 45, 45], True),  # b is too large, c and d lie too far behind, as 4 GB would be
+        ("{ mostFiles: 3 }", [20, 20, 20, 20], True),
+    ],
+)
+def test_an_archive_has_room_for_any_number_of_bytes_and_files(
+    page: Page, limits: str, versions: list[int], is_large: bool
+) -> None:
+    with archive_of(page, limits, FILES) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name).decode() for name in archive.namelist()} == FILES
+        assert [info.extract_version for info in archive.infolist()] == versions
+        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
+        raw = archive.fp.read() if archive.fp and not archive.fp.seek(0) else b""
+    assert (b"PK\x06\x06" in raw, b"PK\x06\x07" in raw) == (is_large, is_large)
+
+
+def test_an_empty_archive_is_one(page: Page) -> None:
+    assert archive_of(page, "{}", {}).namelist() == []
+
+
+def test_what_is_laid_on_the_shelf_stays_readable_and_leaves_nothing_behind(page: Page) -> None:
+    made = run(
+        page,
+        """
+        const { makeShelf } = await import("/shelf.js");
+        const shelf = makeShelf(5);
+        const blobs = [new Blob(["first"], { type: "text/plain" }), new Blob(["second"], { type: "image/png" })];
+        const laid = [await shelf.lay(blobs[0]), await shelf.lay(blobs[1])];
+        const request = indexedDB.open("photochrom-shelf");
+        const base = await new Promise((resolve) => { request.onsuccess = () => resolve(request.result); });
+        const counted = base.transaction("blobs").objectStore("blobs").count();
+        const left = await new Promise((resolve) => { counted.onsuccess = () => resolve(counted.result); });
+        base.close();
+        const texts = await Promise.all(laid.map((each) => each.text()));
+        return [laid.map((each, i) => each === blobs[i]), texts, laid.map(({ type }) => type), left];
+        """,
+    )
+    assert made == [[True, False], ["first", "second"], ["text/plain", "image/png"], 0]
+
+
+def test_without_a_database_blobs_stay_as_they_are(page: Page) -> None:
+    made = run(
+        page,
+        """
+        const open = IDBFactory.prototype.open;
+        IDBFactory.prototype.open = () => { throw new DOMException("no", "SecurityError"); };
+        const { makeShelf } = await import("/shelf.js?without");
+        const one = new Blob(["one"]);
+        const laid = await makeShelf(0).lay(one);
+        IDBFactory.prototype.open = open;
+        return laid === one;
+        """,
+    )
+    assert made is True
