@@ -41,7 +41,7 @@ from tests.e2e.page_driver import (
     wait_for_change,
     wait_for_versions,
 )
-from tests.e2e.server import ROOT, Server
+from tests.e2e.server import Server
 from tests.formats.files import png
 from tests.pictures import by_opencv, by_pillow, png_chunk, smooth_gray
 
@@ -69,12 +69,6 @@ def test_the_page_is_light_and_lets_nothing_foreign_in(open_page: Opener, server
     assert [file.status_code for file in files] == [200] * len(files)
     assert {"app.js", "answers.js", "style.css", "icon.svg"} <= {url.rpartition("/")[2] for url in asked}
     assert sum(len(file.content) for file in files) <= MOST_WEIGHT_BYTES
-
-
-def test_no_module_of_the_page_holds_two_ideas() -> None:
-    lengths = {file.name: file.read_text().count("\n") for file in (ROOT / "service" / "page").glob("*.js")}
-    assert len(lengths) > 20
-    assert max(lengths.values()) <= 250
 
 
 # ---------------------------------------------------------------------------------------------------- what people do
