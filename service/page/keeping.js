@@ -1,6 +1,7 @@
 // The page is kept over a reload as it is decided, and asks before something is lost that is not.
 
 import { $, say, write as draw } from "./dom.js";
+import { defaults } from "./looks.js";
 import { decide, history, newKey, photos, screen, changed } from "./state.js";
 import { keep, restore } from "./store.js";
 
@@ -18,7 +19,7 @@ async function bringBack() {
     const before = await restore();
     if (!before?.photos.length) return;
     const back = before.photos.map(({ look, ...photo }) => Object.freeze({
-      ...photo, key: newKey(), look: Object.freeze({ ...look, hints: Object.freeze(look.hints.map(Object.freeze)) }),
+      ...photo, key: newKey(), look: Object.freeze({ ...defaults, ...look }), // Of an older page, it may lack something.
     }));
     history.begin(Object.freeze([...back, ...photos()]));
     screen.current = back[before.current]?.key ?? back[0].key;

@@ -74,6 +74,9 @@ const render = async (id, query, signal) => (await call(`pictures/${id}?${query}
 /** Get the map of where the network is sure of a kept picture. */
 const sureness = async (id, signal) => (await call(`pictures/${id}/confidence`, { signal })).blob();
 
+/** Get the colors that are plausible at a place of a kept picture, [{ color, share }], the likeliest first. */
+const colors = async (id, query, signal) => (await (await call(`pictures/${id}/colors?${query}`, { signal })).json()).colors;
+
 /** Color a picture that is not kept, its reference along with it. */
 async function colorize(file, query, reference, { signal, onProgress }) {
   let [body, type] = [file, typeOf(file)];
@@ -98,4 +101,4 @@ const forget = (id) => { call(`pictures/${id}`, { method: "DELETE", keepalive: t
 /** Tell which model colors. */
 export const model = async () => (await call("model")).json();
 
-export const service = { keep, render, sureness, colorize, forget };
+export const service = { keep, render, sureness, colors, colorize, forget };

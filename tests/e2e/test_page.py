@@ -32,6 +32,7 @@ from tests.e2e.page_driver import (
     hand_over,
     let_requests_come,
     noisy,
+    offer_colors,
     put_in,
     refuse,
     refuse_to_keep,
@@ -824,6 +825,7 @@ def test_leaving_and_removing_let_the_service_forget(open_page: Opener, server: 
 
 def test_a_phone_has_no_sideways_scroll(open_page: Opener) -> None:
     page = open_page(viewport=PHONE, is_mobile=True, has_touch=True, device_scale_factor=2)
+    offer_colors(page, "#4060a0", "#a06040")
     assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [360, 360]
     put_in(page, COFFEE, CHELSEA)
     for box in ("#finer", "#hint-box", "#reference-box"):
