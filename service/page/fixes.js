@@ -64,7 +64,10 @@ export function mark(points, { radius, away }) {
   if (before && screen.spot.index !== null) alterFix("regions", screen.spot.index, { marks });
   else if (excess) say(excess);
   else if (before) screen.spot.marks = marks;
-  else screen.spot = { key: screen.current, kind: "regions", index: null, ...anchorOf({ marks }), strength: 1, marks };
+  else {
+    screen.spot = { key: screen.current, kind: "regions", index: null, ...anchorOf({ marks }), strength: 1, marks };
+    say("");
+  }
   changed();
 }
 

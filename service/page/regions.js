@@ -34,7 +34,7 @@ function drawHandle(handle, region, index) {
 /** Make the slider of how far a region's color counts. */
 function strengthField(index) {
   const is = { "aria-label": `Strength of region ${index + 1}` };
-  const field = make("input", { type: "range", min: 0.05, max: 1, step: 0.05, is });
+  const field = make("input", { type: "range", min: 0.05, max: 1, step: 0.05, title: "Strength", is });
   field.oninput = () => alterFix("regions", index, { strength: Number(field.value) }, { stroke: `strength ${index}` });
   field.onchange = () => history.endStroke();
   return field;

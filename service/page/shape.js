@@ -13,7 +13,7 @@ import { answers, factsOf, isKept } from "./work.js";
 // lightness, the outline is where the two pictures stop to differ.
 const COLORS = ["#0:80", "#0:-80"]; // In Lab, as the service reads them.
 const SIDE = 320;
-const LEAST = 60; // Difference of blue, of 255, that is inside.
+const OUTSIDE = -50;
 
 let asked = "";
 let traced = { name: "", path: "" };
@@ -36,7 +36,10 @@ const trace = newestWins(async (signal) => {
     const [yellow, blue] = await Promise.all(COLORS.map(async (color) =>
       pixelsOf(await answers.answer(wishIn(photo, region, color), { ...PREVIEW, max_side: SIDE }, how))));
     const { width, height } = yellow;
-    const inside = Float32Array.from({ length: width * height }, (_, i) => Math.abs(yellow.data[4 * i + 2] - blue.data[4 * i + 2]) - LEAST);
+    const inside = Float32Array.from({ length: width * height }, (_, i) => {
+      const [, gray, of] = yellow.data.subarray(4 * i);
+      return Math.abs(of - blue.data[4 * i + 2]) - halfAt(gray);
+    });
     traced = { name, path: contourOf(inside, width, height) };
     const share = inside.filter((value) => value > 0).length / inside.length;
     say(`The region is ${Math.round(100 * share)} % of the photograph.`, { quiet: true });
@@ -49,6 +52,9 @@ const trace = newestWins(async (signal) => {
   }
 });
 
+/** How far blue differs where half of a region's color counts: sRGB has less of it where it is dark or bright. */
+const halfAt = (gray) => Math.max(25, Math.min(1.3 * gray, 130, 3 * (255 - gray)));
+
 async function pixelsOf(blob) {
   const bitmap = await createImageBitmap(blob);
   const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
@@ -59,7 +65,7 @@ async function pixelsOf(blob) {
 /** Return the path around what is above 0, in long sides (marching squares; outside the picture nothing is). */
 function contourOf(values, width, height) {
   const long = Math.max(width, height);
-  const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? -LEAST : values[y * width + x]);
+  const at = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? OUTSIDE : values[y * width + x]);
   const crossing = (x0, y0, x1, y1) => {
     const [from, to] = [at(x0, y0), at(x1, y1)];
     if ((from > 0) === (to > 0)) return null;

@@ -130,12 +130,13 @@ export function drawSwatches() {
   }
   $("keep-gray").setAttribute("aria-pressed", fix.color === GRAY);
   const region = regionNow();
-  $("of-region").hidden = !region;
+  $("of-region").hidden = $("region-far").hidden = !region;
+  $("ask").hidden = Boolean(region);
   if (region) $("region-strength").value = region.strength;
   write($("swatches-done"), fix.color ? "Done" : "Cancel");
   $("point-away").hidden = !fix.color;
-  write($("point-away"), region ? "Remove region" : "Remove point");
-  place(fix.color ? anchorOf(fix) : spot, region && drawn !== spot);
+  $("point-away").setAttribute("aria-label", region ? "Remove region" : "Remove point");
+  place(fixOf(spot) ? anchorOf(fix) : spot);
   drawn = spot;
 }
 
@@ -152,17 +153,12 @@ function drawPlausible(colors) {
   if (colors?.length && !fixOf(screen.spot)) $("hint-color").value = colors[0].color;
 }
 
-/** Lay the card beside its point, inside the stage; of a region it stays on the side where that does not begin. */
-function place(anchor, isNew) {
+/** Lay the card beside its point, inside the stage; of a region it leaves all of the photograph free. */
+function place(anchor) {
   const { x, y } = placeOf(anchor);
   $("spot").style.transform = `translate(${x}px, ${y}px)`;
+  card.classList.toggle("aside", Boolean(regionNow()));
   const [width, height] = [card.offsetWidth, card.offsetHeight];
-  if (regionNow()) {
-    if (isNew) card.classList.toggle("right", x < view.width / 2);
-    card.style.left = card.classList.contains("right") ? `${Math.max(view.width - width - 8, 8)}px` : "8px";
-    card.style.top = "8px";
-    return;
-  }
   const left = x + 28 + width <= view.width ? x + 28 : x - 28 - width;
   card.style.left = `${Math.min(Math.max(left, 8), Math.max(view.width - width - 8, 8))}px`;
   card.style.top = `${Math.min(Math.max(y - height / 2, 8), Math.max(view.height - height - 8, 8))}px`;

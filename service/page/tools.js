@@ -11,14 +11,15 @@ const TOLERANCE = 0.002; // So far the points of a stroke may be from where the 
 const MOST_POINTS = 200; // Of a stroke.
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const HELP = {
-  point: "Click on what has the wrong color.",
-  region: "Click on a thing with the wrong color. More clicks add to it, with Alt they take away.",
-  brush: "Paint over what has the wrong color. With Alt the brush takes away.",
+  point: "Click on what has the wrong color: its surroundings follow.",
+  region: "Click on a thing with the wrong color. More clicks add to it.",
+  brush: "Paint over a thing with the wrong color.",
 };
+const help = () => say(HELP[screen.tool], { quiet: Boolean(screen.spot) });
 
 $("fix").onclick = (event) => {
   Object.assign(screen, { placing: !screen.placing, spot: null, cross: null });
-  if (screen.placing) say(HELP[screen.tool]);
+  if (screen.placing) help();
   if (screen.placing && !event.detail) $("stage").focus(); // By a key: the next ones move the cross.
   changed();
 };
@@ -27,7 +28,7 @@ for (const button of $("ways").querySelectorAll("button")) {
   button.onclick = () => {
     screen.tool = button.value;
     if (screen.spot && (screen.spot.kind === "hints") !== (screen.tool === "point")) screen.spot = null;
-    say(HELP[screen.tool]);
+    help();
     changed();
   };
 }

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,7 +31,7 @@ from tests.e2e.page_driver import (
     wait_for_change,
     wait_until_kept,
 )
-from tests.e2e.server import Server
+from tests.e2e.server import ROOT, Server
 from tests.pictures import by_pillow
 
 pytestmark = [
@@ -41,6 +42,12 @@ pytestmark = [
 DARK_LEFT = np.where(np.arange(240) < 120, 70, 190) + np.arange(160)[:, None] % 3
 HALVES = as_file("halves.png", by_pillow(DARK_LEFT.astype(np.uint8), "PNG"))
 """Two things: what is left is dark, what is right is bright."""
+
+
+@pytest.fixture(scope="module")
+def model_path() -> Path:
+    """The model that is shipped: regions grow by what it takes for one thing."""
+    return ROOT / "service" / "model" / "default.onnx"
 
 
 def regions_in(url: str) -> list[str]:
@@ -353,7 +360,7 @@ def test_a_region_is_colored_where_nothing_is_kept(open_page: Opener, strict_ser
     assert page.get_attribute("#edge", "d") == ""
 
 
-# ------------------------------------------------------------------------------------------------------- fingers and keys
+# ---------------------------------------------------------------------------------------------------- fingers and keys
 
 
 def test_a_finger_marks_a_thing_and_takes_away(open_page: Opener) -> None:
@@ -476,7 +483,7 @@ def test_the_plausible_colors_of_a_place_are_those_the_service_tells(open_page: 
     asked: list[str] = []
     waiting: list[Route] = []
     page.on("request", lambda request: asked.append(request.url) if "/colors?" in request.url else None)
-    page.route("**/pictures/*/colors?*", waiting.append)
+    page.route("**/pictures/*/colors?*", lambda route: waiting.append(route))
     page.click("#fix")
     click_at(page, 0.5, 0.4)
     expect(page.locator("#plausible-none")).to_be_visible()
