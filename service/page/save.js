@@ -1,12 +1,14 @@
 // What is taken away: one photograph as a file, or all as an archive.
 
 import { $, say } from "./dom.js";
+import { writeLooks } from "./looks_file.js";
 import { model } from "./service.js";
 import { about, changed, current, photos, screen } from "./state.js";
 import { cover } from "./stage.js";
 import { withRetry } from "./turns.js";
 import { answers, errorOf, fail, stateOf, wishOf } from "./work.js";
 import { inWords } from "./words.js";
+import { zip } from "./zip.js";
 
 const SUFFIXES = { "image/png": ".png", "image/tiff": ".tif", "image/jpeg": ".jpg", "image/webp": ".webp" };
 const QUERIES = { tiff16: { format: "tiff", depth: 16 } }; // What is chosen is a format, but for these.
@@ -93,7 +95,6 @@ $("save-all").onclick = () => alone(async () => {
   let text = `${files.length} photographs are saved.` + (failed.length ? ` Not saved: ${failed.join(", ")}. Try again.` : "");
   let isWhole = !failed.length;
   try {
-    const { zip } = await import("./zip.js");
     if (files.length) hand(await zip(files), "photochrom.zip");
   } catch (error) {
     text = error.message;
@@ -105,7 +106,6 @@ $("save-all").onclick = () => alone(async () => {
 
 $("save-looks").onclick = () => alone(async () => {
   try {
-    const { writeLooks } = await import("./looks_file.js");
     const looks = await writeLooks(photos().filter((photo) => !errorOf(photo)), await model());
     hand(new Blob([JSON.stringify(looks, null, 1)], { type: "application/json" }), "looks.json");
     say("What you decided is saved. photochrom colorize --looks looks.json FOLDER does it again.");

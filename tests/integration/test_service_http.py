@@ -554,7 +554,6 @@ def test_the_page_is_served_with_all_that_it_names(client: TestClient) -> None:
         "page/small.css",
         "page/app.js",
         "page/icon.svg",
-        "page/sphinx-gray.webp",
         "page/sphinx-color.webp",
     }
     modules = {"page/app.js"}
