@@ -58,7 +58,9 @@ const halfAt = (gray) => Math.max(25, Math.min(1.3 * gray, 130, 3 * (255 - gray)
 async function pixelsOf(blob) {
   const bitmap = await createImageBitmap(blob);
   const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  pen.filter = "blur(1px)"; // What is thinner is noise of the two pictures.
   pen.drawImage(bitmap, 0, 0);
+  bitmap.close();
   return pen.getImageData(0, 0, bitmap.width, bitmap.height);
 }
 
@@ -87,6 +89,7 @@ export function drawShape() {
   const [photo, region, stroke] = [current(), regionNow(), strokeNow()];
   const isShown = photo && factsOf(photo) && (region || stroke);
   $("shape").toggleAttribute("hidden", !isShown);
+  $("shape").classList.toggle("busy", Boolean(asked));
   if (!isShown) { traced = { name: "", path: "" }; return; }
   const { width, height } = factsOf(photo);
   const [w, h] = [width, height].map((side) => side / Math.max(width, height));
