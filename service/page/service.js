@@ -68,8 +68,11 @@ async function keep(file, seen, { signal, onProgress }) {
   return JSON.parse(await answer.response.text());
 }
 
+/** Write marks of a query as they are, which addresses allow: regions are long enough without their codes. */
+const plain = (query) => query.replace(/%(2C|2F|40|7E)/g, decodeURIComponent);
+
 /** Color a kept picture. */
-const render = async (id, query, signal) => (await call(`pictures/${id}?${query}`, { signal })).blob();
+const render = async (id, query, signal) => (await call(`pictures/${id}?${plain(query)}`, { signal })).blob();
 
 /** Get the map of where the network is sure of a kept picture. */
 const sureness = async (id, signal) => (await call(`pictures/${id}/confidence`, { signal })).blob();
@@ -86,7 +89,7 @@ async function colorize(file, query, reference, { signal, onProgress }) {
     body.append("reference", reference);
     type = "";
   }
-  const answer = await upload(`colorize?${query}`, body, type, onProgress, signal);
+  const answer = await upload(`colorize?${plain(query)}`, body, type, onProgress, signal);
   const blob = answer.response;
   if (blob.type !== "image/png") return { blob, facts: null };
   const bitmap = await createImageBitmap(blob);

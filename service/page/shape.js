@@ -57,11 +57,12 @@ const halfAt = (gray) => Math.max(25, Math.min(1.3 * gray, 130, 3 * (255 - gray)
 
 async function pixelsOf(blob) {
   const bitmap = await createImageBitmap(blob);
-  const pen = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+  const { width, height } = bitmap;
+  const pen = new OffscreenCanvas(width, height).getContext("2d");
   pen.filter = "blur(1px)"; // What is thinner is noise of the two pictures.
   pen.drawImage(bitmap, 0, 0);
   bitmap.close();
-  return pen.getImageData(0, 0, bitmap.width, bitmap.height);
+  return pen.getImageData(0, 0, width, height);
 }
 
 /** Return the path around what is above 0, in long sides (marching squares; outside the picture nothing is). */

@@ -2,7 +2,6 @@
 
 import { $, make, write } from "./dom.js";
 import { addFix, alterFix, fixed, fixOf, regionNow, removeFix } from "./fixes.js";
-import { queryOf } from "./looks.js";
 import { about, changed, current, history, screen } from "./state.js";
 import { anchorOf, placeOf, view } from "./view.js";
 import { answers, wishOf } from "./work.js";
@@ -36,13 +35,11 @@ const offers = new Map(); // Name of a place -> its plausible colors; null while
 
 /** Return what the network finds plausible at a place, the likeliest first; null while that is on its way. */
 function plausibleAt(photo, { x, y }) {
-  const query = queryOf({ ...photo.look, hints: [], regions: [], reference: null });
-  const asked = new URLSearchParams(query);
-  for (const [name, value] of [["x", x], ["y", y]]) asked.set(name, value.toFixed(4));
-  const name = `${photo.key} ${wishOf(photo).seen} ${asked}`;
+  const place = `x=${x.toFixed(4)}&y=${y.toFixed(4)}`;
+  const name = `${photo.key} ${wishOf(photo).seen} ${place}`;
   if (!offers.has(name)) {
     offers.set(name, null);
-    answers.colors(wishOf(photo), String(asked), { signal: about(photo).left.signal }).catch(() => {}).then((colors) => {
+    answers.colors(wishOf(photo), place, { signal: about(photo).left.signal }).catch(() => {}).then((colors) => {
       offers.set(name, colors ?? []); // Without them there are the common ones.
       changed();
     });

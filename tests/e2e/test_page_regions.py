@@ -497,7 +497,7 @@ def test_the_plausible_colors_of_a_place_are_those_the_service_tells(open_page: 
     expect(page.locator("#hint-color")).to_have_value("#c08a70")
     query = parse_qs(urlsplit(asked[0]).query)
     assert (float(query["x"][0]), float(query["y"][0])) == (pytest.approx(0.5, abs=0.01), pytest.approx(0.4, abs=0.01))
-    assert query["vividness"] == ["0.5"]
+    assert query.keys() == {"x", "y"}
     with page.expect_request(lambda request: "hints=" in request.url and "3050a0" in request.url):
         page.locator("#plausible button").nth(1).click()
     expect(page.locator("#plausible button").nth(1)).to_have_attribute("aria-pressed", "true")
