@@ -105,6 +105,6 @@ export function drawShape() {
   const last = stroke ?? (name === traced.name ? null : marks.at(-1));
   $("stroke").setAttribute("d", last ? lineOf(last.points) : "");
   $("stroke").setAttribute("stroke-width", 2 * (last?.radius ?? 0));
-  $("stroke").classList.toggle("away", Boolean(last?.away));
+  $("stroke").classList.toggle("taking", Boolean(last?.away));
   if (name && name !== traced.name && name !== asked) trace(true);
 }
