@@ -307,6 +307,31 @@ def test_a_session_of_before_there_were_regions_comes_back(open_page: Opener) ->
     expect(on_handle(page)).to_have_count(1)
 
 
+def test_regions_stay_with_their_photograph(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, HALVES)
+    start_region(page)
+    click_at(page, 0.25, 0.5)
+    page.get_by_role("button", name="Brick").click()
+    page.click("#swatches-done")
+    wait_for_change(page, key)
+    page.get_by_role("button", name="Vivid", exact=True).click()
+    page.click("#reset")
+    expect(page.locator("#vividness-shown")).to_have_text("0.50")
+    expect(on_handle(page)).to_have_count(1)
+    page.set_input_files("#files", COFFEE)
+    page.click("#for-all")
+    page.locator("#strip .shot").nth(1).click()
+    expect(page.locator("#name")).to_have_text("coffee.jpg")
+    expect(on_handle(page)).to_have_count(0)
+    settle(page)
+    click_at(page, 0.5, 0.5)
+    expect(page.locator("#of-region")).to_be_visible()
+    page.locator("#strip .shot").nth(0).click()
+    expect(page.locator("#swatches")).to_be_hidden()
+    expect(on_handle(page)).to_have_count(1)
+
+
 def test_there_is_an_end_to_regions_and_to_their_strokes(open_page: Opener) -> None:
     page = open_page()
     put_in(page, HALVES)
@@ -456,6 +481,26 @@ def test_keys_fix_colors_anywhere(open_page: Opener) -> None:
     page.keyboard.press("Escape")
     expect(page.locator("#fix")).to_have_attribute("aria-pressed", "false")
     expect(page.locator("#cross")).to_be_hidden()
+
+
+def test_keys_take_a_color_from_the_picture(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE)
+    pixels = shown_pixels(page)
+    start_region(page)
+    click_at(page, 0.25, 0.5)
+    page.locator("#dropper").focus()
+    page.keyboard.press("Enter")
+    page.locator("#stage").focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowUp")
+    with page.expect_request(asks_for(1)) as asked:
+        page.keyboard.press("Enter")
+    color = regions_in(asked.value.url)[0].split("/")[0]
+    taken = [int(color[at : at + 2], 16) for at in (0, 2, 4)]
+    height, width, _ = pixels.shape
+    around = pixels[int(0.4 * height) - 4 : int(0.4 * height) + 5, width // 2 - 4 : width // 2 + 5].astype(int)
+    assert np.abs(around.mean(axis=(0, 1)) - taken).max() < 25
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
