@@ -1,6 +1,7 @@
 """The page for people, the API's own page, and their files."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Set
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -39,12 +40,21 @@ PAGE_POLICY: Final = (
 )
 """Content-Security-Policy of the page: nothing runs, shows or connects but what this service itself serves."""
 
+_PART: Final = re.compile(rb"<!-- part: ([a-z]+) -->\n")
+
 router = APIRouter()
 
 
 def load_page() -> dict[str, PageFile]:
-    """Return the files of the page by name."""
-    return _load(resources.files("service") / "page")
+    """Return the files of the page by name; its HTML is put together of its parts."""
+    folder = resources.files("service") / "page"
+
+    def part(found: re.Match[bytes]) -> bytes:
+        return (folder / "parts" / f"{found[1].decode()}.html").read_bytes()
+
+    files = _load(folder)
+    whole = _PART.sub(part, files["index.html"].data)
+    return files | {"index.html": _page_file_of(whole, files["index.html"].media_type)}
 
 
 def load_docs() -> dict[str, PageFile]:
@@ -66,9 +76,12 @@ def _load(folder: Traversable, only: Set[str] | None = None) -> dict[str, PageFi
     for file in folder.iterdir() if folder.is_dir() else ():
         media_type = PAGE_TYPES.get(file.name[file.name.rfind(".") :])
         if media_type is not None and (only is None or file.name in only):
-            data = file.read_bytes()
-            files[file.name] = PageFile(data, media_type, hashlib.sha256(data).hexdigest()[:32])
+            files[file.name] = _page_file_of(file.read_bytes(), media_type)
     return files
+
+
+def _page_file_of(data: bytes, media_type: str) -> PageFile:
+    return PageFile(data, media_type, hashlib.sha256(data).hexdigest()[:32])
 
 
 @router.get("/", response_class=Response, include_in_schema=False)

@@ -24,7 +24,7 @@ export const keyOf = (wish) =>
 /**
  * Make the memo of what was asked of a service.
  *
- * `service` has keep, render, sureness, colorize and forget, see service.js. `wholeBytes` limits the answers at full size
+ * `service` has keep, render, sureness, colors, colorize and forget, see service.js. `wholeBytes` limits the answers at full size
  * that are remembered where nothing is kept; `onPost(file, share)` hears how a post goes, null when it is over.
  */
 export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } = {}) {
@@ -213,6 +213,10 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
     return slot.sure?.seen === wish.seen ? slot.sure.blob : undefined;
   }
 
+  /** Get the colors that are plausible at a place of a kept photograph; undefined where it is not kept. */
+  const colors = (wish, query, how) =>
+    withIds({ ...wish, reference: null }, how, (id) => service.colors(id, query, how.signal));
+
   /** Let a file go, here and in the service. */
   function leave(file) {
     const slot = slots.get(file);
@@ -224,7 +228,7 @@ export function makeAnswers(service, { wholeBytes = 128e6, onPost = () => {} } =
   }
 
   return {
-    answer, prepare, sureness, isKept, isThere, leave,
+    answer, prepare, sureness, colors, isKept, isThere, leave,
     whole: (wish) => wholes.get(keyOf(wish))?.blob ?? null,
     facts: (file) => slots.get(file)?.facts ?? null,
     keep: (file) => keptAs(file, slotOf(file), "", true),

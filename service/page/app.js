@@ -6,6 +6,7 @@
 
 import { drawBrowse } from "./browse.js";
 import "./compare.js";
+import { drawEarlier } from "./earlier.js";
 import "./files.js";
 import { drawFilm } from "./film.js";
 import "./first.js";
@@ -17,18 +18,21 @@ import { drawKnobs } from "./knobs.js";
 import { drawLock } from "./lock.js";
 import { drawOverlay } from "./overlay.js";
 import { drawReference } from "./reference.js";
+import { drawRegions } from "./regions.js";
 import "./save.js";
+import { drawShape } from "./shape.js";
 import { drawStage, refresh } from "./stage.js";
 import { changed, onChange } from "./state.js";
 import { drawSwatches } from "./swatches.js";
 import "./theme.js";
+import { drawTools } from "./tools.js";
 import { drawUndo } from "./undo.js";
 import { drawVersions } from "./versions.js";
 import { work } from "./work.js";
 
 const draws = [
-  drawHead, drawSaving, drawUndo, drawStage, drawKnobs, drawVersions, drawHints, drawSwatches, drawReference, drawFilm, drawBrowse,
-  drawOverlay, drawLock, drawKeeping,
+  drawHead, drawSaving, drawUndo, drawStage, drawKnobs, drawVersions, drawHints, drawRegions, drawSwatches, drawTools, drawShape,
+  drawEarlier, drawReference, drawFilm, drawBrowse, drawOverlay, drawLock, drawKeeping,
 ];
 for (const each of [work, ...draws, refresh]) onChange(each);
 changed();

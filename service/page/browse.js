@@ -19,7 +19,7 @@ $("next").onclick = () => step(1);
 
 addEventListener("keydown", (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!by || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || !current()) return;
+  if (!by || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || !current()) return;
   const isFree = event.target === document.body || event.target.matches(".shot") || (event.target === $("stage") && !isLarge());
   if (!isFree || document.querySelector("dialog[open]")) return;
   event.preventDefault();

@@ -6,11 +6,11 @@ import { current, decide, newKey } from "./state.js";
 
 const PICTURE_NAME = /\.(jpg|jpeg|jpe|jfif|png|webp|tif|tiff|dng|bmp|dib|gif|jp2|j2k|jpf|jpx|j2c|jpc|jph|jxl|avif|heic|heif|hif|ppm|pgm|pbm|pnm|pam)$/i;
 
-/** Take in files. They are colored like the photograph on the screen, but for its version, points and reference. */
+/** Take in files. They are colored like the photograph on the screen, but for its version, points, regions and reference. */
 export function add(files, skipped = 0) {
   if (files.length) {
     const like = current()?.look ?? defaults;
-    const look = Object.freeze({ ...like, variant: 1, hints: defaults.hints });
+    const look = Object.freeze({ ...like, variant: 1, hints: defaults.hints, regions: defaults.regions });
     const added = files.map((file) => {
       const key = newKey();
       const folder = folders.get(file) ?? "";

@@ -1,9 +1,8 @@
 // What mouse, fingers and keys do on the stage.
 
 import { $ } from "./dom.js";
-import { openSpot } from "./hints.js";
 import { screen } from "./state.js";
-import { dropAt } from "./swatches.js";
+import { actAt, beginStroke, crossKey, dropStroke, endStroke, extendStroke } from "./tools.js";
 import { box, facts, fitScale, isLarge, pan, scaleNow, setSplit, splitAt, view, zoomTo } from "./view.js";
 
 const stage = $("stage");
@@ -26,6 +25,19 @@ function stagePoint(event) {
 /** Where a point of the stage lies in the place of one picture. */
 const inPlace = ({ x, y }) => ({ x: view.apart && x > view.width / 2 ? x - view.width / 2 : x, y });
 
+/** Where it lies in the picture, as shares of its width and height. */
+function shares(point) {
+  const at = box();
+  const { x, y } = inPlace(point);
+  return [(x - at.x) / at.w, (y - at.y) / at.h];
+}
+
+/** What a pointer does that comes down. */
+function kindNow() {
+  if (screen.placing && screen.tool === "brush" && !screen.dropping) return "brush";
+  return screen.placing || screen.dropping ? "place" : isLarge() || view.apart ? "pan" : "split";
+}
+
 function spread() {
   const [a, b] = [...fingers.values()];
   return { distance: Math.hypot(a.x - b.x, a.y - b.y), x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
@@ -38,11 +50,12 @@ stage.addEventListener("pointerdown", (event) => {
   stage.setPointerCapture(event.pointerId);
   if (fingers.size === 1) {
     const isSplit = $("split").contains(event.target);
-    const kind = isSplit ? "split" : screen.placing || screen.dropping ? "place" : isLarge() || view.apart ? "pan" : "split";
-    gesture = { kind, first, moved: isSplit };
+    gesture = { kind: isSplit ? "split" : kindNow(), first, moved: isSplit };
+    if (gesture.kind === "brush") beginStroke(...shares(first), event.altKey);
     if (isSplit) $("split").focus({ preventScroll: true });
   } else if (fingers.size === 2) {
     gesture = { kind: "pinch", ...spread() };
+    dropStroke();
   }
 });
 
@@ -59,6 +72,7 @@ stage.addEventListener("pointermove", (event) => {
     Object.assign(gesture, next);
     return;
   }
+  if (gesture.kind === "brush") return extendStroke(...shares(now));
   if (!gesture.moved && Math.hypot(now.x - gesture.first.x, now.y - gesture.first.y) < 5) return;
   gesture.moved = true;
   if (gesture.kind === "split") splitAt(now.x);
@@ -70,12 +84,10 @@ stage.addEventListener("pointermove", (event) => {
 
 function letGo(event) {
   if (!fingers.delete(event.pointerId)) return;
-  if (gesture?.kind === "place" && !gesture.moved && event.type === "pointerup") {
-    const at = box();
-    const { x, y } = inPlace(stagePoint(event));
-    const [u, v] = [(x - at.x) / at.w, (y - at.y) / at.h];
-    if (!dropAt($("after"), u, v)) openSpot(u, v);
-  }
+  const isDone = event.type === "pointerup";
+  if (gesture?.kind === "place" && !gesture.moved && isDone) actAt(...shares(stagePoint(event)), event.altKey);
+  else if (gesture?.kind === "brush" && isDone) endStroke();
+  else dropStroke();
   stage.classList.remove("moving");
   gesture = null;
 }
@@ -96,7 +108,9 @@ stage.addEventListener("dblclick", (event) => {
 });
 
 stage.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || !facts()) return;
+  if (event.ctrlKey || event.metaKey || !facts()) return;
+  if (event.target === stage && crossKey(event)) return event.preventDefault();
+  if (event.altKey) return;
   const step = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key];
   if (step && isLarge()) pan(...step);
   else if (event.key === "+" || event.key === "=") zoomTo(scaleNow() * 1.25);

@@ -1,55 +1,15 @@
 // Points whose color is known: marks on the stage that can be dragged, and a list of them.
 
-import { $, list, make, say } from "./dom.js";
-import { MOST_POINTS } from "./looks.js";
-import { change, changed, current, history, screen } from "./state.js";
+import { $, list, make } from "./dom.js";
+import { alterFix, fixed, openPoint, removeFix, within } from "./fixes.js";
+import { history } from "./state.js";
 import { box, layOut } from "./view.js";
 
 const NUDGES = { ArrowLeft: [-0.01, 0], ArrowRight: [0.01, 0], ArrowUp: [0, -0.01], ArrowDown: [0, 0.01] };
-const within = (share) => Math.min(1, Math.max(0, share));
 
-const hintsNow = () => current()?.look.hints ?? [];
-const setHints = (label, hints, how) => change(label, { hints: Object.freeze(hints.map(Object.freeze)) }, how);
+const alter = (index, what, how) => alterFix("hints", index, what, how);
 
-/** Add a point, { x, y, color }; false where there is no more room. */
-export function addHint(hint) {
-  if (hintsNow().length >= MOST_POINTS) {
-    say(`There can be ${MOST_POINTS} points at most: remove one first.`);
-    return false;
-  }
-  setHints("a color fixed", [...hintsNow(), hint]);
-  return true;
-}
-
-/** Change the point of an index. */
-export function alterHint(index, what, how) {
-  setHints("a point changed", hintsNow().map((hint, i) => (i === index ? { ...hint, ...what } : hint)), how);
-}
-
-export function removeHint(index) {
-  setHints("a point removed", hintsNow().filter((_, i) => i !== index));
-  say("The point is removed.", { undo: true });
-}
-
-/** Show the colors of a place: of a point, by its index, or of a new one. */
-export function openSpot(x, y, index = null) {
-  if (x < 0 || x > 1 || y < 0 || y > 1) return;
-  screen.spot = { key: screen.current, x, y, index };
-  say("");
-  changed();
-}
-
-$("fix").onclick = () => {
-  screen.placing = !screen.placing;
-  screen.spot = null;
-  if (screen.placing) say("Click on what has the wrong color.");
-  changed();
-};
-$("hint-middle").onclick = () => openSpot(0.5, 0.5);
-$("hints-clear").onclick = () => {
-  setHints("all points removed", []);
-  say("All points are removed.", { undo: true });
-};
+$("hint-middle").onclick = () => openPoint(0.5, 0.5);
 
 // ------------------------------------------------------------------------------------------------- marks on the stage
 
@@ -60,7 +20,7 @@ function createMark(index) {
     event.stopPropagation();
     if (event.button > 0) return;
     mark.setPointerCapture(event.pointerId);
-    drag = { x: event.clientX, y: event.clientY, from: hintsNow()[index], moved: false };
+    drag = { x: event.clientX, y: event.clientY, from: fixed("hints")[index], moved: false };
   });
   mark.addEventListener("pointermove", (event) => {
     if (!drag) return;
@@ -68,7 +28,7 @@ function createMark(index) {
     if (!drag.moved && Math.hypot(dx, dy) < 4) return;
     drag.moved = true;
     const { w, h } = box();
-    alterHint(index, { x: within(drag.from.x + dx / w), y: within(drag.from.y + dy / h) }, { stroke: `point ${index}` });
+    alter(index, { x: within(drag.from.x + dx / w), y: within(drag.from.y + dy / h) }, { stroke: `point ${index}` });
   });
   mark.addEventListener("lostpointercapture", () => {
     const wasMoved = drag?.moved;
@@ -79,17 +39,17 @@ function createMark(index) {
   mark.addEventListener("click", () => {
     const wasMoved = mark.dataset.moved !== undefined;
     delete mark.dataset.moved;
-    const hint = hintsNow()[index];
-    if (!wasMoved && hint) openSpot(hint.x, hint.y, index);
+    const hint = fixed("hints")[index];
+    if (!wasMoved && hint) openPoint(hint.x, hint.y, index);
   });
   mark.addEventListener("keydown", (event) => {
     if (event.key === "Delete" || event.key === "Backspace") {
-      removeHint(index);
+      removeFix("hints", index);
       ($("marks").querySelector("button") ?? $("fix")).focus();
     } else if (NUDGES[event.key]) {
       const [dx, dy] = NUDGES[event.key];
-      const { x, y } = hintsNow()[index];
-      alterHint(index, { x: within(x + dx), y: within(y + dy) }, { stroke: `point ${index}` });
+      const { x, y } = fixed("hints")[index];
+      alter(index, { x: within(x + dx), y: within(y + dy) }, { stroke: `point ${index}` });
     } else return;
     event.preventDefault();
     event.stopPropagation();
@@ -106,24 +66,36 @@ function drawMark(mark, hint, index) {
 // ----------------------------------------------------------------------------------------------------------- the list
 
 function createItem(index) {
-  const color = make("input", { type: "color", is: { "aria-label": `Color of point ${index + 1}` } });
-  color.oninput = () => alterHint(index, { color: color.value }, { stroke: `color ${index}` });
-  color.onchange = () => history.endStroke();
   const numbers = [["x", "across"], ["y", "down"]].map(([axis, word]) => {
     const is = { "aria-label": `Point ${index + 1}, percent ${word}` };
     const field = make("input", { type: "number", min: 0, max: 100, step: 1, name: axis, is });
     field.onchange = () => {
       delete field.dataset.drawn; // What cannot be taken is shown as it is.
-      alterHint(index, { [axis]: within(Number(field.value) / 100 || 0) });
+      alter(index, { [axis]: within(Number(field.value) / 100 || 0) });
     };
     return make("label", {}, field, "%");
   });
-  const away = make("button", { type: "button", className: "square quiet", textContent: "\u00d7", is: { "aria-label": `Remove point ${index + 1}` } });
+  return make("li", {}, colorField("hints", index, "point"), ...numbers, awayButton("hints", index, "point"));
+}
+
+/** Make the field of a color in the list. */
+export function colorField(kind, index, word) {
+  const color = make("input", { type: "color", is: { "aria-label": `Color of ${word} ${index + 1}` } });
+  color.oninput = () => alterFix(kind, index, { color: color.value }, { stroke: `${kind} ${index}` });
+  color.onchange = () => history.endStroke();
+  return color;
+}
+
+/** Make the button that removes what an item of the list is about. */
+export function awayButton(kind, index, word) {
+  const is = { "aria-label": `Remove ${word} ${index + 1}` };
+  const away = make("button", { type: "button", className: "square quiet", textContent: "\u00d7", is });
   away.onclick = () => {
-    removeHint(index);
-    ($("hints").querySelector(`li:nth-child(${Math.max(index, 1)}) button`) || $("hint-middle")).focus();
+    const items = away.closest("ol");
+    removeFix(kind, index);
+    (items.querySelector(`li:nth-child(${Math.max(index, 1)}) .square`) || $("hint-middle")).focus();
   };
-  return make("li", {}, color, ...numbers, away);
+  return away;
 }
 
 function drawItem(item, hint) {
@@ -136,12 +108,7 @@ function drawItem(item, hint) {
 }
 
 export function drawHints() {
-  const hints = hintsNow();
-  $("fix").setAttribute("aria-pressed", screen.placing);
-  $("stage").classList.toggle("placing", screen.placing);
-  $("hint-count").textContent = hints.length ? `(${hints.length})` : "";
-  $("hints-clear").hidden = hints.length < 2;
-  list($("hints"), hints, createItem, drawItem);
-  list($("marks"), hints, createMark, drawMark);
+  list($("hints"), fixed("hints"), createItem, drawItem);
+  list($("marks"), fixed("hints"), createMark, drawMark);
   layOut();
 }

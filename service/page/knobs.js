@@ -26,8 +26,8 @@ for (const button of $("looks").children) {
 }
 
 $("reset").onclick = () => {
-  const { hints, reference, strength } = current().look;
-  change("reset", { ...defaults, hints, reference, strength });
+  const { hints, regions, reference, strength } = current().look;
+  change("reset", { ...defaults, hints, regions, reference, strength });
 };
 
 $("for-all").onclick = () => {

@@ -1,14 +1,14 @@
 // What was decided, as a file that `photochrom colorize --looks` obeys: each photograph by the SHA-256 of its file.
 
 import { digestOf } from "./digest.js";
-import { hintText, queryOf, seenAs } from "./looks.js";
+import { hintText, queryOf, regionText, seenAs } from "./looks.js";
 
 const NUMBERS = new Set(["vividness", "temperature", "saturation", "variant", "reference_strength", "size"]);
 
 /** Return the options of a look: those of POST /colorize, and which version. */
 function optionsOf(look) {
   const query = new URLSearchParams(`${queryOf(look)}&${seenAs(look)}`);
-  query.delete("hints");
+  for (const name of ["hints", "regions"]) query.delete(name);
   return Object.fromEntries([...query].map(([name, value]) => [name, NUMBERS.has(name) ? Number(value) : value]));
 }
 
@@ -26,7 +26,8 @@ export async function writeLooks(photos, model) {
   for (const { file, name, look } of photos) {
     const reference = look.reference && (await digestOf(look.reference));
     if (reference) references[reference] ??= await base64(look.reference);
-    pictures[await digestOf(file)] = { name, options: optionsOf(look), hints: look.hints.map(hintText), reference };
+    const regions = look.regions.length ? look.regions.map(regionText) : undefined;
+    pictures[await digestOf(file)] = { name, options: optionsOf(look), hints: look.hints.map(hintText), regions, reference };
   }
   return { photochrom_looks: 1, model: { digest: model.sha256, precision: model.precision }, pictures, references };
 }

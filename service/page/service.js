@@ -68,11 +68,17 @@ async function keep(file, seen, { signal, onProgress }) {
   return JSON.parse(await answer.response.text());
 }
 
+/** Write marks of a query as they are, which addresses allow: regions are long enough without their codes. */
+const plain = (query) => query.replace(/%(2C|2F|40|7E)/g, decodeURIComponent);
+
 /** Color a kept picture. */
-const render = async (id, query, signal) => (await call(`pictures/${id}?${query}`, { signal })).blob();
+const render = async (id, query, signal) => (await call(`pictures/${id}?${plain(query)}`, { signal })).blob();
 
 /** Get the map of where the network is sure of a kept picture. */
 const sureness = async (id, signal) => (await call(`pictures/${id}/confidence`, { signal })).blob();
+
+/** Get the colors that are plausible at a place of a kept picture, [{ color, share }], the likeliest first. */
+const colors = async (id, query, signal) => (await (await call(`pictures/${id}/colors?${query}`, { signal })).json()).colors;
 
 /** Color a picture that is not kept, its reference along with it. */
 async function colorize(file, query, reference, { signal, onProgress }) {
@@ -83,7 +89,7 @@ async function colorize(file, query, reference, { signal, onProgress }) {
     body.append("reference", reference);
     type = "";
   }
-  const answer = await upload(`colorize?${query}`, body, type, onProgress, signal);
+  const answer = await upload(`colorize?${plain(query)}`, body, type, onProgress, signal);
   const blob = answer.response;
   if (blob.type !== "image/png") return { blob, facts: null };
   const bitmap = await createImageBitmap(blob);
@@ -98,4 +104,4 @@ const forget = (id) => { call(`pictures/${id}`, { method: "DELETE", keepalive: t
 /** Tell which model colors. */
 export const model = async () => (await call("model")).json();
 
-export const service = { keep, render, sureness, colorize, forget };
+export const service = { keep, render, sureness, colors, colorize, forget };

@@ -2,6 +2,7 @@
 
 import { keyOf } from "./answers.js";
 import { $ } from "./dom.js";
+import { rememberLook } from "./earlier.js";
 import { PREVIEW } from "./looks.js";
 import { about, changed, current, isHere, screen } from "./state.js";
 import { newestWins, pause, withRetry } from "./turns.js";
@@ -69,7 +70,9 @@ async function show(photo, blob, name) {
   const record = about(photo);
   record.error = null;
   record.thumbKey = keyOf(wishOf(photo));
-  drawThumb(photo, blob).catch(() => {});
+  drawThumb(photo, blob).then(() => {
+    if (record.thumbKey === keyOf(wishOf(photo))) rememberLook(photo.look, record.thumb);
+  }).catch(() => {});
   strip();
 }
 

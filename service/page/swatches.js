@@ -1,16 +1,16 @@
 // The colors that a place of the photograph can be given: those that the network finds plausible there, common ones, any.
 
-import { $, make } from "./dom.js";
-import { addHint, alterHint, removeHint } from "./hints.js";
-import { changed, current, history, screen } from "./state.js";
-import { placeOf, view } from "./view.js";
+import { $, make, write } from "./dom.js";
+import { addFix, alterFix, fixed, fixOf, regionNow, removeFix } from "./fixes.js";
+import { about, changed, current, history, screen } from "./state.js";
+import { anchorOf, placeOf, view } from "./view.js";
+import { answers, wishOf } from "./work.js";
 
 const PRESETS = [
   ["Skin", "#d8a488"], ["Hair, wood", "#7a5236"], ["Sky", "#8fb4d6"], ["Sea", "#3f7d92"], ["Leaves", "#5f7f38"],
   ["Brick", "#a4553c"], ["Gold, straw", "#c9a44c"],
 ];
 const GRAY = "#808080"; // Of a point hue and chroma count, and this has none.
-const ALIKE = 0.12; // Two colors nearer to each other than this, as a share of the brighter one, are one swatch.
 const PATCH = 5; // Side of what a color is averaged over, px.
 
 const card = $("swatches");
@@ -31,39 +31,37 @@ function colorAt(image, x, y) {
 
 const toHex = (color) => `#${color.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
 
-const known = new Map(); // Photograph and place -> its plausible colors, from before it was given one.
+const offers = new Map(); // Name of a place -> its plausible colors; null while they are on their way.
 
-/** Return what the versions have at a place: the network's own guesses, the likeliest first. */
-function plausibleAt({ key, x, y }) {
-  const name = `${key} ${x} ${y}`;
-  if (known.has(name)) return known.get(name);
-  const found = [];
-  for (const image of $("variants").querySelectorAll("img")) {
-    if (!image.naturalWidth) continue;
-    const color = colorAt(image, x, y);
-    const isOwn = (other) => Math.hypot(...color.map((value, i) => value - other[i])) >= ALIKE * Math.max(...color, ...other, 1);
-    if (found.every(isOwn)) found.push(color);
+/** Return what the network finds plausible at a place, the likeliest first; null while that is on its way. */
+function plausibleAt(photo, { x, y }) {
+  const place = `x=${x.toFixed(4)}&y=${y.toFixed(4)}`;
+  const name = `${photo.key} ${wishOf(photo).seen} ${place}`;
+  if (!offers.has(name)) {
+    offers.set(name, null);
+    answers.colors(wishOf(photo), place, { signal: about(photo).left.signal }).catch(() => {}).then((colors) => {
+      offers.set(name, colors ?? []); // Without them there are the common ones.
+      changed();
+    });
   }
-  const colors = found.map(toHex);
-  if (colors.length) known.set(name, colors);
-  return colors;
+  return offers.get(name);
 }
-
-const hintOf = (spot) => (spot.index === null ? null : current()?.look.hints[spot.index]);
 
 /** Give the open place a color. */
 function paint(color, how) {
   const { spot } = screen;
   if (!spot) return;
-  if (spot.index !== null) alterHint(spot.index, { color }, how);
-  else if (addHint({ x: spot.x, y: spot.y, color })) spot.index = current().look.hints.length - 1;
+  const { kind, index, x, y, strength, marks } = spot;
+  if (index !== null) alterFix(kind, index, { color }, how);
+  else if (addFix(kind, kind === "hints" ? { x, y, color } : { color, strength, marks })) spot.index = fixed(kind).length - 1;
 }
 
 function close() {
-  const index = screen.spot?.index ?? null;
-  Object.assign(screen, { spot: null, dropping: false });
+  const { kind, index } = screen.spot;
+  Object.assign(screen, { spot: null, dropping: false, away: false });
   changed();
-  (index === null ? $("fix") : ($("marks").children[index] ?? $("fix"))).focus({ preventScroll: true });
+  const marks = $(kind === "hints" ? "marks" : "handles");
+  (index === null ? $("fix") : (marks.children[index] ?? $("fix"))).focus({ preventScroll: true });
 }
 
 /** Take the color of an image at a place, where that is what is wanted; say whether it was. */
@@ -79,7 +77,13 @@ $("keep-gray").onclick = () => paint(GRAY);
 $("hint-color").oninput = () => paint($("hint-color").value, { stroke: "any color" });
 $("hint-color").onchange = () => history.endStroke();
 $("dropper").onclick = () => { screen.dropping = !screen.dropping; changed(); };
-$("point-away").onclick = () => { const { index } = screen.spot; close(); removeHint(index); };
+$("region-strength").oninput = () => {
+  const strength = Number($("region-strength").value);
+  if (fixOf(screen.spot)) alterFix("regions", screen.spot.index, { strength }, { stroke: "strength" });
+  else Object.assign(screen.spot, { strength });
+};
+$("region-strength").onchange = () => history.endStroke();
+$("point-away").onclick = () => { const { kind, index } = screen.spot; close(); removeFix(kind, index); };
 $("swatches-done").onclick = close;
 $("reference-shown").onclick = (event) => {
   const image = event.currentTarget;
@@ -106,38 +110,51 @@ let drawn = null; // The place whose colors the card shows.
 
 export function drawSwatches() {
   let { spot } = screen;
-  const isLost = spot && (spot.key !== current()?.key || (spot.index !== null && !hintOf(spot)));
+  const isLost = spot && (spot.key !== current()?.key || (spot.index !== null && !fixOf(spot)));
   if (isLost) spot = screen.spot = null;
   if (!spot) screen.dropping = false;
   card.hidden = !spot;
   $("stage").classList.toggle("dropping", Boolean(screen.dropping));
   $("dropper").setAttribute("aria-pressed", Boolean(screen.dropping));
-  $("spot").hidden = !spot || spot.index !== null;
+  $("spot").hidden = !spot || spot.index !== null || spot.kind !== "hints";
   if (!spot) { drawn = null; return; }
-  const hint = hintOf(spot) ?? spot;
-  if (drawn !== spot || !$("plausible").children.length) {
-    const colors = plausibleAt(spot);
-    $("plausible").replaceChildren(...colors.map((color, index) => swatch(`Plausible color ${index + 1}, ${color}`, color)));
-    $("plausible-none").hidden = colors.length > 0;
-    if (drawn !== spot) {
-      $("hint-color").value = hint.color ?? colors[0] ?? "#a8552f";
-      card.querySelector("button").focus({ preventScroll: true });
-    }
-    drawn = spot;
-  }
-  if (hint.color) $("hint-color").value = hint.color;
+  const fix = fixOf(spot) ?? spot;
+  drawPlausible(plausibleAt(current(), spot));
+  if (drawn !== spot) card.querySelector("#plausible button, #presets button").focus({ preventScroll: true });
+  if (fix.color) $("hint-color").value = fix.color;
   for (const button of card.querySelectorAll("#plausible button, #presets button")) {
-    button.setAttribute("aria-pressed", toHex(button.style.backgroundColor.match(/\d+/g).map(Number)) === hint.color);
+    button.setAttribute("aria-pressed", toHex(button.style.backgroundColor.match(/\d+/g).map(Number)) === fix.color);
   }
-  $("keep-gray").setAttribute("aria-pressed", hint.color === GRAY);
-  $("point-away").hidden = spot.index === null;
-  place(hint);
+  $("keep-gray").setAttribute("aria-pressed", fix.color === GRAY);
+  const region = regionNow();
+  $("of-region").hidden = $("region-far").hidden = !region;
+  $("ask").hidden = Boolean(region);
+  if (region) $("region-strength").value = region.strength;
+  write($("swatches-done"), fix.color ? "Done" : "Cancel");
+  $("point-away").hidden = !fix.color;
+  $("point-away").setAttribute("aria-label", region ? "Remove region" : "Remove point");
+  place(fixOf(spot) ? anchorOf(fix) : spot);
+  drawn = spot;
 }
 
-/** Lay the card beside its place, inside the stage. */
-function place(hint) {
-  const { x, y } = placeOf(hint);
+/** Offer plausible colors; null where they are on their way. */
+function drawPlausible(colors) {
+  $("plausible-none").hidden = colors !== null;
+  $("plausible").hidden = colors?.length === 0;
+  const text = JSON.stringify(colors);
+  if ($("plausible").dataset.colors === text) return;
+  $("plausible").dataset.colors = text;
+  for (const button of $("plausible").querySelectorAll("button")) button.remove();
+  const words = (share) => (share === undefined ? "" : `, ${Math.round(100 * share)} %`);
+  $("plausible").append(...(colors ?? []).map(({ color, share }, i) => swatch(`Plausible color ${i + 1}, ${color}${words(share)}`, color)));
+  if (colors?.length && !fixOf(screen.spot)) $("hint-color").value = colors[0].color;
+}
+
+/** Lay the card beside its point, inside the stage; of a region it leaves all of the photograph free. */
+function place(anchor) {
+  const { x, y } = placeOf(anchor);
   $("spot").style.transform = `translate(${x}px, ${y}px)`;
+  card.classList.toggle("aside", Boolean(regionNow()));
   const [width, height] = [card.offsetWidth, card.offsetHeight];
   const left = x + 28 + width <= view.width ? x + 28 : x - 28 - width;
   card.style.left = `${Math.min(Math.max(left, 8), Math.max(view.width - width - 8, 8))}px`;

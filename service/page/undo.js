@@ -1,8 +1,9 @@
 // Undo and redo, of everything that was decided.
 
 import { $, say } from "./dom.js";
+import { unmark } from "./fixes.js";
 import { choose } from "./stage.js";
-import { changed, history, photoOf, photos } from "./state.js";
+import { changed, history, photoOf, photos, screen } from "./state.js";
 
 /** Show what a step was about, and say it. */
 function tell(step, word) {
@@ -11,7 +12,7 @@ function tell(step, word) {
   say(`${word}: ${step.label}.`);
   changed();
 }
-const undo = () => tell(history.undo(), "Undone");
+const undo = () => unmark() || tell(history.undo(), "Undone");
 const redo = () => tell(history.redo(), "Done again");
 
 $("undo").onclick = $("toast-undo").onclick = undo;
@@ -29,6 +30,7 @@ addEventListener("keydown", (event) => {
 
 export function drawUndo() {
   const labels = history.labels();
+  if (screen.spot?.marks && screen.spot.index === null) labels.undo = "the last click";
   $("history").hidden = !photos().length && !labels.undo && !labels.redo;
   for (const [name, word] of [["undo", "Undo"], ["redo", "Redo"]]) {
     const text = labels[name] ? `${word}: ${labels[name]}` : word;

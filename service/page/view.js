@@ -82,12 +82,15 @@ export function placeOf({ x, y }) {
   return { x: at.x + view.width - room() + x * at.w, y: at.y + y * at.h };
 }
 
+/** Return where the mark of a point or region stands. */
+export const anchorOf = ({ x, y, marks }) => (marks ? { x: marks[0].points[0][0], y: marks[0].points[0][1] } : { x, y });
+
 /** Lay the layers of the stage over each other. Follows the pointer, so it does not wait for the next drawing. */
 export function layOut() {
   if (!facts()) return;
   const at = box();
   const shift = view.width - room();
-  for (const layer of [$("before"), $("after"), $("veil")]) {
+  for (const layer of [$("before"), $("after"), $("veil"), $("shape")]) {
     layer.style.width = `${at.w}px`;
     layer.style.height = `${at.h}px`;
     layer.style.transform = `translate(${at.x + (layer.id === "before" ? 0 : shift)}px, ${at.y}px)`;
@@ -106,11 +109,13 @@ export function layOut() {
   $("tag-after").hidden = view.held || (!view.apart && split > 88);
   $("zoom").textContent = `${Math.round(scaleNow() * devicePixelRatio * 100)} %`;
   $("stage").classList.toggle("large", isLarge());
-  for (const [number, mark] of [...$("marks").children].entries()) {
-    const hint = current().look.hints[number];
-    if (!hint) continue;
-    const { x, y } = placeOf(hint);
-    mark.style.transform = `translate(${x}px, ${y}px)`;
+  for (const [kind, marks] of [["hints", $("marks")], ["regions", $("handles")]]) {
+    for (const [number, mark] of [...marks.children].entries()) {
+      const fix = current().look[kind][number];
+      if (!fix) continue;
+      const { x, y } = placeOf(anchorOf(fix));
+      mark.style.transform = `translate(${x}px, ${y}px)`;
+    }
   }
 }
 

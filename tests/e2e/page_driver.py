@@ -261,6 +261,24 @@ def shown_pixels(page: Page) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
+def click_at(page: Page, x: float, y: float) -> None:
+    """Click on a place of the picture in color, shares of its width and height."""
+    picture = page.locator("#after").bounding_box()
+    assert picture
+    page.mouse.click(picture["x"] + x * picture["width"], picture["y"] + y * picture["height"])
+
+
+def offer_colors(page: Page, *colors: str) -> None:
+    """Have these be the colors that are plausible anywhere."""
+    told = [{"color": color, "share": 1 / (place + 2)} for place, color in enumerate(colors)]
+    page.route("**/pictures/*/colors?*", lambda route: route.fulfill(json={"colors": told}))
+
+
+def wait_until_kept(page: Page) -> None:
+    """Wait until the page would go without asking."""
+    page.wait_for_function('() => dispatchEvent(new Event("beforeunload", { cancelable: true }))')
+
+
 def fill_range(page: Page, selector: str, value: float) -> None:
     page.eval_on_selector(
         selector,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.e2e.page_driver import (
     BROWSERS,
@@ -24,6 +24,7 @@ from tests.e2e.page_driver import (
     settle,
     shown_pixels,
     wait_for_change,
+    wait_until_kept,
 )
 from tests.e2e.server import Server
 from tests.pictures import by_pillow, smooth_gray
@@ -38,11 +39,6 @@ BLUE = by_pillow(np.full((40, 60, 3), (30, 60, 200), np.uint8), "PNG")
 
 def small(number: int) -> dict[str, Any]:
     return as_file(f"{number}.png", by_pillow(smooth_gray(40, 60 + number), "PNG"))
-
-
-def wait_until_kept(page: Page) -> None:
-    """Wait until the page would go without asking."""
-    page.wait_for_function('() => dispatchEvent(new Event("beforeunload", { cancelable: true }))')
 
 
 def test_photographs_and_decisions_survive_a_reload(open_page: Opener) -> None:

@@ -16,10 +16,10 @@ from tests.e2e.page_driver import (
     COFFEE,
     EXECUTABLE,
     PHONE,
-    Held,
     Opener,
     as_file,
     choose,
+    click_at,
     fill_range,
     put_in,
     settle,
@@ -34,13 +34,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(EXECUTABLE is None, reason=f"none of {', '.join(BROWSERS)} is installed (see `make browser`)"),
 ]
-
-
-def click_at(page: Page, x: float, y: float) -> None:
-    """Click on a place of the picture in color, shares of its width and height."""
-    picture = page.locator("#after").bounding_box()
-    assert picture
-    page.mouse.click(picture["x"] + x * picture["width"], picture["y"] + y * picture["height"])
 
 
 def asked_hints(url: str) -> list[tuple[float, float, str]]:
@@ -205,32 +198,6 @@ def test_a_red_place_is_made_blue_in_three_actions(open_page: Opener) -> None:
     expect(page.locator("#swatches")).to_be_hidden()
     page.keyboard.press("Escape")
     expect(page.locator("#fix")).to_have_attribute("aria-pressed", "false")
-
-
-def test_the_plausible_colors_of_a_place_are_those_of_the_versions(open_page: Opener) -> None:
-    page = open_page()
-    put_in(page, COFFEE)
-    versions = Held(page, re.compile("max_side=256"), "GET")
-    page.click("#fix")
-    click_at(page, 0.5, 0.4)
-    expect(page.locator("#plausible-none")).to_be_visible()
-    for count in range(1, 5):
-        versions.wait_for(count).continue_()
-    expect(page.locator("#plausible-none")).to_be_hidden()
-    offered = page.eval_on_selector_all("#plausible button", "all => all.map((one) => one.style.backgroundColor)")
-    seen = page.eval_on_selector_all(
-        "#variants img",
-        """images => images.map((image) => {
-            const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext("2d");
-            canvas.drawImage(image, 0, 0);
-            const [x, y] = [Math.round(image.naturalWidth / 2), Math.round(image.naturalHeight * 0.4)];
-            return [...canvas.getImageData(x, y, 1, 1).data.slice(0, 3)];
-        })""",
-    )
-    colors = [[int(value) for value in re.findall(r"\d+", text)] for text in offered]
-    assert 1 <= len(colors) <= 4
-    assert np.abs(np.subtract(colors[0], seen[0])).max() < 40
-    assert len({tuple(color) for color in colors}) == len(colors)
 
 
 def test_points_are_dragged_opened_again_and_erased_by_key(open_page: Opener) -> None:

@@ -71,6 +71,7 @@ def test_the_wheel_holds_the_model_and_the_page(wheel: Path) -> None:
     assert {
         "service/model/default.onnx",
         "service/page/index.html",
+        "service/page/parts/viewer.html",
         "service/page/app.js",
         "service/docs_page/start.js",
         "service/page/answers.js",

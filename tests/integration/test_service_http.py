@@ -542,6 +542,8 @@ def test_the_page_is_served_with_all_that_it_names(client: TestClient) -> None:
     answer = client.get("/")
     assert answer.headers["content-type"].startswith("text/html")
     assert not re.search(r"(src|href)=[\"']?(https?:)?//|@import|url\(", answer.text)
+    assert "<!-- part" not in answer.text
+    assert len(re.findall('id="(?:welcome|viewer|panel|lock)"', answer.text)) == 4
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;")
     assert "unsafe" not in policy
@@ -549,9 +551,9 @@ def test_the_page_is_served_with_all_that_it_names(client: TestClient) -> None:
     named = set(re.findall(r"(?:src|href)=\"(page/[^\"]+)\"", answer.text))
     assert named >= {
         "page/style.css",
+        "page/small.css",
         "page/app.js",
         "page/icon.svg",
-        "page/sphinx-gray.webp",
         "page/sphinx-color.webp",
     }
     modules = {"page/app.js"}

@@ -15,6 +15,8 @@ PACKAGES = ("photochrom", "chroma", "training", "export", "service")
 
 MOST_LINES = 450
 MOST_LINES_OF_A_FUNCTION = 60
+MOST_LINES_OF_THE_PAGE = 250
+"""Of each file that browsers read: a module, a part of the page, a style sheet."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Definition = Function | ast.ClassDef
@@ -172,6 +174,13 @@ def test_files_and_functions_stay_short() -> None:
             if (node.end_lineno or 0) - node.lineno >= MOST_LINES_OF_A_FUNCTION:
                 long.append(place(path, node))
     assert not long
+
+
+def test_no_file_of_the_page_holds_two_ideas() -> None:
+    files = [path for path in (ROOT / "service").rglob("*") if path.suffix in (".js", ".css", ".html")]
+    assert {".js", ".css", ".html"} == {path.suffix for path in files}
+    lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in files}
+    assert not {name: length for name, length in lengths.items() if length > MOST_LINES_OF_THE_PAGE}
 
 
 IMPORT_PROBE = """

@@ -7,10 +7,13 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from playwright.sync_api import Page, Route
 
+from service.engine.hint_text import MAX_HINTS
+from service.engine.region_text import MAX_MARKS, MAX_REGIONS, MAX_TEXT, parse_regions
 from tests.e2e.page_driver import EXECUTABLE, running_browser
 
 ROOT = Path(__file__).parents[3]
@@ -438,6 +441,56 @@ def test_a_query_names_only_what_differs_from_the_service(page: Page) -> None:
         True,
         4,
     ]
+
+
+def test_regions_are_written_as_the_service_reads_them(page: Page) -> None:
+    made = run(
+        page,
+        """
+        const { defaults, queryOf, regionText } = await import("/looks.js");
+        const click = { points: [[0.5, 0.25]], radius: 0.012, away: false };
+        const stroke = { points: [[0, 1], [0.12345, 0.6]], radius: 0.1, away: true };
+        const regions = [{ color: "#c03020", strength: 0.8, marks: [click, stroke] },
+          { color: "#808080", strength: 1, marks: [click] }];
+        return [regions.map(regionText), queryOf({ ...defaults, regions })];
+        """,
+    )
+    texts = ["c03020@0.8/0.500,0.250,0.012/~0.000,1.000,0.123,0.600,0.100", "808080/0.500,0.250,0.012"]
+    assert made[0] == texts
+    assert parse_qs(made[1])["regions"] == [";".join(texts)]
+    first, second = parse_regions(";".join(texts))
+    assert (first.strength, first.marks[1].takes_away, first.marks[0].points) == (0.8, True, ((0.5, 0.25),))
+    assert second.ab == pytest.approx((0, 0), abs=0.01)
+
+
+def test_more_than_the_service_takes_is_told(page: Page) -> None:
+    made = run(
+        page,
+        """
+        const { excessOf } = await import("/looks.js");
+        const click = { points: [[0.5, 0.25]], radius: 0.012, away: false };
+        const region = (...marks) => ({ color: "#c03020", strength: 1, marks });
+        const many = (count, one) => Array.from({ length: count }, () => one);
+        const long = { ...click, points: many(400, [0.5, 0.5]) };
+        return [
+          { hints: many(64, {}), regions: many(16, region(click)) }, { hints: many(65, {}), regions: [] },
+          { hints: [], regions: many(17, region(click)) }, { hints: [], regions: [region(...many(64, click))] },
+          { hints: [], regions: [region(...many(65, click))] }, { hints: [], regions: [region(...many(3, long))] },
+          { hints: [], regions: [region(...many(4, long))] },
+        ].map(excessOf);
+        """,
+    )
+    room = "There is no room for more clicks and strokes: undo some, or remove a region."
+    assert made == [
+        "",
+        "There can be 64 points at most: remove one first.",
+        "There can be 16 regions at most: remove one first.",
+        "",
+        room,
+        "",
+        room,
+    ]
+    assert (MAX_HINTS, MAX_REGIONS, MAX_MARKS, MAX_TEXT) == (64, 16, 64, 16_384)
 
 
 @pytest.mark.parametrize("count", [0, 1, 55, 56, 63, 64, 65, 1000])
