@@ -13,7 +13,9 @@ from typing import Any, Final, Literal
 
 import onnxruntime
 
-from service.engine.session import CUDA, Session, missing_cuda_libraries, shipped_model
+from service.engine.onnx_runtime import CUDA, missing_cuda_libraries
+from service.engine.precision import find_faster, open_session
+from service.engine.session import shipped_model
 from service.engine.spool import SPOOL_FROM_BYTES, Spool
 from service.errors import StartupError
 from service.http.auth import ApiKeys
@@ -26,7 +28,11 @@ from service.version import program_version
 
 PACKAGES: Final = ("numpy", "opencv-python-headless", "pillow", "fastapi", "uvicorn", "httpx2")
 
-TOGETHER_BROKEN: Final = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless"))
+TOGETHER_BROKEN: Final = (
+    ("onnxruntime", "onnxruntime-gpu"),
+    ("onnxruntime", "onnxruntime-openvino"),
+    ("opencv-python", "opencv-python-headless"),
+)
 """Packages that install the same files; which of them wins is chance."""
 
 HEIC_CURE: Final = "pip install --require-hashes -r requirements/heic.txt (the extra `heic`)"
@@ -198,7 +204,12 @@ def _look_at_keys(seen: Examination, settings: Settings) -> None:
 
 def _look_at_model(seen: Examination, settings: Settings) -> None:
     try:
-        session = Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
+        session = open_session(
+            settings.model or shipped_model(),
+            device=settings.device,
+            threads=settings.threads,
+            precision=settings.precision,
+        )
         session.warm_up()
     except StartupError as error:
         seen.findings.append(Finding("problem", str(error)))
@@ -210,6 +221,11 @@ def _look_at_model(seen: Examination, settings: Settings) -> None:
         "model license": session.stamp.license,
         "provider in use": session.provider,
     }
+    used, why = session, "as asked for"
+    if settings.precision == "auto":
+        found = find_faster(session)
+        used, why = found.session, found.reason
+    seen.facts["computed in"] = f"{used.precision} by {used.runtime.name}: {why}"
 
 
 def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[str, str]) -> None:

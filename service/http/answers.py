@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from chroma.variants import MOST_VARIANTS
+from service.settings import Precision
 
 
 class Scene(BaseModel):
@@ -30,6 +31,9 @@ Tone = Annotated[
 Notes = Annotated[list[str], Field(description="What is to be said of the photograph, such as that it holds no grays.")]
 
 
+ComputedIn = Annotated[Precision, Field(description="What the network is computed in.")]
+
+
 class Confidence(BaseModel):
     """How sure the network is."""
 
@@ -52,6 +56,7 @@ class JsonAnswer(BaseModel):
     width: int
     height: int
     model: str = Field(description="Run that the model comes from.")
+    computed_in: ComputedIn
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
     tone: Tone
     notes: Notes
@@ -68,6 +73,7 @@ class Kept(BaseModel):
     height: int
     megapixels: float
     model: str = Field(description="Run that the model comes from.")
+    computed_in: ComputedIn
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
     tone: Tone
     notes: Notes
@@ -90,6 +96,8 @@ class Health(BaseModel):
     model_sha256: str
     provider: str = Field(description="Execution provider really in use.")
     onnxruntime: str
+    runtime: str = Field(description="What computes the network, with its version.")
+    computed_in: ComputedIn
     threads: int
     inflight_megapixels: float
     waiting_requests: int
@@ -116,3 +124,5 @@ class Model(BaseModel):
     bins_sha256: str
     sha256: str = Field(description="Of the model file.")
     provider: str = Field(description="Execution provider really in use.")
+    runtime: str = Field(description="What computes the network, with its version.")
+    computed_in: ComputedIn

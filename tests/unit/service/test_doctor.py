@@ -9,7 +9,7 @@ import pytest
 
 from service.commands import examination
 from service.commands.examination import examine
-from service.engine.session import CUDA
+from service.engine.onnx_runtime import CUDA
 from service.machine import available_memory_bytes
 from service.settings import Settings
 
