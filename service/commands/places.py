@@ -180,6 +180,7 @@ class RayCluster:
     def color(self, order: Order, work: "Work", report: "Report") -> None:
         """Color as many files at once as there are workers; see `Place.color`."""
         from service.archive import cluster
+        from service.engine.precision import INT8_SUFFIX
         from service.engine.session import shipped_model
         from service.pictures.decode import decode
         from service.pictures.probe import probe
@@ -196,6 +197,8 @@ class RayCluster:
         model = settings.model or shipped_model()
         # Machines differ, and all pictures are to be computed alike: left to itself, a cluster takes what all have.
         precision = "float32" if settings.precision == "auto" else settings.precision
+        if precision == "int8":
+            model = model.with_suffix(INT8_SUFFIX)
         told = cluster.Instructions(
             order.query, settings.device, model, limits, precision, order.reference, order.looks
         )

@@ -90,6 +90,8 @@ def open_session(path: Path, *, device: Device, threads: int, precision: Precisi
     """
     session = Session(path, device=device, threads=threads)
     if precision == "auto" or precision == session.precision:
+        if session.precision == "int8" and not processor_features() & UNITS["int8"]:
+            log.warning("%s is int8, whose sums may overflow on a processor without VNNI: take float32", path)
         return session
     try:
         candidate = _make(session, precision)

@@ -75,7 +75,7 @@ def test_a_precision_that_does_not_work_ends_the_run_before_a_picture(
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(("chosen", "told"), [("", "float32"), ("bfloat16", "bfloat16")])
+@pytest.mark.parametrize(("chosen", "told"), [("", "float32"), ("bfloat16", "bfloat16"), ("int8", "int8")])
 def test_a_cluster_is_told_one_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, told: str
 ) -> None:
@@ -84,3 +84,4 @@ def test_a_cluster_is_told_one_precision(
     monkeypatch.setenv("PHOTOCHROM_PRECISION", chosen)
     run("colorize", put(tmp_path / "in", "a.png"), "--cluster", "auto")
     assert [order.precision for order in orders] == [told]
+    assert [order.model.suffixes for order in orders] == [[".int8", ".onnx"] if told == "int8" else [".onnx"]]

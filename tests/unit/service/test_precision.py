@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from chroma.decoding import Knobs
-from chroma.signature import AB_DECODED, OUTPUT_NAMES
+from chroma.signature import AB_DECODED, OUTPUT_NAMES, STAMP_KEY, Stamp
 from service.engine import openvino_runtime, precision
 from service.engine.onnx_runtime import CPU, CUDA, OnnxRuntime
 from service.engine.openvino_runtime import OpenVinoRuntime
@@ -22,6 +23,7 @@ from service.engine.precision import MOST_DELTA_E, Check, check, find_faster, op
 from service.engine.session import Query, Session, shipped_model
 from service.errors import PrecisionError, StartupError
 from service.machine import processor_features
+from tests import onnx_factory
 
 KNOBS = Knobs(0.4, 0.5, 5.0, 1.2)
 has_units = bool(processor_features() & precision.UNITS["bfloat16"])
@@ -63,6 +65,15 @@ def offer(monkeypatch: pytest.MonkeyPatch, by: float, *, time: float | None = No
     if time is not None:
         honest = precision.check
         monkeypatch.setattr(precision, "check", lambda *both: replace(honest(*both), time=time))
+
+
+def as_int8(path: Path) -> Path:
+    """Have a model's stamp say that it is int8."""
+    model = onnx.load(path)
+    stamp = Stamp.from_json({entry.key: entry.value for entry in model.metadata_props}[STAMP_KEY])
+    onnx.helper.set_model_props(model, {STAMP_KEY: replace(stamp, precision="int8").to_json()})
+    onnx.save(model, path)
+    return path
 
 
 def lightness(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -145,6 +156,30 @@ def test_float32_and_auto_open_what_the_file_holds(model_path: Path) -> None:
         opened = open_session(model_path, device="cpu", threads=1, precision=chosen)
         assert (opened.precision, opened.provider, opened.threads) == ("float32", CPU, 1)
         assert re.fullmatch(r"onnxruntime \d+\.\d+\.\d+", opened.runtime.name)
+
+
+def test_int8_is_the_file_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = onnx_factory.write_model(tmp_path / "model.onnx")
+    with pytest.raises(PrecisionError, match=r"model\.int8\.onnx.*photochrom-export --precision int8"):
+        open_session(plain, device="cpu", threads=1, precision="int8")
+    other = as_int8(onnx_factory.write_model(tmp_path / "model.int8.onnx", run_id="another"))
+    with pytest.raises(PrecisionError, match="int8 of another, not int8 of tiny-0001"):
+        open_session(plain, device="cpu", threads=1, precision="int8")
+    as_int8(onnx_factory.write_model(other))
+    assert open_session(plain, device="cpu", threads=1, precision="int8").precision == "int8"
+    # As the model itself: it is what it is, and nothing can be asked of it that it does not hold.
+    monkeypatch.setattr(precision, "processor_features", lambda: frozenset({"avx512_vnni"}))
+    assert open_session(other, device="cpu", threads=1, precision="auto").precision == "int8"
+    assert "overflow" not in caplog.text
+    monkeypatch.setattr(precision, "processor_features", lambda: frozenset({"avx2"}))
+    open_session(other, device="cpu", threads=1, precision="auto")
+    assert "may overflow on a processor without VNNI" in caplog.text
+    assert find_faster(Session(other, device="cpu", threads=1)).reason == "its file holds that"
+    for chosen in ("float32", "bfloat16"):
+        with pytest.raises(PrecisionError, match="holds the network in int8"):
+            open_session(other, device="cpu", threads=1, precision=chosen)
 
 
 def test_bfloat16_without_openvino_says_what_to_install(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
