@@ -69,8 +69,8 @@ class Settings(BaseSettings):
     )
     precision: PrecisionChoice = Field(
         default="auto",
-        description="What the network is computed in: `float32`; `bfloat16` or `int8`, which refuse to start where "
-        "they do not work; or `auto`: bfloat16 where it is faster and hardly changes a picture, else float32.",
+        description="Of the network: `float32`; `bfloat16` or `int8`, else no start; `auto`: bfloat16 where it is "
+        "faster and colors alike.",
     )
     threads: int = Field(
         default=0,

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import onnxruntime
 
 from service.engine.onnx_runtime import CUDA, missing_cuda_libraries
-from service.engine.precision import find_faster, open_session
+from service.engine.precision import find_faster, may_change_over, open_session
 from service.engine.session import shipped_model
 from service.engine.spool import SPOOL_FROM_BYTES, Spool
 from service.errors import StartupError
@@ -42,6 +42,9 @@ FILM_CURE: Final = "pip install --require-hashes -r requirements/video.txt (the 
 """What lets `photochrom colorize` take films."""
 
 MEMORY_BASE_BYTES: Final = 250_000_000
+
+OPENVINO_BYTES: Final = 150_000_000
+"""What the network in bfloat16 takes beside that."""
 
 MEMORY_BYTES_A_MEGAPIXEL: Final = 10_000_000
 """The rule in docs/operating.md, for ordinary pictures."""
@@ -173,9 +176,10 @@ def _look_at_machine(seen: Examination, settings: Settings) -> None:
     if free is None:
         return
     seen.facts["memory free"] = f"{free / 1e9:.1f} GB"
-    needed = MEMORY_BASE_BYTES + MEMORY_BYTES_A_MEGAPIXEL * settings.max_inflight_megapixels
+    base = MEMORY_BASE_BYTES + (OPENVINO_BYTES if may_change_over(settings.precision) else 0)
+    needed = base + MEMORY_BYTES_A_MEGAPIXEL * settings.max_inflight_megapixels
     if needed > free:
-        fitting = max(1, int((free - MEMORY_BASE_BYTES) / MEMORY_BYTES_A_MEGAPIXEL))
+        fitting = max(1, int((free - base) / MEMORY_BYTES_A_MEGAPIXEL))
         seen.findings.append(
             Finding(
                 "warning",

@@ -8,7 +8,6 @@ without). They are a model of their own, whose one result the rest takes.
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -47,11 +46,12 @@ def import_openvino() -> Any:
     others = sys.modules.get(TELEMETRY)
     sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # To Python: not there. OpenVINO then goes without.
     try:
-        return import_module("openvino")
+        import openvino
     finally:
         del sys.modules[TELEMETRY]
         if others is not None:
             sys.modules[TELEMETRY] = others
+    return openvino
 
 
 class OpenVinoRuntime:

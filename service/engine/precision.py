@@ -143,6 +143,12 @@ def find_faster(session: Session) -> Choice:
     return Choice(session, _told(candidate, found))
 
 
+def may_change_over(chosen: PrecisionChoice) -> bool:
+    """Return whether a precision may bring OpenVINO into the process of a service here."""
+    has_units = bool(processor_features() & UNITS["bfloat16"])
+    return chosen == "bfloat16" or (chosen == "auto" and has_units and is_installed())
+
+
 def _told(candidate: Session, found: Check) -> str:
     return f"{candidate.precision} by {candidate.runtime.name}: {found}"
 
