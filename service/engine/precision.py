@@ -8,7 +8,6 @@ when it is ready; where a precision is asked for, the service begins with it or 
 
 import hashlib
 import logging
-import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -218,7 +217,7 @@ def check(reference: Session, candidate: Session) -> Check:
                 started = time.perf_counter()
                 session.run([prepared.query])
                 took.append(time.perf_counter() - started)
-            spent.append(statistics.median(took))
+            spent.append(min(took))  # Whatever else the machine does only adds to it.
     return Check(float(np.mean(apart)), sum(seconds[candidate]) / sum(seconds[reference]))
 
 
