@@ -29,7 +29,7 @@ EXACT_SHRINKAGE: Final = 4
 """The input's side over that of a layer's result, up to which the layer stays float32."""
 
 HEADS: Final = (AB, AB_LOGITS, SCENE_LOGITS)
-"""Where the network ends and the decode begins, which OpenVINO leaves in float32 by itself."""
+"""Where the network ends and the decode begins."""
 
 
 def is_installed() -> bool:

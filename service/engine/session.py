@@ -61,18 +61,15 @@ Heads = dict[str, Float[np.ndarray, "..."]]
 
 
 class Runtime(Protocol):
-    """What computes a network.
-
-    Attributes:
-        name: of the runtime, with its version.
-        provider: what of it is really in use.
-    """
+    """What computes a network."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - said above
+    def name(self) -> str:
+        """Name of the runtime, with its version."""
 
     @property
-    def provider(self) -> str: ...  # noqa: D102 - said above
+    def provider(self) -> str:
+        """What of it is really in use."""
 
     def run(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs of these names."""
