@@ -185,11 +185,12 @@ COMPILE = $(VENV_LOCK)/bin/uv pip compile pyproject.toml --quiet --universal --p
 	--no-header --group build $(UPGRADE)
 
 lock: $(VENV_LOCK)/.installed-$(UV_VERSION) ## Write requirements/*.txt again from pyproject.toml
-	$(COMPILE) --extra service --extra video --extra heic --extra training --extra export --extra docs --extra dev --output-file requirements/dev.txt
+	$(COMPILE) --extra service --extra video --extra heic --extra openvino --extra training --extra export --extra docs --extra dev --output-file requirements/dev.txt
 	$(COMPILE) --extra service --constraints requirements/dev.txt --output-file requirements/service.txt
 	$(COMPILE) --extra gpu --constraints requirements/dev.txt --output-file requirements/gpu.txt
 	$(COMPILE) --extra video --constraints requirements/dev.txt --output-file requirements/video.txt
 	$(COMPILE) --extra heic --constraints requirements/dev.txt --output-file requirements/heic.txt
+	$(COMPILE) --extra openvino --constraints requirements/dev.txt --output-file requirements/openvino.txt
 	$(COMPILE) --extra training --extra export --constraints requirements/dev.txt --output-file requirements/training.txt
 	$(COMPILE) --extra cluster --constraints requirements/dev.txt --output-file requirements/cluster.txt
 	$(COMPILE) --extra peers --constraints requirements/dev.txt --output-file requirements/peers.txt

@@ -76,6 +76,7 @@ class Service:
     def __init__(self, cores: Sequence[int], log: Path) -> None:
         """Start it on some cores, and wait until it is ready."""
         settings = {"host": "127.0.0.1", "port": 0, "device": "cpu", "log_format": "text", "deadline_s": TIMEOUT_S}
+        settings |= {"precision": os.environ.get("PHOTOCHROM_PRECISION", "float32")}
         environment = os.environ | {f"PHOTOCHROM_{name.upper()}": str(value) for name, value in settings.items()}
         with log.open("wb") as stream, on_cores(cores):
             self._process = subprocess.Popen(

@@ -29,6 +29,7 @@ PACKAGES: Final = (
     "numpy",
     "opencv-python-headless",
     "onnxruntime",
+    "openvino",
     "isal",
     "pillow",
     "fastapi",

@@ -35,7 +35,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from chroma.signature import KNOB_NAMES, LIGHTNESS, STAMP_KEY, Stamp  # noqa: E402 - the project need not be installed
-from service.engine.session import CPU, CUDA, CUDA_OPTIONS, shipped_model  # noqa: E402
+from service.engine.onnx_runtime import CPU, CUDA, CUDA_OPTIONS  # noqa: E402
+from service.engine.session import shipped_model  # noqa: E402
 from service.machine import usable_cores  # noqa: E402
 
 OURS: Final = "photochrom"

@@ -52,7 +52,8 @@ MOVE: Final = """
 
 def start(log: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start the service; return it and its address."""
-    environment = os.environ | {"PHOTOCHROM_PORT": "0", "PHOTOCHROM_DEVICE": "cpu", "PHOTOCHROM_LOG_FORMAT": "json"}
+    environment = {"PHOTOCHROM_PRECISION": "float32"} | os.environ
+    environment |= {"PHOTOCHROM_PORT": "0", "PHOTOCHROM_DEVICE": "cpu", "PHOTOCHROM_LOG_FORMAT": "json"}
     with log.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "service", "serve"], cwd=ROOT, env=environment, stdout=stream, stderr=stream

@@ -203,7 +203,13 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        environment = os.environ | QUIET | {"PEER_PORT": str(self.port), "PEER_MODEL": str(model)}
+        # All of them compute the same, and none changes over in the middle.
+        environment = (
+            {"PHOTOCHROM_PRECISION": "float32"}
+            | os.environ
+            | QUIET
+            | {"PEER_PORT": str(self.port), "PEER_MODEL": str(model)}
+        )
         environment["PEER_THREADS"] = str(threads)
         environment |= {"PHOTOCHROM_PORT": str(self.port), "PHOTOCHROM_MODEL": str(model), "PHOTOCHROM_DEVICE": "cpu"}
         environment["BENTOML_HOME"] = str(folder / "bentoml")

@@ -32,7 +32,8 @@ MOST_S: Final = 5.0
 
 def start(port: int) -> subprocess.Popen[bytes]:
     """Start the service."""
-    environment = os.environ | {"PHOTOCHROM_PORT": str(port), "PHOTOCHROM_LOG_LEVEL": "error"}
+    environment = {"PHOTOCHROM_PRECISION": "float32"} | os.environ
+    environment |= {"PHOTOCHROM_PORT": str(port), "PHOTOCHROM_LOG_LEVEL": "error"}
     return subprocess.Popen([sys.executable, "-m", "service", "serve"], cwd=ROOT, env=environment)
 
 

@@ -114,6 +114,7 @@ def main() -> int:
     parser.add_argument("--url", help="a running service; left out, one is started")
     parser.add_argument("--model", type=Path, help="ONNX file of the service that is started; default the shipped one")
     parser.add_argument("--baseline", type=Path, help="ONNX file to compare with at equal colorfulness")
+    parser.add_argument("--precision", default="float32", help="of the service that is started: PHOTOCHROM_PRECISION")
     for name, what in {
         "pictures": "folder of color photographs",
         "origin": "data folder, its split origin_val",
@@ -134,7 +135,11 @@ def main() -> int:
             parser.error(f"no such folder: {folder}")
     try:
         with ExitStack() as running:
-            urls = [options.url.rstrip("/") if options.url else running.enter_context(service(options.model))]
+            urls = [
+                options.url.rstrip("/")
+                if options.url
+                else running.enter_context(service(options.model, options.precision))
+            ]
             if options.baseline:
                 urls.append(running.enter_context(service(options.baseline)))
             models = [Asked(url, options.rounds) for url in urls]

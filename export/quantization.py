@@ -8,8 +8,9 @@ shows in the pictures:
     the heads                  their rounding reaches the colors undamped
     the decode                 softmax over 313 bins
 
-Weights use 7 of the 8 bits. Processors without VNNI add two products of 8 bits in 16 and would overflow; with 7 bits
-every processor gives the same picture.
+Activations are unsigned: signed ones take as long or longer. Weights use all 8 bits, which halves their rounding: the
+processors that this is for have VNNI, or what corresponds to it. Those without add two products in 16 bits and may
+overflow: the service says so, and where int8 is asked for compares pictures before it begins.
 
 References:
     Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
@@ -156,7 +157,6 @@ def _quantize(model: ModelProto, nodes: list[str], lightness: Iterable[np.ndarra
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 per_channel=True,
-                reduce_range=True,
                 op_types_to_quantize=["Conv", *ACTIVATIONS],
                 nodes_to_quantize=nodes,
                 # They cost nothing where scales take their place, and `export.precision.to_float32` needs them.

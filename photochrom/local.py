@@ -17,12 +17,13 @@ from chroma.signature import Stamp
 from service.engine import colorizer
 from service.engine.answer_file import make_file, metadata_of
 from service.engine.options import ColorizeQuery, Options
-from service.engine.session import Session, shipped_model
+from service.engine.precision import open_session
+from service.engine.session import shipped_model
 from service.pictures.answer_formats import LOSSLESS, SUFFIXES, OutputFormat
 from service.pictures.decode import Picture, decode, prepare_codecs
 from service.pictures.levels import Alpha, to_8_bits, to_depth
 from service.pictures.probe import probe
-from service.settings import MAX_MEGAPIXELS, Device
+from service.settings import MAX_MEGAPIXELS, Device, Precision
 
 Source = str | PathLike[str] | bytes | Image.Image | np.ndarray
 """A photograph: the path of a file, its bytes, a Pillow image, or an array (H, W) or (H, W, 3 or 4) of 8 or 16 bits."""
@@ -109,6 +110,7 @@ class Colorizer:
         *,
         device: Device = "auto",
         threads: int = 0,
+        precision: Precision = "float32",
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         """Load the model.
@@ -117,14 +119,17 @@ class Colorizer:
             model: path of an ONNX file that `photochrom-export` wrote; None for the one that comes along.
             device: auto, cpu or cuda.
             threads: for the network; 0 for as many as there are cores.
+            precision: of the network: float32; bfloat16, which wants OpenVINO and a processor that has it; or int8.
             max_megapixels: largest photograph, millions of pixels.
 
         Raises:
             ModelError: there is no such model, or it is none of ours.
             DeviceError: the device does not work.
+            PrecisionError: the precision does not work here.
         """
         prepare_codecs()
-        self._session = Session(shipped_model() if model is None else Path(model), device=device, threads=threads)
+        path = shipped_model() if model is None else Path(model)
+        self._session = open_session(path, device=device, threads=threads, precision=precision)
         self._max_megapixels = max_megapixels
         self._lock = threading.Lock()
 

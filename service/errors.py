@@ -6,6 +6,7 @@
     |-- StartupError            the service cannot start; the text says what to do
     |   |-- ModelError          the model file is missing, broken or not ours
     |   |-- DeviceError         the device asked for does not work here
+    |   |-- PrecisionError      the precision asked for does not work here, or changes the pictures
     |   |-- KeysError           the API keys cannot be read
     |   `-- SettingsError         a setting's name is misspelled, or its value does not work here
     `-- RequestError            one request fails; has a status and a stable name
@@ -58,6 +59,10 @@ class ModelError(StartupError):
 
 class DeviceError(StartupError):
     """The device asked for does not work on this machine."""
+
+
+class PrecisionError(StartupError):
+    """The precision asked for does not work on this machine, or changes the pictures too much."""
 
 
 class KeysError(StartupError):

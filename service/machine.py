@@ -61,6 +61,20 @@ def _quota_of_group(folder: Path) -> float:
         return float("inf")
 
 
+def processor_features(proc: Path = Path("/proc")) -> frozenset[str]:
+    """Return the instruction sets that the processor says it has, in the kernel's words; empty where nobody says.
+
+    Args:
+        proc: where procfs is mounted.
+    """
+    try:
+        lines = (proc / "cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    told = (line.partition(":") for line in lines)
+    return frozenset(next((names for key, _, names in told if key.strip() in ("flags", "Features")), "").split())
+
+
 def available_memory_bytes(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Return how much memory this process may still take: the machine's, or its control group's when that is less.
 

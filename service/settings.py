@@ -42,6 +42,9 @@ LEAST_LIKENESS: Final = 0.72
 """Of a name to a setting's, for one that is meant as it: `PROT` is .75 of `PORT`."""
 
 Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "bfloat16", "int8"]
+"""What the network is computed in."""
+PrecisionChoice = Literal["auto", Precision]
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "text"]
 
@@ -63,6 +66,11 @@ class Settings(BaseSettings):
         default="auto",
         description="`cpu`; `cuda`, which refuses to start without a working GPU; or `auto`: "
         "the GPU when it works, else the CPU.",
+    )
+    precision: PrecisionChoice = Field(
+        default="auto",
+        description="Of the network: `float32`; `bfloat16` or `int8`, else no start; `auto`: bfloat16 where it is "
+        "faster and colors alike.",
     )
     threads: int = Field(
         default=0,

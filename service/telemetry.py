@@ -155,7 +155,9 @@ class Metrics:
         self.late = self._counter("late", "Requests that were not done in time, by stage.", "where")
         self.input_megapixels = self._histogram("input_megapixels", "Pictures that came in.", MEGAPIXEL_BUCKETS)
         self.output_bytes = self._histogram("output_bytes", "Pictures that went out.", BYTES_BUCKETS)
-        self.model_info = self._gauge("model_info", "The loaded model; always 1.", "name", "digest", "provider", "ort")
+        self.model_info = self._gauge(
+            "model_info", "The loaded model; always 1.", "name", "digest", "provider", "ort", "precision"
+        )
         self.ready = self._gauge("ready", "1 while the service takes pictures.")
         for stage in STAGES:
             self.stage_duration.labels(stage)

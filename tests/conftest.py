@@ -18,6 +18,8 @@ os.environ.setdefault(
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A service that changes over to what it finds faster here would answer in two ways in the middle of a test.
+os.environ.setdefault("PHOTOCHROM_PRECISION", "float32")
 
 import pytest
 from hypothesis import settings

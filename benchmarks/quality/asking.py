@@ -22,13 +22,14 @@ TIMEOUT_S: Final = 60
 
 
 @contextmanager
-def service(model: Path | None) -> Iterator[str]:
-    """Run the service on a free port, with a model or the shipped one; its address.
+def service(model: Path | None, precision: str = "float32") -> Iterator[str]:
+    """Run the service on a free port, with a model or the shipped one, computed in one precision; its address.
 
     Raises:
         RuntimeError: it does not start.
     """
     given = {"PHOTOCHROM_PORT": "0", "PHOTOCHROM_LOG_FORMAT": "text", "PHOTOCHROM_DEVICE": "cpu"}
+    given["PHOTOCHROM_PRECISION"] = precision
     if model is not None:
         given["PHOTOCHROM_MODEL"] = str(model.resolve())
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOCHROM_")} | given

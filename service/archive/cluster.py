@@ -23,11 +23,11 @@ from service.archive.looks import Looks
 from service.archive.run import ColoredFile, Outcome, Stopped, Work, color_there
 from service.archive.worker_pool import FILES_EACH, ClusterError, WorkerLost, WorkerPool, first_line
 from service.engine.options import ColorizeQuery
-from service.engine.session import Session
+from service.engine.precision import open_session
 from service.errors import ModelError
 from service.pictures.decode import prepare_codecs
 from service.pictures.size_limits import SizeLimits
-from service.settings import Device, pixels_of
+from service.settings import Device, Precision, pixels_of
 from service.version import program_version
 
 CONNECT_S: Final = 5.0
@@ -45,6 +45,7 @@ class Instructions:
         device: that a worker takes: with `cuda` a GPU each.
         model: path of the ONNX model, on this machine.
         limits: of a picture.
+        precision: that every worker computes the network in; those that cannot are refused.
         reference: the file of a color photograph whose palette is followed.
         looks: how single photographs are colored instead.
     """
@@ -53,6 +54,7 @@ class Instructions:
     device: Device
     model: Path
     limits: SizeLimits
+    precision: Precision = "float32"
     reference: bytes | None = None
     looks: Looks | None = None
 
@@ -154,7 +156,7 @@ class ColorizeActor:
         with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
             file.write(model)
             file.flush()
-            session = Session(Path(file.name), device=order.device, threads=1)
+            session = open_session(Path(file.name), device=order.device, threads=1, precision=order.precision)
         self._color = Here(
             session,
             order.query.to_options(),

@@ -32,6 +32,7 @@ class Answer:
         model: run that the model comes from.
         request_id: under which the service's log has this request.
         timing_ms: what the service spent on each stage, milliseconds.
+        precision: what the network was computed in; empty where the service is too old to say.
     """
 
     data: bytes = field(repr=False)
@@ -42,6 +43,7 @@ class Answer:
     model: str = ""
     request_id: str = ""
     timing_ms: Mapping[str, float] = field(default_factory=dict)
+    precision: str = ""
 
     def pictures(self) -> list[bytes]:
         """Return the files of all variants, the ordinary one first; none when `unchanged`.
@@ -162,6 +164,7 @@ def answer_of(response: httpx2.Response) -> Answer:
         unchanged=unchanged,
         scene=unquote(headers.get("X-Photochrom-Scene", "")),
         model=unquote(headers.get("X-Photochrom-Model", "")),
+        precision=headers.get("X-Photochrom-Precision", ""),
         request_id=headers.get("X-Request-ID", ""),
         timing_ms=_timing_ms(headers.get("Server-Timing", "")),
     )

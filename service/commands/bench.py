@@ -60,7 +60,12 @@ def bench(
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("measuring", total=len(sizes) * (repeats + 1))
         measured = measuring.measure(session, query.to_options(), sizes, repeats, done=partial(progress.advance, task))
-    facts = {"model": session.stamp.run_id, "provider": session.provider, "threads": session.threads}
+    facts = {
+        "model": session.stamp.run_id,
+        "provider": session.provider,
+        "computed_in": session.precision,
+        "threads": session.threads,
+    }
     if as_json:
         found = [result.to_dict() for result in measured]
         typer.echo(json.dumps({**facts, "sizes": found, "caveats": said}))
@@ -72,6 +77,9 @@ def bench(
         stages = (f"{value:.3f}" for value in result.stage_s.values())
         table.add_row(f"{result.megapixels:g}", *(f"{value:.3f}" for value in seconds), ratio, *stages)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
-    typer.echo(f"model {facts['model']}, {facts['provider']}, {facts['threads']} threads, median of {repeats} runs.")
+    typer.echo(
+        f"model {facts['model']}, {facts['provider']}, {facts['computed_in']}, {facts['threads']} threads, "
+        f"median of {repeats} runs."
+    )
     for sentence in said:
         typer.echo(sentence)

@@ -13,7 +13,9 @@ from typing import Any, Final, Literal
 
 import onnxruntime
 
-from service.engine.session import CUDA, Session, missing_cuda_libraries, shipped_model
+from service.engine.onnx_runtime import CUDA, missing_cuda_libraries
+from service.engine.precision import find_faster, may_change_over, open_session
+from service.engine.session import shipped_model
 from service.engine.spool import SPOOL_FROM_BYTES, Spool
 from service.errors import StartupError
 from service.http.auth import ApiKeys
@@ -26,7 +28,11 @@ from service.version import program_version
 
 PACKAGES: Final = ("numpy", "opencv-python-headless", "pillow", "fastapi", "uvicorn", "httpx2")
 
-TOGETHER_BROKEN: Final = (("onnxruntime", "onnxruntime-gpu"), ("opencv-python", "opencv-python-headless"))
+TOGETHER_BROKEN: Final = (
+    ("onnxruntime", "onnxruntime-gpu"),
+    ("onnxruntime", "onnxruntime-openvino"),
+    ("opencv-python", "opencv-python-headless"),
+)
 """Packages that install the same files; which of them wins is chance."""
 
 HEIC_CURE: Final = "pip install --require-hashes -r requirements/heic.txt (the extra `heic`)"
@@ -36,6 +42,9 @@ FILM_CURE: Final = "pip install --require-hashes -r requirements/video.txt (the 
 """What lets `photochrom colorize` take films."""
 
 MEMORY_BASE_BYTES: Final = 250_000_000
+
+OPENVINO_BYTES: Final = 150_000_000
+"""What the network in bfloat16 takes beside that."""
 
 MEMORY_BYTES_A_MEGAPIXEL: Final = 10_000_000
 """The rule in docs/operating.md, for ordinary pictures."""
@@ -167,9 +176,10 @@ def _look_at_machine(seen: Examination, settings: Settings) -> None:
     if free is None:
         return
     seen.facts["memory free"] = f"{free / 1e9:.1f} GB"
-    needed = MEMORY_BASE_BYTES + MEMORY_BYTES_A_MEGAPIXEL * settings.max_inflight_megapixels
+    base = MEMORY_BASE_BYTES + (OPENVINO_BYTES if may_change_over(settings.precision) else 0)
+    needed = base + MEMORY_BYTES_A_MEGAPIXEL * settings.max_inflight_megapixels
     if needed > free:
-        fitting = max(1, int((free - MEMORY_BASE_BYTES) / MEMORY_BYTES_A_MEGAPIXEL))
+        fitting = max(1, int((free - base) / MEMORY_BYTES_A_MEGAPIXEL))
         seen.findings.append(
             Finding(
                 "warning",
@@ -198,7 +208,12 @@ def _look_at_keys(seen: Examination, settings: Settings) -> None:
 
 def _look_at_model(seen: Examination, settings: Settings) -> None:
     try:
-        session = Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
+        session = open_session(
+            settings.model or shipped_model(),
+            device=settings.device,
+            threads=settings.threads,
+            precision=settings.precision,
+        )
         session.warm_up()
     except StartupError as error:
         seen.findings.append(Finding("problem", str(error)))
@@ -210,6 +225,11 @@ def _look_at_model(seen: Examination, settings: Settings) -> None:
         "model license": session.stamp.license,
         "provider in use": session.provider,
     }
+    used, why = session, "as asked for"
+    if settings.precision == "auto":
+        found = find_faster(session)
+        used, why = found.session, found.reason
+    seen.facts["computed in"] = f"{used.precision} by {used.runtime.name}: {why}"
 
 
 def _look_at_settings(seen: Examination, settings: Settings, variables: Mapping[str, str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import typer
 
+from service.archive.kinds import is_film
 from service.commands.shared import load_session, misuse, stop
 from service.errors import RequestError, StartupError
 from service.logs import printable
@@ -32,6 +33,10 @@ MAX_WAIT_THERE_S: Final = 300.0
 """How long a service that is busy or restarts is waited for over one picture: the pauses together, seconds."""
 TRIES_THERE: Final = 10_000
 """More than fit into that time: it alone decides."""
+
+
+LONG_FROM: Final = 100
+"""Photographs from which on it may pay to spend the time of some dozen on finding what computes the network faster."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +98,12 @@ class ThisMachine:
         """Color files one after the other; see `Place.color`."""
         from service.archive.here import Here
         from service.archive.run import color_here
+        from service.engine.precision import find_faster
         from service.pictures.size_limits import SizeLimits
 
         session = load_session(order.settings)
+        if order.settings.precision == "auto" and _is_long(work, report):
+            session = find_faster(session).session
         try:
             color = Here(
                 session,
@@ -172,6 +180,7 @@ class RayCluster:
     def color(self, order: Order, work: "Work", report: "Report") -> None:
         """Color as many files at once as there are workers; see `Place.color`."""
         from service.archive import cluster
+        from service.engine.precision import INT8_SUFFIX
         from service.engine.session import shipped_model
         from service.pictures.decode import decode
         from service.pictures.probe import probe
@@ -186,7 +195,13 @@ class RayCluster:
             except RequestError as error:
                 raise misuse(f"--reference: {error.detail}") from error
         model = settings.model or shipped_model()
-        told = cluster.Instructions(order.query, settings.device, model, limits, order.reference, order.looks)
+        # Machines differ, and all pictures are to be computed alike: left to itself, a cluster takes what all have.
+        precision = "float32" if settings.precision == "auto" else settings.precision
+        if precision == "int8":
+            model = model.with_suffix(INT8_SUFFIX)
+        told = cluster.Instructions(
+            order.query, settings.device, model, limits, precision, order.reference, order.looks
+        )
 
         if order.looks and model.is_file():
             report.remark(order.looks.other_model(hashlib.sha256(model.read_bytes()).hexdigest()))
@@ -200,6 +215,11 @@ class RayCluster:
                 cluster.color_on_cluster(self.address, told, work, report, jobs=order.jobs, say=say)
         except StartupError as error:
             raise stop(error) from error
+
+
+def _is_long(work: "Work", report: "Report") -> bool:
+    """Return whether looking for what computes the network faster may pay; what is there counts, it was made alike."""
+    return len(work.plan) + report.counts["skipped"] >= LONG_FROM or any(map(is_film, work.plan))
 
 
 def _film_colorist(

@@ -102,9 +102,15 @@ def check_query(**given: object) -> "ColorizeQuery":
 
 def load_session(settings: Settings) -> "Session":
     """Load the model, or end with the reason."""
-    from service.engine.session import Session, shipped_model
+    from service.engine.precision import open_session
+    from service.engine.session import shipped_model
 
     try:
-        return Session(settings.model or shipped_model(), device=settings.device, threads=settings.threads)
+        return open_session(
+            settings.model or shipped_model(),
+            device=settings.device,
+            threads=settings.threads,
+            precision=settings.precision,
+        )
     except StartupError as error:
         raise stop(error) from error

@@ -23,6 +23,7 @@ from service.errors import PictureNotKept, TooLargeToKeep
 from service.pictures.header import Header
 from service.pictures.lightness import Lightness
 from service.pictures.spooled import FileData, SpooledFile
+from service.settings import Precision
 from service.telemetry import EvictionReason
 
 ID_BYTES: Final = 16
@@ -116,6 +117,8 @@ class KeptPicture:
         is_stretched: whether the network saw its tones stretched.
         notes: what is to be said of it, in words.
         page: which picture of a file of several it is; None for the only one.
+        precision: that the network was computed in for it.
+        identity: of the model: see `LoadedModel`.
         id: random; empty before it is kept.
         owner: fingerprint of the API key that it came with.
     """
@@ -131,6 +134,8 @@ class KeptPicture:
     is_stretched: bool = False
     notes: tuple[str, ...] = ()
     page: int | None = None
+    precision: Precision = "float32"
+    identity: str = ""
     id: str = ""
     owner: str = ""
 

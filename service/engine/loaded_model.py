@@ -11,6 +11,7 @@ from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import colorize
 from service.engine.making import Maker
 from service.engine.options import Options
+from service.engine.precision import open_session
 from service.engine.session import Session, shipped_model
 from service.machine import give_way
 from service.pictures.decode import Picture
@@ -27,6 +28,7 @@ class LoadedModel:
         batcher: its inference thread.
         maker: makes the answers of what it says.
         users: how many requests are under way with it.
+        identity: what its answers depend on beside their recipes: program, file, runtime, precision.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class LoadedModel:
         settings: Settings,
         metrics: Metrics,
         codecs: CodecPool,
+        session: Session | None = None,
         *,
         version: str,
         free_threads: Callable[[], int],
@@ -44,16 +47,23 @@ class LoadedModel:
             settings: the operator's.
             metrics: where to count.
             codecs: where answers are made.
+            session: the model, where it is loaded already; None reads the file.
             version: of this program; part of every entity tag.
             free_threads: how many threads a picture may take now.
 
         Raises:
             StartupError: the model or the device does not work; the text says why.
         """
-        with ThreadPoolExecutor(1, initializer=give_way) as loader:  # ONNX Runtime's own threads inherit it.
-            self.session = loader.submit(
-                Session, settings.model or shipped_model(), device=settings.device, threads=settings.threads
-            ).result()
+        if session is None:
+            with ThreadPoolExecutor(1, initializer=give_way) as loader:  # A runtime's own threads inherit it.
+                session = loader.submit(
+                    open_session,
+                    settings.model or shipped_model(),
+                    device=settings.device,
+                    threads=settings.threads,
+                    precision=settings.precision,
+                ).result()
+        self.session = session
         self.max_batch = settings.max_batch or self.session.default_batch
         self.session.warm_up(batch_sizes_up_to(self.max_batch))
         # The first composition makes tables that take a third of a second.
@@ -72,12 +82,17 @@ class LoadedModel:
             on_picture=metrics.output_bytes.observe,
         )
         self.users = 0
-        self._identity = f"{version} {self.session.digest} {self.session.provider}"
+        self.identity = f"{version} {session.digest} {session.provider} {session.runtime.name} {session.precision}"
 
     def tag(self, recipe: str) -> str:
         """Return the entity tag of what the model makes by a recipe."""
-        return hashlib.sha256(f"{self._identity} {recipe}".encode()).hexdigest()[:32]
+        return tag_of(self.identity, recipe)
 
     def close(self) -> None:
         """Answer what waits, then stop the thread."""
         self.batcher.close()
+
+
+def tag_of(identity: str, recipe: str) -> str:
+    """Return the entity tag of what a model of this `LoadedModel.identity` makes by a recipe."""
+    return hashlib.sha256(f"{identity} {recipe}".encode()).hexdigest()[:32]

@@ -29,6 +29,7 @@ from service.errors import AnswerTooLarge
 from service.pictures.levels import Alpha, has_two_levels
 from service.pictures.lightness import StoredLightness
 from service.pictures.metadata.belongings import NOTHING, Metadata
+from service.settings import Precision
 from service.telemetry import Stages
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class Parts:
         alpha: the picture's opacity, at the answer's depth.
         heads: what the network said, through `as_kept`.
         reference: histogram of the photograph whose palette is followed; or None.
+        precision: that the network was computed in.
         metadata: what goes over from the picture's file.
     """
 
@@ -75,6 +77,7 @@ class Parts:
     alpha: Alpha
     heads: Heads
     reference: Histogram | None
+    precision: Precision
     metadata: Metadata = NOTHING
 
 
@@ -137,6 +140,7 @@ class Maker:
             "width": rgb.shape[1],
             "height": rgb.shape[0],
             "model": self.stamp.run_id,
+            "computed_in": parts.precision,
             "scene": self.tell_scenes(heads),
             "tone": tell_tone(is_stretched=prepared.is_stretched),
             "notes": notes_on(prepared.L),

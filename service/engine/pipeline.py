@@ -33,9 +33,10 @@ from service.engine.colorizer import (
 )
 from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior
-from service.engine.loaded_model import LoadedModel
+from service.engine.loaded_model import LoadedModel, tag_of
 from service.engine.making import Parts, hold_nothing, notes_on
 from service.engine.memory_cost import posterior_weight, reserve
+from service.engine.models import Models
 from service.engine.session import Heads, Session
 from service.errors import RequestError
 from service.machine import trim_memory, usable_cores
@@ -52,9 +53,6 @@ from service.telemetry import Metrics, Stages
 
 LARGE_MEGAPIXELS: Final = 20.0
 """After so many at once, what they took is given back to the system as soon as there is nothing to do."""
-
-LOOK_S: Final = 0.05
-"""How often is looked whether anyone still uses the model before."""
 
 SENT_S: Final = 2.0
 """...and their answers are taken, as far as that goes fast."""
@@ -90,7 +88,7 @@ class Pipeline:
 
     Attributes:
         metrics: where it counts.
-        model: that new requests get.
+        models: the one that new requests get, and those before it.
         admission: how much may be worked on.
         decoders: processes that decode pictures.
         codecs: threads that make answers.
@@ -120,10 +118,11 @@ class Pipeline:
             on_loss=lambda reason: metrics.lost_workers.labels(reason).inc(),
         )
         self.codecs = CodecPool(threads)
-        self._load = partial(
+        self.draining = False
+        load = partial(
             LoadedModel, settings, metrics, self.codecs, version=version, free_threads=lambda: self._threads()
         )
-        self.model = self._load()
+        self.models = Models(load, on_another=lambda: self.kept.clear(), is_ending=lambda: self.draining)
         self.admission = Admission(
             max_megapixels=settings.max_inflight_megapixels,
             # Every thread busy, one batch running, one ready; and one more than one caller gets.
@@ -141,10 +140,14 @@ class Pipeline:
         )
         metrics.kept_pictures.set_function(lambda: len(self.kept))
         metrics.kept_bytes.set_function(lambda: self.kept.kept_bytes)
-        self.draining = False
         self._most_megapixels = 0.0
         self._sizes = SizeLimits.of(settings)
         metrics.queue_depth.set_function(lambda: self.batcher.depth)
+
+    @property
+    def model(self) -> LoadedModel:
+        """What answers new requests."""
+        return self.models.current
 
     @property
     def session(self) -> Session:
@@ -156,33 +159,21 @@ class Pipeline:
         """Its inference thread."""
         return self.model.batcher
 
-    @contextmanager
-    def use_model(self, model: LoadedModel | None = None) -> Iterator[LoadedModel]:
-        """Have the model of now, or a known one, for a whole request, whatever is taken up meanwhile."""
-        model = model or self.model
-        model.users += 1
-        try:
-            yield model
-        finally:
-            model.users -= 1
-
     async def reload(self) -> None:
-        """Load the model's file again beside the model of now, and give it to new requests.
-
-        What was kept is let go: it holds what the other model said.
+        """Load the model's file again, and give it to new requests; what was kept, another model said, and goes.
 
         Raises:
             StartupError: it does not work, and the model of now stays.
         """
-        fresh = await asyncio.to_thread(self._load)
-        if self.draining:
-            fresh.close()
-            return
-        stale, self.model = self.model, fresh
-        self.kept.clear()
-        while stale.users:
-            await asyncio.sleep(LOOK_S)
-        await asyncio.to_thread(stale.close)
+        await self.models.reload()
+
+    async def accelerate(self) -> bool:
+        """Have the network computed faster for new requests, where that works; kept pictures stay as they are.
+
+        Returns:
+            Whether it is.
+        """
+        return await self.models.accelerate()
 
     def close(self) -> None:
         """Finish what is under way, then stop the threads."""
@@ -196,7 +187,7 @@ class Pipeline:
 
         Args:
             job: the upload.
-            model: from `use_model`.
+            model: from `models`.
             stages: where to time it.
 
         Returns:
@@ -241,7 +232,8 @@ class Pipeline:
                 metadata = await self.codecs.run(metadata_of, as_bytes(job.data), job.options, header)
             reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             heads = await self._infer(prepared, model, stages)
-            return await model.maker.make(Parts(prepared, alpha, heads, reference, metadata), job, stages, hold)
+            parts = Parts(prepared, alpha, heads, reference, model.session.precision, metadata)
+            return await model.maker.make(parts, job, stages, hold)
 
     async def keep(self, job: Job, inspected: Inspected, owner: str, stages: Stages) -> KeptPicture:
         """Run one picture through the network, and keep what it says.
@@ -273,7 +265,7 @@ class Pipeline:
                 notes = await self.codecs.run(notes_on, prepared.L)
                 posterior = await self.codecs.run(Posterior.of, heads, prepared.query.lightness)
         if model is not self.model:  # Another one was taken up meanwhile.
-            with self.use_model() as newer:
+            with self.models.use() as newer:
                 return await self.keep(job, replace(inspected, model=newer), owner, stages)
         kept = KeptPicture(
             data=job.data,
@@ -287,13 +279,16 @@ class Pipeline:
             histogram=histogram,
             confidence=confidence,
             ready=ready,
+            precision=model.session.precision,
+            identity=model.identity,
         )
         return self.kept.put(kept, owner)
 
     def name_render(self, kept: KeptPicture, job: Job, reference: KeptPicture | None) -> str:
-        """Return the entity tag of what `render` would give for the same arguments, with the model of now."""
+        """Return the entity tag of what `render` would give for the same arguments."""
         given = f"{kept.digest} {kept.page} {kept.size} {kept.is_stretched} {reference.digest if reference else ''}"
-        return self.model.tag(f"kept {job.options} {job.output_format} {job.tells} {given}")
+        by = f"{kept.identity} {reference.identity if reference else ''}"
+        return tag_of(by, f"kept {job.options} {job.output_format} {job.tells} {given}")
 
     async def render(
         self,
@@ -310,7 +305,7 @@ class Pipeline:
             kept: the picture.
             job: what to make of it; its bytes do not count.
             reference: another kept picture whose palette is followed.
-            model: from `use_model`, as it was when the picture was found.
+            model: from `models`, as it was when the picture was found.
             stages: where to time it.
             hold: told how many bytes the answer will take, or each of several pictures takes.
 
@@ -335,7 +330,8 @@ class Pipeline:
             reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
             histogram = reference.histogram if reference else None
             heads = kept.posterior.heads()
-            return await model.maker.make(Parts(prepared, alpha, heads, histogram, metadata), job, stages, hold)
+            parts = Parts(prepared, alpha, heads, histogram, kept.precision, metadata)
+            return await model.maker.make(parts, job, stages, hold)
 
     def _inspect(self, job: Job, model: LoadedModel) -> Inspected:
         header = self._probe(job.data, job.options.page)

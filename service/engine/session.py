@@ -1,21 +1,17 @@
 """The ONNX file: load it, refuse a model that is not ours, run it by output names on the device that was asked for.
 
-`Session` is what the rest of the service sees of ONNX Runtime.
+`Session` is what the rest of the service sees of the runtimes: ONNX Runtime, and whatever takes its place.
 """
 
-import ctypes
+import copy
 import hashlib
-import logging
-import os
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, Protocol
 
 import numpy as np
-import onnxruntime as ort
 from jaxtyping import Float
 
 from chroma.decoding import Knobs
@@ -30,29 +26,10 @@ from chroma.signature import (
     SignatureError,
     Stamp,
 )
-from service.errors import DeviceError, ModelError
+from service.engine.onnx_runtime import CUDA, OnnxRuntime
+from service.errors import ModelError
 from service.machine import usable_cores
-from service.settings import Device
-
-CPU: Final = "CPUExecutionProvider"
-
-CUDA: Final = "CUDAExecutionProvider"
-
-CUDA_OPTIONS: Final = {"cudnn_conv_algo_search": "HEURISTIC"}
-"""Pictures have many sizes; an exhaustive search would run again for each new one."""
-
-CUDA_LIBRARIES: Final = (
-    "libcuda.so.1",
-    "libcudart.so.13",
-    "libcublasLt.so.13",
-    "libcublas.so.13",
-    "libcurand.so.10",
-    "libcufft.so.12",
-    "libcudnn.so.9",
-)
-"""What the CUDA provider of ONNX Runtime 1.27 and later loads; the first comes with the driver."""
-
-log = logging.getLogger(__name__)
+from service.settings import Device, Precision
 
 
 def shipped_model() -> Path:
@@ -79,23 +56,26 @@ class Query:
     outputs: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """An input or an output of the model, as its file says.
-
-    Attributes:
-        name: of it.
-        type: of its elements, in ONNX Runtime's words: `tensor(float)` and so on.
-        shape: lengths; names where they vary.
-    """
-
-    name: str
-    type: str
-    shape: tuple[int | str | None, ...]
-
-
 Heads = dict[str, Float[np.ndarray, "..."]]
 """Outputs by name, of one picture: without the batch axis."""
+
+
+class Runtime(Protocol):
+    """What computes a network."""
+
+    @property
+    def name(self) -> str:
+        """Name of the runtime, with its version."""
+
+    @property
+    def provider(self) -> str:
+        """What of it is really in use."""
+
+    def run(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """Return the outputs of these names."""
+
+    def run_and_give_back(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> None:
+        """Run once, and return to the system what memory only larger runs need."""
 
 
 class Session:
@@ -104,7 +84,8 @@ class Session:
     Attributes:
         stamp: what the file says of itself.
         digest: sha256 of the file, hexadecimal.
-        provider: the execution provider really in use.
+        runtime: what computes it.
+        precision: that it is computed in: float32, bfloat16 or int8.
         path: where the file was read from.
         threads: of one inference.
         inputs: what it takes.
@@ -112,7 +93,7 @@ class Session:
     """
 
     def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
-        """Load a model.
+        """Load a model into ONNX Runtime.
 
         Args:
             path: the ONNX file.
@@ -125,18 +106,29 @@ class Session:
         """
         self.path = path
         self.threads = threads or usable_cores()
-        model = _read(path)
+        model = read_model(path)
         self.digest = hashlib.sha256(model).hexdigest()
-        self._session = _open(model, path, device, self.threads)
-        self._what_is_wanted = ort.RunOptions()
-        self._what_is_wanted.only_execute_path_to_fetches = True  # Else the graph decodes, too, what nobody fetches.
-        self._giving_back = ort.RunOptions()
-        devices = "cpu:0" if self._session.get_providers()[0] != CUDA else "cpu:0;gpu:0"
-        self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", devices)
-        self.provider: str = self._session.get_providers()[0]
-        self.stamp = _read_stamp(self._session, path)
-        self.inputs = tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in self._session.get_inputs())
-        self.outputs = tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in self._session.get_outputs())
+        loaded = OnnxRuntime(model, path, device=device, threads=self.threads)
+        self.stamp = _read_stamp(loaded, path)
+        self.inputs, self.outputs = loaded.inputs, loaded.outputs
+        self.runtime: Runtime = loaded
+        self.precision: Precision = "int8" if self.stamp.precision == "int8" else "float32"
+
+    def on(self, runtime: Runtime, precision: Precision) -> "Session":
+        """Return the same model, computed by something else.
+
+        Args:
+            runtime: that has loaded the same file.
+            precision: that it computes in.
+        """
+        other = copy.copy(self)
+        other.runtime, other.precision = runtime, precision
+        return other
+
+    @property
+    def provider(self) -> str:
+        """The execution provider really in use."""
+        return self.runtime.provider
 
     @property
     def default_batch(self) -> int:
@@ -157,21 +149,21 @@ class Session:
         """
         if not queries:
             raise ValueError("a batch has at least one picture")
-        feeds: dict[str, Any] = {LIGHTNESS: np.stack([query.lightness for query in queries])}
+        feeds: dict[str, np.ndarray] = {LIGHTNESS: np.stack([query.lightness for query in queries])}
         for name in KNOB_NAMES:
             feeds[name] = np.array([getattr(query.knobs, name) for query in queries], np.float32)
         names = queries[0].outputs
-        outputs = self._session.run(names, feeds, self._what_is_wanted)
+        outputs = self.runtime.run(names, feeds)
         if feeds[LIGHTNESS].size > LARGE_FACTOR * self.stamp.size**2:
             outputs = [output.copy() for output in outputs]  # They lie in what is to be given back.
             self._give_back()
         return [{name: head[row] for name, head in zip(names, outputs, strict=True)} for row in range(len(queries))]
 
     def _give_back(self) -> None:
-        """Return memory that only large pictures need: ONNX Runtime does it at the end of a run that asks for it."""
-        feeds: dict[str, Any] = {LIGHTNESS: np.full((1, 32, 32, 1), 50, np.float32)}
+        """Return memory that only large pictures need, by a run of a small one."""
+        feeds: dict[str, np.ndarray] = {LIGHTNESS: np.full((1, 32, 32, 1), 50, np.float32)}
         feeds |= {name: np.ones(1, np.float32) for name in KNOB_NAMES}
-        self._session.run([SCENE_LOGITS], feeds, self._giving_back)
+        self.runtime.run_and_give_back([SCENE_LOGITS], feeds)
 
     def warm_up(self, batch_sizes: Sequence[int] = (1,)) -> None:
         """Run once for real at the model's own size, so that the first request is not the slow one.
@@ -193,7 +185,12 @@ class Session:
                 raise ModelError(f"{self.path} gives NaN for a plain gray picture")
 
 
-def _read(path: Path) -> bytes:
+def read_model(path: Path) -> bytes:
+    """Return the content of a model's file.
+
+    Raises:
+        ModelError: it cannot be read; the text says what to do.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -203,8 +200,8 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _read_stamp(session: ort.InferenceSession, path: Path) -> Stamp:
-    text = session.get_modelmeta().custom_metadata_map.get(STAMP_KEY)
+def _read_stamp(loaded: OnnxRuntime, path: Path) -> Stamp:
+    text = loaded.metadata.get(STAMP_KEY)
     if text is None:
         raise ModelError(f"{path} has no Photochrom stamp: it was not made by photochrom-export")
     try:
@@ -212,57 +209,10 @@ def _read_stamp(session: ort.InferenceSession, path: Path) -> Stamp:
     except SignatureError as error:
         raise ModelError(f"{path} is refused: {error}") from error
     for kind, wanted, found in (
-        ("input", INPUT_NAMES, session.get_inputs()),
-        ("output", OUTPUT_NAMES, session.get_outputs()),
+        ("input", INPUT_NAMES, loaded.inputs),
+        ("output", OUTPUT_NAMES, loaded.outputs),
     ):
         missing = set(wanted) - {node.name for node in found}
         if missing:
             raise ModelError(f"{path} is refused: it lacks the {kind} {', '.join(sorted(missing))}")
     return stamp
-
-
-def _open(model: bytes, path: Path, device: Device, threads: int) -> ort.InferenceSession:
-    """Make the inference session on the best device allowed; what counts is the provider it ends up with."""
-    if device != "cpu" and CUDA in ort.get_available_providers():
-        if hasattr(ort, "preload_dlls"):
-            with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):  # It prints what it does not find.
-                ort.preload_dlls()
-        session = _create(model, path, threads, [(CUDA, CUDA_OPTIONS), CPU])
-        if session.get_providers()[0] == CUDA:
-            return session
-        problem = f"the CUDA provider does not start; missing here: {', '.join(missing_cuda_libraries()) or 'nothing'}"
-        if device == "cuda":
-            raise DeviceError(f"PHOTOCHROM_DEVICE=cuda, but {problem}. Install the `gpu` extra and a CUDA 13 driver")
-        log.warning("FALLING BACK TO THE CPU: %s", problem)
-        return session
-    if device == "cuda":
-        raise DeviceError(
-            "PHOTOCHROM_DEVICE=cuda, but this ONNX Runtime is built without CUDA: install the `gpu` extra "
-            "instead of `service`, in an environment of its own"
-        )
-    return _create(model, path, threads, [CPU])
-
-
-def _create(model: bytes, path: Path, threads: int, providers: list[Any]) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning threads take the cores that decoding and encoding of other pictures could use.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # ONNX Runtime's own exceptions have no common root but Exception.
-        raise ModelError(f"{path} is not an ONNX model that can be loaded: {error}") from error
-
-
-def missing_cuda_libraries() -> list[str]:
-    """Return which shared libraries of CUDA and cuDNN cannot be loaded here."""
-    missing = []
-    for name in CUDA_LIBRARIES:
-        try:
-            ctypes.CDLL(name)
-        except OSError:
-            missing.append(name)
-    return missing

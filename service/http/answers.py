@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from chroma.plausible import MOST_COLORS
 from chroma.variants import MOST_VARIANTS
+from service.settings import Precision
 
 
 class Scene(BaseModel):
@@ -46,6 +47,9 @@ Tone = Annotated[
 Notes = Annotated[list[str], Field(description="What is to be said of the photograph, such as that it holds no grays.")]
 
 
+ComputedIn = Annotated[Precision, Field(description="What the network is computed in.")]
+
+
 class Confidence(BaseModel):
     """How sure the network is."""
 
@@ -68,6 +72,7 @@ class JsonAnswer(BaseModel):
     width: int
     height: int
     model: str = Field(description="Run that the model comes from.")
+    computed_in: ComputedIn
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
     tone: Tone
     notes: Notes
@@ -84,6 +89,7 @@ class Kept(BaseModel):
     height: int
     megapixels: float
     model: str = Field(description="Run that the model comes from.")
+    computed_in: ComputedIn
     scene: list[Scene] = Field(description="The likeliest, at most 5.")
     tone: Tone
     notes: Notes
@@ -106,6 +112,8 @@ class Health(BaseModel):
     model_sha256: str
     provider: str = Field(description="Execution provider really in use.")
     onnxruntime: str
+    runtime: str = Field(description="What computes the network, with its version.")
+    computed_in: ComputedIn
     threads: int
     inflight_megapixels: float
     waiting_requests: int
@@ -132,3 +140,5 @@ class Model(BaseModel):
     bins_sha256: str
     sha256: str = Field(description="Of the model file.")
     provider: str = Field(description="Execution provider really in use.")
+    runtime: str = Field(description="What computes the network, with its version.")
+    computed_in: ComputedIn

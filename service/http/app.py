@@ -90,7 +90,7 @@ def _lifespan(
         app.state.reload = reloader.reload
         tell_model(metrics, loaded.session)
         metrics.ready.set_function(lambda: 0 if loaded.draining else 1)
-        watchers = [asyncio.create_task(_expire_kept(loaded))]
+        watchers = [asyncio.create_task(_expire_kept(loaded)), asyncio.create_task(reloader.accelerate_soon())]
         if settings.api_keys_file:
             watchers.append(asyncio.create_task(reloader.watch()))
         try:

@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from chroma.signature import LIGHTNESS, SPREAD
-from service.engine.session import Session, Tensor
+from service.engine.onnx_runtime import Tensor
+from service.engine.session import Session
 from service.errors import Draining, Failing, InvalidOption, NotFound
 from service.http.openapi import json_answers
 from service.http.operation import live, ready

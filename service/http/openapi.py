@@ -103,6 +103,8 @@ HEALTH: Final = {
     "model_sha256": "8a6f53b0c7d94e21a5f0b3c8d7e6f5a49382716054fedcba9876543210abcdef",
     "provider": "CPUExecutionProvider",
     "onnxruntime": "1.32.0",
+    "runtime": "onnxruntime 1.32.0",
+    "computed_in": "float32",
     "threads": 2,
     "inflight_megapixels": 12.5,
     "waiting_requests": 0,
@@ -127,6 +129,8 @@ MODEL: Final = {
     "bins_sha256": "3b1f0d9c8e7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c",
     "sha256": HEALTH["model_sha256"],
     "provider": "CPUExecutionProvider",
+    "runtime": "onnxruntime 1.32.0",
+    "computed_in": "float32",
 }
 
 METRICS: Final = """# HELP photochrom_ready 1 while the service takes pictures.
@@ -142,6 +146,7 @@ _JSON_ANSWER: Final = {
     "width": 640,
     "height": 480,
     "model": "default",
+    "computed_in": "float32",
     "scene": _SCENES,
     "tone": "applied",
     "notes": [],
@@ -156,6 +161,7 @@ KEPT: Final = {
     "height": 480,
     "megapixels": 0.3072,
     "model": "default",
+    "computed_in": "float32",
     "scene": _SCENES,
     "tone": "applied",
     "notes": [],
@@ -207,6 +213,7 @@ PICTURE_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
                 ("Server-Timing", "Milliseconds, one entry a stage."),
                 ("X-Request-ID", "As sent by the caller, or a new one."),
                 ("X-Photochrom-Model", "Run that the model comes from."),
+                ("X-Photochrom-Precision", "What the network was computed in: float32, bfloat16 or int8."),
                 ("X-Photochrom-Scene", "Most likely scene, percent-encoded."),
             )
         },

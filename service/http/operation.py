@@ -74,6 +74,8 @@ async def health(request: Request) -> Health:
         model_sha256=pipeline.session.digest,
         provider=pipeline.session.provider,
         onnxruntime=onnxruntime.__version__,
+        runtime=pipeline.session.runtime.name,
+        computed_in=pipeline.session.precision,
         threads=pipeline.session.threads,
         inflight_megapixels=pipeline.admission.admitted_megapixels,
         waiting_requests=pipeline.admission.waiting,
@@ -122,4 +124,6 @@ async def model(request: Request) -> Model:
         bins_sha256=stamp.bins_sha256,
         sha256=session.digest,
         provider=session.provider,
+        runtime=session.runtime.name,
+        computed_in=session.precision,
     )

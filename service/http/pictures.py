@@ -47,6 +47,7 @@ from service.http.services import services_of
 from service.http.upload import FILE_FIELD, REFERENCE_FIELD, Upload, receive_files
 from service.http.waiting import Deadline, cancel_on_disconnect, in_time, uploaded_in_time
 from service.pictures.answer_formats import MEDIA_TYPES, SUFFIXES
+from service.settings import Precision
 from service.telemetry import Stages
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -121,9 +122,9 @@ def _accept_of(request: Request) -> str:
 async def _colorize(
     pipeline: Pipeline, request: Request, job: Job, stages: Stages, deadline: Deadline, *, is_opaque: bool = False
 ) -> Response:
-    with pipeline.use_model() as model:
+    with pipeline.models.use() as model:
         inspected = await _inspect(pipeline, job, model, stages)
-        headers = _headers(model, inspected.tag)
+        headers = _headers(model, inspected.tag, model.session.precision)
         if has_already(request, inspected.tag):
             return Response(status_code=304, headers=headers)
         job = _with_its_time(job, inspected, deadline)
@@ -146,8 +147,13 @@ def _with_its_time(job: Job, inspected: Inspected, deadline: Deadline) -> Job:
     return job.with_more_time(more_s)
 
 
-def _headers(model: LoadedModel, tag: str) -> dict[str, str]:
-    return {"ETag": f'"{tag}"', "Vary": "Accept", "X-Photochrom-Model": quote(model.session.stamp.run_id)}
+def _headers(model: LoadedModel, tag: str, precision: Precision) -> dict[str, str]:
+    return {
+        "ETag": f'"{tag}"',
+        "Vary": "Accept",
+        "X-Photochrom-Model": quote(model.session.stamp.run_id),
+        "X-Photochrom-Precision": precision,
+    }
 
 
 async def _answer(
@@ -200,7 +206,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         job = Job(upload[FILE_FIELD], query.to_options(), "png", caller=caller_of(request))
 
         async def go_on() -> KeptPicture:
-            with pipeline.use_model() as model:
+            with pipeline.models.use() as model:
                 inspected = await _inspect(pipeline, job, model, stages)
                 timed = _with_its_time(job, inspected, deadline)
                 kept = await pipeline.keep(timed, inspected, owner_of(request), stages)
@@ -217,6 +223,7 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         height=height,
         megapixels=kept.header.megapixels,
         model=pipeline.session.stamp.run_id,
+        computed_in=kept.precision,
         scene=[Scene(**scene) for scene in pipeline.model.maker.tell_scenes(kept.posterior.scene_heads)],
         tone=tell_tone(is_stretched=kept.is_stretched),
         notes=list(kept.notes),
@@ -255,13 +262,13 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
     job = Job(b"", query.to_options(), wanted.picture, wanted.is_json, caller=caller_of(request)).with_more_time(more_s)
     tag = pipeline.name_render(kept, job, reference)
     model = pipeline.model
-    headers = _headers(model, tag) | NO_STORE
+    headers = _headers(model, tag, kept.precision) | NO_STORE
     if has_already(request, tag):
         return Response(status_code=304, headers=headers)
     pipeline.admission.refuse_when_full(job.caller)
 
     async def work() -> Result:
-        with pipeline.use_model(model):
+        with pipeline.models.use(model):
             return await pipeline.render(kept, job, reference, model, stages, request.scope[HOLD_KEY])
 
     result = await in_time(services, stages, cancel_on_disconnect(request.receive, work()), more_s=more_s)

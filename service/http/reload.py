@@ -1,5 +1,7 @@
 """Keys and model taken up anew while the service serves: on SIGHUP both, when the key file has changed the keys.
 
+Once the service is ready, and after each new model, it is looked whether the network can be computed faster here.
+
 What cannot be read, or is malformed, is said in the log, and what was there stays.
 """
 
@@ -19,6 +21,9 @@ from service.telemetry import Metrics, Reloadable
 
 LOOK_S: Final = 5.0
 """How often is looked whether the key file has changed: a mounted secret that is renewed sends no signal."""
+
+ACCELERATE_AFTER_S: Final = 1.0
+"""The first callers do not wait for a second runtime."""
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +56,25 @@ class Reloader:
             else:
                 tell_model(self._pipeline.metrics, self._pipeline.session)
                 self._note("model", self._pipeline.session.stamp.run_id)
+        await self.accelerate()
+
+    async def accelerate(self) -> None:
+        """Have the network computed faster, where the operator leaves that to the service and it works."""
+        if self._settings.precision != "auto":
+            return
+        async with self._one_at_a_time:
+            try:
+                is_faster = await self._pipeline.accelerate()
+            except Exception:  # Memory for two, for example; what serves goes on to serve.
+                log.exception("the network cannot be computed faster")
+            else:
+                if is_faster:
+                    tell_model(self._pipeline.metrics, self._pipeline.session)
+
+    async def accelerate_soon(self) -> None:
+        """Do so when the service has been ready for a moment."""
+        await asyncio.sleep(ACCELERATE_AFTER_S)
+        await self.accelerate()
 
     async def watch(self) -> None:
         """Read the keys again whenever their file has changed; never returns."""
@@ -81,7 +105,7 @@ class Reloader:
 def tell_model(metrics: Metrics, session: Session) -> None:
     """Have the metrics name a model, and no other."""
     metrics.model_info.clear()
-    names = session.stamp.run_id, session.digest[:12], session.provider, onnxruntime.__version__
+    names = session.stamp.run_id, session.digest[:12], session.provider, onnxruntime.__version__, session.precision
     metrics.model_info.labels(*names).set(1)
 
 

@@ -14,7 +14,8 @@ from benchmarks.architectures import PUBLISHED, Published
 from benchmarks.architectures.ddcolor import FEATURES, sine_positions
 from benchmarks.architectures.graph import Graph, count_gflops
 from chroma.signature import KNOB_NAMES, LIGHTNESS
-from service.engine.session import CPU, shipped_model
+from service.engine.onnx_runtime import CPU
+from service.engine.session import shipped_model
 
 OUTPUT_CHANNELS = {"eccv16": 2, "siggraph17": 2, "deoldify_artistic": 3, "ddcolor_tiny": 2}
 

@@ -69,6 +69,7 @@ def test_the_wheel_holds_the_model_and_the_page(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert {
+        "service/model/default.int8.onnx",
         "service/model/default.onnx",
         "service/page/index.html",
         "service/page/parts/viewer.html",

@@ -828,7 +828,7 @@ def test_a_reload_that_fails_for_any_reason_is_told(
             def no_room() -> None:
                 raise MemoryError
 
-            monkeypatch.setattr(pipeline, "_load", no_room)
+            monkeypatch.setattr(pipeline.models, "_load", no_room)
             await app.state.reload()
             assert metric(pipeline, 'photochrom_reloads_total{outcome="refused",what="model"}') == 1
             assert (await Call(app, GRAY).done()).status == 200

@@ -9,6 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from service.engine.onnx_runtime import CPU, CUDA
+from service.engine.openvino_runtime import OpenVinoRuntime
 from service.errors import PROBLEMS
 from service.http.app import create_app
 from service.settings import Settings
@@ -96,6 +98,7 @@ def values_of(label: str, served: Series) -> set[str]:
         "code": {str(problem.status) for problem in PROBLEMS} | {"200", "201", "204", "304", "499"},
         "job": {SCRAPE["job_name"]},
         "device": set(DEVICES),
+        "provider": {CPU, CUDA, OpenVinoRuntime.provider},
         "instance": {"10.0.0.1:8000"},
         "alertname": set(ALERTS),
         "alertstate": {"pending", "firing"},

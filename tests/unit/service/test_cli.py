@@ -257,7 +257,7 @@ def test_the_doctor_shows_what_holds(monkeypatch: pytest.MonkeyPatch, model_path
 
 
 def test_the_doctor_names_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.session.CUDA_LIBRARIES", ("libnever.so.0",))
+    monkeypatch.setattr("service.engine.onnx_runtime.CUDA_LIBRARIES", ("libnever.so.0",))
     assert "libnever.so.0" in run("doctor").output
 
 

@@ -1,5 +1,6 @@
 """service.commands.examination: each complaint comes with its cure, and a healthy machine gets none."""
 
+import re
 import socket
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from service.commands import examination
 from service.commands.examination import examine
-from service.engine.session import CUDA
+from service.engine.onnx_runtime import CUDA
+from service.engine.precision import Choice
 from service.machine import available_memory_bytes
 from service.settings import Settings
 
@@ -25,7 +27,7 @@ def _a_healthy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(model_path: Path) -> Settings:
-    return Settings(model=model_path, device="cpu", port=0)
+    return Settings(model=model_path, device="cpu", port=0, precision="float32")
 
 
 class Usage(NamedTuple):
@@ -103,6 +105,21 @@ def test_too_little_memory_is_said_with_what_fits(settings: Settings, monkeypatc
     assert said(but(settings, max_inflight_megapixels=75)) == []
     monkeypatch.setattr(examination, "available_memory_bytes", lambda: None)
     assert said(settings) == []
+
+
+def test_a_second_runtime_counts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "available_memory_bytes", lambda: 1_500_000_000)
+    assert said(settings) == []
+    monkeypatch.setattr(examination, "may_change_over", lambda _: True)
+    assert only(settings)[2] == "PHOTOCHROM_MAX_INFLIGHT_MEGAPIXELS=110"
+
+
+def test_what_computes_the_network_is_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = examine(settings, {}).facts["computed in"]
+    assert re.fullmatch(r"float32 by onnxruntime [\d.]+: as asked for", str(told))
+    monkeypatch.setattr(examination, "find_faster", lambda session: Choice(session, "it is an abacus"))
+    told = examine(but(settings, precision="auto"), {}).facts["computed in"]
+    assert str(told).endswith(": it is an abacus")
 
 
 def test_limits_that_contradict_each_other_are_said(settings: Settings) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -183,6 +185,19 @@ def test_a_replica_is_well_as_long_as_its_inference_thread(is_alive: bool) -> No
     else:
         with pytest.raises(ray_app.Failing):
             asyncio.run(replica.check_health())
+
+
+@pytest.mark.parametrize(("chosen", "computed"), [("", "float32"), ("auto", "float32"), ("bfloat16", "bfloat16")])
+def test_replicas_do_not_choose_a_precision_each_for_itself(
+    monkeypatch: pytest.MonkeyPatch, chosen: str, computed: str
+) -> None:
+    context = SimpleNamespace(get_assigned_resources=lambda: {"CPU": 2.0})
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get_runtime_context=lambda: context))
+    monkeypatch.setenv("PHOTOCHROM_PRECISION", chosen)
+    built: list[Settings] = []
+    monkeypatch.setattr("service.http.app.create_app", built.append)
+    ray_app._build()
+    assert [(settings.precision, settings.threads) for settings in built] == [(computed, 2)]
 
 
 def test_the_configuration_names_what_is_there_and_repeats_its_defaults() -> None:

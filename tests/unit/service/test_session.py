@@ -17,7 +17,8 @@ from chroma.decoding import Knobs
 from chroma.framing import head_lightness
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.signature import OUTPUT_NAMES, STAMP_KEY
-from service.engine.session import CPU, CUDA, Query, Session, missing_cuda_libraries
+from service.engine.onnx_runtime import CPU, CUDA, missing_cuda_libraries
+from service.engine.session import Query, Session
 from service.errors import DeviceError, ModelError
 from service.machine import usable_cores
 from tests import onnx_factory
@@ -160,7 +161,7 @@ def test_cuda_that_does_not_start_fails_or_falls_back_loudly(
 
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     monkeypatch.setattr(ort, "InferenceSession", create)
-    monkeypatch.setattr("service.engine.session.missing_cuda_libraries", lambda: ["libcudnn.so.9"])
+    monkeypatch.setattr("service.engine.onnx_runtime.missing_cuda_libraries", lambda: ["libcudnn.so.9"])
     with pytest.raises(DeviceError, match=r"libcudnn\.so\.9"):
         Session(model_path, device="cuda")
     loaded = Session(model_path, device="auto")
@@ -174,7 +175,7 @@ def test_cuda_that_does_not_start_fails_or_falls_back_loudly(
 
 
 def test_missing_libraries_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.engine.session.CUDA_LIBRARIES", ("libc.so.6", "libnever.so.0"))
+    monkeypatch.setattr("service.engine.onnx_runtime.CUDA_LIBRARIES", ("libc.so.6", "libnever.so.0"))
     assert missing_cuda_libraries() == ["libnever.so.0"]
 
 
