@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -44,10 +43,23 @@ HALVES = as_file("halves.png", by_pillow(DARK_LEFT.astype(np.uint8), "PNG"))
 """Two things: what is left is dark, what is right is bright."""
 
 
+SHIPPED = ROOT / "service" / "model" / "default.onnx"
+"""Regions grow by what this model takes for one thing."""
+
+
 @pytest.fixture(scope="module")
-def model_path() -> Path:
-    """The model that is shipped: regions grow by what it takes for one thing."""
-    return ROOT / "service" / "model" / "default.onnx"
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(SHIPPED, tmp_path_factory.mktemp("log") / "log")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service that keeps no pictures."""
+    running = Server(SHIPPED, tmp_path_factory.mktemp("log") / "log", kept_bytes=0, api_keys=KEY)
+    yield running
+    running.stop()
 
 
 def regions_in(url: str) -> list[str]:

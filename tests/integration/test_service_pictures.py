@@ -490,7 +490,8 @@ def test_json_tells_what_the_network_thinks(client: TestClient) -> None:
     ):
         assert answer.headers["content-type"] == "application/json"
         told = answer.json()
-        assert set(told) == {"width", "height", "model", "scene", "tone", "notes", "palette", "confidence", "pictures"}
+        facts = {"width", "height", "model", "computed_in", "scene", "tone", "notes", "palette", "confidence"}
+        assert set(told) == facts | {"pictures"}
         assert (told["width"], told["height"], told["model"]) == (64, 48, "tiny-0001")
         assert [*told["scene"][0]] == ["name", "probability"]
         assert sum(color["share"] for color in told["palette"]) == pytest.approx(1, abs=0.01)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chroma.signature import AB_DECODED
+from chroma.bins import load_centers
+from chroma.signature import AB_LOGITS
 from service.engine import models
 from service.engine.precision import Choice
 from service.engine.session import Session
@@ -30,7 +31,7 @@ class Brighter:
     def run(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         outputs = self._runtime.run(names, feeds)
         return [
-            output + np.float32(8) if name == AB_DECODED else output
+            output + load_centers()[:, 1].astype(np.float32) / 25 if name == AB_LOGITS else output
             for name, output in zip(names, outputs, strict=True)
         ]
 

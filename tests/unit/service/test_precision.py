@@ -14,8 +14,9 @@ import numpy as np
 import onnx
 import pytest
 
+from chroma.bins import load_centers
 from chroma.decoding import Knobs
-from chroma.signature import AB_DECODED, OUTPUT_NAMES, STAMP_KEY, Stamp
+from chroma.signature import AB_DECODED, AB_LOGITS, OUTPUT_NAMES, STAMP_KEY, Stamp
 from service.engine import openvino_runtime, precision
 from service.engine.onnx_runtime import CPU, CUDA, OnnxRuntime
 from service.engine.openvino_runtime import OpenVinoRuntime
@@ -35,7 +36,7 @@ needs_bfloat16 = pytest.mark.skipif(
 
 
 class Moved:
-    """Computes what another runtime does, with every color moved by so many Lab units."""
+    """Computes what another runtime does, with colors moved towards yellow, more the larger a number."""
 
     name = "moved 1.0"
     provider = "Moved"
@@ -45,9 +46,8 @@ class Moved:
 
     def run(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         outputs = self._runtime.run(names, feeds)
-        return [
-            output + self._by if name == AB_DECODED else output for name, output in zip(names, outputs, strict=True)
-        ]
+        more = self._by * load_centers()[:, 1].astype(np.float32) / 100
+        return [output + more if name == AB_LOGITS else output for name, output in zip(names, outputs, strict=True)]
 
     def run_and_give_back(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> None:
         self._runtime.run_and_give_back(names, feeds)
