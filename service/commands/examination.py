@@ -43,7 +43,7 @@ FILM_CURE: Final = "pip install --require-hashes -r requirements/video.txt (the 
 
 MEMORY_BASE_BYTES: Final = 250_000_000
 
-OPENVINO_BYTES: Final = 150_000_000
+OPENVINO_BYTES: Final = 250_000_000
 """What the network in bfloat16 takes beside that."""
 
 MEMORY_BYTES_A_MEGAPIXEL: Final = 10_000_000

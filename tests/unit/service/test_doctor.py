@@ -111,7 +111,7 @@ def test_a_second_runtime_counts(settings: Settings, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(examination, "available_memory_bytes", lambda: 1_500_000_000)
     assert said(settings) == []
     monkeypatch.setattr(examination, "may_change_over", lambda _: True)
-    assert only(settings)[2] == "PHOTOCHROM_MAX_INFLIGHT_MEGAPIXELS=110"
+    assert only(settings)[2] == "PHOTOCHROM_MAX_INFLIGHT_MEGAPIXELS=100"
 
 
 def test_what_computes_the_network_is_shown(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
-from chroma.signature import AB_DECODED, AB_LOGITS, OUTPUT_NAMES, STAMP_KEY, Stamp
+from chroma.signature import AB_DECODED, AB_LOGITS, OUTPUT_NAMES, SCENE_LOGITS, STAMP_KEY, Stamp
 from service.engine import openvino_runtime, precision
 from service.engine.onnx_runtime import CPU, CUDA, OnnxRuntime
 from service.engine.openvino_runtime import OpenVinoRuntime
@@ -241,6 +241,17 @@ def test_openvino_answers_a_question_in_one_way_whatever_came_before(pair: tuple
     for heads, copies in zip(first, kept, strict=True):
         for name, head in heads.items():
             np.testing.assert_array_equal(head, copies[name])
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("shape", [(64, 96), (192, 256), (224, 224), (288, 192)])
+def test_openvino_says_the_same_whatever_else_is_asked_for(
+    pair: tuple[Session, Session], shape: tuple[int, int]
+) -> None:
+    few = Query(lightness(*shape), KNOBS, (AB_DECODED, SCENE_LOGITS))
+    many = replace(few, outputs=OUTPUT_NAMES)
+    for name, head in pair[1].run([few])[0].items():
+        np.testing.assert_array_equal(pair[1].run([many])[0][name], head)
 
 
 @needs_bfloat16
