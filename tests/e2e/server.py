@@ -21,6 +21,7 @@ class Server:
     def __init__(self, model: Path, log: Path, *, variables: dict[str, str] | None = None, **settings: object) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOCHROM_")}
         given = {"model": model, "port": 0, "device": "cpu", "log_format": "json", **settings}
+        environment["PHOTOCHROM_PRECISION"] = "float32"  # As in tests/conftest.py.
         environment |= variables or {}
         environment |= {f"PHOTOCHROM_{name.upper()}": str(value) for name, value in given.items()}
         self.log = log

@@ -33,6 +33,7 @@ class Container:
         self.tiny = onnx_factory.write_model(folder / "tiny.onnx").read_bytes()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOCHROM_")}
         environment |= {"PHOTOCHROM_PORT": self.address.rpartition(":")[2], "PHOTOCHROM_DEVICE": "cpu"}
+        environment["PHOTOCHROM_PRECISION"] = "float32"  # As in tests/conftest.py.
         environment |= {"PHOTOCHROM_MODELS": str(self.model.parent), "PYTHONPATH": str(ROOT)}
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(

@@ -28,6 +28,7 @@ def command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, model_path: Pa
         monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
     monkeypatch.setenv("PHOTOCHROM_MODEL", str(model_path))
     monkeypatch.setenv("PHOTOCHROM_DEVICE", "cpu")
+    monkeypatch.setenv("PHOTOCHROM_PRECISION", "float32")
     monkeypatch.setenv("OPENCV_IO_MAX_IMAGE_PIXELS", "1000000000")
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)

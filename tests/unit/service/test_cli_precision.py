@@ -28,6 +28,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[Session]:
 
     monkeypatch.setattr(precision, "find_faster", find)
     monkeypatch.setattr(places, "LONG_FROM", 2)
+    monkeypatch.setenv("PHOTOCHROM_PRECISION", "auto")
     return sessions
 
 
