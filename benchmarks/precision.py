@@ -29,10 +29,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from chroma import quality  # noqa: E402 - the project need not be installed
-from chroma.compose import compose_u8  # noqa: E402
-from chroma.framing import network_size, resize_lightness  # noqa: E402
-from chroma.lab import rgb_u8_to_lab, rgb_u8_to_lightness  # noqa: E402
-from chroma.signature import AB_DECODED, SCENE_LOGITS  # noqa: E402
+from chroma.framing import network_size  # noqa: E402
+from chroma.lab import rgb_u8_to_lab  # noqa: E402
+from service.engine.colorizer import as_kept, finish, prepare  # noqa: E402
+from service.engine.kept import KEPT_OUTPUTS  # noqa: E402
+from service.engine.options import Options  # noqa: E402
 from service.engine.precision import (  # noqa: E402
     MOST_DELTA_E,
     PHOTOGRAPHS,
@@ -43,6 +44,7 @@ from service.engine.precision import (  # noqa: E402
 from service.engine.session import Query, Session, shipped_model  # noqa: E402
 from service.errors import PrecisionError  # noqa: E402
 from service.machine import processor_features, usable_cores  # noqa: E402
+from service.pictures.decode import Picture  # noqa: E402
 from service.settings import Precision  # noqa: E402
 
 REFERENCE: Final[Precision] = "float32"
@@ -68,7 +70,7 @@ def question(session: Session, shape: tuple[int, int]) -> Query:
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     lightness = 50 + 40 * np.sin(rows / 17) * np.cos(columns / 23)
     knobs = session.stamp.vividness_curve.at(0.5)
-    return Query(lightness[..., None].astype(np.float32), knobs, (AB_DECODED, SCENE_LOGITS))
+    return Query(lightness[..., None].astype(np.float32), knobs, KEPT_OUTPUTS)
 
 
 def timed(session: Session, query: Query) -> tuple[float, float]:
@@ -109,10 +111,8 @@ def measure_first_times(sessions: dict[Precision, Session], asked: Sequence[Quer
 
 def color(session: Session, rgb_u8: np.ndarray) -> np.ndarray:
     """Return a picture as the service colors it, at its own size; RGB uint8, (H, W, 3)."""
-    L = rgb_u8_to_lightness(rgb_u8)
-    seen = resize_lightness(L, network_size(*L.shape[:2], session.stamp.size))
-    query = Query(seen, session.stamp.vividness_curve.at(0.5), (AB_DECODED, SCENE_LOGITS))
-    return compose_u8(L, session.run([query])[0][AB_DECODED])
+    prepared = prepare(Picture(rgb_u8), Options(), session.stamp)
+    return finish(prepared, as_kept(session.run([prepared.query])[0]), session.stamp).rgb
 
 
 def compare(sessions: dict[Precision, Session], pictures: Sequence[np.ndarray]) -> dict[str, dict[str, float]]:

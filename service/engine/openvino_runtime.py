@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from chroma.signature import AB, AB_DECODED, AB_LOGITS, LIGHTNESS, SCENE_LOGITS
+from chroma.signature import AB, AB_LOGITS, LIGHTNESS, SCENE_LOGITS
 from service.errors import PrecisionError
 
 CURE: Final = "pip install --require-hashes -r requirements/openvino.txt (the extra `openvino`)"
@@ -56,7 +56,7 @@ def import_openvino() -> Any:
 
 
 class OpenVinoRuntime:
-    """A model in bfloat16, loaded by OpenVINO on the processor. Several threads take turns.
+    """A model's network in bfloat16, loaded by OpenVINO on the processor. Several threads take turns.
 
     Attributes:
         name: of the runtime, with its version.
@@ -81,7 +81,7 @@ class OpenVinoRuntime:
             openvino = import_openvino()
             core = openvino.Core()
             *first, rest = _split(core.read_model(model))
-            parts = [*((part, FLOAT32) for part in first), (_lean(rest), BFLOAT16), (rest, BFLOAT16)]
+            parts = [*((part, FLOAT32) for part in first), (_undecoded(rest), BFLOAT16)]
             compiled = [core.compile_model(part, "CPU", _options(kind, threads)) for part, kind in parts]
             computed = compiled[-1].get_property("INFERENCE_PRECISION_HINT").to_string()
         except Exception as error:  # A broken installation, or OpenVINO's own exceptions: no common root but Exception.
@@ -90,19 +90,18 @@ class OpenVinoRuntime:
             raise PrecisionError(f"OpenVINO computes in {computed} on this processor, not in bfloat16")
         self.name = f"openvino {openvino.__version__.partition('-')[0]}"
         self._compiled = compiled
-        *self._first, self._lean, self._full = [part.create_infer_request() for part in compiled]
+        *self._first, self._rest = [part.create_infer_request() for part in compiled]
         self._lock = threading.Lock()
 
     def run(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs of these names."""
-        rest = self._lean if LEAN.issuperset(names) else self._full
+        """Return the outputs of these names, of `HEADS`."""
         with self._lock:
             for first in self._first:
                 first.infer({LIGHTNESS: feeds[LIGHTNESS]}, share_inputs=True)
-                rest.set_tensor(CUT, first.get_output_tensor(0))
-            rest.infer(feeds, share_inputs=True)
+                self._rest.set_tensor(CUT, first.get_output_tensor(0))
+            self._rest.infer(feeds, share_inputs=True)
             # The next run writes where these lie.
-            return [rest.get_tensor(name).data.copy() for name in names]
+            return [self._rest.get_tensor(name).data.copy() for name in names]
 
     def run_and_give_back(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> None:
         """Return to the system what memory only larger runs need; nothing is run."""
@@ -111,9 +110,6 @@ class OpenVinoRuntime:
             for part in self._compiled:
                 part.release_memory()
 
-
-LEAN: Final = frozenset({AB_DECODED, SCENE_LOGITS})
-"""What most questions want. Where OpenVINO gives the logits, too, it lays them out anew: a twelfth of its time."""
 
 CUT: Final = "first_layers"
 """Name of what goes from the first layers to the rest."""
@@ -153,10 +149,10 @@ def _split(model: Any) -> list[Any]:
     return [first, rest]
 
 
-def _lean(rest: Any) -> Any:
-    """Return a model that gives no more outputs than most questions want."""
-    wanted = [result for result in rest.get_results() if result.input_value(0).get_names() & LEAN]
-    return import_openvino().Model(wanted, rest.get_parameters(), "lean")
+def _undecoded(rest: Any) -> Any:
+    """Return a model that ends with the network: nobody asks for what is decoded behind it, and that takes time."""
+    wanted = [result for result in rest.get_results() if result.input_value(0).get_names() & set(HEADS)]
+    return import_openvino().Model(wanted, rest.get_parameters(), "network")
 
 
 def _place_of_cut(model: Any) -> Any:

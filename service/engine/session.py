@@ -16,7 +16,8 @@ from jaxtyping import Float
 
 from chroma.decoding import Knobs
 from chroma.signature import (
-    AB_DECODED,
+    AB,
+    AB_LOGITS,
     INPUT_NAMES,
     KNOB_NAMES,
     LIGHTNESS,
@@ -175,7 +176,7 @@ class Session:
             ModelError: the model runs but gives NaN, or does not run.
         """
         lightness = np.full((self.stamp.size, self.stamp.size, 1), 50, np.float32)
-        query = Query(lightness, self.stamp.vividness_curve.at(0.5), (AB_DECODED, SCENE_LOGITS))
+        query = Query(lightness, self.stamp.vividness_curve.at(0.5), (AB_LOGITS, AB, SCENE_LOGITS))
         for count in batch_sizes:
             try:
                 heads = self.run([query] * count)
