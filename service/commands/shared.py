@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 FAILED, MISUSED, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 """Exit codes; the last two are what shells expect of a program that a signal has ended."""
 
+# NumPy's small products gain nothing by threads, which spin and take the cores from the network. Whatever imports NumPy
+# is imported after this module.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 app = typer.Typer(
     name="photochrom",
     help="Turn black-and-white photographs into color ones.",
@@ -37,8 +41,6 @@ def read_settings(**given: Any) -> Settings:
         raise typer.Exit(MISUSED) from error
     # A second wall behind the header probe: OpenCV itself then refuses to allocate more.
     os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(settings.max_pixels))
-    # NumPy's small products gain nothing by threads, which spin and take the cores from the network.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return settings
 
 

@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -591,3 +593,21 @@ def test_serve_does_not_start_with_what_cannot_be_meant(
     result = run("serve", "--port", "0")
     assert result.exit_code == 1
     assert said in result.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in procfs")
+@pytest.mark.parametrize("asked", [None, "2"])
+def test_numpys_own_threads_stay_away_unless_they_are_asked_for(asked: str | None) -> None:
+    program = """
+import os
+import service.commands
+import numpy as np
+np.ones((600, 600)) @ np.ones((600, 600))
+print(os.environ["OPENBLAS_NUM_THREADS"], len(os.listdir("/proc/self/task")))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    environment |= {} if asked is None else {"OPENBLAS_NUM_THREADS": asked}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    number, threads = done.stdout.split()
+    assert number == (asked or "1")
+    assert int(threads) <= int(number)
