@@ -79,8 +79,6 @@ class OnnxRuntime:
         """
         self._session = _open(model, path, device, threads)
         self.provider: str = self._session.get_providers()[0]
-        self._what_is_wanted = ort.RunOptions()
-        self._what_is_wanted.only_execute_path_to_fetches = True  # Else the graph decodes, too, what nobody fetches.
         self._giving_back = ort.RunOptions()
         devices = "cpu:0" if self.provider != CUDA else "cpu:0;gpu:0"
         self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", devices)
@@ -90,7 +88,7 @@ class OnnxRuntime:
 
     def run(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs of these names."""
-        outputs: list[np.ndarray] = self._session.run(names, feeds, self._what_is_wanted)
+        outputs: list[np.ndarray] = self._session.run(names, feeds)
         return outputs
 
     def run_and_give_back(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> None:
