@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from chroma.framing import network_size, resize_lightness  # noqa: E402 - the project need not be installed
 from chroma.signature import AB_DECODED  # noqa: E402
-from service.engine.colorizer import finish, knobs_of, prepare  # noqa: E402
+from service.engine.colorizer import as_kept, finish, knobs_of, prepare  # noqa: E402
 from service.engine.options import Options  # noqa: E402
 from service.engine.session import Query, Session, shipped_model  # noqa: E402
 from service.pictures import png  # noqa: E402
@@ -77,7 +77,7 @@ def ours(data: bytes, session: Session) -> tuple[bytes, np.ndarray, list[float]]
     marks.append(time.perf_counter())
     prepared = prepare(picture, Options(), session.stamp, workers=session.threads)
     marks.append(time.perf_counter())
-    heads = session.run([prepared.query])[0]
+    heads = as_kept(session.run([prepared.query])[0])
     marks.append(time.perf_counter())
     # Large pictures are composed while they are encoded.
     colored = finish(prepared, heads, session.stamp, workers=session.threads)

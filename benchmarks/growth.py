@@ -40,11 +40,11 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.fast_path import photograph, straightforward  # noqa: E402 - the project need not be installed
 from chroma.bins import load_centers  # noqa: E402
 from chroma.framing import head_lightness  # noqa: E402
-from chroma.signature import AB_DECODED, AB_LOGITS  # noqa: E402
+from chroma.signature import AB_LOGITS  # noqa: E402
 from chroma.soft_encoding import SoftEncodingTable, build_table  # noqa: E402
-from service.engine.colorizer import decode_logits, finish, prepare  # noqa: E402
+from service.engine.colorizer import as_kept, decode_logits, finish, prepare  # noqa: E402
 from service.engine.options import Options  # noqa: E402
-from service.engine.session import Heads, Query, Session, shipped_model  # noqa: E402
+from service.engine.session import Session, shipped_model  # noqa: E402
 from service.machine import usable_cores  # noqa: E402
 from service.pictures.decode import decode  # noqa: E402
 from service.pictures.encode import encode  # noqa: E402
@@ -138,7 +138,7 @@ def color(path: Path, session: Session, stages: dict[str, float]) -> bytes:
     data = path.read_bytes()
     prepared = begin()
     lap()
-    heads = session.run([prepared.query])[0]
+    heads = as_kept(session.run([prepared.query])[0])
     lap()
     # Large pictures are composed while they are encoded.
     rows = finish(prepared, heads, session.stamp, workers=session.threads).pixels_for("png")
@@ -195,10 +195,10 @@ class Child:
         with meter.stage("L and network input"):
             prepared = prepare(picture, Options(), session.stamp, workers=workers)
         del picture
-        heads = self._run_all(prepared.query)
+        heads = as_kept(session.run([prepared.query])[0])
         with meter.stage("decode colors in NumPy"):
             seen = head_lightness(prepared.query.lightness)
-            decode_logits(heads[AB_LOGITS], seen, prepared.query.knobs, session.stamp)
+            decoded = decode_logits(heads[AB_LOGITS], seen, prepared.query.knobs, session.stamp)
         with meter.stage("compose"):
             rgb = finish(prepared, heads, session.stamp, workers=workers).rgb
         del prepared
@@ -206,17 +206,12 @@ class Child:
             with meter.stage(name):
                 encoded = encoder()
             meter.note(name, bytes=len(encoded))
-        ab = cv2.resize(heads[AB_DECODED], rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        ab = cv2.resize(decoded, rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         del rgb
         flat = ab.reshape(-1, 2)
         with meter.stage("soft encoding"):
             for start in range(0, len(flat), ENCODED_AT_ONCE):
                 self.table.encode(flat[start : start + ENCODED_AT_ONCE])
-
-    def _run_all(self, query: Query) -> Heads:
-        """Run the network, asked for the posterior, too."""
-        outputs = tuple(dict.fromkeys((*query.outputs, AB_LOGITS)))
-        return self.session.run([Query(query.lightness, query.knobs, outputs)])[0]
 
 
 def _encoders(rgb: np.ndarray, workers: int, megapixels: float) -> dict[str, Callable[[], bytes]]:

@@ -21,7 +21,7 @@ from service.engine.precision import open_session
 from service.engine.session import shipped_model
 from service.pictures.answer_formats import LOSSLESS, SUFFIXES, OutputFormat
 from service.pictures.decode import Picture, decode, prepare_codecs
-from service.pictures.levels import Alpha, to_8_bits, to_depth
+from service.pictures.levels import Alpha, holds_grays, to_8_bits, to_depth
 from service.pictures.probe import probe
 from service.settings import MAX_MEGAPIXELS, Device, Precision
 
@@ -228,6 +228,8 @@ def _from_array(picture: Any) -> Picture:
         raise ValueError("the picture has no pixels")
     alpha = np.ascontiguousarray(picture[..., 3]) if channels == 4 else None
     pixels = picture[..., 0] if picture.ndim == 3 and channels == 1 else picture[..., :3] if channels > 1 else picture
+    if pixels.ndim == 3 and holds_grays(pixels):
+        pixels = pixels[..., 0]  # As of a file.
     return Picture(np.ascontiguousarray(pixels), alpha)
 
 

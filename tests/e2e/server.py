@@ -49,9 +49,10 @@ class Server:
         found = re.search(rf"^{re.escape(line)} (\S+)$", self.client.get("/metrics").text, re.MULTILINE)
         return float(found.group(1)) if found else 0.0
 
-    def until(self, line: str, value: float) -> None:
+    def until(self, line: str, value: float, *, at_least: bool = False) -> None:
         for _ in range(20 * PATIENCE_S):
-            if self.metric(line) == value:
+            found = self.metric(line)
+            if found == value or (at_least and found > value):
                 return
             time.sleep(0.05)
         raise AssertionError(f"{line} never became {value}")

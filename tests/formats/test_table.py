@@ -8,6 +8,7 @@ from PIL import Image
 
 from service.archive import finding
 from service.errors import UnsupportedPicture
+from service.http.site import load_page
 from service.pictures import decode
 from service.pictures.formats import FORMATS, READABLE_SUFFIXES, READABLE_TYPES, ROUTES, format_of, route_of
 from service.pictures.header import Header
@@ -17,7 +18,7 @@ from tests.formats.files import color, gray
 from tests.pictures import by_pillow
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "service" / "page" / "index.html").read_text()
+PAGE = load_page()["index.html"].data.decode()
 SCRIPT = (ROOT / "service" / "page" / "files.js").read_text()
 OFFERED = [each for each in FORMATS if each.name != "HEIC"]
 """Where HEIC is not offered, phones send JPEG instead; not every service reads HEIC."""
