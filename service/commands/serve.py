@@ -56,10 +56,12 @@ def serve(
     from service.http.environment import check_environment
     from service.http.server import Server
     from service.logs import configure_logging
+    from service.machine import share_heaps
     from service.telemetry import Metrics
     from service.version import program_version
 
     configure_logging(level=settings.log_level, log_format=settings.log_format)
+    share_heaps()
     try:
         # Before the model, which takes seconds: a key file that is not there is said at once.
         for odd in check_environment(settings, ApiKeys.of(settings), os.environ):
