@@ -335,6 +335,36 @@ def test_a_picture_that_ends_two_workers(
     run(scene, on_loss=losses.append)
 
 
+@pytest.mark.parametrize("are_suspects", [True, False])
+def test_callers_of_costly_pictures_share_one_worker_half_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, are_suspects: bool
+) -> None:
+    running, most, rests = 0, 0, list[float]()
+
+    async def decode_nothing(*_: object) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await yield_once(0)
+        running -= 1
+        raise CostlyPicture("It takes too long.", limit=1, unit="s")
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    async def scene(pool: DecodePool) -> None:
+        pool._suspects = dict.fromkeys("ab", time.monotonic() + 60) if are_suspects else {}
+        asked = [pool.decode(GRAY, header_of(GRAY), caller) for caller in "ab" for _ in range(3)]
+        assert all(isinstance(each, CostlyPicture) for each in await asyncio.gather(*asked, return_exceptions=True))
+
+    yield_once = asyncio.sleep
+    monkeypatch.setattr(DecodePool, "_run", decode_nothing)
+    monkeypatch.setattr(pools.asyncio, "sleep", rest)
+    run(scene, workers=4)
+    assert (most == 1, len(rests)) == ((True, 6) if are_suspects else (False, 0))
+    assert all(seconds >= 0 for seconds in rests)
+
+
 def test_who_sends_costly_pictures_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allowance, "CPU_S_A_MEGAPIXEL", 0.001)
 

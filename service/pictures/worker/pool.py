@@ -55,7 +55,10 @@ PICTURES_EACH: Final = 1000
 """A worker is replaced after so many, whatever it may have kept of them."""
 
 SUSPECT_S: Final = 60.0
-"""For so long after a picture that took too long its caller's others get only what time nobody else wants."""
+"""For so long after a picture that took too long its caller's others get only what time nobody else wants..."""
+
+SUSPECTS_SHARE: Final = 4
+"""...in one of so many workers: what a picture costs the service beside its decoding takes others' time."""
 
 LEAST_PRIORITY: Final = 19
 """The highest niceness that there is."""
@@ -221,6 +224,7 @@ class DecodePool:
             self._server.launch()
         self._idle: dict[bool, list[_Worker]] = {False: [], True: []}
         self._suspects: dict[str, float] = {}
+        self._last = asyncio.Semaphore(max(workers // SUSPECTS_SHARE, 1))
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(self._share))
         self._callers: defaultdict[str, int] = defaultdict(int)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decode", initializer=give_way)
@@ -275,12 +279,24 @@ class DecodePool:
         self._callers[caller] += 1
         try:
             async with self._turns[caller]:
+                if self._is_suspect(caller):
+                    return await self._run_last(data, header, caller, take)
                 return await self._run(data, header, caller, take)
         finally:
             self._callers[caller] -= 1
             if not self._callers[caller]:
                 del self._callers[caller]
                 self._turns.pop(caller, None)
+
+    async def _run_last(self, data: FileData, header: Header, caller: str, take: Take[T]) -> T:
+        async with self._last:
+            began = time.monotonic()
+            try:
+                return await self._run(data, header, caller, take)
+            except CostlyPicture:
+                # Only the other half of the time may go to the next one.
+                await asyncio.sleep(time.monotonic() - began)
+                raise
 
     def _is_suspect(self, caller: str) -> bool:
         """Return whether a picture of this caller's took too long less than `SUSPECT_S` ago."""
