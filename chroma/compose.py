@@ -218,7 +218,7 @@ class ComposedRows:
         gamut_table()  # before threads would each make it
 
     def __getitem__(self, rows: slice) -> Shaped[np.ndarray, "rows W 3"]:
-        """Return some rows, from the first to the one before the last."""
+        """Return some rows, from the first to the one before the last, shape (rows, W, 3)."""
         start, stop, _ = rows.indices(self.shape[0])
         rgb = np.empty((stop - start, *self.shape[1:]), self.dtype)
         each_strip(lambda top, bottom: self._fill(rgb, start, top, bottom), stop - start, self._strip_rows())

@@ -51,8 +51,8 @@ def fit_planes(
     """Do what `fit_gamut` does, in place.
 
     Args:
-        L: lightness; what is outside [0, 100] counts as its nearest end.
-        a: of the same shape, changed.
+        L: lightness, any shape; what is outside [0, 100] counts as its nearest end.
+        a: in Lab units, of the same shape, changed.
         b: likewise.
     """
     if not L.size:

@@ -50,6 +50,8 @@ AB_LOGITS: Final = "ab_logits"
 SCENE_LOGITS: Final = "scene_logits"
 SPREAD: Final = "spread"
 OUTPUT_NAMES: Final = (AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD)
+HEADS: Final = (AB_LOGITS, AB, SCENE_LOGITS)
+"""Where the network ends and the decode begins."""
 SEGMENTATION_LOGITS: Final = "segmentation_logits"
 """A head that some networks have in training, (batch, height/4, width/4, classes); export drops it."""
 

@@ -1,10 +1,8 @@
 #!/bin/sh
 # OpenCV's `imdecode` and `imread` hold a decoded picture twice; `imread` with a second argument, an array or None, once.
 #
-# Functions that return a picture decode into OpenCV's own memory, which the bindings then copy into NumPy's: at that
-# moment both are there, 300 MB for 50 megapixels of color. `imread` has a second form that fills an array, and that one
-# decodes right into it, also where None is given and the array is made by the call. The name of the file may be that of
-# a descriptor (/proc/self/fd/N), so a file in anonymous memory can be read so, too. `imdecode` has no second form.
+# Functions that return a picture decode into OpenCV's own memory, which the bindings then copy into NumPy's. The second
+# form of `imread` decodes right into an array, also one that it makes itself; `imdecode` has no such form.
 #
 # Versions: opencv-python-headless 5.0.0.93, NumPy 2.2.6, Python 3.11, Linux.
 # Seen, most memory beyond before, as a multiple of the picture's bytes: imdecode 2.0, imread 2.0, imread into None 1.0,

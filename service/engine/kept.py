@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float16, Float32
 
-from chroma.signature import AB, AB_LOGITS, HEAD_STRIDE, SCENE_LOGITS
+from chroma.signature import AB, AB_LOGITS, HEAD_STRIDE, HEADS, SCENE_LOGITS
 from service.engine.session import Heads
 from service.errors import PictureNotKept, TooLargeToKeep
 from service.pictures.header import Header
@@ -35,7 +35,7 @@ READY_SHARE: Final = 8
 OVERHEAD_BYTES: Final = 4096
 """...and every picture counts as this much more, for what Python makes of it."""
 
-KEPT_OUTPUTS: Final = (AB_LOGITS, AB, SCENE_LOGITS)
+KEPT_OUTPUTS: Final = HEADS
 """The heads that every mode, variant and reference can be made from."""
 
 

@@ -3,7 +3,7 @@
 The first layers, before the picture has shrunk to an eighth, stay float32: they have few channels of very uneven
 ranges, and bfloat16 there changes the colors more than everywhere else together (mean CIEDE2000 .45 with them, .12
 without). They are a model of their own, whose one result the rest takes.
-The rest is there twice: with all outputs, and with those alone that most questions want; they are equal, bit by bit.
+It ends with the network: the service decodes itself.
 """
 
 import sys
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from chroma.signature import AB, AB_LOGITS, LIGHTNESS, SCENE_LOGITS
+from chroma.signature import HEADS, LIGHTNESS
 from service.errors import PrecisionError
 
 CURE: Final = "pip install --require-hashes -r requirements/openvino.txt (the extra `openvino`)"
@@ -28,9 +28,6 @@ FLOAT32, BFLOAT16 = "f32", "bf16"
 
 EXACT_SHRINKAGE: Final = 4
 """The input's side over that of a layer's result, up to which the layer stays float32."""
-
-HEADS: Final = (AB, AB_LOGITS, SCENE_LOGITS)
-"""Where the network ends and the decode begins."""
 
 
 def is_installed() -> bool:

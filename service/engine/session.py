@@ -16,8 +16,7 @@ from jaxtyping import Float
 
 from chroma.decoding import Knobs
 from chroma.signature import (
-    AB,
-    AB_LOGITS,
+    HEADS,
     INPUT_NAMES,
     KNOB_NAMES,
     LIGHTNESS,
@@ -176,7 +175,7 @@ class Session:
             ModelError: the model runs but gives NaN, or does not run.
         """
         lightness = np.full((self.stamp.size, self.stamp.size, 1), 50, np.float32)
-        query = Query(lightness, self.stamp.vividness_curve.at(0.5), (AB_LOGITS, AB, SCENE_LOGITS))
+        query = Query(lightness, self.stamp.vividness_curve.at(0.5), HEADS)
         for count in batch_sizes:
             try:
                 heads = self.run([query] * count)

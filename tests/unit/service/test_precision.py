@@ -16,10 +16,10 @@ import pytest
 
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
-from chroma.signature import AB, AB_LOGITS, STAMP_KEY, Stamp
+from chroma.signature import AB, AB_LOGITS, HEADS, STAMP_KEY, Stamp
 from service.engine import openvino_runtime, precision
 from service.engine.onnx_runtime import CPU, CUDA, OnnxRuntime
-from service.engine.openvino_runtime import HEADS, OpenVinoRuntime
+from service.engine.openvino_runtime import OpenVinoRuntime
 from service.engine.precision import MOST_DELTA_E, Check, check, find_faster, open_session
 from service.engine.session import Query, Session, shipped_model
 from service.errors import PrecisionError, StartupError
