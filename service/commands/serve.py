@@ -4,7 +4,9 @@ import logging
 import math
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -50,7 +52,6 @@ def serve(
 
     from service.engine.pipeline import Pipeline
     from service.engine.spool import Spool
-    from service.http.app import create_app
     from service.http.auth import ApiKeys
     from service.http.connection import Connection
     from service.http.environment import check_environment
@@ -67,9 +68,13 @@ def serve(
         for odd in check_environment(settings, ApiKeys.of(settings), os.environ):
             logging.getLogger(__name__).warning(odd)
         spool = Spool.of(settings)
-        pipeline = Pipeline(settings, Metrics(), version=program_version())
+        with ThreadPoolExecutor(1) as importer:  # while the model is loaded, which hardly needs the interpreter
+            importer.submit(import_module, "service.http.app")
+            pipeline = Pipeline(settings, Metrics(), version=program_version())
     except StartupError as error:
         raise stop(error) from error
+
+    from service.http.app import create_app
 
     application = create_app(settings, pipeline=pipeline, spool=spool)
     server = Server(

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from chroma.gamut import gamut_table
 from service.engine.batcher import Batcher, batch_sizes_up_to
 from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import colorize
@@ -56,17 +57,19 @@ class LoadedModel:
         """
         if session is None:
             with ThreadPoolExecutor(1, initializer=give_way) as loader:  # A runtime's own threads inherit it.
-                session = loader.submit(
+                loading = loader.submit(
                     open_session,
                     settings.model or shipped_model(),
                     device=settings.device,
                     threads=settings.threads,
                     precision=settings.precision,
-                ).result()
+                )
+                gamut_table()  # Takes a sixth of a second, which the runtime takes longer for.
+                session = loading.result()
         self.session = session
         self.max_batch = settings.max_batch or self.session.default_batch
         self.session.warm_up(batch_sizes_up_to(self.max_batch))
-        # The first composition makes tables that take a third of a second.
+        # The first composition makes tables of its own.
         colorize(Picture(np.zeros((1, 1), np.uint8)), Options(), self.session)
         self.batcher = Batcher(
             self.session.run,
