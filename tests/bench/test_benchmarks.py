@@ -22,6 +22,7 @@ SHORT = {
         *("--contenders", "photochrom", "--clients", "1"),
     ),
     "startup": ("--rounds", "1"),
+    "whole_requests": ("--rounds", "1", "--only", "requests", "ready", "--sizes", "0.25", "--clients", "1"),
     "training_step": ("--rounds", "1", "--recipe", "tiny", "--photographs", "48"),
 }
 """How to make a program quick; the others take a round."""
