@@ -77,6 +77,23 @@ def grown() -> dict[str, Any]:
     }
 
 
+def requested() -> dict[str, Any]:
+    ours, before = "automatic precision", "before, float32"
+    large = {"first_s": spread(1.5), "whole_s": spread(3.5), "peak_mb": spread(123.0)}
+    return {
+        "rounds": 2,
+        "precision": "bfloat16",
+        "requests": {
+            "ms": {"0.25": {ours: spread(60.0), before: spread(120.0)}},
+            "requests_per_s": {ours: spread(21.0), before: spread(14.0)},
+            "ratio": {"0.25": {before: spread(0.5)}},
+            "throughput_ratio": {before: spread(1.5)},
+        },
+        "large": {"pictures": {"50 MP color JPEG": {ours: large}}},
+        "ready": {"seconds": {ours: spread(0.75)}, "ratio": {}},
+    }
+
+
 def numbers(svg: str) -> tuple[str, np.ndarray]:
     """Take the numbers out of a plot: their last digits may differ from processor to processor."""
     svg = ID.sub("id", svg)
@@ -113,6 +130,16 @@ def test_numbers_come_from_the_results(maker: ModuleType, tmp_path: Path) -> Non
     for svg in plots.values():
         assert "<svg" in svg
         assert "#000000" not in svg.replace(" ", ""), "black is not readable on a dark page"
+
+
+def test_whole_requests_stand_beside_what_they_are_compared_with(maker: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "whole_requests.json").write_text(json.dumps(record("whole_requests", requested())))
+    page, _ = maker.make(tmp_path)
+    assert "automatic precision took bfloat16" in page
+    assert "| 0.25 MP, ms | 60.0 (60.0 to 60.0) | 120 (120 to 120); **0.500 (0.500 to 0.500)** |" in page
+    assert "| several callers, pictures a second | 21.0 (21.0 to 21.0) | 14.0 (14.0 to 14.0); **1.50" in page
+    assert "| 50 MP color JPEG, automatic precision | 1.50 (1.50 to 1.50) | 3.50 (3.50 to 3.50) | 123" in page
+    assert "Seconds to ready: automatic precision 0.750" in page
 
 
 def test_what_was_not_measured_is_not_on_the_page(maker: ModuleType, tmp_path: Path) -> None:

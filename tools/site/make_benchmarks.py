@@ -46,6 +46,9 @@ BYTES_A_PIXEL: Final = 12
 """What cannot be spared with 8-bit color: the decoded picture, 3 bytes a pixel, is written and read, and so is the
 answer."""
 
+AUTOMATIC: Final = "automatic precision"
+"""As `benchmarks/whole_requests.py` calls the service as it comes."""
+
 Record = Mapping[str, Any]
 Lines = Iterator[str]
 
@@ -512,6 +515,72 @@ def training(results: Results) -> Lines:
         yield from table(("", "images a second"), rows)
 
 
+def whole_requests(results: Results) -> Lines:
+    """Requests over HTTP, in the precision that is taken up by itself."""
+    found = results.get("whole_requests")
+    if found is None:
+        return
+    yield from ("## Whole requests over HTTP", "")
+    yield (
+        f"Color JPEGs of several proportions to PNGs, {found['rounds']} rounds; automatic precision took "
+        f"{found.get('precision', 'float32')}. Ratios are that one's."
+    )
+    yield ""
+    if requests := found.get("requests"):
+        names = [name for name in next(iter(requests["ms"].values())) if name != AUTOMATIC]
+        rows = [
+            (
+                f"{size} MP, ms",
+                ranged(by[AUTOMATIC]),
+                *(f"{ranged(by[name])}; **{ranged(requests['ratio'][size][name])}**" for name in names),
+            )
+            for size, by in requests["ms"].items()
+        ]
+        rates, ratios = requests["requests_per_s"], requests["throughput_ratio"]
+        rows.append(
+            (
+                "several callers, pictures a second",
+                ranged(rates[AUTOMATIC]),
+                *(f"{ranged(rates[name])}; **{ranged(ratios[name])}**" if name in rates else "" for name in names),
+            )
+        )
+        yield from table(("", AUTOMATIC, *names), rows)
+    if large := found.get("large"):
+        rows = [
+            (f"{title}, {name}", *(ranged(by[name][field]) for field in ("first_s", "whole_s", "peak_mb")))
+            for title, by in large["pictures"].items()
+            for name in by
+        ]
+        yield ""
+        yield from table(("", "first byte, s", "all, s", "MB above idle"), rows)
+    if ready := found.get("ready"):
+        yield ""
+        yield f"Seconds to ready: {'; '.join(f'{name} {ranged(row)}' for name, row in ready['seconds'].items())}."
+    yield ""
+
+
+def precision(results: Results) -> Lines:
+    """The network in fewer bits."""
+    found = results.get("precision")
+    if found is None:
+        return
+    yield from ("## The network in fewer bits", "")
+    rows = []
+    for name, runtime in found["runtimes"].items():
+        low, ratio, high = found["times"]["mixed proportions"][name]["processor_ratio_quartiles"]
+        far = found["compared"][name]
+        rows.append(
+            (
+                f"{name}, {runtime}",
+                f"{number(ratio)} ({number(low)} to {number(high)})",
+                number(far["delta_e_mean"]),
+                f"{far['psnr_db']:.2f}",
+            )
+        )
+    yield from table(("", "processor time of float32 (quartiles)", "mean dE2000 to float32", "PSNR, dB"), rows)
+    yield ""
+
+
 def startup(results: Results) -> Lines:
     """Start and size of the service."""
     found = results.get("startup")
@@ -540,7 +609,7 @@ def _ms(row: Mapping[str, Any]) -> str:
     return f"{row['median_ms']:,} ({low:,} to {high:,})"
 
 
-SECTIONS: Final = (fast_path, growth, budget, peers, networks, training, startup)
+SECTIONS: Final = (whole_requests, fast_path, growth, budget, precision, peers, networks, training, startup)
 
 
 def render(results: Results) -> str:
