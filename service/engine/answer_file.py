@@ -1,7 +1,7 @@
 """Pixels in color -> the file of an answer, with all that belongs to the picture: the one place where it is put in."""
 
 import hashlib
-from collections.abc import Sized
+from collections.abc import Callable, Sized
 from typing import Final
 
 from chroma.signature import Stamp
@@ -47,6 +47,7 @@ def make_file(
     variant: int = 1,
     has_reference: bool = False,
     workers: int = 1,
+    into: Callable[[bytes], object] | None = None,
 ) -> bytes:
     """Return the file of an answer; the same arguments give the same bytes.
 
@@ -60,6 +61,7 @@ def make_file(
         variant: which version of the picture it is.
         has_reference: whether it follows the palette of another photograph.
         workers: threads that may work on it.
+        into: takes the file instead, see `encode`.
 
     Raises:
         UnfitFormat: the format cannot hold a picture of this size, or of the depth that is asked for.
@@ -67,7 +69,7 @@ def make_file(
     check_depth(options, output_format)
     note = note_of(options, stamp, variant=variant, has_reference=has_reference) if options.note else None
     fitted = fit(metadata, (rgb.shape[1], rgb.shape[0]), output_format, note)
-    return encode(rgb, alpha, output_format, workers=workers, metadata=fitted)
+    return encode(rgb, alpha, output_format, workers=workers, metadata=fitted, into=into)
 
 
 def note_of(options: Options, stamp: Stamp, *, variant: int = 1, has_reference: bool = False) -> Note:

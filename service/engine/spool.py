@@ -130,8 +130,22 @@ class Spool:
         try:
             return await self._threads.run(self._write, file, parts)
         except OSError as error:
-            log.warning(f"{self.directory} takes no more of an upload: {error.strerror}")
-            raise OutOfDisk() from error
+            raise self._full(error) from error
+
+    def append(self, file: Pair | None, part: bytes) -> Pair:
+        """Write to a file, as `write`, from a thread that may wait for a disk.
+
+        Raises:
+            OutOfDisk: it cannot be written.
+        """
+        try:
+            return self._write(file, [part])
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> OutOfDisk:
+        log.warning(f"{self.directory} takes no more: {error.strerror}")
+        return OutOfDisk()
 
     def close(self) -> None:
         """Stop the threads."""

@@ -1,5 +1,7 @@
 """Pixels -> bytes of the answer."""
 
+from collections.abc import Callable
+from contextlib import closing
 from typing import Final
 
 import cv2
@@ -8,7 +10,7 @@ from jaxtyping import Float, Shaped, UInt8
 
 from service.errors import UnfitFormat
 from service.pictures import png, tiff_writer
-from service.pictures.answer_formats import LOSSLESS, OutputFormat
+from service.pictures.answer_formats import IN_PARTS, LOSSLESS, OutputFormat
 from service.pictures.levels import Alpha, Pixels, Rows
 from service.pictures.metadata import jpeg as jpeg_metadata
 from service.pictures.metadata import png as png_metadata
@@ -57,6 +59,7 @@ def encode(
     *,
     workers: int = 1,
     metadata: Metadata = NOTHING,
+    into: Callable[[bytes], object] | None = None,
 ) -> bytes:
     """Encode an answer, with sRGB's profile; the same pixels and metadata give the same bytes.
 
@@ -70,20 +73,30 @@ def encode(
         output_format: png, jpeg, webp or tiff.
         workers: threads that may work on a PNG or TIFF; they do not change it.
         metadata: what else the file says, made true of it.
+        into: takes the file instead: of `IN_PARTS` a few rows at a time, as they are made.
 
     Returns:
-        The file.
+        The file; nothing where `into` has taken it.
 
     Raises:
         UnfitFormat: the format cannot hold a picture of this size.
         ValueError: 16 bits for another format than PNG and TIFF.
     """
+    if into is not None and output_format not in IN_PARTS:
+        into(encode(rgb, alpha, output_format, workers=workers, metadata=metadata))
+        return b""
     height, width = rgb.shape[:2]
     if output_format in LOSSLESS:
         pixels = rgb if alpha is None else _WithAlpha(rgb, alpha)
         if output_format == "tiff":
             return tiff_writer.encode(pixels, metadata, srgb_profile(), workers=workers)
-        return png.encode(pixels, workers=workers, chunks=png_metadata.write(metadata, srgb_profile()))
+        chunks = png_metadata.write(metadata, srgb_profile())
+        if into is None:
+            return png.encode(pixels, workers=workers, chunks=chunks)
+        with closing(png.encode_parts(pixels, workers=workers, chunks=chunks)) as parts:
+            for part in parts:
+                into(part)
+        return b""
     if rgb.dtype != np.uint8:
         raise ValueError(f"{output_format} holds 8 bits a channel")
     if output_format == "jpeg":
