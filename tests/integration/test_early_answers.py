@@ -77,8 +77,8 @@ def last_rows(monkeypatch: pytest.MonkeyPatch) -> LastRows:
 class Running:
     """A service at a port, as `photochrom serve` has it."""
 
-    def __init__(self, server: uvicorn.Server, port: int, pipeline: Pipeline) -> None:
-        self.server, self.port, self.pipeline = server, port, pipeline
+    def __init__(self, server: uvicorn.Server, port: int, pipeline: Pipeline, *, is_narrow: bool) -> None:
+        self.server, self.port, self.pipeline, self.is_narrow = server, port, pipeline, is_narrow
         self.address = f"http://127.0.0.1:{port}"
         self.writers: list[asyncio.StreamWriter] = []
 
@@ -90,16 +90,18 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(model_path: Path, **changes: Any) -> AsyncIterator[Running]:
+async def serving(model_path: Path, *, is_narrow: bool = False, **changes: Any) -> AsyncIterator[Running]:
+    """Serve; where it is narrow, connections hold little, so that what is sent and not taken stays with the service."""
     app = create_app(Settings(model=model_path, device="cpu", threads=1, **changes))
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # What is sent and not taken stays with us.
+        if is_narrow:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         config = uvicorn.Config(app, http=Connection, ws="none", lifespan="on", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server._serve([listener]))
         try:
             await until(lambda: server.started)
-            running = Running(server, listener.getsockname()[1], app.state.services.pipeline)
+            running = Running(server, listener.getsockname()[1], app.state.services.pipeline, is_narrow=is_narrow)
             yield running
         finally:
             for writer in running.writers:
@@ -129,11 +131,13 @@ class Caller:
         version: str = "1.1",
     ) -> "Caller":
         sock = socket.create_connection(("127.0.0.1", running.port))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        caller = cls(*await asyncio.open_connection(sock=sock, limit=4096))
+        if running.is_narrow:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        limit = {"limit": 4096} if running.is_narrow else {}
+        caller = cls(*await asyncio.open_connection(sock=sock, **limit))
         running.writers.append(caller.writer)
-        head = f"{method} {path} HTTP/{version}\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(data)}\r\n\r\n"
-        caller.writer.write(head.encode() + data)
+        headers = f"Host: x\r\nContent-Type: image/png\r\nContent-Length: {len(data)}"
+        caller.writer.write(f"{method} {path} HTTP/{version}\r\n{headers}\r\n\r\n".encode() + data)
         return caller
 
     async def head(self) -> "Caller":
@@ -249,7 +253,7 @@ def test_head_and_if_none_match(model_path: Path) -> None:
 
 def test_who_leaves_in_the_middle_frees_all_that_was_held(model_path: Path, last_rows: LastRows) -> None:
     async def scene() -> None:
-        async with serving(model_path) as running:
+        async with serving(model_path, is_narrow=True) as running:
             caller = await (await Caller.of(running)).head()
             await caller.chunk()
             await until(lambda: last_rows.passed == 1)
@@ -270,7 +274,7 @@ def test_who_leaves_in_the_middle_frees_all_that_was_held(model_path: Path, last
 
 def test_a_slow_reader_holds_no_thread_and_the_rest_waits_on_the_disk(model_path: Path, tmp_path: Path) -> None:
     async def scene() -> None:
-        async with serving(model_path, spool_dir=tmp_path) as running:
+        async with serving(model_path, is_narrow=True, spool_dir=tmp_path) as running:
             caller = await (await Caller.of(running)).head()
             await until(lambda: running.pipeline.admission.admitted == 0)
             assert 0 < running.metric(HELD) <= 60_000 + len(NOISE)
@@ -287,7 +291,7 @@ def test_a_slow_reader_holds_no_thread_and_the_rest_waits_on_the_disk(model_path
 
 def test_without_a_disk_the_rest_waits_in_memory_and_is_counted(model_path: Path) -> None:
     async def scene() -> None:
-        async with serving(model_path, max_spooled_bytes=0) as running:
+        async with serving(model_path, is_narrow=True, max_spooled_bytes=0) as running:
             caller = await (await Caller.of(running)).head()
             await until(lambda: running.pipeline.admission.admitted == 0)
             assert PIXELS // 2 < running.metric(HELD) < PIXELS + len(NOISE)
@@ -301,7 +305,12 @@ def test_without_a_disk_the_rest_waits_in_memory_and_is_counted(model_path: Path
 
 def test_without_any_room_it_is_refused_before_it_begins(model_path: Path) -> None:
     async def scene() -> None:
-        changes = {"max_spooled_bytes": 0, "max_held_bytes": 2 * PIXELS, "max_upload_bytes": len(NOISE)}
+        changes = {
+            "is_narrow": True,
+            "max_spooled_bytes": 0,
+            "max_held_bytes": 2 * PIXELS,
+            "max_upload_bytes": len(NOISE),
+        }
         async with serving(model_path, **changes) as running:
             slow = await (await Caller.of(running)).head()
             await until(lambda: running.pipeline.admission.admitted == 0)
@@ -359,7 +368,7 @@ def test_a_disk_that_fails_in_the_middle_is_named(model_path: Path, monkeypatch:
     monkeypatch.setattr(Spool, "append", fail)
 
     async def scene() -> None:
-        async with serving(model_path) as running:
+        async with serving(model_path, is_narrow=True) as running:
             caller = await (await Caller.of(running)).head()
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await caller.rest()
