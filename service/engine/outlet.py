@@ -6,7 +6,6 @@ it waits in memory, and is counted there before the answer begins.
 """
 
 import asyncio
-import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -124,8 +123,8 @@ class Outlet:
                 if self._is_done:
                     self._settle()
                 yield part
-            elif ready and file is not None:
-                part = await asyncio.to_thread(os.pread, file[1].number, min(ready, READ_BYTES), self._read)
+            elif ready and file is not None and self._spool is not None:
+                part = await self._spool.read(file, min(ready, READ_BYTES), self._read)
                 self._read += len(part)
                 yield part
             elif self._error is not None:

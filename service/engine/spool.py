@@ -132,6 +132,18 @@ class Spool:
         except OSError as error:
             raise self._full(error) from error
 
+    async def read(self, file: Pair, size: int, place: int) -> bytes:
+        """Return so many bytes of a file, from a place on.
+
+        Raises:
+            OutOfDisk: it cannot be read.
+        """
+        try:
+            return await self._threads.run(os.pread, file[1].number, size, place)
+        except OSError as error:
+            log.warning(f"{self.directory} cannot be read: {error.strerror}")
+            raise OutOfDisk("The disk cannot be read; try again later.") from error
+
     def append(self, file: Pair | None, part: bytes) -> Pair:
         """Write to a file, as `write`, from a thread that may wait for a disk.
 
