@@ -46,6 +46,7 @@ def _scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("service.engine.colorizer", "service.engine.memory_cost"):
         monkeypatch.setattr(f"{place}.LARGE_PIXELS", 1000)
     monkeypatch.setattr("service.pictures.png.STRIP_BYTES", 16 * WIDTH * 3)
+    monkeypatch.setattr("service.pictures.jpeg.STRIP_PIXELS", 16 * WIDTH)
     monkeypatch.setattr(outlet, "WAITING_BYTES", 60_000)
 
 
@@ -216,7 +217,7 @@ def test_the_bytes_are_those_of_a_whole_answer(model_path: Path) -> None:
 
     async def scene() -> None:
         async with serving(model_path) as running:
-            for query in ("", "?depth=16", "?look=warm"):
+            for query in ("", "?depth=16", "?look=warm", "?format=jpeg"):
                 await compare(running, query)
 
     play(scene)
