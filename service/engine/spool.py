@@ -1,4 +1,4 @@
-"""Large uploads on the disk, written as they arrive, so that scans of hundreds of megabytes take no memory.
+"""Large uploads on the disk, written as they arrive, so that scans of hundreds of megabytes take no memory; answers too.
 
 Files have no name: the room of one is free once nobody has it open, whoever ended and however. How many bytes there are
 has a limit of its own, beside that of the bytes in memory.
@@ -31,7 +31,7 @@ Pair = tuple[Descriptor, Descriptor]
 """Of one file: to write, and to read."""
 
 THREADS: Final = 4
-"""So many writes at once; those of a disk that hangs keep nobody waiting but large uploads."""
+"""So many writes at once; those of a disk that hangs keep nobody waiting but large pictures."""
 
 LASTING: Final = Path("/var/tmp")
 """For temporary files, and by the Filesystem Hierarchy Standard (5.15) on a disk, unlike `/tmp` of some systems."""
@@ -100,7 +100,7 @@ class Spool:
         """
         if self.count + new > self.limit:
             raise Overloaded(
-                "Too many bytes of uploads are on the disk; try again later.",
+                "Too many bytes are on the disk; try again later.",
                 retry_after_s=1,
                 limit=self.limit,
                 unit="bytes",

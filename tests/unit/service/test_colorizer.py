@@ -18,7 +18,7 @@ from service.engine.colorizer import as_kept, colorize, finish, knobs_of, prepar
 from service.engine.options import Options, Tone
 from service.engine.session import Query, Session
 from service.pictures import png, tiff_writer
-from service.pictures.answer_formats import BY_ROWS, OutputFormat
+from service.pictures.answer_formats import BY_ROWS, LOSSLESS, OutputFormat
 from service.pictures.decode import Picture
 from service.pictures.encode import encode
 from service.pictures.levels import to_depth
@@ -187,7 +187,7 @@ def test_workers_change_nothing(session: Session, enlargement: str) -> None:
 def test_an_answer_of_rows_is_that_of_the_whole(
     session: Session, monkeypatch: pytest.MonkeyPatch, output_format: OutputFormat, with_alpha: bool, deep: bool
 ) -> None:
-    deep = deep and output_format in BY_ROWS
+    deep = deep and output_format in LOSSLESS
     monkeypatch.setattr(png, "STRIP_BYTES", 5000)
     monkeypatch.setattr(tiff_writer, "STRIP_BYTES", 5000)
     gray = smooth_gray(140, 90)
