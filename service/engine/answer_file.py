@@ -1,7 +1,7 @@
 """Pixels in color -> the file of an answer, with all that belongs to the picture: the one place where it is put in."""
 
 import hashlib
-from collections.abc import Callable, Sized
+from collections.abc import Sized
 from typing import Final
 
 from chroma.signature import Stamp
@@ -13,6 +13,7 @@ from service.pictures.levels import Alpha, Rows
 from service.pictures.metadata.belongings import NOTHING, Metadata, Note
 from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata
+from service.pictures.sink import Sink
 from service.version import program_version
 
 UNNOTED: Final = frozenset(
@@ -47,7 +48,7 @@ def make_file(
     variant: int = 1,
     has_reference: bool = False,
     workers: int = 1,
-    into: Callable[[bytes], object] | None = None,
+    into: Sink | None = None,
 ) -> bytes:
     """Return the file of an answer; the same arguments give the same bytes.
 

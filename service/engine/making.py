@@ -151,7 +151,6 @@ class _Making:
 
     def __init__(self, maker: Maker, parts: Parts, job: Job, stages: Stages, outlet: Outlet) -> None:
         self._maker, self._parts, self._job, self._stages, self._outlet = maker, parts, job, stages, outlet
-        self._size = 0
         self._left = deque(job.options.variants)
         self._made: dict[int, bytes] = {}
         self._versions: Versions | None = None
@@ -210,17 +209,13 @@ class _Making:
                 variant=variant,
                 has_reference=parts.reference is not None,
                 workers=workers,
-                into=self._pass_on if self._outlet.is_open else None,
+                into=self._outlet if self._outlet.is_open else None,
             )
-        maker.on_picture(self._size or len(data))
-        if not self._size:
+        maker.on_picture(self._outlet.size or len(data))
+        if not self._outlet.is_open:
             self._made[variant] = data
         if job.is_packed:
             self._count(len(data))
-
-    def _pass_on(self, part: bytes) -> None:
-        self._outlet.put(part)
-        self._size += len(part)
 
     def _count(self, size: int) -> None:
         limit = self._maker.max_answer_bytes

@@ -6,7 +6,7 @@ from chroma.framing import network_size
 from service.engine.colorizer import LARGE_PIXELS, Prepared
 from service.engine.job import Job
 from service.engine.outlet import Outlet
-from service.pictures.answer_formats import IN_PARTS
+from service.pictures.answer_formats import BY_ROWS, IN_PARTS
 from service.pictures.encode import most_bytes
 from service.pictures.header import Header
 from service.pictures.levels import Alpha
@@ -34,7 +34,7 @@ def posterior_weight(header: Header, size: int, *, moves: bool = True) -> float:
 def reserve(prepared: Prepared, alpha: Alpha, job: Job, outlet: Outlet, *, beside: int = 0) -> None:
     """Have the bytes counted that the answer may take, before it is made; of several each is counted when it is.
 
-    A large picture that is written from the top to the bottom leaves through the outlet while it is.
+    A large picture that is written a few rows at a time goes through the outlet.
 
     Args:
         prepared: the picture.
@@ -47,5 +47,7 @@ def reserve(prepared: Prepared, alpha: Alpha, job: Job, outlet: Outlet, *, besid
         channels = 3 if alpha is None else 4
         pixels = prepared.L.shape[0] * prepared.L.shape[1]
         most = most_bytes(job.output_format, pixels, channels=channels, deep=prepared.is_deep, beside=beside)
-        comes_in_parts = outlet.takes_parts and pixels > LARGE_PIXELS and job.output_format in IN_PARTS
-        (outlet.open if comes_in_parts else outlet.hold)(most)
+        if pixels > LARGE_PIXELS and job.output_format in BY_ROWS:
+            outlet.open(most, at_once=outlet.takes_parts and job.output_format in IN_PARTS)
+        else:
+            outlet.hold(most)

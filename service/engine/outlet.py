@@ -2,7 +2,8 @@
 
 Whoever makes it never waits for whoever takes it, so that a slow caller holds no thread. What the caller has not taken
 yet waits in memory up to `WAITING_BYTES`; from then on the rest goes to the disk, where uploads go. Without one all of
-it waits in memory, and is counted there before the answer begins.
+it waits in memory, and is counted there before the answer begins. A large answer that cannot begin before it is done
+waits on the disk, too.
 """
 
 import asyncio
@@ -32,7 +33,9 @@ class Outlet:
     Attributes:
         hold: told how many bytes the answer takes in memory, or fewer.
         takes_parts: whether a large answer may come in parts.
-        is_open: whether this one does.
+        is_open: whether this one goes through here; else whoever makes it hands it over whole.
+        is_late: whether it may only be taken once it is done.
+        size: of what has come so far, bytes.
         scene: that the answer will name, known before its first part.
         begun: done when the first part is there, with which nothing can go wrong any more for the picture's sake.
     """
@@ -45,8 +48,9 @@ class Outlet:
             spool: where large files go.
             takes_parts: whether a large answer may come in parts.
         """
-        self.hold, self.takes_parts, self.is_open = hold, takes_parts, False
-        self.scene = ""
+        self.hold, self.takes_parts = hold, takes_parts
+        self.is_open = self.is_late = False
+        self.scene, self.size = "", 0
         self._loop = asyncio.get_running_loop()
         self.begun: asyncio.Future[None] = self._loop.create_future()
         self._spool = spool
@@ -59,11 +63,12 @@ class Outlet:
         self._is_spilling = self._is_done = self._is_closed = False
         self._error: BaseException | None = None
 
-    def open(self, most_bytes: int) -> None:
-        """Make room for a file that will come in parts: on the disk where that has any, else in memory.
+    def open(self, most_bytes: int, *, at_once: bool = True) -> None:
+        """Make room for a file: on the disk where that has any, else in memory.
 
         Args:
             most_bytes: of the file.
+            at_once: whether it may be taken while it comes; one that may not stays closed where the disk has no room.
 
         Raises:
             Overloaded: there is none.
@@ -73,9 +78,10 @@ class Outlet:
                 self._spool.check(most_bytes)
                 self._spool.add(most_bytes)
                 self._on_disk = most_bytes
-        held = min(most_bytes, WAITING_BYTES) if self._on_disk else most_bytes
+        self.is_late = self._is_spilling = not at_once and self._on_disk > 0
+        held = most_bytes if not self._on_disk else 0 if self.is_late else min(most_bytes, WAITING_BYTES)
         self.hold(held)
-        self._held, self.is_open = held, True
+        self._held, self.is_open = held, at_once or self.is_late
 
     def put(self, part: bytes) -> None:
         """Take the next part; to be called from one thread.
@@ -92,10 +98,25 @@ class Outlet:
             if not spills:
                 self._waiting.append(part)
                 self._waiting_bytes += len(part)
+            self.size += len(part)
             file = self._file
         if spills and self._spool is not None:
             self._note_written(self._spool.append(file, part), len(part))
-        self._loop.call_soon_threadsafe(self._note)
+        if not self.is_late:
+            self._loop.call_soon_threadsafe(self._note)
+
+    def patch(self, place: int, data: bytes) -> None:
+        """Put other bytes in the place of some that have come, of an answer that may only be taken once it is done.
+
+        Raises:
+            Left: nobody wants it.
+            OutOfDisk: they cannot be written.
+        """
+        with self._lock:
+            file = self._file
+        if file is None or self._spool is None:
+            raise Left
+        self._spool.patch(file, place, data)
 
     def finish(self, error: BaseException | None = None) -> None:
         """Say that there are no more parts, and why, if that was no plan."""

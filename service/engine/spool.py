@@ -1,4 +1,4 @@
-"""Large uploads on the disk, written as they arrive, so that scans of hundreds of megabytes take no memory; answers too.
+"""Large uploads and answers on the disk, written as they come, so that hundreds of megabytes take no memory.
 
 Files have no name: the room of one is free once nobody has it open, whoever ended and however. How many bytes there are
 has a limit of its own, beside that of the bytes in memory.
@@ -152,6 +152,17 @@ class Spool:
         """
         try:
             return self._write(file, [part])
+        except OSError as error:
+            raise self._full(error) from error
+
+    def patch(self, file: Pair, place: int, data: bytes) -> None:
+        """Write other bytes in the place of some, from a thread that may wait for a disk.
+
+        Raises:
+            OutOfDisk: they cannot be written.
+        """
+        try:
+            os.pwrite(file[0].number, data, place)
         except OSError as error:
             raise self._full(error) from error
 

@@ -20,7 +20,7 @@ class Early:
 
     Attributes:
         outlet: takes the picture.
-        head: of the answer; to be set before the picture is made.
+        head: of the answer; to be set before the picture is made, and to give new headers each time.
     """
 
     def __init__(self, outlet: Outlet) -> None:
@@ -51,8 +51,19 @@ class Early:
         headers, media_type = self.head(self.outlet.scene)
         return _InParts(self.outlet, making, headers=headers, media_type=media_type)
 
+    def late(self) -> Response:
+        """Return the answer that the outlet has taken, now that it is done."""
+        headers, media_type = self.head(self.outlet.scene)
+        headers["Content-Length"] = str(self.outlet.size)
+        return _Done(self.outlet.parts(), headers=headers, media_type=media_type)
+
     def _end(self, making: asyncio.Task[Response]) -> None:
         self.outlet.finish(ClientDisconnect() if making.cancelled() else making.exception())
+
+
+class _Done(StreamingResponse):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as ASGI has it
+        await cancel_on_disconnect(receive, self.stream_response(send))
 
 
 class _InParts(StreamingResponse):

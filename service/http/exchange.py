@@ -39,6 +39,7 @@ class Exchange:
         answered: `time.perf_counter` of when the answer had been handed over; None before.
         was_slow: whether it ended because the caller sent or took too little.
         is_in_parts: whether the answer comes in parts, and has begun.
+        can_break: whether the connection can be broken from here.
     """
 
     def __init__(self, budget: ByteBudget, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,8 +47,9 @@ class Exchange:
         headers = Headers(scope=scope)
         self.reservation = Reservation(budget)
         self._abort: Callable[[], None] = scope.get(ABORT_KEY, self._end_sending)
+        self.can_break = ABORT_KEY in scope
         # Of an answer whose length nobody knows the caller must see where it broke off.
-        self._takes_parts = ABORT_KEY in scope and scope["http_version"] != "1.0"
+        self._takes_parts = self.can_break and scope["http_version"] != "1.0"
         self._outlet: Outlet | None = None
         self._transfer = Transfer(self.cut, lambda: self.reservation.count)
         self._sending: asyncio.Timeout | None = None

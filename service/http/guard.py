@@ -128,7 +128,7 @@ class Guard:
                 exchange.status = CLIENT_LEFT
         except Exception as error:
             # The answer is on its way: all that is left is to break the connection.
-            if exchange.status and not exchange.is_in_parts:
+            if exchange.status and not (exchange.is_in_parts and exchange.can_break):
                 raise
             known = _typed(error)
             problem = refuse(scope, known, self._metrics)

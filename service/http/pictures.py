@@ -31,7 +31,7 @@ from service.http.accept import OPAQUE_TYPE, Wanted, choose_answer, likes_opaque
 from service.http.access import caller_of, owner_of, refuse_repeats, require_key
 from service.http.answers import Colors, Confidence, Kept, PlausibleColor, Scene
 from service.http.conditional import has_already
-from service.http.early import Early, Head
+from service.http.early import Early
 from service.http.guard import OUTLET_KEY
 from service.http.openapi import (
     BINARY,
@@ -139,7 +139,7 @@ async def _colorize(
         job = _with_its_time(job, inspected, deadline)
         early.head = partial(_head, job, stages, headers, is_opaque=is_opaque)
         result = await pipeline.run(job, inspected, stages, early.outlet)
-    return await _answer(job, result, early.head)
+    return await _answer(job, result, early)
 
 
 async def _inspect(pipeline: Pipeline, job: Job, model: LoadedModel, stages: Stages) -> Inspected:
@@ -179,15 +179,17 @@ def _head(
     return headers, OPAQUE_TYPE if is_opaque else media_type
 
 
-async def _answer(job: Job, result: Result, head: Head) -> Response:
-    """Return the one picture, or all that belongs into the answer in one file; nothing of what has left already."""
-    headers, media_type = head(result.scene)
+async def _answer(job: Job, result: Result, early: Early) -> Response:
+    """Return the one picture, or all that belongs into the answer in one file; what has begun to leave is no answer."""
+    if early.outlet.is_open:
+        return early.late()
+    headers, media_type = early.head(result.scene)
     if job.tells:
         data = await asyncio.to_thread(pack_json, result.facts, result.pictures, MEDIA_TYPES[job.output_format])
     elif job.is_packed:
         data = await asyncio.to_thread(pack_zip, result.pictures, SUFFIXES[job.output_format])
     else:
-        data = result.pictures[0][1] if result.pictures else b""
+        data = result.pictures[0][1]
     return Response(data, media_type=media_type, headers=headers)
 
 
@@ -288,7 +290,7 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
     async def work() -> Response:
         with pipeline.models.use(model):
             result = await pipeline.render(kept, job, reference, model, stages, early.outlet)
-        return await _answer(job, result, early.head)
+        return await _answer(job, result, early)
 
     made = in_time(services, stages, cancel_on_disconnect(request.receive, work()), more_s=more_s)
     return await early.answer(made)

@@ -1,7 +1,6 @@
 """Pixels -> bytes of the answer."""
 
-import io
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import closing
 from typing import Final
 
@@ -11,12 +10,13 @@ from jaxtyping import Float, Shaped, UInt8
 
 from service.errors import UnfitFormat
 from service.pictures import jpeg, png, tiff_writer
-from service.pictures.answer_formats import IN_PARTS, LOSSLESS, OutputFormat
+from service.pictures.answer_formats import LOSSLESS, OutputFormat
 from service.pictures.levels import Alpha, Pixels, Rows
 from service.pictures.metadata import jpeg as jpeg_metadata
 from service.pictures.metadata import png as png_metadata
 from service.pictures.metadata import webp as webp_metadata
 from service.pictures.metadata.belongings import NOTHING, Metadata
+from service.pictures.sink import Memory, Sink
 from service.pictures.srgb_profile import srgb_profile
 
 WEBP_MAX_SIDE_PX: Final = 16_383
@@ -60,7 +60,7 @@ def encode(
     *,
     workers: int = 1,
     metadata: Metadata = NOTHING,
-    into: Callable[[bytes], object] | None = None,
+    into: Sink | None = None,
 ) -> bytes:
     """Encode an answer, with sRGB's profile; the same pixels and metadata give the same bytes.
 
@@ -74,7 +74,7 @@ def encode(
         output_format: png, jpeg, webp or tiff.
         workers: threads that may work on a file of `BY_ROWS`; they do not change it.
         metadata: what else the file says, made true of it.
-        into: takes the file instead: of `IN_PARTS` a few rows at a time, as they are made.
+        into: takes the file instead, of `BY_ROWS` as it is made.
 
     Returns:
         The file; nothing where `into` has taken it.
@@ -85,18 +85,20 @@ def encode(
     """
     if output_format not in LOSSLESS and rgb.dtype != np.uint8:
         raise ValueError(f"{output_format} holds 8 bits a channel")
-    if output_format in IN_PARTS:
-        out = io.BytesIO()  # hands out what it holds without a copy
-        take = out.write if into is None else into
+    if output_format == "webp":
+        whole = _encode_webp(rgb, alpha, metadata)
+        if into is None:
+            return whole
+        into.put(whole)
+        return b""
+    out = Memory() if into is None else into
+    if output_format == "tiff":
+        tiff_writer.write(out, _with_alpha(rgb, alpha), metadata, srgb_profile(), workers=workers)
+    else:
         with closing(_parts(rgb, alpha, output_format, metadata, workers)) as parts:
             for part in parts:
-                take(part)
-        return out.getvalue()
-    whole = _encode_whole(rgb, alpha, output_format, metadata, workers)
-    if into is None:
-        return whole
-    into(whole)
-    return b""
+                out.put(part)
+    return out.getvalue() if isinstance(out, Memory) else b""
 
 
 def _parts(
@@ -116,10 +118,8 @@ def _parts(
     yield from parts
 
 
-def _encode_whole(rgb: Rows, alpha: Alpha, output_format: OutputFormat, metadata: Metadata, workers: int) -> bytes:
+def _encode_webp(rgb: Rows, alpha: Alpha, metadata: Metadata) -> bytes:
     height, width = rgb.shape[:2]
-    if output_format == "tiff":
-        return tiff_writer.encode(_with_alpha(rgb, alpha), metadata, srgb_profile(), workers=workers)
     if max(height, width) > WEBP_MAX_SIDE_PX:
         raise UnfitFormat(
             f"WebP holds at most {WEBP_MAX_SIDE_PX} px a side, the picture is {width} x {height}: ask for png or jpeg.",

@@ -26,7 +26,7 @@ from service.http.app import create_app
 from service.http.connection import Connection
 from service.settings import Settings
 from tests import onnx_factory
-from tests.integration.test_service_under_load import check_idle, metric, until
+from tests.integration.test_service_under_load import Call, check_idle, metric, until
 from tests.pictures import by_pillow, levels
 
 HEIGHT, WIDTH = 240, 320
@@ -231,6 +231,67 @@ def test_what_is_not_written_from_the_top_stays_whole(model_path: Path) -> None:
                 assert caller.status == 200, query
                 assert not caller.is_chunked, query
                 assert len(await caller.rest()) == int(caller.headers["content-length"])
+                check_idle(running.pipeline)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("query", ["?format=tiff", ""])
+def test_what_is_large_and_whole_waits_on_the_disk(model_path: Path, tmp_path: Path, query: str) -> None:
+    async def scene() -> None:
+        asked = {"path": f"/colorize{query}", "version": "1.0"}
+        async with serving(model_path, max_spooled_bytes=0) as running:
+            in_memory = await (await (await Caller.of(running, **asked)).head()).rest()
+        async with serving(model_path, is_narrow=True, spool_dir=tmp_path) as running:
+            caller = await (await Caller.of(running, **asked)).head()
+            assert running.metric(SPOOLED) == len(in_memory) == int(caller.headers["content-length"])
+            assert running.metric(HELD) == len(NOISE)
+            assert running.pipeline.admission.admitted == 0
+            assert await caller.rest() == in_memory
+            await until(lambda: running.metric(SPOOLED) == 0)
+            leaves = await (await Caller.of(running, **asked)).head()
+            assert running.metric(SPOOLED) == len(in_memory)
+            await leaves.leave()
+            await until(lambda: running.metric(SPOOLED) == 0)
+            check_idle(running.pipeline)
+
+    play(scene)
+
+
+def test_a_disk_that_fails_before_the_answer_is_named_in_words(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OutOfDisk
+
+    monkeypatch.setattr(Spool, "append", fail)
+
+    async def scene() -> None:
+        async with serving(model_path) as running:
+            caller = await (await Caller.of(running, path="/colorize?format=tiff")).head()
+            assert caller.status == 503
+            assert b"out-of-disk" in await caller.rest()
+            check_idle(running.pipeline)
+
+    play(scene)
+
+
+def test_other_servers_get_it_whole(model_path: Path) -> None:
+    """Of theirs nobody here can break a connection."""
+
+    async def scene() -> None:
+        app = create_app(Settings(model=model_path, device="cpu", threads=1))
+        async with app.router.lifespan_context(app):
+            call = await Call(app, NOISE).done()
+            assert call.status == 200
+            assert call.headers["content-length"] == str(len(call.body))
+            check_idle(app.state.services.pipeline)
+            left = Call(app, NOISE)
+            left.takes.clear()
+            await until(lambda: left.pieces == 1)
+            left.leave()
+            await left.done()
+            check_idle(app.state.services.pipeline)
 
     play(scene)
 

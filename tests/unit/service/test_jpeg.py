@@ -5,9 +5,25 @@ import numpy as np
 import pytest
 
 from service.pictures import jpeg
+from service.pictures.answer_formats import IN_PARTS, MEDIA_TYPES
 from service.pictures.encode import LOSSY_QUALITY, encode
 from service.pictures.metadata import jpeg as metadata_of_jpeg
 from tests.pictures import levels
+
+
+class Taken:
+    """Keeps what is put into it."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.patches: list[tuple[int, bytes]] = []
+
+    def put(self, part: bytes) -> None:
+        self.parts.append(part)
+
+    def patch(self, place: int, data: bytes) -> None:
+        self.patches.append((place, data))
+
 
 SHAPES = [(1, 1), (16, 16), (17, 16), (33, 17), (250, 40), (99, 151), (64, 300), (700, 20)]
 
@@ -56,14 +72,14 @@ def test_a_large_answer_keeps_alpha_on_white_and_its_profile(monkeypatch: pytest
     rgb, alpha = picture(200, 100), levels(200, 100)
     whole = encode(rgb, alpha, "jpeg")
     monkeypatch.setattr(jpeg, "STRIP_PIXELS", 3000)
-    parts: list[bytes] = []
-    assert encode(rgb, alpha, "jpeg", into=parts.append, workers=2) == b""
-    assert len(parts) > 5
-    data = b"".join(parts)
+    taken = Taken()
+    assert encode(rgb, alpha, "jpeg", into=taken, workers=2) == b""
+    assert len(taken.parts) > 5
+    data = b"".join(taken.parts)
     assert data == encode(rgb, alpha, "jpeg")
     pixels = [cv2.imdecode(np.frombuffer(each, np.uint8), cv2.IMREAD_COLOR) for each in (data, whole)]
     np.testing.assert_array_equal(*pixels)
-    assert b"ICC_PROFILE" in parts[0]
+    assert b"ICC_PROFILE" in taken.parts[0]
     assert metadata_of_jpeg.read(data) == metadata_of_jpeg.read(whole)
 
 
@@ -72,9 +88,15 @@ def test_what_opencv_does_not_take_is_an_error() -> None:
         jpeg.compress_whole(np.zeros((4, 4, 2), np.uint8), LOSSY_QUALITY)
 
 
-def test_other_formats_come_in_one_part() -> None:
-    rgb, parts = picture(30, 20), list[bytes]()
-    for output_format in ("tiff", "webp"):
-        assert encode(rgb, None, output_format, into=parts.append) == b""
-        assert parts.pop() == encode(rgb, None, output_format)
-        assert not parts
+def test_every_format_goes_into_a_sink(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.pictures.tiff_writer.STRIP_BYTES", 200)
+    rgb = picture(30, 20)
+    for output_format in MEDIA_TYPES:
+        taken = Taken()
+        assert encode(rgb, None, output_format, into=taken) == b""
+        data = bytearray(b"".join(taken.parts))
+        for place, patch in taken.patches:
+            data[place : place + len(patch)] = patch
+        assert bytes(data) == encode(rgb, None, output_format)
+        assert bool(taken.patches) == (output_format == "tiff")
+        assert output_format not in IN_PARTS or not taken.patches

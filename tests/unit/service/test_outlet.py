@@ -108,6 +108,65 @@ def test_what_memory_has_no_room_for_is_given_back_on_the_disk(tmp_path: Path) -
     run(scene)
 
 
+def test_what_may_only_be_taken_once_it_is_done_waits_on_the_disk_and_can_be_changed(tmp_path: Path) -> None:
+    async def scene() -> None:
+        disk, held = Spool(tmp_path, 10_000), Held()
+        way = Outlet(held, disk)
+        way.open(5000, at_once=False)
+        assert way.is_open
+        assert way.is_late
+        assert (held.count, disk.count) == (0, 5000)
+        await fill(way)
+        await asyncio.to_thread(way.patch, 50, b"patch")
+        way.finish()
+        assert not way.begun.done()
+        assert (way.size, disk.count) == (4000, 4000)
+        data = b"".join(PARTS)
+        assert b"".join([part async for part in way.parts()]) == data[:50] + b"patch" + data[55:]
+        way.close()
+        with pytest.raises(Left):
+            way.patch(0, b"late")
+        assert disk.count == 0
+        disk.close()
+
+    run(scene)
+
+
+def test_without_a_disk_it_is_handed_over_whole(tmp_path: Path) -> None:
+    async def scene() -> None:
+        full = Spool(tmp_path, 4999)
+        for disk in (None, full):
+            held = Held()
+            way = Outlet(held, disk)
+            way.open(5000, at_once=False)
+            assert not way.is_open
+            assert held.count == 5000
+            way.finish()
+            way.close()
+        assert full.count == 0
+        full.close()
+
+    run(scene)
+
+
+def test_a_disk_that_takes_no_change_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def scene() -> None:
+        disk = Spool(tmp_path, 10_000)
+        way = Outlet(Held(), disk)
+        way.open(5000, at_once=False)
+        await fill(way)
+        monkeypatch.setattr("service.engine.spool.os.pwrite", fail)
+        with pytest.raises(OutOfDisk):
+            way.patch(0, b"patch")
+        way.close()
+        disk.close()
+
+    run(scene)
+
+
 def test_whoever_makes_what_nobody_takes_ends_with_the_next_part(tmp_path: Path) -> None:
     async def scene() -> None:
         disk = Spool(tmp_path, 10_000)
