@@ -18,7 +18,7 @@ import uvicorn
 from chroma.compose import ComposedRows
 from service.archive.there import There
 from service.client import AsyncClient, ClientError, Unreachable
-from service.engine import outlet
+from service.engine import byte_budget, outlet
 from service.engine.pipeline import Pipeline
 from service.engine.spool import Spool
 from service.errors import OutOfDisk
@@ -382,6 +382,46 @@ def test_without_any_room_it_is_refused_before_it_begins(model_path: Path) -> No
             assert slow.is_chunked
             assert len(await slow.rest()) > PIXELS // 2
             await until(lambda: running.metric(HELD) == 0)
+            check_idle(running.pipeline)
+
+    play(scene)
+
+
+def test_where_bytes_run_short_the_slow_one_goes(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_budget, "HURRY_S", 0.0)
+
+    async def scene() -> None:
+        changes = {
+            "is_narrow": True,
+            "max_spooled_bytes": 0,
+            "max_held_bytes": 500_000,
+            "max_upload_bytes": len(NOISE),
+        }
+        async with serving(model_path, **changes) as running:
+            slow = await (await Caller.of(running)).head()
+            await until(lambda: running.pipeline.admission.admitted == 0)
+            other = await (await Caller.of(running)).head()
+            assert other.status == 200
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await slow.rest()
+            assert (await other.rest()).startswith(b"\x89PNG")
+            await until(lambda: running.metric(HELD) == 0)
+            assert running.metric("photochrom_slow_total") == 1
+            check_idle(running.pipeline)
+
+    play(scene)
+
+
+def test_who_takes_too_little_is_cut_off(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_budget, "GRACE_S", 0.1)
+
+    async def scene() -> None:
+        async with serving(model_path, is_narrow=True, least_rate=1 << 30) as running:
+            caller = await (await Caller.of(running)).head()
+            await until(lambda: running.metric("photochrom_slow_total") == 1)
+            with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
+                await caller.rest()
+            await until(lambda: running.pipeline.admission.admitted == 0)
             check_idle(running.pipeline)
 
     play(scene)
