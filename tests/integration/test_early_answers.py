@@ -24,6 +24,7 @@ from service.engine.spool import Spool
 from service.errors import OutOfDisk
 from service.http.app import create_app
 from service.http.connection import Connection
+from service.http.waiting import Deadline
 from service.settings import Settings
 from tests import onnx_factory
 from tests.integration.test_service_under_load import Call, check_idle, metric, until
@@ -499,11 +500,20 @@ def test_what_fails_before_the_first_byte_is_said_in_words(model_path: Path, mon
     play(scene)
 
 
-def test_time_runs_out_in_the_middle(model_path: Path, last_rows: LastRows) -> None:
+def test_time_runs_out_in_the_middle(model_path: Path, last_rows: LastRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    deadlines: list[Deadline] = []
+
+    def noted(seconds: float) -> Deadline:
+        deadlines.append(Deadline(seconds))
+        return deadlines[-1]
+
+    monkeypatch.setattr("service.http.waiting.Deadline", noted)
+
     async def scene() -> None:
-        async with serving(model_path, deadline_s=0.5) as running:
+        async with serving(model_path) as running:
             caller = await (await Caller.of(running)).head()
             assert caller.status == 200
+            deadlines[-1].timeout.reschedule(asyncio.get_running_loop().time())
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await caller.rest()
             await until(running.counted(504))
