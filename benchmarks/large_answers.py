@@ -8,7 +8,7 @@ color may take at most 250 MB, 100 megapixels of 16-bit gray 500.
 
     python benchmarks/large_answers.py [--rounds 3] [--output large_answers.json]
 
-Exit status 1 if a promise is not kept.
+Exit status 1 if a promise is not kept. Wants a machine with nothing else to do.
 """
 
 import argparse
