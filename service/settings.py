@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     )
     spool_dir: Path | None = Field(
         default=None,
-        description="Directory of a disk for uploads above 16 MB and large answers that wait; empty: the system's "
+        description="Directory of a disk for uploads above 16 MB and large answers; empty: the system's "
         "temporary one, or `/var/tmp` where that is memory.",
     )
     max_spooled_bytes: int = Field(
