@@ -31,7 +31,7 @@
         |-- InternalError       500  ours
         |-- Overloaded          503  too much at once; says when to come back
         |-- OutOfMemory         503  there was too little memory for it; says when to come back
-        |-- OutOfDisk           503  the upload could not be spooled; says when to come back
+        |-- OutOfDisk           503  an upload or answer could not be spooled; says when to come back
         |-- Draining            503  stopping
         |-- Failing             503  broken inside; wants a restart
         `-- DeadlineExceeded    504
@@ -245,7 +245,7 @@ class OutOfMemory(RequestError):
 
 
 class OutOfDisk(RequestError):
-    """The disk for large uploads is full, or fails; the picture is not at fault."""
+    """The disk for large uploads and answers is full, or fails; the picture is not at fault."""
 
     status, name, title = 503, "out-of-disk", "The service had too little room on its disk"
 

@@ -116,14 +116,14 @@ class Settings(BaseSettings):
     )
     spool_dir: Path | None = Field(
         default=None,
-        description="Directory of a disk for uploads above 16 MB; empty: the system's temporary one, or `/var/tmp` "
-        "where that is memory.",
+        description="Directory of a disk for uploads above 16 MB and large answers; empty: the system's "
+        "temporary one, or `/var/tmp` where that is memory.",
     )
     max_spooled_bytes: int = Field(
         default=4 * 2**30,
         ge=0,
         le=MOST_BYTES,
-        description="Most bytes of uploads there; more get 503. 0 keeps all in memory.",
+        description="Most bytes there; more uploads get 503. 0 keeps all in memory.",
     )
     least_rate: int = Field(
         default=16_384,

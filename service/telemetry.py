@@ -137,7 +137,7 @@ class Metrics:
         self.waiting_requests = self._gauge("waiting_requests", "Requests that wait to be admitted.")
         self.inflight_megapixels = self._gauge("inflight_megapixels", "Megapixels worked on.")
         self.held_bytes = self._gauge("held_bytes", "Bytes of uploads and answers in memory.")
-        self.spooled_bytes = self._gauge("spooled_bytes", "Bytes of uploads on the disk.")
+        self.spooled_bytes = self._gauge("spooled_bytes", "Bytes of uploads and answers on the disk.")
         self.kept_pictures = self._gauge("kept_pictures", "Pictures kept to be decoded again.")
         self.kept_bytes = self._gauge("kept_bytes", "Bytes of kept pictures.")
         self.kept_hits = self._counter("kept_hits", "Requests for a picture that was kept.")

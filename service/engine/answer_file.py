@@ -13,6 +13,7 @@ from service.pictures.levels import Alpha, Rows
 from service.pictures.metadata.belongings import NOTHING, Metadata, Note
 from service.pictures.metadata.fitting import fit
 from service.pictures.metadata.reading import read_metadata
+from service.pictures.sink import Sink
 from service.version import program_version
 
 UNNOTED: Final = frozenset(
@@ -47,6 +48,7 @@ def make_file(
     variant: int = 1,
     has_reference: bool = False,
     workers: int = 1,
+    into: Sink | None = None,
 ) -> bytes:
     """Return the file of an answer; the same arguments give the same bytes.
 
@@ -60,6 +62,7 @@ def make_file(
         variant: which version of the picture it is.
         has_reference: whether it follows the palette of another photograph.
         workers: threads that may work on it.
+        into: takes the file instead, see `encode`.
 
     Raises:
         UnfitFormat: the format cannot hold a picture of this size, or of the depth that is asked for.
@@ -67,7 +70,7 @@ def make_file(
     check_depth(options, output_format)
     note = note_of(options, stamp, variant=variant, has_reference=has_reference) if options.note else None
     fitted = fit(metadata, (rgb.shape[1], rgb.shape[0]), output_format, note)
-    return encode(rgb, alpha, output_format, workers=workers, metadata=fitted)
+    return encode(rgb, alpha, output_format, workers=workers, metadata=fitted, into=into)
 
 
 def note_of(options: Options, stamp: Stamp, *, variant: int = 1, has_reference: bool = False) -> Note:

@@ -1,6 +1,7 @@
 """The bytes of uploads and answers in memory: how many there may be, and who goes when there is no room."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ class ByteBudget:
         if new <= 0 or self.count <= own or missing <= 0:
             return
         slow = sorted((each for each in self._transfers if may_cut and each.is_slow()), key=Transfer.left_s)
-        if sum(each.size for each in slow) < missing:
+        if sum(each.held() for each in slow) < missing:
             raise Overloaded(
                 "Too many bytes are in memory; try again later.", retry_after_s=1, limit=self._limit, unit="bytes"
             )
@@ -100,31 +101,47 @@ class ByteBudget:
             slow.pop().cut()
 
     @contextmanager
-    def watch(self, size: int, cut: Callable[[], None]) -> Iterator["Transfer"]:
-        """Watch a caller who takes an answer of so many bytes; who takes too long is cut off."""
-        transfer = Transfer(size, cut)
+    def watch(self, transfer: "Transfer", size: int) -> Iterator[None]:
+        """Watch a caller who takes so many bytes more of an answer; who takes too long is cut off."""
+        transfer.begin(size)
         self._transfers.add(transfer)
         least_rate = self.limits.least_rate
-        allowed_s = GRACE_S + size / least_rate if least_rate else MOST_S
+        allowed_s = GRACE_S + transfer.size / least_rate - transfer.took_s() if least_rate else MOST_S
         end = asyncio.get_running_loop().call_later(allowed_s, transfer.cut)
         try:
-            yield transfer
+            yield
         finally:
             end.cancel()
             self._transfers.discard(transfer)
+            transfer.pause()
 
 
 class Transfer:
-    """A caller who takes an answer.
+    """A caller who takes an answer, all at once or in parts; only the time counts in which there is something to take.
 
     Attributes:
-        size: of it, bytes.
+        size: of what there was to take so far, bytes.
+        held: how many bytes are free when the connection is broken.
     """
 
-    def __init__(self, size: int, cut: Callable[[], None]) -> None:
-        """Start to watch a caller who takes so many bytes, and whose connection can be broken."""
-        self._break, self.size = cut, size
-        self._taken, self._began, self._is_cut = 0, time.monotonic(), False
+    def __init__(self, cut: Callable[[], None], held: Callable[[], int]) -> None:
+        """Start without anything to take, for a caller whose connection can be broken."""
+        self._break, self.held = cut, held
+        self.size = self._taken = 0
+        self._took_s, self._began, self._is_cut = 0.0, math.nan, False
+
+    def begin(self, size: int) -> None:
+        """Note that there are so many bytes more to take."""
+        self.size += size
+        self._began = time.monotonic()
+
+    def pause(self) -> None:
+        """Note that there is nothing to take for now."""
+        self._took_s, self._began = self.took_s(), math.nan
+
+    def took_s(self) -> float:
+        """Return for how long there was something to take, seconds."""
+        return self._took_s if math.isnan(self._began) else self._took_s + time.monotonic() - self._began
 
     def note(self, size: int) -> None:
         """Note that so many bytes more are taken."""
@@ -132,11 +149,11 @@ class Transfer:
 
     def left_s(self) -> float:
         """Return how long the rest takes at the pace so far, seconds."""
-        return (self.size - self._taken) * (time.monotonic() - self._began) / max(self._taken, 1)
+        return (self.size - self._taken) * self.took_s() / max(self._taken, 1)
 
     def is_slow(self) -> bool:
         """Return whether it may be cut off."""
-        took = time.monotonic() - self._began
+        took = self.took_s()
         return not self._is_cut and took > HURRY_S and self._taken < HURRY_BYTES_S * took
 
     def cut(self) -> None:
@@ -156,11 +173,18 @@ class Reservation:
         """Start with nothing."""
         self.budget = budget
         self._count = self._pending = 0
+        self._is_over = False
+
+    @property
+    def count(self) -> int:
+        """How many bytes it holds."""
+        return self._count
 
     def add(self, count: int) -> None:
-        """Count bytes that are there, whatever others hold."""
-        self._count += count
-        self.budget.count += count
+        """Count bytes that are there, whatever others hold, until it is released."""
+        if not self._is_over:
+            self._count += count
+            self.budget.count += count
 
     def reserve(self, count: int) -> None:
         """Count bytes that an answer in the making will take, or takes; the answer itself replaces them.
@@ -193,6 +217,7 @@ class Reservation:
         self.budget.count -= count
 
     def release(self) -> None:
-        """Count nothing any more."""
+        """Count nothing any more, whatever still comes."""
+        self._is_over = True
         self.budget.count -= self._count
         self._count = self._pending = 0

@@ -32,7 +32,7 @@ from chroma.warmth import warm_shift
 from service.engine.kept import KEPT_OUTPUTS, KeptPicture, to_half
 from service.engine.options import Options
 from service.engine.session import Heads, Query, Session
-from service.pictures.answer_formats import LOSSLESS, OutputFormat
+from service.pictures.answer_formats import BY_ROWS, OutputFormat
 from service.pictures.decode import Picture
 from service.pictures.levels import Alpha, Rows, to_rgb_u8
 from service.pictures.lightness import Lightness, StoredLightness, store_lightness
@@ -92,7 +92,7 @@ class ColoredPixels:
     def pixels_for(self, output_format: OutputFormat) -> Rows:
         """Return what an encoder takes: a large picture's rows as they are, where it takes a few at a time."""
         is_large = self.rows.shape[0] * self.rows.shape[1] > LARGE_PIXELS
-        return self.rows if is_large and output_format in LOSSLESS else self.rgb
+        return self.rows if is_large and output_format in BY_ROWS else self.rgb
 
     @cached_property
     def rgb(self) -> Shaped[np.ndarray, "H W 3"]:

@@ -23,6 +23,7 @@ from service.engine.colorizer import (
     versions_of,
 )
 from service.engine.job import Job, Result
+from service.engine.outlet import Outlet
 from service.engine.parcel import json_bytes
 from service.engine.session import Heads
 from service.errors import AnswerTooLarge
@@ -54,10 +55,6 @@ def notes_on(picture: np.ndarray | LightnessRows) -> tuple[str, ...]:
     """
     levels = picture.levels if isinstance(picture, StoredLightness) else np.asarray(picture)
     return (LITTLE_TO_COLOR,) if has_two_levels(levels) else ()
-
-
-def hold_nothing(_: int) -> None:
-    """Count no bytes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,22 +102,22 @@ class Maker:
         self.stamp, self.codecs, self.free_threads = stamp, codecs, free_threads
         self.max_answer_bytes, self.on_picture = max_answer_bytes, on_picture
 
-    async def make(self, parts: Parts, job: Job, stages: Stages, hold: Callable[[int], None] = hold_nothing) -> Result:
+    async def make(self, parts: Parts, job: Job, stages: Stages, outlet: Outlet) -> Result:
         """Merge and encode a few variants at a time: several need hardly more memory than one.
 
         Args:
             parts: what the answers are made of.
             job: what is asked for.
             stages: where to time it.
-            hold: told how many bytes each of several pictures takes.
+            outlet: takes a large answer while it is made; told how many bytes each of several pictures takes.
 
         Returns:
-            The encoded answers.
+            The encoded answers, but for what the outlet has taken.
 
         Raises:
             RequestError: the answers are too large, or do not fit their format.
         """
-        return await _Making(self, parts, job, stages, hold).run()
+        return await _Making(self, parts, job, stages, outlet).run()
 
     def tell_scenes(self, heads: Heads) -> list[dict[str, Any]]:
         """Return the likeliest scenes, for JSON."""
@@ -152,8 +149,8 @@ class Maker:
 class _Making:
     """One job under way."""
 
-    def __init__(self, maker: Maker, parts: Parts, job: Job, stages: Stages, hold: Callable[[int], None]) -> None:
-        self._maker, self._parts, self._job, self._stages, self._hold = maker, parts, job, stages, hold
+    def __init__(self, maker: Maker, parts: Parts, job: Job, stages: Stages, outlet: Outlet) -> None:
+        self._maker, self._parts, self._job, self._stages, self._outlet = maker, parts, job, stages, outlet
         self._left = deque(job.options.variants)
         self._made: dict[int, bytes] = {}
         self._versions: Versions | None = None
@@ -168,7 +165,9 @@ class _Making:
         with self._stages.overlapping("merge", "encode"):
             await _together(self._make_some(place) for place in range(self._side_by_side))
         return Result(
-            [(variant, self._made[variant]) for variant in self._job.options.variants], self._scene, self._facts
+            [(variant, self._made[variant]) for variant in self._job.options.variants if variant in self._made],
+            self._scene,
+            self._facts,
         )
 
     async def _make_some(self, place: int) -> None:
@@ -195,6 +194,7 @@ class _Making:
                 reference=parts.reference,
             )
             self._scene = colored.scene
+            self._outlet.scene = colored.scene
             if job.tells and variant == job.options.variants[0]:
                 self._facts.update(await maker.codecs.run(maker.tell, colored.rgb, parts))
         with self._stages.measure("encode"):
@@ -209,9 +209,11 @@ class _Making:
                 variant=variant,
                 has_reference=parts.reference is not None,
                 workers=workers,
+                into=self._outlet if self._outlet.is_open else None,
             )
-        maker.on_picture(len(data))
-        self._made[variant] = data
+        maker.on_picture(self._outlet.size or len(data))
+        if not self._outlet.is_open:
+            self._made[variant] = data
         if job.is_packed:
             self._count(len(data))
 
@@ -224,7 +226,7 @@ class _Making:
                 limit=limit,
                 unit="bytes",
             )
-        self._hold(size)
+        self._outlet.hold(size)
 
 
 async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

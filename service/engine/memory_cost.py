@@ -1,11 +1,12 @@
 """What a picture takes in memory, before it does."""
 
-from collections.abc import Callable
 from typing import Final
 
 from chroma.framing import network_size
-from service.engine.colorizer import Prepared
+from service.engine.colorizer import LARGE_PIXELS, Prepared
 from service.engine.job import Job
+from service.engine.outlet import Outlet
+from service.pictures.answer_formats import BY_ROWS, IN_PARTS
 from service.pictures.encode import most_bytes
 from service.pictures.header import Header
 from service.pictures.levels import Alpha
@@ -30,17 +31,23 @@ def posterior_weight(header: Header, size: int, *, moves: bool = True) -> float:
     return (MOVED_WEIGHT if moves else POSTERIOR_WEIGHT) * rows * columns / 1e6
 
 
-def reserve(prepared: Prepared, alpha: Alpha, job: Job, hold: Callable[[int], None], *, beside: int = 0) -> None:
+def reserve(prepared: Prepared, alpha: Alpha, job: Job, outlet: Outlet, *, beside: int = 0) -> None:
     """Have the bytes counted that the answer may take, before it is made; of several each is counted when it is.
+
+    A large picture that is written a few rows at a time goes through the outlet.
 
     Args:
         prepared: the picture.
         alpha: its opacity.
         job: what is made of it.
-        hold: told the bytes.
+        outlet: told the bytes.
         beside: bytes of metadata that goes over.
     """
     if not job.is_packed:
         channels = 3 if alpha is None else 4
         pixels = prepared.L.shape[0] * prepared.L.shape[1]
-        hold(most_bytes(job.output_format, pixels, channels=channels, deep=prepared.is_deep, beside=beside))
+        most = most_bytes(job.output_format, pixels, channels=channels, deep=prepared.is_deep, beside=beside)
+        if pixels > LARGE_PIXELS and job.output_format in BY_ROWS:
+            outlet.open(most, at_once=outlet.takes_parts and job.output_format in IN_PARTS)
+        else:
+            outlet.hold(most)

@@ -11,7 +11,7 @@ next stage, and what it was admitted for is given back only when its last thread
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,9 +34,10 @@ from service.engine.colorizer import (
 from service.engine.job import Job, Result
 from service.engine.kept import KeptPicture, KeptPictures, Posterior
 from service.engine.loaded_model import LoadedModel, tag_of
-from service.engine.making import Parts, hold_nothing, notes_on
+from service.engine.making import Parts, notes_on
 from service.engine.memory_cost import posterior_weight, reserve
 from service.engine.models import Models
+from service.engine.outlet import Outlet
 from service.engine.session import Heads, Session
 from service.errors import RequestError
 from service.machine import trim_memory, usable_cores
@@ -199,19 +200,17 @@ class Pipeline:
         with stages.measure("probe"):
             return await asyncio.to_thread(self._inspect, job, model)
 
-    async def run(
-        self, job: Job, inspected: Inspected, stages: Stages, hold: Callable[[int], None] = hold_nothing
-    ) -> Result:
+    async def run(self, job: Job, inspected: Inspected, stages: Stages, outlet: Outlet) -> Result:
         """Color one picture.
 
         Args:
             job: the upload.
             inspected: from `inspect`.
             stages: where to time it.
-            hold: told how many bytes the answer will take, or each of several pictures takes.
+            outlet: takes a large answer while it is made; told how many bytes the others take in memory.
 
         Returns:
-            The encoded answers.
+            The encoded answers, but for what the outlet has taken.
 
         Raises:
             RequestError: the picture is damaged, there is no room, or the answer does not fit its format.
@@ -230,10 +229,10 @@ class Pipeline:
                 taken = await self.decoders.decode_lightness(job.data, header, job.caller.name, threads=self._threads())
                 prepared, alpha = await self.codecs.run(self._prepare, taken, job, model)
                 metadata = await self.codecs.run(metadata_of, as_bytes(job.data), job.options, header)
-            reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
+            reserve(prepared, alpha, job, outlet, beside=metadata.nbytes)
             heads = await self._infer(prepared, model, stages)
             parts = Parts(prepared, alpha, heads, reference, model.session.precision, metadata)
-            return await model.maker.make(parts, job, stages, hold)
+            return await model.maker.make(parts, job, stages, outlet)
 
     async def keep(self, job: Job, inspected: Inspected, owner: str, stages: Stages) -> KeptPicture:
         """Run one picture through the network, and keep what it says.
@@ -297,7 +296,7 @@ class Pipeline:
         reference: KeptPicture | None,
         model: LoadedModel,
         stages: Stages,
-        hold: Callable[[int], None] = hold_nothing,
+        outlet: Outlet,
     ) -> Result:
         """Color a kept picture, without the network.
 
@@ -307,10 +306,10 @@ class Pipeline:
             reference: another kept picture whose palette is followed.
             model: from `models`, as it was when the picture was found.
             stages: where to time it.
-            hold: told how many bytes the answer will take, or each of several pictures takes.
+            outlet: takes a large answer while it is made; told how many bytes the others take in memory.
 
         Returns:
-            The encoded answers.
+            The encoded answers, but for what the outlet has taken.
 
         Raises:
             RequestError: there is no room, or the answer does not fit its format.
@@ -327,11 +326,11 @@ class Pipeline:
                     picture = await self.decoders.decode(kept.data, kept.header, job.caller.name)
                 prepared, alpha = await self.codecs.run(self._take_up, kept, picture, job, model)
                 metadata = await self.codecs.run(metadata_of, as_bytes(kept.data), job.options, kept.header)
-            reserve(prepared, alpha, job, hold, beside=metadata.nbytes)
+            reserve(prepared, alpha, job, outlet, beside=metadata.nbytes)
             histogram = reference.histogram if reference else None
             heads = kept.posterior.heads()
             parts = Parts(prepared, alpha, heads, histogram, kept.precision, metadata)
-            return await model.maker.make(parts, job, stages, hold)
+            return await model.maker.make(parts, job, stages, outlet)
 
     def _inspect(self, job: Job, model: LoadedModel) -> Inspected:
         header = self._probe(job.data, job.options.page)

@@ -1,4 +1,4 @@
-"""Large uploads on the disk, written as they arrive, so that scans of hundreds of megabytes take no memory.
+"""Large uploads and answers on the disk, written as they come, so that hundreds of megabytes take no memory.
 
 Files have no name: the room of one is free once nobody has it open, whoever ended and however. How many bytes there are
 has a limit of its own, beside that of the bytes in memory.
@@ -31,7 +31,7 @@ Pair = tuple[Descriptor, Descriptor]
 """Of one file: to write, and to read."""
 
 THREADS: Final = 4
-"""So many writes at once; those of a disk that hangs keep nobody waiting but large uploads."""
+"""So many writes at once; those of a disk that hangs keep nobody waiting but large pictures."""
 
 LASTING: Final = Path("/var/tmp")
 """For temporary files, and by the Filesystem Hierarchy Standard (5.15) on a disk, unlike `/tmp` of some systems."""
@@ -100,7 +100,7 @@ class Spool:
         """
         if self.count + new > self.limit:
             raise Overloaded(
-                "Too many bytes of uploads are on the disk; try again later.",
+                "Too many bytes are on the disk; try again later.",
                 retry_after_s=1,
                 limit=self.limit,
                 unit="bytes",
@@ -130,8 +130,45 @@ class Spool:
         try:
             return await self._threads.run(self._write, file, parts)
         except OSError as error:
-            log.warning(f"{self.directory} takes no more of an upload: {error.strerror}")
-            raise OutOfDisk() from error
+            raise self._full(error) from error
+
+    async def read(self, file: Pair, size: int, place: int) -> bytes:
+        """Return so many bytes of a file, from a place on.
+
+        Raises:
+            OutOfDisk: it cannot be read.
+        """
+        try:
+            return await self._threads.run(os.pread, file[1].number, size, place)
+        except OSError as error:
+            log.warning(f"{self.directory} cannot be read: {error.strerror}")
+            raise OutOfDisk("The disk cannot be read; try again later.") from error
+
+    def append(self, file: Pair | None, part: bytes) -> Pair:
+        """Write to a file, as `write`, from a thread that may wait for a disk.
+
+        Raises:
+            OutOfDisk: it cannot be written.
+        """
+        try:
+            return self._write(file, [part])
+        except OSError as error:
+            raise self._full(error) from error
+
+    def patch(self, file: Pair, place: int, data: bytes) -> None:
+        """Write other bytes in the place of some, from a thread that may wait for a disk.
+
+        Raises:
+            OutOfDisk: they cannot be written.
+        """
+        try:
+            os.pwrite(file[0].number, data, place)
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> OutOfDisk:
+        log.warning(f"{self.directory} takes no more: {error.strerror}")
+        return OutOfDisk()
 
     def close(self) -> None:
         """Stop the threads."""

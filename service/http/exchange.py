@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Receive, Scope, Send
 
 from service.engine.byte_budget import GRACE_S, MOST_S, ByteBudget, Reservation, Transfer
+from service.engine.outlet import Outlet
 from service.engine.spool import Incoming
 from service.errors import MalformedRequest, UploadTooSlow
 from service.http.problems import SECURITY_HEADERS
@@ -37,6 +38,8 @@ class Exchange:
         status: of the answer; 0 before there is one.
         answered: `time.perf_counter` of when the answer had been handed over; None before.
         was_slow: whether it ended because the caller sent or took too little.
+        is_in_parts: whether the answer comes in parts, and has begun.
+        can_break: whether the connection can be broken from here.
     """
 
     def __init__(self, budget: ByteBudget, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,10 +47,15 @@ class Exchange:
         headers = Headers(scope=scope)
         self.reservation = Reservation(budget)
         self._abort: Callable[[], None] = scope.get(ABORT_KEY, self._end_sending)
+        self.can_break = ABORT_KEY in scope
+        # Of an answer whose length nobody knows the caller must see where it broke off.
+        self._takes_parts = self.can_break and scope["http_version"] != "1.0"
+        self._outlet: Outlet | None = None
+        self._transfer = Transfer(self.cut, lambda: self.reservation.count)
         self._sending: asyncio.Timeout | None = None
         self.status = 0
         self.answered: float | None = None
-        self.was_slow = False
+        self.was_slow = self.is_in_parts = False
         self._receive = receive
         self._send = send
         length = headers.get("content-length", "")
@@ -78,6 +86,17 @@ class Exchange:
         """Return a place for a file that comes with it."""
         announced = 0 if self._announced == math.inf else self._announced
         return Incoming(self.reservation.budget.spool, self.reservation.unload, announced)
+
+    def outlet(self) -> Outlet:
+        """Return a way out for a picture that may be large."""
+        self._outlet = Outlet(self.reservation.reserve, self.reservation.budget.spool, takes_parts=self._takes_parts)
+        return self._outlet
+
+    def close(self) -> None:
+        """Let go of what its answer holds."""
+        if self._outlet is not None:
+            self._outlet.close()
+        self.reservation.release()
 
     async def receive(self) -> Message:
         """Take a part of the upload, or refuse to: one that is too large may have been announced as a smaller one.
@@ -125,28 +144,37 @@ class Exchange:
             self._head = message
             return
         body, is_last = memoryview(message.get("body", b"")), not message.get("more_body", False)
-        if len(body) > PIECE_BYTES or self.reservation.is_pending:
+        self.is_in_parts = self.is_in_parts or not is_last
+        # Whoever gives an answer in parts has them counted.
+        if not self.is_in_parts and (len(body) > PIECE_BYTES or self.reservation.is_pending):
             self.reservation.commit(len(body))
         if self._head is not None:
             head, self._head = self._head, None
             self._start(head)
             await self._send(head)
         waits = is_last and self._closes
-        with self.reservation.budget.watch(len(body), self.cut) as transfer:
+        with self.reservation.budget.watch(self._transfer, len(body)):
             async with asyncio.timeout(None) as self._sending:
-                await self._hand_over(message["type"], body, transfer, more=waits or not is_last)
+                await self._hand_over(message["type"], body, more=waits or not is_last)
         if is_last:
             self.answered = time.perf_counter()
         if waits:
             await self._linger()
             await self._send({"type": message["type"], "body": b"", "more_body": False})
 
-    async def _hand_over(self, kind: str, body: memoryview, transfer: Transfer, *, more: bool) -> None:
+    async def _hand_over(self, kind: str, body: memoryview, *, more: bool) -> None:
         while len(body) > PIECE_BYTES:
             await self._send({"type": kind, "body": bytes(body[:PIECE_BYTES]), "more_body": True})
-            transfer.note(PIECE_BYTES)
+            self._transfer.note(PIECE_BYTES)
             body = body[PIECE_BYTES:]
         await self._send({"type": kind, "body": bytes(body), "more_body": more})
+        self._transfer.note(len(body))
+
+    async def break_off(self) -> None:
+        """Break the connection in the middle of an answer, so that nobody takes what there is for all of it."""
+        self._abort()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def _start(self, message: Message) -> None:
         self.status = message["status"]

@@ -47,8 +47,8 @@ CLIENT_LEFT: Final = 499
 FACTS_KEY: Final = "photochrom.facts"
 """Where a connection's scope, and every copy the framework makes of it, holds more facts for the log line."""
 
-HOLD_KEY: Final = "photochrom.hold"
-"""Where a connection's scope holds the function that counts what its answer takes in memory while it is made."""
+OUTLET_KEY: Final = "photochrom.outlet"
+"""Where a connection's scope holds the function that makes a way out for its picture: see `Exchange.outlet`."""
 
 INCOMING_KEY: Final = "photochrom.incoming"
 """Where it holds the function that makes a place for a file of its upload: see `Exchange.incoming`."""
@@ -100,12 +100,12 @@ class Guard:
         token = request_id.set(_request_id(headers.get("x-request-id")))
         scope[FACTS_KEY] = {}
         exchange = Exchange(self._budget, scope, receive, send)
-        scope[HOLD_KEY] = exchange.reservation.reserve
+        scope[OUTLET_KEY] = exchange.outlet
         scope[INCOMING_KEY] = exchange.incoming
         try:
             await self._serve(scope, exchange)
         finally:
-            exchange.reservation.release()
+            exchange.close()
             if exchange.was_slow:
                 self._metrics.slow.inc()
             took = round((exchange.answered or time.perf_counter()) - started, 4)
@@ -123,20 +123,34 @@ class Guard:
         try:
             exchange.check_announced()
             await self._app(scope, exchange.receive, exchange.send)
-        except ClientDisconnect:
-            return  # Nobody is left to answer.
+        except ClientDisconnect:  # Nobody is left to answer.
+            if exchange.is_in_parts and not exchange.was_slow:
+                exchange.status = CLIENT_LEFT
         except Exception as error:
-            if exchange.status:  # The answer is on its way: all that is left is to break the connection.
+            # The answer is on its way: all that is left is to break the connection.
+            if exchange.status and not (exchange.is_in_parts and exchange.can_break):
                 raise
-            if isinstance(error.__cause__, RequestError):  # So the framework says it of one that `send` raises.
-                error = error.__cause__
-            if isinstance(error, MemoryError):
-                log.exception("out of memory")
-                error = OutOfMemory()
-            elif not isinstance(error, RequestError):
-                log.exception("unexpected error")
-                error = InternalError("The service could not finish this request; its log has the reason.")
-            await refuse(scope, error, self._metrics)(scope, exchange.receive, exchange.send)
+            known = _typed(error)
+            problem = refuse(scope, known, self._metrics)
+            if exchange.is_in_parts:
+                log.warning("an answer broke off", extra={"facts": {"detail": known.detail}})
+                exchange.status = known.status
+                await exchange.break_off()
+            else:
+                await problem(scope, exchange.receive, exchange.send)
+
+
+def _typed(error: Exception) -> RequestError:
+    """Return one of our errors for whatever was raised; what is none of ours goes into the log."""
+    if isinstance(error.__cause__, RequestError):  # So the framework says it of one raised when an answer has begun.
+        return error.__cause__
+    if isinstance(error, MemoryError):
+        log.exception("out of memory")
+        return OutOfMemory()
+    if not isinstance(error, RequestError):
+        log.exception("unexpected error")
+        return InternalError("The service could not finish this request; its log has the reason.")
+    return error
 
 
 def _request_id(given: str | None) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -30,7 +31,8 @@ from service.http.accept import OPAQUE_TYPE, Wanted, choose_answer, likes_opaque
 from service.http.access import caller_of, owner_of, refuse_repeats, require_key
 from service.http.answers import Colors, Confidence, Kept, PlausibleColor, Scene
 from service.http.conditional import has_already
-from service.http.guard import HOLD_KEY
+from service.http.early import Early
+from service.http.guard import OUTLET_KEY
 from service.http.openapi import (
     BINARY,
     COLORIZE_RESPONSES,
@@ -79,16 +81,16 @@ async def colorize(request: Request, query: Annotated[ColorizeQuery, Query()]) -
     services = services_of(request)
     wanted = _choose(request, query)
     services.pipeline.admission.refuse_when_full(caller_of(request))
-    stages = Stages()
+    stages, early = Stages(), Early(request.scope[OUTLET_KEY]())
 
     async def work(upload: Upload, deadline: Deadline) -> Response:
         reference, caller = upload.get(REFERENCE_FIELD), caller_of(request)
         job = Job(upload[FILE_FIELD], query.to_options(), wanted.picture, wanted.is_json, reference, caller)
-        colored = _colorize(services.pipeline, request, job, stages, deadline, is_opaque=wanted.is_opaque)
+        colored = _colorize(services.pipeline, request, job, stages, deadline, early, is_opaque=wanted.is_opaque)
         return await cancel_on_disconnect(request.receive, colored)
 
     upload = receive_files(request, stages, FILE_FIELD, REFERENCE_FIELD)
-    return await uploaded_in_time(services, stages, upload, work)
+    return await early.answer(uploaded_in_time(services, stages, upload, work))
 
 
 def _choose(request: Request, query: ColorizeQuery | RenderQuery) -> Wanted:
@@ -120,7 +122,14 @@ def _accept_of(request: Request) -> str:
 
 
 async def _colorize(
-    pipeline: Pipeline, request: Request, job: Job, stages: Stages, deadline: Deadline, *, is_opaque: bool = False
+    pipeline: Pipeline,
+    request: Request,
+    job: Job,
+    stages: Stages,
+    deadline: Deadline,
+    early: Early,
+    *,
+    is_opaque: bool,
 ) -> Response:
     with pipeline.models.use() as model:
         inspected = await _inspect(pipeline, job, model, stages)
@@ -128,8 +137,9 @@ async def _colorize(
         if has_already(request, inspected.tag):
             return Response(status_code=304, headers=headers)
         job = _with_its_time(job, inspected, deadline)
-        result = await pipeline.run(job, inspected, stages, request.scope[HOLD_KEY])
-    return await _answer(job, result, stages, headers, is_opaque=is_opaque)
+        early.head = partial(_head, job, stages, headers, is_opaque=is_opaque)
+        result = await pipeline.run(job, inspected, stages, early.outlet)
+    return await _answer(job, result, early)
 
 
 async def _inspect(pipeline: Pipeline, job: Job, model: LoadedModel, stages: Stages) -> Inspected:
@@ -156,22 +166,30 @@ def _headers(model: LoadedModel, tag: str, precision: Precision) -> dict[str, st
     }
 
 
-async def _answer(
-    job: Job, result: Result, stages: Stages, headers: dict[str, str], *, is_opaque: bool = False
-) -> Response:
-    """Return the one picture, or all that belongs into the answer in one file."""
-    media_type = MEDIA_TYPES[job.output_format]
-    headers = headers | {"Server-Timing": stages.server_timing(), "X-Photochrom-Scene": quote(result.scene)}
-    if not job.is_packed:
-        called = OPAQUE_TYPE if is_opaque else media_type
-        return Response(result.pictures[0][1], media_type=called, headers=headers)
+def _head(
+    job: Job, stages: Stages, headers: dict[str, str], scene: str, *, is_opaque: bool
+) -> tuple[dict[str, str], str]:
+    """Return the headers of an answer, and its media type."""
+    headers = headers | {"Server-Timing": stages.server_timing(), "X-Photochrom-Scene": quote(scene)}
     if job.tells:
-        data = await asyncio.to_thread(pack_json, result.facts, result.pictures, media_type)
-        media_type = JSON_TYPE
-    else:
-        data = await asyncio.to_thread(pack_zip, result.pictures, SUFFIXES[job.output_format])
-        media_type = OPAQUE_TYPE if is_opaque else ZIP_TYPE
+        return headers, JSON_TYPE
+    if job.is_packed:
         headers["Content-Disposition"] = 'attachment; filename="variants.zip"'
+    media_type = ZIP_TYPE if job.is_packed else MEDIA_TYPES[job.output_format]
+    return headers, OPAQUE_TYPE if is_opaque else media_type
+
+
+async def _answer(job: Job, result: Result, early: Early) -> Response:
+    """Return the one picture, or all that belongs into the answer in one file; what has begun to leave is no answer."""
+    if early.outlet.is_open:
+        return early.late()
+    headers, media_type = early.head(result.scene)
+    if job.tells:
+        data = await asyncio.to_thread(pack_json, result.facts, result.pictures, MEDIA_TYPES[job.output_format])
+    elif job.is_packed:
+        data = await asyncio.to_thread(pack_zip, result.pictures, SUFFIXES[job.output_format])
+    else:
+        data = result.pictures[0][1]
     return Response(data, media_type=media_type, headers=headers)
 
 
@@ -254,7 +272,7 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
         RequestError: see `Pipeline.render`.
     """
     services = services_of(request)
-    pipeline, stages = services.pipeline, Stages()
+    pipeline, stages, early = services.pipeline, Stages(), Early(request.scope[OUTLET_KEY]())
     wanted = _choose(request, query)
     kept = pipeline.kept.get(id, owner_of(request))
     reference = pipeline.kept.get(query.reference, owner_of(request)) if query.reference is not None else None
@@ -267,12 +285,15 @@ async def render(request: Request, id: str, query: Annotated[RenderQuery, Query(
         return Response(status_code=304, headers=headers)
     pipeline.admission.refuse_when_full(job.caller)
 
-    async def work() -> Result:
-        with pipeline.models.use(model):
-            return await pipeline.render(kept, job, reference, model, stages, request.scope[HOLD_KEY])
+    early.head = partial(_head, job, stages, headers, is_opaque=wanted.is_opaque)
 
-    result = await in_time(services, stages, cancel_on_disconnect(request.receive, work()), more_s=more_s)
-    return await _answer(job, result, stages, headers, is_opaque=wanted.is_opaque)
+    async def work() -> Response:
+        with pipeline.models.use(model):
+            result = await pipeline.render(kept, job, reference, model, stages, early.outlet)
+        return await _answer(job, result, early)
+
+    made = in_time(services, stages, cancel_on_disconnect(request.receive, work()), more_s=more_s)
+    return await early.answer(made)
 
 
 @router.get(

@@ -35,6 +35,16 @@ async function call(path, { method = "GET", headers = {}, ...rest } = {}) {
   return answer;
 }
 
+/** The picture in an answer, which may break off while it comes. */
+async function pictureOf(answer) {
+  try {
+    return await answer.blob();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Unreachable();
+  }
+}
+
 /** Upload by XMLHttpRequest, the one way that tells its progress. Returns the request, whose response is a blob. */
 function upload(path, body, type, onProgress, signal) {
   return new Promise((resolve, reject) => {
@@ -72,10 +82,10 @@ async function keep(file, seen, { signal, onProgress }) {
 const plain = (query) => query.replace(/%(2C|2F|40|7E)/g, decodeURIComponent);
 
 /** Color a kept picture. */
-const render = async (id, query, signal) => (await call(`pictures/${id}?${plain(query)}`, { signal })).blob();
+const render = async (id, query, signal) => pictureOf(await call(`pictures/${id}?${plain(query)}`, { signal }));
 
 /** Get the map of where the network is sure of a kept picture. */
-const sureness = async (id, signal) => (await call(`pictures/${id}/confidence`, { signal })).blob();
+const sureness = async (id, signal) => pictureOf(await call(`pictures/${id}/confidence`, { signal }));
 
 /** Get the colors that are plausible at a place of a kept picture, [{ color, share }], the likeliest first. */
 const colors = async (id, query, signal) => (await (await call(`pictures/${id}/colors?${query}`, { signal })).json()).colors;

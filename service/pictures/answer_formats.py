@@ -18,3 +18,9 @@ SUFFIXES: Final[dict[OutputFormat, str]] = {"png": ".png", "jpeg": ".jpg", "webp
 
 LOSSLESS: Final[frozenset[OutputFormat]] = frozenset({"png", "tiff"})
 """Those that keep every level; they alone hold 16 bits a channel."""
+
+BY_ROWS: Final[frozenset[OutputFormat]] = frozenset({"png", "tiff", "jpeg"})
+"""Those whose encoders take a few rows at a time."""
+
+IN_PARTS: Final[frozenset[OutputFormat]] = frozenset({"png", "jpeg"})
+"""Those that are written from the top to the bottom, so that the top can be on its way before the rest is made."""

@@ -1,5 +1,7 @@
 """Pixels -> bytes of the answer."""
 
+from collections.abc import Generator
+from contextlib import closing
 from typing import Final
 
 import cv2
@@ -7,13 +9,14 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 from service.errors import UnfitFormat
-from service.pictures import png, tiff_writer
+from service.pictures import jpeg, png, tiff_writer
 from service.pictures.answer_formats import LOSSLESS, OutputFormat
 from service.pictures.levels import Alpha, Pixels, Rows
 from service.pictures.metadata import jpeg as jpeg_metadata
 from service.pictures.metadata import png as png_metadata
 from service.pictures.metadata import webp as webp_metadata
 from service.pictures.metadata.belongings import NOTHING, Metadata
+from service.pictures.sink import Memory, Sink
 from service.pictures.srgb_profile import srgb_profile
 
 WEBP_MAX_SIDE_PX: Final = 16_383
@@ -57,6 +60,7 @@ def encode(
     *,
     workers: int = 1,
     metadata: Metadata = NOTHING,
+    into: Sink | None = None,
 ) -> bytes:
     """Encode an answer, with sRGB's profile; the same pixels and metadata give the same bytes.
 
@@ -64,32 +68,58 @@ def encode(
     channel.
 
     Args:
-        rgb: sRGB, uint8 or uint16 (uint16 for PNG and TIFF alone), shape (H, W, 3); PNG and TIFF take a few rows at a
-            time.
+        rgb: sRGB, uint8 or uint16 (uint16 for PNG and TIFF alone), shape (H, W, 3); those of `BY_ROWS` take a few
+            rows at a time.
         alpha: opacity, dtype of rgb, shape (H, W), or None.
         output_format: png, jpeg, webp or tiff.
-        workers: threads that may work on a PNG or TIFF; they do not change it.
+        workers: threads that may work on a file of `BY_ROWS`; they do not change it.
         metadata: what else the file says, made true of it.
+        into: takes the file instead, of `BY_ROWS` as it is made.
 
     Returns:
-        The file.
+        The file; nothing where `into` has taken it.
 
     Raises:
         UnfitFormat: the format cannot hold a picture of this size.
         ValueError: 16 bits for another format than PNG and TIFF.
     """
-    height, width = rgb.shape[:2]
-    if output_format in LOSSLESS:
-        pixels = rgb if alpha is None else _WithAlpha(rgb, alpha)
-        if output_format == "tiff":
-            return tiff_writer.encode(pixels, metadata, srgb_profile(), workers=workers)
-        return png.encode(pixels, workers=workers, chunks=png_metadata.write(metadata, srgb_profile()))
-    if rgb.dtype != np.uint8:
+    if output_format not in LOSSLESS and rgb.dtype != np.uint8:
         raise ValueError(f"{output_format} holds 8 bits a channel")
-    if output_format == "jpeg":
-        flat = rgb[:] if alpha is None else _on_white(rgb[:], alpha)
-        data = _imencode(".jpg", _to_bgr(flat, None), (cv2.IMWRITE_JPEG_QUALITY, LOSSY_QUALITY))
-        return jpeg_metadata.write(data, metadata, srgb_profile())
+    if output_format == "webp":
+        whole = _encode_webp(rgb, alpha, metadata)
+        if into is None:
+            return whole
+        into.put(whole)
+        return b""
+    out = Memory() if into is None else into
+    if output_format == "tiff":
+        tiff_writer.write(out, _with_alpha(rgb, alpha), metadata, srgb_profile(), workers=workers)
+    else:
+        with closing(_parts(rgb, alpha, output_format, metadata, workers)) as parts:
+            for part in parts:
+                out.put(part)
+    return out.getvalue() if isinstance(out, Memory) else b""
+
+
+def _parts(
+    rgb: Rows, alpha: Alpha, output_format: OutputFormat, metadata: Metadata, workers: int
+) -> Generator[bytes, None, None]:
+    if output_format == "png":
+        chunks = png_metadata.write(metadata, srgb_profile())
+        yield from png.encode_parts(_with_alpha(rgb, alpha), workers=workers, chunks=chunks)
+        return
+
+    def flat(rows: slice) -> UInt8[np.ndarray, "rows W 3"]:
+        return _to_bgr(rgb[rows] if alpha is None else _on_white(rgb[rows], alpha[rows]), None)
+
+    shape = (rgb.shape[0], rgb.shape[1])
+    parts = jpeg.encode_parts(flat, shape, quality=LOSSY_QUALITY, workers=workers)
+    yield jpeg_metadata.write(next(parts), metadata, srgb_profile())
+    yield from parts
+
+
+def _encode_webp(rgb: Rows, alpha: Alpha, metadata: Metadata) -> bytes:
+    height, width = rgb.shape[:2]
     if max(height, width) > WEBP_MAX_SIDE_PX:
         raise UnfitFormat(
             f"WebP holds at most {WEBP_MAX_SIDE_PX} px a side, the picture is {width} x {height}: ask for png or jpeg.",
@@ -98,6 +128,10 @@ def encode(
         )
     data = _imencode(".webp", _to_bgr(rgb[:], alpha), (cv2.IMWRITE_WEBP_QUALITY, LOSSY_QUALITY))
     return webp_metadata.write(data, metadata, srgb_profile(), (width, height))
+
+
+def _with_alpha(rgb: Rows, alpha: Alpha) -> Rows:
+    return rgb if alpha is None else _WithAlpha(rgb, alpha)
 
 
 class _WithAlpha:

@@ -11,7 +11,7 @@ References:
 
 import io
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -54,6 +54,27 @@ def encode(pixels: Rows, *, workers: int = 1, chunks: Sequence[tuple[bytes, byte
         The file.
 
     Raises:
+        ValueError: as `encode_parts`.
+    """
+    out = io.BytesIO()  # hands out what it holds without a copy
+    out.writelines(encode_parts(pixels, workers=workers, chunks=chunks))
+    return out.getvalue()
+
+
+def encode_parts(
+    pixels: Rows, *, workers: int = 1, chunks: Sequence[tuple[bytes, bytes]] = ()
+) -> Generator[bytes, None, None]:
+    """Encode a PNG in parts, a strip of rows in each, as they are taken.
+
+    Args:
+        pixels: as `encode`.
+        workers: as `encode`.
+        chunks: as `encode`.
+
+    Yields:
+        What together is the file; the first part holds a strip, too.
+
+    Raises:
         ValueError: pixels of another shape or dtype, without any pixel, or workers below 1.
     """
     dimensions = len(pixels.shape)
@@ -71,7 +92,7 @@ def encode(pixels: Rows, *, workers: int = 1, chunks: Sequence[tuple[bytes, byte
         filtered = _filter(pixels, start, stop, row_bytes).reshape(-1)
         return _deflate(filtered, stop == height), isal_zlib.adler32(filtered), filtered.size
 
-    return _join([(b"IHDR", head), *chunks], map_strips(deflate, height, rows, workers=workers))
+    yield from _join([(b"IHDR", head), *chunks], map_strips(deflate, height, rows, workers=workers))
 
 
 def _filter(pixels: Rows, start: int, stop: int, row_bytes: int) -> UInt8[np.ndarray, "rows bytes"]:
@@ -117,22 +138,21 @@ def zlib_stream(data: UInt8[np.ndarray, "bytes"]) -> bytes:
     return _ZLIB_HEADER + _deflate(data, is_last=True) + struct.pack(">I", isal_zlib.adler32(data))
 
 
-def _join(chunks: Iterable[tuple[bytes, bytes]], strips: Iterable[tuple[bytes, int, int]]) -> bytes:
+def _join(
+    chunks: Iterable[tuple[bytes, bytes]], strips: Iterator[tuple[bytes, int, int]]
+) -> Generator[bytes, None, None]:
     """Put the file together; every strip becomes a chunk, between one with zlib's header and one with its checksum."""
-    checksum, out = 1, io.BytesIO()  # hands out what it holds without a copy
-    out.write(SIGNATURE)
-    for kind, content in (*chunks, (b"IDAT", _ZLIB_HEADER)):
-        out.writelines(_chunk(kind, content))
+    checksum, head = 1, SIGNATURE
+    head += b"".join(_chunk(kind, content) for kind, content in (*chunks, (b"IDAT", _ZLIB_HEADER)))
     for packed, adler, size in strips:
-        out.writelines(_chunk(b"IDAT", packed))
-        checksum = _combine_adler(checksum, adler, size)
-    out.writelines((*_chunk(b"IDAT", struct.pack(">I", checksum)), *_chunk(b"IEND", b"")))
-    return out.getvalue()
+        yield head + _chunk(b"IDAT", packed)
+        head, checksum = b"", _combine_adler(checksum, adler, size)
+    yield _chunk(b"IDAT", struct.pack(">I", checksum)) + _chunk(b"IEND", b"")
 
 
-def _chunk(kind: bytes, content: bytes) -> tuple[bytes, bytes, bytes]:
+def _chunk(kind: bytes, content: bytes) -> bytes:
     checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
-    return struct.pack(">I", len(content)) + kind, content, struct.pack(">I", checksum)
+    return b"".join((struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)))
 
 
 def _combine_adler(first: int, second: int, second_bytes: int) -> int:

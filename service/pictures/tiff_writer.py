@@ -8,7 +8,6 @@ References:
     deflate. BigTIFF (Adobe, 2004).
 """
 
-import io
 import struct
 from collections.abc import Iterator
 from typing import Final
@@ -22,6 +21,7 @@ from service.pictures.metadata import tiff
 from service.pictures.metadata.belongings import Metadata
 from service.pictures.metadata.exif import LONG, LONG8, Directory, Entry
 from service.pictures.png import zlib_stream
+from service.pictures.sink import Memory, Sink
 
 STRIP_BYTES: Final = 1 << 18
 """Bytes of pixels in a strip: few enough to be read one by one, many enough to be deflated well."""
@@ -66,6 +66,32 @@ def encode(
     Returns:
         The file.
     """
+    out = Memory()
+    write(out, pixels, metadata, profile, workers=workers, tiled=tiled, big=big)
+    return out.getvalue()
+
+
+def write(
+    out: Sink,
+    pixels: Rows,
+    metadata: Metadata,
+    profile: bytes,
+    *,
+    workers: int = 1,
+    tiled: bool | None = None,
+    big: bool | None = None,
+) -> None:
+    """Write the file of `encode` while it is made; its first bytes say at last where the directory is.
+
+    Args:
+        out: takes it.
+        pixels: as `encode`.
+        metadata: as `encode`.
+        profile: as `encode`.
+        workers: as `encode`.
+        tiled: as `encode`.
+        big: as `encode`.
+    """
     height, width, channels = pixels.shape
     if tiled is None:
         tiled = height * width > TILED_PIXELS
@@ -74,8 +100,9 @@ def encode(
         big = raw + raw // 500 + metadata.nbytes > MOST_CLASSIC
     start = tiff.start_of(metadata, big=big)
     order = tiff.order_of(start)
-    out, places, sizes = io.BytesIO(), list[int](), list[int]()  # hands out what it holds without a copy
-    out.write(start + bytes(len(start) % 2))
+    places, sizes = list[int](), list[int]()
+    out.put(start + bytes(len(start) % 2))
+    end = len(start) + len(start) % 2
     rows = TILE_PX if tiled else max(STRIP_BYTES // (width * channels * pixels.dtype.itemsize), 1)
     stored = pixels.dtype.newbyteorder("<" if order == "<" else ">")
 
@@ -84,16 +111,14 @@ def encode(
 
     for packed in map_strips(deflate, height, rows, workers=workers):
         for part in packed:
-            places.append(out.tell())
+            places.append(end)
             sizes.append(len(part))
-            out.write(part)
-    out.write(bytes(out.tell() % 2))
-    place = out.tell()
+            out.put(part)
+            end += len(part)
+    place = end + end % 2
     described = _describe(pixels, order, rows, places, sizes, tiled=tiled, big=big)
-    out.write(tiff.directory(described, metadata, profile, place, order, big=big))
-    out.seek(8 if big else 4)
-    out.write(struct.pack(order + ("Q" if big else "L"), place))
-    return out.getvalue()
+    out.put(bytes(end % 2) + tiff.directory(described, metadata, profile, place, order, big=big))
+    out.patch(8 if big else 4, struct.pack(order + ("Q" if big else "L"), place))
 
 
 def _parts(rows: Shaped[np.ndarray, "h W C"], stored: np.dtype, *, tiled: bool) -> Iterator[np.ndarray]:

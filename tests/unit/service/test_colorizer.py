@@ -18,7 +18,7 @@ from service.engine.colorizer import as_kept, colorize, finish, knobs_of, prepar
 from service.engine.options import Options, Tone
 from service.engine.session import Query, Session
 from service.pictures import png, tiff_writer
-from service.pictures.answer_formats import LOSSLESS, OutputFormat
+from service.pictures.answer_formats import BY_ROWS, LOSSLESS, OutputFormat
 from service.pictures.decode import Picture
 from service.pictures.encode import encode
 from service.pictures.levels import to_depth
@@ -197,4 +197,4 @@ def test_an_answer_of_rows_is_that_of_the_whole(
     assert encode(colored.rows, alpha, output_format, workers=3) == whole
     assert colored.pixels_for(output_format) is colored.rgb
     monkeypatch.setattr(colorizer, "LARGE_PIXELS", 0)
-    assert (colored.pixels_for(output_format) is colored.rows) == (output_format in LOSSLESS)
+    assert (colored.pixels_for(output_format) is colored.rows) == (output_format in BY_ROWS)

@@ -29,6 +29,7 @@ class Caller:
         self.sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         scope: dict[str, Any] = {
             "type": "http",
+            "http_version": "1.1",
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         }
         if aborts:
@@ -139,7 +140,8 @@ def test_who_takes_fast_is_never_cut_off(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(byte_budget.time, "monotonic", lambda: clock[0])
 
     async def scene() -> None:
-        transfer = Transfer(10 * HURRY_BYTES_S, lambda: None)
+        transfer = Transfer(lambda: None, lambda: 0)
+        transfer.begin(10 * HURRY_BYTES_S)
         transfer.note(HURRY_BYTES_S)
         clock[0] += 0.9
         assert not transfer.is_slow()
@@ -148,6 +150,24 @@ def test_who_takes_fast_is_never_cut_off(monkeypatch: pytest.MonkeyPatch) -> Non
         assert transfer.is_slow()
 
     run(scene)
+
+
+def test_only_the_time_counts_in_which_there_is_something_to_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_budget, "HURRY_S", 0.0)
+    clock = [100.0]
+    monkeypatch.setattr(byte_budget.time, "monotonic", lambda: clock[0])
+    transfer = Transfer(lambda: None, lambda: 0)
+    for _ in range(3):
+        transfer.begin(HURRY_BYTES_S)
+        clock[0] += 0.5
+        transfer.note(HURRY_BYTES_S)
+        transfer.pause()
+        clock[0] += 60.0  # The next part is being made.
+    assert transfer.took_s() == pytest.approx(1.5)
+    assert not transfer.is_slow()
+    transfer.begin(HURRY_BYTES_S)
+    clock[0] += 2.0
+    assert transfer.is_slow()
 
 
 def test_an_answer_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
