@@ -190,7 +190,8 @@ opened = []
 def watch(event, args):
     if event == "open" and isinstance(args[0], str):
         path = os.path.abspath(args[0])
-        if path.startswith(root) and not path.startswith(root + ".venv") and "__pycache__" not in path and path[-3:] != ".py":
+        is_ours = path.startswith(root) and not path.startswith(root + ".venv")
+        if is_ours and "__pycache__" not in path and path[-3:] != ".py":
             opened.append(path)
 sys.addaudithook(watch)
 import service.http.app
