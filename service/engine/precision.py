@@ -9,7 +9,7 @@ when it is ready; where a precision is asked for, the service begins with it or 
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -122,11 +122,12 @@ class Choice:
     reason: str
 
 
-def find_faster(session: Session) -> Choice:
+def find_faster(session: Session, *, is_wanted: Callable[[], bool] = lambda: True) -> Choice:
     """Look for what computes a model faster than float32 does here and colors alike; takes seconds.
 
     Args:
         session: in float32.
+        is_wanted: asked again and again; once nobody wants it any more, nothing is found, and soon.
 
     Returns:
         The same model, in what is best here, warmed up.
@@ -135,7 +136,7 @@ def find_faster(session: Session) -> Choice:
         return Choice(session, why)
     try:
         candidate = _make(session, "bfloat16")
-        found = check(session, candidate)
+        found = check(session, candidate, is_wanted=is_wanted)
     except StartupError as error:
         return Choice(session, str(error))
     if found.delta_e <= MOST_DELTA_E["bfloat16"] and found.time <= MOST_TIME:
@@ -198,18 +199,24 @@ def _open_int8(session: Session) -> Session:
     return found
 
 
-def check(reference: Session, candidate: Session) -> Check:
+def check(reference: Session, candidate: Session, *, is_wanted: Callable[[], bool] = lambda: True) -> Check:
     """Have two sessions color the same photographs in turns.
 
     Args:
         reference: in float32.
         candidate: what is to take its place.
+        is_wanted: see `find_faster`.
 
     Returns:
         How far apart the pictures are, and how long the second took over the first.
+
+    Raises:
+        PrecisionError: nobody wants to know any more.
     """
     apart, seconds = [], {reference: [0.0], candidate: [0.0]}
     for L in _photographs():
+        if not is_wanted():
+            raise PrecisionError("nobody wants to know any more")
         prepared = _prepare(L, reference)
         apart.append(_difference(*(_colors(session, prepared) for session in (reference, candidate))))
         for session, spent in seconds.items():
