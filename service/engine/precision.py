@@ -159,7 +159,7 @@ def _why_not(session: Session) -> str:
     if session.provider == CUDA:
         return "it runs on a GPU"
     if session.precision != "float32":
-        return "its file holds that"
+        return "its file holds that" if session.precision == "int8" else "it was changed over before"
     if not processor_features() & UNITS["bfloat16"]:
         return "this processor has no units for bfloat16"
     return "" if is_installed() else f"OpenVINO, which is faster on this processor, is not installed: {CURE}"
@@ -211,14 +211,19 @@ def check(reference: Session, candidate: Session, *, is_wanted: Callable[[], boo
         How far apart the pictures are, and how long the second took over the first.
 
     Raises:
-        PrecisionError: nobody wants to know any more.
+        PrecisionError: the candidate fails, or nobody wants to know any more.
     """
     apart, seconds = [], {reference: [0.0], candidate: [0.0]}
     for L in _photographs():
         if not is_wanted():
             raise PrecisionError("nobody wants to know any more")
         prepared = _prepare(L, reference)
-        apart.append(_difference(*(_colors(session, prepared) for session in (reference, candidate))))
+        expected = _colors(prepared, reference)
+        try:
+            found = _colors(prepared, candidate)
+        except Exception as error:  # Runtimes' own exceptions have no common root but Exception.
+            raise PrecisionError(f"{candidate.runtime.name} loads the model but does not run it: {error}") from error
+        apart.append(_difference(expected, found))
         for session, spent in seconds.items():
             took = []
             for _ in range(ROUNDS):
@@ -247,7 +252,7 @@ def _prepare(L: StoredLightness, session: Session) -> Prepared:
     return prepare_lightness(L, Options(), session.stamp, deep=False)
 
 
-def _colors(session: Session, prepared: Prepared) -> Float[np.ndarray, "H W 3"]:
+def _colors(prepared: Prepared, session: Session) -> Float[np.ndarray, "H W 3"]:
     rgb = finish(prepared, as_kept(session.run([prepared.query])[0]), session.stamp).rgb
     return rgb_u8_to_lab(rgb)
 

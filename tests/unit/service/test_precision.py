@@ -131,6 +131,26 @@ def test_why_nothing_faster_is_looked_for_is_said(session: Session, monkeypatch:
     assert "it is Tuesday" in find_faster(session).reason
 
 
+def test_what_loads_but_does_not_run_is_no_candidate(
+    session: Session, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[np.ndarray]:
+        raise RuntimeError("could not create a primitive")
+
+    offer(monkeypatch, 0)
+    monkeypatch.setattr(Moved, "run", fail)
+    found = find_faster(session)
+    assert found.session is session
+    assert found.reason == "moved 1.0 loads the model but does not run it: could not create a primitive"
+    with pytest.raises(PrecisionError, match=r"PHOTOCHROM_PRECISION=bfloat16, but .*could not create a primitive"):
+        open_session(model_path, device="cpu", threads=1, precision="bfloat16")
+
+
+def test_what_was_changed_over_is_not_looked_at_again(session: Session) -> None:
+    found = find_faster(moved(session, 0))
+    assert (found.session.precision, found.reason) == ("bfloat16", "it was changed over before")
+
+
 def test_what_nobody_wants_any_more_is_not_gone_on_with(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     offer(monkeypatch, 0.01)
     colored: list[object] = []
