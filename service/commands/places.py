@@ -195,12 +195,11 @@ class RayCluster:
             except RequestError as error:
                 raise misuse(f"--reference: {error.detail}") from error
         model = settings.model or shipped_model()
-        # Machines differ, and all pictures are to be computed alike: left to itself, a cluster takes what all have.
-        precision = "float32" if settings.precision == "auto" else settings.precision
-        if precision == "int8":
+        if settings.precision == "int8":
             model = model.with_suffix(INT8_SUFFIX)
+        # Machines differ, and all pictures are to be computed alike: no worker looks for something faster.
         told = cluster.Instructions(
-            order.query, settings.device, model, limits, precision, order.reference, order.looks
+            order.query, settings.device, model, limits, settings.precision, order.reference, order.looks
         )
 
         if order.looks and model.is_file():
