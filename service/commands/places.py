@@ -162,8 +162,11 @@ class RemoteService:
             there = There(client, options, work.output_format, reference=order.reference, looks=order.looks)
             if order.looks:
                 report.remark(order.looks.other_model(str(model.get("sha256")), str(model.get("precision", ""))))
-            with report:
-                await color_there(work, there, report, jobs=order.jobs or JOBS_THERE)
+            try:
+                with report:
+                    await color_there(work, there, report, jobs=order.jobs or JOBS_THERE)
+            finally:
+                report.remark(there.computed_otherwise())
 
 
 @dataclass(frozen=True)
