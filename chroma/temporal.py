@@ -124,11 +124,16 @@ class Seen:
 
     def follow(self, before: "Seen") -> bool:
         """Take over what is known of a frame before this one; return whether it is the same scene."""
-        if before.L.shape != self.L.shape or is_flat(self.gridded):
+        if before.L.shape != self.L.shape:
             return False
-        flow = backward_flow(before.L, self.L, self.gridded.shape[:2])
-        if not is_same_scene(moved(before.gridded, flow), self.gridded):
-            return False
+        if is_flat(self.gridded):  # Nothing can be seen to move, and no two black frames are two scenes.
+            if not is_flat(before.gridded) or abs(self.gridded.mean() - before.gridded.mean()) > TRUST_L:
+                return False
+            flow = np.zeros_like(self.offset)
+        else:
+            flow = backward_flow(before.L, self.L, self.gridded.shape[:2])
+            if not is_same_scene(moved(before.gridded, flow), self.gridded):
+                return False
         self.offset = joined(flow, before.offset)
         self._layers, self._count = before._layers, before._count
         return True

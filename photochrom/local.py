@@ -23,7 +23,7 @@ from service.pictures.answer_formats import LOSSLESS, SUFFIXES, OutputFormat
 from service.pictures.decode import Picture, decode, prepare_codecs
 from service.pictures.levels import Alpha, holds_grays, to_8_bits, to_depth
 from service.pictures.probe import probe
-from service.settings import MAX_MEGAPIXELS, Device, Precision
+from service.settings import MAX_MEGAPIXELS, Device, PrecisionChoice
 
 Source = str | PathLike[str] | bytes | Image.Image | np.ndarray
 """A photograph: the path of a file, its bytes, a Pillow image, or an array (H, W) or (H, W, 3 or 4) of 8 or 16 bits."""
@@ -110,7 +110,7 @@ class Colorizer:
         *,
         device: Device = "auto",
         threads: int = 0,
-        precision: Precision = "float32",
+        precision: PrecisionChoice = "auto",
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> None:
         """Load the model.
@@ -119,7 +119,8 @@ class Colorizer:
             model: path of an ONNX file that `photochrom-export` wrote; None for the one that comes along.
             device: auto, cpu or cuda.
             threads: for the network; 0 for as many as there are cores.
-            precision: of the network: float32; bfloat16, which wants OpenVINO and a processor that has it; or int8.
+            precision: of the network: auto, that of the file; float32; bfloat16, which wants OpenVINO and a processor
+                that has it; or int8.
             max_megapixels: largest photograph, millions of pixels.
 
         Raises:

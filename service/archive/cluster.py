@@ -27,7 +27,7 @@ from service.engine.precision import open_session
 from service.errors import ModelError
 from service.pictures.decode import prepare_codecs
 from service.pictures.size_limits import SizeLimits
-from service.settings import Device, Precision, pixels_of
+from service.settings import Device, PrecisionChoice, pixels_of
 from service.version import program_version
 
 CONNECT_S: Final = 5.0
@@ -45,7 +45,7 @@ class Instructions:
         device: that a worker takes: with `cuda` a GPU each.
         model: path of the ONNX model, on this machine.
         limits: of a picture.
-        precision: that every worker computes the network in; those that cannot are refused.
+        precision: that every worker computes the network in, `auto` that of the file; those that cannot are refused.
         reference: the file of a color photograph whose palette is followed.
         looks: how single photographs are colored instead.
     """
@@ -54,7 +54,7 @@ class Instructions:
     device: Device
     model: Path
     limits: SizeLimits
-    precision: Precision = "float32"
+    precision: PrecisionChoice = "auto"
     reference: bytes | None = None
     looks: Looks | None = None
 

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import math
+from collections import Counter
 from typing import Final
 
 from PIL import Image
@@ -52,6 +53,7 @@ class There:
         self._options: ColorizeOptions = {**options, "format": output_format}
         self._media_type = MEDIA_TYPES[output_format]
         self._alone = asyncio.Lock()
+        self._by: Counter[str] = Counter()
 
     async def __call__(self, data: bytes) -> ColoredFile:
         """Color one file.
@@ -75,6 +77,16 @@ class There:
             f"the connection to the service broke {MAX_SENT} times over this picture; its log may say why",
             type="connection-lost",
         )
+
+    def computed_otherwise(self) -> str:
+        """Say in words that not all answers were computed alike; empty where they were.
+
+        A service may take up another model, or another precision when it has just started; several may share a name.
+        """
+        if len(self._by) < 2:
+            return ""
+        counts = ", ".join(f"{count} by {by}" for by, count in self._by.most_common())
+        return f"not all photographs were computed alike: {counts}; --overwrite colors them again"
 
     async def _await_return(self) -> None:
         """Ask something small, with all the patience of the client: a service that ended takes a while to come back.
@@ -119,6 +131,7 @@ class There:
             pictures = pictures[-1:]  # Of several versions, the one that the look is of.
         for picture in pictures:
             await asyncio.to_thread(_check, data, picture)
+        self._by[" in ".join(filter(None, (answer.model, answer.precision)))] += 1
         return ColoredFile(pictures[0], answer.scene, notes, tuple(pictures[1:]), look.digest if look else "")
 
 

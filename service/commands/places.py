@@ -162,8 +162,11 @@ class RemoteService:
             there = There(client, options, work.output_format, reference=order.reference, looks=order.looks)
             if order.looks:
                 report.remark(order.looks.other_model(str(model.get("sha256")), str(model.get("precision", ""))))
-            with report:
-                await color_there(work, there, report, jobs=order.jobs or JOBS_THERE)
+            try:
+                with report:
+                    await color_there(work, there, report, jobs=order.jobs or JOBS_THERE)
+            finally:
+                report.remark(there.computed_otherwise())
 
 
 @dataclass(frozen=True)
@@ -195,12 +198,11 @@ class RayCluster:
             except RequestError as error:
                 raise misuse(f"--reference: {error.detail}") from error
         model = settings.model or shipped_model()
-        # Machines differ, and all pictures are to be computed alike: left to itself, a cluster takes what all have.
-        precision = "float32" if settings.precision == "auto" else settings.precision
-        if precision == "int8":
+        if settings.precision == "int8":
             model = model.with_suffix(INT8_SUFFIX)
+        # Machines differ, and all pictures are to be computed alike: no worker looks for something faster.
         told = cluster.Instructions(
-            order.query, settings.device, model, limits, precision, order.reference, order.looks
+            order.query, settings.device, model, limits, settings.precision, order.reference, order.looks
         )
 
         if order.looks and model.is_file():

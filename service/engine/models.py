@@ -75,7 +75,8 @@ class Models:
         """
         aside = ThreadPoolExecutor(1, initializer=give_way)  # The runtime's own threads inherit it.
         try:
-            found = await asyncio.wrap_future(aside.submit(find_faster, self.current.session))
+            looking = aside.submit(find_faster, self.current.session, is_wanted=self._is_going_on)
+            found = await asyncio.wrap_future(looking)
             chosen = found.session
             told = "the network is computed in %s by %s: %s", chosen.precision, chosen.runtime.name, found.reason
             if chosen is self.current.session:
@@ -83,12 +84,15 @@ class Models:
                 return False
             fresh = await asyncio.wrap_future(aside.submit(self._load, chosen))
         finally:
-            aside.shutdown(wait=False)  # Who stops the service does not wait for it.
+            aside.shutdown(wait=False)  # The process ends with its thread, which then soon gives up.
         stale = self._take_up(fresh)
         if stale is not fresh:
             log.info(*told)
         await _close_when_unused(stale)
         return stale is not fresh
+
+    def _is_going_on(self) -> bool:
+        return not self._is_ending()
 
     def _take_up(self, fresh: LoadedModel) -> LoadedModel:
         """Give a model to new requests, if there are to be any; return the one that they do not get."""

@@ -9,7 +9,7 @@ when it is ready; where a precision is asked for, the service begins with it or 
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -122,11 +122,12 @@ class Choice:
     reason: str
 
 
-def find_faster(session: Session) -> Choice:
+def find_faster(session: Session, *, is_wanted: Callable[[], bool] = lambda: True) -> Choice:
     """Look for what computes a model faster than float32 does here and colors alike; takes seconds.
 
     Args:
         session: in float32.
+        is_wanted: asked again and again; once nobody wants it any more, nothing is found, and soon.
 
     Returns:
         The same model, in what is best here, warmed up.
@@ -135,7 +136,7 @@ def find_faster(session: Session) -> Choice:
         return Choice(session, why)
     try:
         candidate = _make(session, "bfloat16")
-        found = check(session, candidate)
+        found = check(session, candidate, is_wanted=is_wanted)
     except StartupError as error:
         return Choice(session, str(error))
     if found.delta_e <= MOST_DELTA_E["bfloat16"] and found.time <= MOST_TIME:
@@ -158,7 +159,7 @@ def _why_not(session: Session) -> str:
     if session.provider == CUDA:
         return "it runs on a GPU"
     if session.precision != "float32":
-        return "its file holds that"
+        return "its file holds that" if session.precision == "int8" else "it was changed over before"
     if not processor_features() & UNITS["bfloat16"]:
         return "this processor has no units for bfloat16"
     return "" if is_installed() else f"OpenVINO, which is faster on this processor, is not installed: {CURE}"
@@ -198,20 +199,31 @@ def _open_int8(session: Session) -> Session:
     return found
 
 
-def check(reference: Session, candidate: Session) -> Check:
+def check(reference: Session, candidate: Session, *, is_wanted: Callable[[], bool] = lambda: True) -> Check:
     """Have two sessions color the same photographs in turns.
 
     Args:
         reference: in float32.
         candidate: what is to take its place.
+        is_wanted: see `find_faster`.
 
     Returns:
         How far apart the pictures are, and how long the second took over the first.
+
+    Raises:
+        PrecisionError: the candidate fails, or nobody wants to know any more.
     """
     apart, seconds = [], {reference: [0.0], candidate: [0.0]}
     for L in _photographs():
+        if not is_wanted():
+            raise PrecisionError("nobody wants to know any more")
         prepared = _prepare(L, reference)
-        apart.append(_difference(*(_colors(session, prepared) for session in (reference, candidate))))
+        expected = _colors(prepared, reference)
+        try:
+            found = _colors(prepared, candidate)
+        except Exception as error:  # Runtimes' own exceptions have no common root but Exception.
+            raise PrecisionError(f"{candidate.runtime.name} loads the model but does not run it: {error}") from error
+        apart.append(_difference(expected, found))
         for session, spent in seconds.items():
             took = []
             for _ in range(ROUNDS):
@@ -240,7 +252,7 @@ def _prepare(L: StoredLightness, session: Session) -> Prepared:
     return prepare_lightness(L, Options(), session.stamp, deep=False)
 
 
-def _colors(session: Session, prepared: Prepared) -> Float[np.ndarray, "H W 3"]:
+def _colors(prepared: Prepared, session: Session) -> Float[np.ndarray, "H W 3"]:
     rgb = finish(prepared, as_kept(session.run([prepared.query])[0]), session.stamp).rgb
     return rgb_u8_to_lab(rgb)
 

@@ -33,7 +33,11 @@ SWEEP_S: Final = 15.0
 
 
 def create_app(
-    settings: Settings | None = None, *, pipeline: Pipeline | None = None, spool: Spool | None = None
+    settings: Settings | None = None,
+    *,
+    pipeline: Pipeline | None = None,
+    spool: Spool | None = None,
+    looks_for_faster: bool = True,
 ) -> FastAPI:
     """Make the application; the model is loaded, and run once, when it starts.
 
@@ -41,6 +45,8 @@ def create_app(
         settings: the operator's; None reads them from the environment, for `uvicorn --factory`.
         pipeline: an already loaded one; None loads it at start. It is closed at the end either way.
         spool: where large uploads go; None looks up what the settings say. Closed at the end, too.
+        looks_for_faster: whether the network may be computed in another precision than its file's, where the settings
+            leave that open.
 
     Returns:
         The application.
@@ -64,7 +70,7 @@ def create_app(
         redoc_url=None,
         servers=SERVERS,
         redirect_slashes=False,  # They would go where the Host header says.
-        lifespan=_lifespan(chosen, keys, metrics, pipeline, spool),
+        lifespan=_lifespan(chosen, keys, metrics, pipeline, spool, looks_for_faster=looks_for_faster),
     )
     for router in ROUTERS:
         app.include_router(router)
@@ -77,7 +83,13 @@ def create_app(
 
 
 def _lifespan(
-    settings: Settings, keys: ApiKeys, metrics: Metrics, pipeline: Pipeline | None, spool: Spool | None
+    settings: Settings,
+    keys: ApiKeys,
+    metrics: Metrics,
+    pipeline: Pipeline | None,
+    spool: Spool | None,
+    *,
+    looks_for_faster: bool,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """Return what loads the model before the first request, and ends everything after the last."""
 
@@ -85,7 +97,7 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         version = program_version()
         loaded = Pipeline(settings, metrics, version=version) if pipeline is None else pipeline
-        reloader = Reloader(settings, keys, loaded)
+        reloader = Reloader(settings, keys, loaded, looks_for_faster=looks_for_faster)
         app.state.services = Services(settings, keys, loaded, load_page(), load_docs(), version, time.monotonic())
         app.state.reload = reloader.reload
         tell_model(metrics, loaded.session)

@@ -102,13 +102,12 @@ def _build() -> "FastAPI":
     from service.settings import Settings
 
     settings = Settings()
-    if settings.precision == "auto":  # Each replica would choose for itself, and the same picture get two answers.
-        settings = settings.model_copy(update={"precision": "float32"})
     configure_logging(level=settings.log_level, log_format=settings.log_format)
     if not settings.threads:
         cores = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
         settings = settings.model_copy(update={"threads": max(int(cores), 1)})
-    return create_app(settings)
+    # Each replica would choose for itself, and the same picture get two answers.
+    return create_app(settings, looks_for_faster=False)
 
 
 def middlewares() -> list["Middleware"]:

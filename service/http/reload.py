@@ -31,14 +31,16 @@ log = logging.getLogger(__name__)
 class Reloader:
     """Takes keys and model up anew."""
 
-    def __init__(self, settings: Settings, keys: ApiKeys, pipeline: Pipeline) -> None:
+    def __init__(self, settings: Settings, keys: ApiKeys, pipeline: Pipeline, *, looks_for_faster: bool = True) -> None:
         """Remember what is in use.
 
         Args:
             settings: the operator's; they stay as they are.
             keys: that let callers in.
             pipeline: with the model.
+            looks_for_faster: see `service.http.app.create_app`.
         """
+        self._may_change_over = looks_for_faster and settings.precision == "auto"
         self._settings, self._keys, self._pipeline = settings, keys, pipeline
         self._known = _content(settings.api_keys_file)
         self._one_at_a_time = asyncio.Lock()
@@ -60,7 +62,7 @@ class Reloader:
 
     async def accelerate(self) -> None:
         """Have the network computed faster, where the operator leaves that to the service and it works."""
-        if self._settings.precision != "auto":
+        if not self._may_change_over:
             return
         async with self._one_at_a_time:
             try:

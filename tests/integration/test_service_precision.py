@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class Brighter:
         self._runtime.run_and_give_back(names, feeds)
 
 
-def another(session: Session) -> Choice:
+def another(session: Session, **_: Any) -> Choice:
     return Choice(session.on(Brighter(session), "bfloat16"), "0.50 of the time")
 
 
@@ -154,7 +154,7 @@ def test_what_an_operator_has_chosen_stays(model_path: Path, monkeypatch: pytest
 def test_nothing_better_changes_nothing(
     model_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(models, "find_faster", lambda session: Choice(session, "this processor is an abacus"))
+    monkeypatch.setattr(models, "find_faster", lambda session, **_: Choice(session, "this processor is an abacus"))
 
     async def scene() -> None:
         async with running(model_path, precision="auto") as (app, pipeline):
@@ -171,7 +171,7 @@ def test_nothing_better_changes_nothing(
 def test_a_failure_inside_is_told_and_float32_goes_on(
     model_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def no_room(_: Session) -> Choice:
+    def no_room(_: Session, **__: Any) -> Choice:
         raise MemoryError
 
     monkeypatch.setattr(models, "find_faster", no_room)
@@ -184,6 +184,25 @@ def test_a_failure_inside_is_told_and_float32_goes_on(
             assert (answer.status, answer.headers["x-photochrom-precision"]) == (200, "float32")
 
     run(scene)
+
+
+def test_a_service_that_ends_looks_no_further(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[bool] = []
+
+    async def scene() -> None:
+        async with running(model_path, precision="auto") as (_, pipeline):
+
+            def look(session: Session, *, is_wanted: Callable[[], bool]) -> Choice:
+                wanted.append(is_wanted())
+                pipeline.draining = True
+                wanted.append(is_wanted())
+                return another(session)
+
+            monkeypatch.setattr(models, "find_faster", look)
+            await pipeline.accelerate()
+
+    run(scene)
+    assert wanted == [True, False]
 
 
 def test_a_service_that_ends_takes_up_nothing(model_path: Path) -> None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -345,24 +346,46 @@ def test_callers_of_costly_pictures_share_one_worker_half_of_the_time(
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await yield_once(0)
+        await asyncio.sleep(0)
         running -= 1
         raise CostlyPicture("It takes too long.", limit=1, unit="s")
 
-    async def rest(seconds: float) -> None:
-        rests.append(seconds)
-
     async def scene(pool: DecodePool) -> None:
+        loop = asyncio.get_running_loop()
+        later = loop.call_later
+
+        def rest(seconds: float, release: Callable[[], None]) -> asyncio.TimerHandle:
+            assert release == pool._last.release
+            rests.append(seconds)
+            return later(0, release)
+
+        monkeypatch.setattr(loop, "call_later", rest)
         pool._suspects = dict.fromkeys("ab", time.monotonic() + 60) if are_suspects else {}
         asked = [pool.decode(GRAY, header_of(GRAY), caller) for caller in "ab" for _ in range(3)]
         assert all(isinstance(each, CostlyPicture) for each in await asyncio.gather(*asked, return_exceptions=True))
 
-    yield_once = asyncio.sleep
     monkeypatch.setattr(DecodePool, "_run", decode_nothing)
-    monkeypatch.setattr(pools.asyncio, "sleep", rest)
     run(scene, workers=4)
     assert (most == 1, len(rests)) == ((True, 6) if are_suspects else (False, 0))
     assert all(seconds >= 0 for seconds in rests)
+
+
+def test_who_is_refused_does_not_wait_for_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def decode_for_an_hour(*_: object) -> None:
+        clock.now += 3600
+        raise CostlyPicture("It takes too long.", limit=1, unit="s")
+
+    async def scene(pool: DecodePool) -> None:
+        pool._suspects = {"a": 1e9}
+        with pytest.raises(CostlyPicture):
+            await pool.decode(GRAY, header_of(GRAY), "a")
+        assert pool._last.locked()
+        assert not pool._turns
+
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(pools, "time", clock)
+    monkeypatch.setattr(DecodePool, "_run", decode_for_an_hour)
+    run(scene)
 
 
 def test_who_sends_costly_pictures_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:

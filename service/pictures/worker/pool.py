@@ -289,14 +289,16 @@ class DecodePool:
                 self._turns.pop(caller, None)
 
     async def _run_last(self, data: FileData, header: Header, caller: str, take: Take[T]) -> T:
-        async with self._last:
-            began = time.monotonic()
-            try:
-                return await self._run(data, header, caller, take)
-            except CostlyPicture:
-                # Only the other half of the time may go to the next one.
-                await asyncio.sleep(time.monotonic() - began)
-                raise
+        await self._last.acquire()
+        began, rest_s = time.monotonic(), 0.0
+        try:
+            return await self._run(data, header, caller, take)
+        except CostlyPicture:
+            rest_s = time.monotonic() - began
+            raise
+        finally:
+            # Only the other half of the time goes to the next one; who is refused knows why at once.
+            asyncio.get_running_loop().call_later(rest_s, self._last.release)
 
     def _is_suspect(self, caller: str) -> bool:
         """Return whether a picture of this caller's took too long less than `SUSPECT_S` ago."""

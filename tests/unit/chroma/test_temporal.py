@@ -85,6 +85,19 @@ def test_a_fade_through_black_starts_anew() -> None:
     np.testing.assert_allclose(average.values, 9.0, rtol=1e-5)
 
 
+def test_frames_that_show_nothing_are_one_scene_while_they_are_as_light() -> None:
+    average, black = TemporalAverage(memory=12.0), np.zeros((*SHAPE, 1), np.float32)
+    watch(average, lightness(COFFEE), 1.0)
+    shots = [watch(average, black, 5.0) for _ in range(FLASH_FRAMES + 4)]
+    assert shots == [Shot.BEGINS, *[Shot.GOES_ON] * (FLASH_FRAMES + 3)]
+    np.testing.assert_allclose(average.values, 5.0, rtol=1e-5)
+    assert average.see(black) is Shot.GOES_ON
+    assert average.unknown == 0
+    assert watch(average, black + 100, 7.0) is Shot.BEGINS
+    assert watch(average, lightness(CAT), 9.0) is Shot.BEGINS
+    np.testing.assert_array_equal(average.values, maps(9.0))
+
+
 def test_a_dissolve_lets_go_of_the_old_scene() -> None:
     average = TemporalAverage(memory=12.0)
     for _ in range(12):

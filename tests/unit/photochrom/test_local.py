@@ -15,8 +15,9 @@ from photochrom.programs import photochrom as program
 from service.engine.colorizer import colorize
 from service.engine.options import Options
 from service.engine.session import Session
-from service.errors import BrokenPicture, ModelError, PictureTooLarge
+from service.errors import BrokenPicture, ModelError, PictureTooLarge, PrecisionError
 from service.pictures.decode import Picture
+from tests import onnx_factory
 from tests.pictures import by_opencv, by_pillow, smooth_gray
 
 GRAY = smooth_gray(48, 64)
@@ -48,6 +49,13 @@ def test_every_form_of_a_picture_gives_the_same_colors(
         "three channels": np.dstack([GRAY] * 3),
     }
     np.testing.assert_array_equal(color(given[form], vividness=0.8).rgb, expected)
+
+
+def test_a_model_is_computed_in_what_its_file_holds(tmp_path: Path) -> None:
+    path = onnx_factory.write_model(tmp_path / "model.int8.onnx", precision="int8")
+    assert Colorizer(path, device="cpu", threads=1)(PNG).rgb.shape == (48, 64, 3)
+    with pytest.raises(PrecisionError, match="holds the network in int8"):
+        Colorizer(path, device="cpu", threads=1, precision="float32")
 
 
 def test_what_comes_out_is_an_array_a_file_and_a_pillow_image(color: Colorizer, tmp_path: Path) -> None:

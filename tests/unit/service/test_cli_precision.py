@@ -76,7 +76,7 @@ def test_a_precision_that_does_not_work_ends_the_run_before_a_picture(
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(("chosen", "told"), [("", "float32"), ("bfloat16", "bfloat16"), ("int8", "int8")])
+@pytest.mark.parametrize(("chosen", "told"), [("", "auto"), ("bfloat16", "bfloat16"), ("int8", "int8")])
 def test_a_cluster_is_told_one_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, told: str
 ) -> None:

@@ -28,11 +28,13 @@ class Service:
         sent: how often each picture came.
         away: how many connections are refused until it is there again.
         busy: whether it answers every picture with 503.
+        precisions: of the network, one an answer; the last one goes on.
     """
 
     def __init__(self, deadly: set[bytes], away: int = 0, *, busy: bool = False) -> None:
         self.sent: dict[bytes, int] = {}
         self.away, self.busy = away, busy
+        self.precisions = ["float32"]
         self._deadly, self._away_each, self._refused, self._lives = deadly, away, 0, 0
 
     async def __call__(self, request: httpx2.Request) -> httpx2.Response:
@@ -54,7 +56,9 @@ class Service:
             self._lives += 1
             self._refused = self._away_each
             raise httpx2.RemoteProtocolError("Server disconnected without sending a response.")
-        return httpx2.Response(200, content=ANSWER, headers={"Content-Type": "image/png"})
+        precision = self.precisions.pop(0) if len(self.precisions) > 1 else self.precisions[0]
+        told = {"X-Photochrom-Model": "made%20up", "X-Photochrom-Precision": precision}
+        return httpx2.Response(200, content=ANSWER, headers={"Content-Type": "image/png"} | told)
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ def colorize(service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     """Color files that hold their names; return exit code, lines by name, and the summary."""
     transport = httpx2.MockTransport(service)
     monkeypatch.setattr("service.client.AsyncClient", partial(AsyncClient, transport=transport))
-    (tmp_path / "in").mkdir()
+    (tmp_path / "in").mkdir(parents=True)
     for name in names:
         (tmp_path / "in" / f"{name}.png").write_bytes(name.encode())
     arguments = ["colorize", tmp_path / "in", "--out", tmp_path / "out", "--remote", "http://host:1", "--json"]
@@ -89,6 +93,18 @@ def test_a_busy_service_is_waited_for_as_long_as_documented(
     code, lines, _ = colorize(Service(set(), busy=True), tmp_path, monkeypatch, "a")
     assert (code, lines["a"]["problem"]) == (1, "no-answer")
     assert MAX_WAIT_THERE_S - 1.25 * LONGEST_PAUSE_S < sum(pauses) <= MAX_WAIT_THERE_S == 5 * 60
+
+
+def test_answers_that_are_not_computed_alike_are_remarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(set())
+    assert "remarks" not in colorize(service, tmp_path / "alike", monkeypatch, "a", "b")[2]
+    service.precisions = ["float32", "bfloat16"]
+    code, lines, summary = colorize(service, tmp_path / "changed", monkeypatch, "a", "b", "c")
+    assert (code, {line["status"] for line in lines.values()}) == (0, {"colored"})
+    assert summary["remarks"] == [
+        "not all photographs were computed alike: 2 by made up in bfloat16, 1 by made up in float32; "
+        "--overwrite colors them again"
+    ]
 
 
 def test_pictures_that_end_the_service_end_nothing_else(

@@ -172,6 +172,16 @@ def test_an_average_flickers_less_and_a_cut_carries_nothing_over(tmp_path: Path,
     assert np.abs(first_after[0] - first_after[1]).mean() < 1.5
 
 
+def test_the_network_seldom_looks_at_black(tmp_path: Path, session: Session) -> None:
+    def leader() -> Iterator[np.ndarray]:
+        yield from [np.zeros((*SIZE, 3), np.uint8)] * 20
+        yield from scene(COFFEE, 2)
+
+    _, done = color(session, write_film(tmp_path / "a.mp4", leader()))
+    assert (done.frames, done.cuts) == (22, 1)
+    assert done.inferences <= 5
+
+
 def test_the_network_looks_at_every_third_frame_and_at_each_cut(tmp_path: Path, session: Session) -> None:
     source = write_film(tmp_path / "a.mp4", [*still(COFFEE, 7), *still(CAT, 3)])
     _, done = color(session, source, FilmOptions(every=3))

@@ -64,7 +64,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, by: float, *, time: float | None = No
     monkeypatch.setattr(precision, "_make", lambda session, _: moved(session, by))
     if time is not None:
         honest = precision.check
-        monkeypatch.setattr(precision, "check", lambda *both: replace(honest(*both), time=time))
+        monkeypatch.setattr(precision, "check", lambda *both, **how: replace(honest(*both, **how), time=time))
 
 
 def as_int8(path: Path) -> Path:
@@ -108,7 +108,7 @@ def test_what_colors_alike_and_faster_takes_over(session: Session, monkeypatch: 
 def test_what_is_no_better_does_not(session: Session, monkeypatch: pytest.MonkeyPatch, by: float, time: float) -> None:
     offer(monkeypatch, 0 if np.isnan(by) else by, time=time)
     if np.isnan(by):
-        monkeypatch.setattr(precision, "check", lambda *_: Check(np.nan, time))
+        monkeypatch.setattr(precision, "check", lambda *_, **__: Check(np.nan, time))
     found = find_faster(session)
     assert found.session is session
     assert f"bfloat16 by moved 1.0: {time:.2f} of the time" in found.reason
@@ -129,6 +129,38 @@ def test_why_nothing_faster_is_looked_for_is_said(session: Session, monkeypatch:
     monkeypatch.setattr(precision, "is_installed", lambda: True)
     monkeypatch.setattr(precision, "_make", broken)
     assert "it is Tuesday" in find_faster(session).reason
+
+
+def test_what_loads_but_does_not_run_is_no_candidate(
+    session: Session, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[np.ndarray]:
+        raise RuntimeError("could not create a primitive")
+
+    offer(monkeypatch, 0)
+    monkeypatch.setattr(Moved, "run", fail)
+    found = find_faster(session)
+    assert found.session is session
+    assert found.reason == "moved 1.0 loads the model but does not run it: could not create a primitive"
+    with pytest.raises(PrecisionError, match=r"PHOTOCHROM_PRECISION=bfloat16, but .*could not create a primitive"):
+        open_session(model_path, device="cpu", threads=1, precision="bfloat16")
+
+
+def test_what_was_changed_over_is_not_looked_at_again(session: Session) -> None:
+    found = find_faster(moved(session, 0))
+    assert (found.session.precision, found.reason) == ("bfloat16", "it was changed over before")
+
+
+def test_what_nobody_wants_any_more_is_not_gone_on_with(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer(monkeypatch, 0.01)
+    colored: list[object] = []
+    honest = Moved.run
+    monkeypatch.setattr(Moved, "run", lambda *given: colored.append(given) or honest(*given))
+    answers = iter([True, True, False])
+    found = find_faster(session, is_wanted=lambda: next(answers))
+    assert found.session is session
+    assert "nobody wants to know" in found.reason
+    assert len(colored) == 2 * (1 + precision.ROUNDS)  # Of two photographs.
 
 
 def test_a_gpu_stays_in_float32(session: Session, model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

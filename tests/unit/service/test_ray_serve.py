@@ -13,11 +13,13 @@ import pytest
 import yaml
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.engine import models
 from service.engine.fair_queue import more_time_s
 from service.http import ray_serve as ray_app
 from service.http.ray_serve import NAME, OPTIONS, Proxy, Replica, application, middlewares
 from service.pictures.size_limits import SizeLimits
-from service.settings import Settings
+from service.settings import Precision, Settings
+from tests import onnx_factory
 
 CONFIG = Path(__file__).parents[3] / "docker" / "ray-serve.yaml"
 LIMIT = 1000
@@ -187,17 +189,24 @@ def test_a_replica_is_well_as_long_as_its_inference_thread(is_alive: bool) -> No
             asyncio.run(replica.check_health())
 
 
-@pytest.mark.parametrize(("chosen", "computed"), [("", "float32"), ("auto", "float32"), ("bfloat16", "bfloat16")])
-def test_replicas_do_not_choose_a_precision_each_for_itself(
-    monkeypatch: pytest.MonkeyPatch, chosen: str, computed: str
+@pytest.mark.parametrize("holds", ["float32", "int8"])
+def test_replicas_compute_in_what_the_file_holds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, holds: Precision
 ) -> None:
     context = SimpleNamespace(get_assigned_resources=lambda: {"CPU": 2.0})
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get_runtime_context=lambda: context))
-    monkeypatch.setenv("PHOTOCHROM_PRECISION", chosen)
-    built: list[Settings] = []
-    monkeypatch.setattr("service.http.app.create_app", built.append)
-    ray_app._build()
-    assert [(settings.precision, settings.threads) for settings in built] == [(computed, 2)]
+    monkeypatch.setenv("PHOTOCHROM_PRECISION", "auto")
+    monkeypatch.setenv("PHOTOCHROM_MODEL", str(onnx_factory.write_model(tmp_path / "model.onnx", precision=holds)))
+    monkeypatch.setattr(models, "find_faster", lambda *_, **__: pytest.fail("each would choose for itself"))
+
+    async def scene() -> None:
+        app = ray_app._build()
+        async with app.router.lifespan_context(app):
+            session = app.state.services.pipeline.session
+            assert (session.precision, session.threads) == (holds, 2)
+            await app.state.reload()
+
+    asyncio.run(scene())
 
 
 def test_the_configuration_names_what_is_there_and_repeats_its_defaults() -> None:
