@@ -96,9 +96,13 @@ class ColoredPixels:
     workers: int = 1
 
     def pixels_for(self, output_format: OutputFormat) -> Rows:
-        """Return what an encoder takes: a large picture's rows as they are, where it takes a few at a time."""
+        """Return what an encoder takes: a large picture's rows as they are, where it takes a few at a time.
+
+        Whatever else it takes is composed here.
+        """
         is_large = self.rows.shape[0] * self.rows.shape[1] > LARGE_PIXELS
-        return self.rows if is_large and output_format in LOSSLESS else self.rgb
+        is_composed = "rgb" in vars(self)
+        return self.rows if is_large and output_format in LOSSLESS and not is_composed else self.rgb
 
     @cached_property
     def rgb(self) -> Shaped[np.ndarray, "H W 3"]:
