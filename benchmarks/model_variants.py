@@ -37,14 +37,16 @@ sys.path.insert(0, str(ROOT))
 from chroma import quality  # noqa: E402 - the project need not be installed
 from chroma.compose import compose_u8  # noqa: E402
 from chroma.decoding import Knobs  # noqa: E402
-from chroma.framing import resize_lightness  # noqa: E402
+from chroma.framing import head_lightness, resize_lightness  # noqa: E402
 from chroma.lab import rgb_u8_to_lab, rgb_u8_to_lightness  # noqa: E402
-from chroma.signature import AB_DECODED, SCENE_LOGITS  # noqa: E402
+from chroma.signature import AB_LOGITS  # noqa: E402
 from export import ExportError  # noqa: E402
 from export.precision import to_float16, to_float32  # noqa: E402
 from export.quantization import to_int8  # noqa: E402
 from export.stamp import write_stamp  # noqa: E402
 from export.tolerances import PICTURE_TOLERANCE, Precision, tolerances_for  # noqa: E402
+from service.engine.colorizer import as_kept, decode_logits  # noqa: E402
+from service.engine.kept import KEPT_OUTPUTS  # noqa: E402
 from service.engine.session import Query, Session, shipped_model  # noqa: E402
 from service.errors import ModelError  # noqa: E402
 from training import TrainingError  # noqa: E402
@@ -115,8 +117,9 @@ def round_here(source: Path, lightness: Callable[[int], Iterator[np.ndarray]], f
 
 def infer(session: Session, L: np.ndarray, size: int, knobs: Knobs) -> np.ndarray:
     """Return the ab of one picture, (size/4, size/4, 2)."""
-    query = Query(resize_lightness(L, (size, size)), knobs, (AB_DECODED, SCENE_LOGITS))
-    return session.run([query])[0][AB_DECODED]
+    query = Query(resize_lightness(L, (size, size)), KEPT_OUTPUTS)
+    heads = as_kept(session.run([query])[0])
+    return decode_logits(heads[AB_LOGITS], head_lightness(query.lightness), knobs, session.stamp)
 
 
 def time_inference(

@@ -88,7 +88,7 @@ def versions_of(bgr: np.ndarray, session: Session) -> PhotoVersions:
     all_versions = make_versions(heads)
     for variant in range(1, MOST_VARIANTS + 1):
         logits = all_versions.logits(variant)
-        ab.append(decode_logits(logits, lightness, prepared.query.knobs, session.stamp))
+        ab.append(decode_logits(logits, lightness, prepared.knobs, session.stamp))
     times.append(process_time())
     finish_s = []
     versions = None

@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from chroma.zones import ZONES, Zone, zone_bins, zone_columns
 
@@ -142,7 +142,7 @@ def log_softmax(logits: Float[np.ndarray, "*shape Q"]) -> Float[np.ndarray, "*sh
 
 def softmax(logits: Float[np.ndarray, "*shape Q"]) -> Float[np.ndarray, "*shape Q"]:
     """Return probabilities over the last axis, same shape and dtype."""
-    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    odds = _odds(_shifted(logits))
     odds /= odds.sum(axis=-1, keepdims=True)
     return np.asarray(odds, dtype=logits.dtype)
 
@@ -171,7 +171,7 @@ def annealed_mean(
     References:
         Zhang, Isola, Efros, "Colorful Image Colorization", ECCV 2016, equation 5; T = 0.38 there.
     """
-    return softmax(logits / np.maximum(_per_picture(temperature, logits), MIN_TEMPERATURE)) @ centers
+    return _annealed(_shifted(logits), centers, temperature)
 
 
 def capped_log_weights(log_weights: Float[np.ndarray, "Q"], cap: Scalars) -> Float[np.ndarray, "*N Q"]:
@@ -211,14 +211,20 @@ def hue_guard(
         ab in Lab units, same hue, chroma never larger, shape (..., 2).
     """
     dtype = ab.dtype
-    directions, full, none, unbacked, backed, dark, passes = (column.astype(dtype) for column in zone_columns(zones))
-    chroma = np.sqrt(np.square(ab).sum(axis=-1, keepdims=True))
+    a, b = ab[..., 0], ab[..., 1]
+    chroma = np.sqrt(a * a + b * b)
     divisor = np.maximum(chroma, dtype.type(1e-6))
-    watched = np.clip(((ab / divisor) @ directions - none) / (full - none), 0, 1)
-    shadow = np.clip((GUARD_LIGHT_L - lightness.astype(dtype)) / (GUARD_LIGHT_L - GUARD_DARK_L), 0, 1)
-    doubt = np.clip((backed + dark * shadow - backing) / (backed - unbacked), 0, 1)
-    lost = (np.maximum(chroma - passes, 0) * watched * doubt).max(axis=-1, keepdims=True)
-    return np.asarray(ab * (1 - lost / divisor))
+    cosine, sine = a / divisor, b / divisor
+    shadow = np.clip((GUARD_LIGHT_L - lightness[..., 0].astype(dtype)) / (GUARD_LIGHT_L - GUARD_DARK_L), 0, 1)
+    lost = np.zeros_like(chroma)
+    directions, *columns = (column.astype(dtype) for column in zone_columns(zones))
+    # Zone by zone: NumPy is slow along an axis of five.
+    for place, (full, none, unbacked, backed, dark, passes) in enumerate(zip(*columns, strict=True)):
+        toward = cosine * directions[0, place] + sine * directions[1, place]
+        watched = np.clip((toward - none) / (full - none), 0, 1)
+        doubt = np.clip((backed + dark * shadow - backing[..., place]) / (backed - unbacked), 0, 1)
+        lost = np.maximum(lost, np.maximum(chroma - passes, 0) * watched * doubt)
+    return np.asarray(ab * (1 - lost / divisor)[..., None])
 
 
 def decode(
@@ -252,8 +258,42 @@ def decode(
     References:
         Zhang et al. 2016, equation 5; Menon et al. 2021, section 4.
     """
-    ab = corrected_mean(logits, centers, log_weights, temperature=temperature, tau=tau, cap=cap, gain=gain)
-    return hue_guard(ab, zone_masses(logits, centers), lightness)
+    bins = zone_bins(centers, ZONES)
+    ab, backing = mean_and_backing(
+        logits, centers, log_weights, bins, temperature=temperature, tau=tau, cap=cap, gain=gain
+    )
+    return hue_guard(ab, backing, lightness)
+
+
+def mean_and_backing(
+    logits: Float[np.ndarray, "*shape Q"],
+    centers: Float[np.ndarray, "Q 2"],
+    log_weights: Float[np.ndarray, "Q"],
+    bins: Bool[np.ndarray, "Q Z"],
+    *,
+    temperature: Scalars,
+    tau: Scalars,
+    cap: Scalars,
+    gain: Scalars,
+) -> tuple[Float[np.ndarray, "*shape 2"], Float[np.ndarray, "*shape Z"]]:
+    """Do of `decode` what reads the posterior: what is left, `hue_guard`, needs little time.
+
+    Args:
+        logits: shape (..., Q), or (N, ..., Q) with one value of each knob a picture.
+        centers: bin centers in Lab units, shape (Q, 2).
+        log_weights: shape (Q,).
+        bins: from `chroma.zones.zone_bins`, shape (Q, Z).
+        temperature: >= 1e-3; scalar or (N,).
+        tau: strength of the prior correction, [0, 1]; scalar or (N,).
+        cap: largest over smallest prior weight, >= 1; scalar or (N,).
+        gain: factor on chroma, >= 0; scalar or (N,).
+
+    Returns:
+        What `corrected_mean` and `zone_masses` return, (..., 2) and (..., Z).
+    """
+    shifted = _shifted(logits)
+    backing = _mean(np.exp(shifted), bins)
+    return _corrected(shifted, centers, log_weights, temperature, tau, cap) * _per_picture(gain, logits), backing
 
 
 def corrected_mean(
@@ -280,27 +320,24 @@ def corrected_mean(
     Returns:
         ab in Lab units, float, shape (..., 2).
     """
-    weights = capped_log_weights(log_weights.astype(logits.dtype), cap)
-    if weights.ndim > 1:
-        weights = weights.reshape(len(weights), *(1,) * (logits.ndim - 2), -1)
-    corrected = logits + _per_picture(tau, logits) * weights
-    return annealed_mean(corrected, centers, temperature) * _per_picture(gain, logits)
+    ab = _corrected(_shifted(logits), centers, log_weights, temperature, tau, cap)
+    return ab * _per_picture(gain, logits)
 
 
 def zone_masses(
     logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"], zones: Sequence[Zone] = ZONES
 ) -> Float[np.ndarray, "*shape Z"]:
     """Return the uncorrected posterior's mass on each zone's bins: what backs its hues; [0, 1], shape (..., Z)."""
-    return np.asarray(softmax(logits) @ zone_bins(centers, zones).astype(logits.dtype))
+    return _mean(_odds(_shifted(logits)), zone_bins(centers, zones))
 
 
 def posterior_spread(
     logits: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"]
 ) -> Float[np.ndarray, "*shape 1"]:
     """Return how unsure the posterior is: RMS distance of its colors from their mean, Lab units, shape (..., 1)."""
-    posterior = softmax(logits)
-    mean = posterior @ centers
-    second_moment = posterior @ np.square(centers).sum(axis=1, keepdims=True)
+    moments = np.column_stack([centers, np.square(centers).sum(axis=1)])
+    means = _mean(_odds(_shifted(logits)), moments)
+    mean, second_moment = means[..., :2], means[..., 2:]
     return np.sqrt(np.maximum(second_moment - np.square(mean).sum(axis=-1, keepdims=True), 0))
 
 
@@ -321,6 +358,48 @@ def fuse(
     """
     trust = np.exp(-np.square(spread) / ab_decoded.dtype.type(2 * FUSE_SPREAD**2))
     return np.asarray(trust * ab_decoded + (1 - trust) * ab_regressed, dtype=ab_decoded.dtype)
+
+
+def _shifted(logits: Float[np.ndarray, "*shape Q"]) -> Float[np.ndarray, "*shape Q"]:
+    """Return logits of which the largest is 0: their odds can overflow no more."""
+    return logits - logits.max(axis=-1, keepdims=True)
+
+
+def _odds(shifted: Float[np.ndarray, "*shape Q"]) -> Float[np.ndarray, "*shape Q"]:
+    """Return how much likelier than the likeliest each bin is, (0, 1]; in the place of what is given."""
+    return np.exp(shifted, out=shifted)
+
+
+def _mean(odds: Float[np.ndarray, "*shape Q"], values: Shaped[np.ndarray, "Q k"]) -> Float[np.ndarray, "*shape k"]:
+    """Return the mean of the bins' values by their odds; the odds' sum comes by the same product, in one pass."""
+    sums = odds @ np.column_stack([values, np.ones(len(values))]).astype(odds.dtype)
+    return sums[..., :-1] / sums[..., -1:]
+
+
+def _annealed(
+    shifted: Float[np.ndarray, "*shape Q"], centers: Float[np.ndarray, "Q 2"], temperature: Scalars
+) -> Float[np.ndarray, "*shape 2"]:
+    """Return what `annealed_mean` returns; what is given is overwritten."""
+    shifted /= np.maximum(_per_picture(temperature, shifted), MIN_TEMPERATURE)
+    return _mean(_odds(shifted), centers)
+
+
+def _corrected(
+    shifted: Float[np.ndarray, "*shape Q"],
+    centers: Float[np.ndarray, "Q 2"],
+    log_weights: Float[np.ndarray, "Q"],
+    temperature: Scalars,
+    tau: Scalars,
+    cap: Scalars,
+) -> Float[np.ndarray, "*shape 2"]:
+    """Return what `corrected_mean` does before its gain; what is given is overwritten."""
+    if np.any(tau):
+        weights = capped_log_weights(log_weights.astype(shifted.dtype), cap)
+        if weights.ndim > 1:
+            weights = weights.reshape(len(weights), *(1,) * (shifted.ndim - 2), -1)
+        shifted += _per_picture(tau, shifted) * weights
+        shifted -= shifted.max(axis=-1, keepdims=True)
+    return _annealed(shifted, centers, temperature)
 
 
 def _per_picture(value: Scalars, logits: Float[np.ndarray, "*shape Q"]) -> Float[np.ndarray, "..."]:

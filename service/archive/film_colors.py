@@ -127,7 +127,7 @@ class FilmColorist:
     def _look(self, small: Float[np.ndarray, "h w 1"]) -> Float[np.ndarray, "h w C"]:
         """Ask the network; return what is averaged: the posterior, and behind it the regressed ab."""
         self.inferences += 1
-        heads = self._session.run([Query(small, self._knobs, (AB, AB_LOGITS))])[0]
+        heads = self._session.run([Query(small, (AB, AB_LOGITS))])[0]
         return np.concatenate([softmax(heads[AB_LOGITS]), heads[AB]], axis=-1)
 
     def _ab_of(self, average: Float[np.ndarray, "h w C"], L: Float[np.ndarray, "h w 1"]) -> Float[np.ndarray, "h w 2"]:

@@ -29,7 +29,8 @@ from chroma.strips import each_strip
 from chroma.tone import stretch_tones
 from chroma.variants import Versions
 from chroma.warmth import warm_shift
-from service.engine.kept import KEPT_OUTPUTS, KeptPicture, to_half
+from chroma.zones import ZONES, zone_bins
+from service.engine.kept import KEPT_OUTPUTS, KeptPicture, from_half, to_half
 from service.engine.options import Options
 from service.engine.session import Heads, Query, Session
 from service.pictures.answer_formats import BY_ROWS, OutputFormat
@@ -39,6 +40,9 @@ from service.pictures.lightness import Lightness, StoredLightness, store_lightne
 
 DECODE_PIXELS: Final = 512
 """Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
+
+PIXELS_A_THREAD: Final = 8192
+"""Threads for fewer would cost more than they save; at 224 px there are 3,136."""
 
 SAMPLE_SIDE_PX: Final = 256
 """Palettes and histograms are taken from a picture with at most this long side."""
@@ -63,6 +67,7 @@ class Prepared:
     Attributes:
         L: full-size lightness in [0, 100], shape (H, W, 1).
         query: what the network takes.
+        knobs: of the decode.
         is_deep: whether the answer has 16 bits a channel.
         options: the caller's.
         is_stretched: whether the network sees its tones stretched.
@@ -70,6 +75,7 @@ class Prepared:
 
     L: LightnessRows
     query: Query
+    knobs: Knobs
     is_deep: bool
     options: Options
     is_stretched: bool
@@ -90,9 +96,13 @@ class ColoredPixels:
     workers: int = 1
 
     def pixels_for(self, output_format: OutputFormat) -> Rows:
-        """Return what an encoder takes: a large picture's rows as they are, where it takes a few at a time."""
+        """Return what an encoder takes: a large picture's rows as they are, where it takes a few at a time.
+
+        Whatever else it takes is composed here.
+        """
         is_large = self.rows.shape[0] * self.rows.shape[1] > LARGE_PIXELS
-        return self.rows if is_large and output_format in BY_ROWS else self.rgb
+        is_composed = "rgb" in vars(self)
+        return self.rows if is_large and output_format in BY_ROWS and not is_composed else self.rgb
 
     @cached_property
     def rgb(self) -> Shaped[np.ndarray, "H W 3"]:
@@ -144,8 +154,7 @@ def prepare_lightness(L: StoredLightness, options: Options, stamp: Stamp, *, dee
     seen, is_stretched = L.resized(shape), False
     if options.tone == "auto":
         seen, is_stretched = stretch_tones(seen)
-    query = Query(seen, knobs_of(options, stamp), KEPT_OUTPUTS)
-    return Prepared(L, query, deep, options, is_stretched)
+    return Prepared(L, Query(seen, KEPT_OUTPUTS), knobs_of(options, stamp), deep, options, is_stretched)
 
 
 def knobs_of(options: Options, stamp: Stamp) -> Knobs:
@@ -181,7 +190,7 @@ def finish(
     """
     ab = _small_ab(prepared, heads, stamp, variant, versions, reference, workers)
     if prepared.options.regions:
-        ab = apply_regions(prepared.L[:], ab, heads[AB_LOGITS].astype(np.float32), prepared.options.regions)
+        ab = apply_regions(prepared.L[:], ab, from_half(heads[AB_LOGITS]), prepared.options.regions)
     if prepared.options.hints:
         ab = apply_hints(prepared.L[:], ab, prepared.options.hints)
     dtype = np.uint16 if prepared.is_deep else np.uint8
@@ -199,7 +208,7 @@ def as_kept(heads: Heads) -> Heads:
 
 def versions_of(heads: Heads) -> Versions:
     """Return the versions of a picture, from heads that went through `as_kept`."""
-    return Versions(heads[AB_LOGITS].astype(np.float32), load_centers())
+    return Versions(from_half(heads[AB_LOGITS]), load_centers())
 
 
 def _small_ab(
@@ -212,12 +221,12 @@ def _small_ab(
     workers: int,
 ) -> Float[np.ndarray, "h w 2"]:
     """Return ab at the network's own grid."""
-    options, knobs, centers = prepared.options, prepared.query.knobs, load_centers()
+    options, knobs, centers = prepared.options, prepared.knobs, load_centers()
     head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
     needed = MODE_OUTPUTS[options.mode]
     logits, L = heads[AB_LOGITS], head_lightness(prepared.query.lightness)
     is_moved = variant != 1 or options.look == "warm" or reference is not None
-    moved = logits.astype(np.float32) if is_moved else logits
+    moved = from_half(logits) if is_moved else logits
     if variant != 1:
         moved = (versions or versions_of(heads)).logits(variant)
     if reference is not None:
@@ -228,7 +237,7 @@ def _small_ab(
     if AB_DECODED in needed or is_moved:
         outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp, workers=workers)
     if SPREAD in needed:
-        outputs[SPREAD] = decoding.posterior_spread(moved.astype(np.float32), centers)
+        outputs[SPREAD] = decoding.posterior_spread(from_half(moved), centers)
     if is_moved and AB in needed:
         before = decode_logits(logits, L, knobs, stamp, workers=workers)
         outputs[AB] = follow(heads[AB], outputs[AB_DECODED], before, head_gain)
@@ -276,16 +285,19 @@ def decode_logits(
     Returns:
         ab in Lab units, shape (h, w, 2).
     """
-    weights = _log_weights(stamp.prior)
-    flat, L = logits.reshape(-1, logits.shape[-1]), lightness.reshape(-1, 1)
+    centers, weights = load_centers(), _log_weights(stamp.prior)
+    bins = zone_bins(centers, ZONES)
+    flat = logits.reshape(-1, logits.shape[-1])
     ab = np.empty((len(flat), 2), np.float32)
+    backing = np.empty((len(flat), len(ZONES)), np.float32)
 
     def fill(start: int, stop: int) -> None:
-        some = flat[start:stop].astype(np.float32)
-        ab[start:stop] = decoding.decode(some, load_centers(), weights, lightness=L[start:stop], **asdict(knobs))
+        ab[start:stop], backing[start:stop] = decoding.mean_and_backing(
+            from_half(flat[start:stop]), centers, weights, bins, **asdict(knobs)
+        )
 
-    each_strip(fill, len(flat), DECODE_PIXELS, workers=workers)
-    return ab.reshape(*logits.shape[:-1], 2)
+    each_strip(fill, len(flat), DECODE_PIXELS, workers=min(workers, max(len(flat) // PIXELS_A_THREAD, 1)))
+    return decoding.hue_guard(ab, backing, lightness.reshape(-1, 1)).reshape(*logits.shape[:-1], 2)
 
 
 @lru_cache(maxsize=4)
@@ -305,7 +317,7 @@ def confidence_of(heads: Heads) -> float:
     """Return the mean confidence of a picture, [0, 1]; of a large map every second, third ... row and column count."""
     logits = heads[AB_LOGITS]
     step = max(int((logits.shape[0] * logits.shape[1] / CONFIDENCE_SAMPLES) ** 0.5), 1)
-    return float(confidence_map(logits[::step, ::step].astype(np.float32)).mean())
+    return float(confidence_map(from_half(logits[::step, ::step])).mean())
 
 
 def draw_confidence(heads: Heads, height: int, width: int) -> Shaped[np.ndarray, "h w"]:
@@ -321,7 +333,7 @@ def draw_confidence(heads: Heads, height: int, width: int) -> Shaped[np.ndarray,
         at most `CONFIDENCE_SIDE_PX`.
     """
     shape = size_within(height, width, CONFIDENCE_SIDE_PX)
-    small = confidence_map(heads[AB_LOGITS].astype(np.float32)).astype(np.float32)[..., None]
+    small = confidence_map(from_half(heads[AB_LOGITS])).astype(np.float32)[..., None]
     return np.asarray(np.rint(resize_lightness(small, shape)[..., 0] * 255), np.uint8)
 
 
@@ -359,8 +371,9 @@ def prepare_kept(
     """
     shape = size_within(pixels.L.shape[0], pixels.L.shape[1], options.max_side)
     L = pixels.L if shape == pixels.L.shape[:2] else pixels.L.resized(shape)
-    query = Query(kept.posterior.lightness, knobs_of(options, stamp), ())
-    return Prepared(L, query, pixels.is_deep if deep is None else deep, options, kept.is_stretched)
+    is_deep = pixels.is_deep if deep is None else deep
+    query = Query(kept.posterior.lightness, ())
+    return Prepared(L, query, knobs_of(options, stamp), is_deep, options, kept.is_stretched)
 
 
 def fit_alpha(alpha: Alpha, shape: tuple[int, int]) -> Alpha:

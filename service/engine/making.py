@@ -14,6 +14,7 @@ from chroma.variants import Versions
 from service.engine.answer_file import make_file
 from service.engine.codec_pool import CodecPool
 from service.engine.colorizer import (
+    ColoredPixels,
     Histogram,
     Prepared,
     confidence_of,
@@ -27,7 +28,7 @@ from service.engine.outlet import Outlet
 from service.engine.parcel import json_bytes
 from service.engine.session import Heads
 from service.errors import AnswerTooLarge
-from service.pictures.levels import Alpha, has_two_levels
+from service.pictures.levels import Alpha, Rows, has_two_levels
 from service.pictures.lightness import StoredLightness
 from service.pictures.metadata.belongings import NOTHING, Metadata
 from service.settings import Precision
@@ -125,14 +126,14 @@ class Maker:
             {"name": name, "probability": round(probability, 4)} for name, probability in scenes_of(heads, self.stamp)
         ]
 
-    def tell(self, rgb: np.ndarray, parts: Parts) -> dict[str, Any]:
+    def tell(self, colored: ColoredPixels, parts: Parts) -> dict[str, Any]:
         """Return what is told of a picture beside its colors.
 
         Args:
-            rgb: the first variant, shape (H, W, 3).
+            colored: the first variant.
             parts: what it was made of.
         """
-        heads, prepared = parts.heads, parts.prepared
+        heads, prepared, rgb = parts.heads, parts.prepared, colored.rgb
         return {
             "width": rgb.shape[1],
             "height": rgb.shape[0],
@@ -183,24 +184,12 @@ class _Making:
         maker, parts, job = self._maker, self._parts, self._job
         workers = max(maker.free_threads() // self._side_by_side, 1)
         with self._stages.measure("merge"):
-            colored = await maker.codecs.run(
-                finish,
-                parts.prepared,
-                parts.heads,
-                maker.stamp,
-                workers=workers,
-                variant=variant,
-                versions=self._versions,
-                reference=parts.reference,
-            )
-            self._scene = colored.scene
-            self._outlet.scene = colored.scene
-            if job.tells and variant == job.options.variants[0]:
-                self._facts.update(await maker.codecs.run(maker.tell, colored.rgb, parts))
+            pixels = await maker.codecs.run(self._merge, variant, workers)
+            self._outlet.scene = self._scene
         with self._stages.measure("encode"):
             data = await maker.codecs.run(
                 make_file,
-                colored.pixels_for(job.output_format),
+                pixels,
                 parts.alpha,
                 job.output_format,
                 job.options,
@@ -216,6 +205,23 @@ class _Making:
             self._made[variant] = data
         if job.is_packed:
             self._count(len(data))
+
+    def _merge(self, variant: int, workers: int) -> Rows:
+        """Return the pixels of a variant, all that the encoder does not take a few rows at a time; takes long."""
+        maker, parts, job = self._maker, self._parts, self._job
+        colored = finish(
+            parts.prepared,
+            parts.heads,
+            maker.stamp,
+            workers=workers,
+            variant=variant,
+            versions=self._versions,
+            reference=parts.reference,
+        )
+        self._scene = colored.scene
+        if job.tells and variant == job.options.variants[0]:
+            self._facts.update(maker.tell(colored, parts))
+        return colored.pixels_for(job.output_format)
 
     def _count(self, size: int) -> None:
         limit = self._maker.max_answer_bytes

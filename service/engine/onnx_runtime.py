@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,30 +35,12 @@ CUDA_LIBRARIES: Final = (
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """An input or an output of the model, as its file says.
-
-    Attributes:
-        name: of it.
-        type: of its elements, in ONNX Runtime's words: `tensor(float)` and so on.
-        shape: lengths; names where they vary.
-    """
-
-    name: str
-    type: str
-    shape: tuple[int | str | None, ...]
-
-
 class OnnxRuntime:
     """A model, loaded by ONNX Runtime on the best device allowed.
 
     Attributes:
         name: of the runtime, with its version.
         provider: the execution provider really in use.
-        metadata: what the file says of itself.
-        inputs: what the model takes.
-        outputs: what it gives.
     """
 
     name: Final = f"onnxruntime {ort.__version__}"
@@ -68,7 +49,7 @@ class OnnxRuntime:
         """Load a model.
 
         Args:
-            model: content of the file.
+            model: content of a file; all of it is computed, whatever is fetched.
             path: where it was read from, for those who read errors.
             device: `cpu`, `cuda` (or fail) or `auto`.
             threads: of one inference.
@@ -82,9 +63,6 @@ class OnnxRuntime:
         self._giving_back = ort.RunOptions()
         devices = "cpu:0" if self.provider != CUDA else "cpu:0;gpu:0"
         self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", devices)
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.inputs = tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in self._session.get_inputs())
-        self.outputs = tuple(Tensor(node.name, node.type, tuple(node.shape)) for node in self._session.get_outputs())
 
     def run(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
         """Return the outputs of these names."""

@@ -3,7 +3,6 @@
 The first layers, before the picture has shrunk to an eighth, stay float32: they have few channels of very uneven
 ranges, and bfloat16 there changes the colors more than everywhere else together (mean CIEDE2000 .45 with them, .12
 without). They are a model of their own, whose one result the rest takes.
-It ends with the network: the service decodes itself.
 """
 
 import sys
@@ -66,7 +65,7 @@ class OpenVinoRuntime:
         """Load a model.
 
         Args:
-            model: content of the ONNX file.
+            model: content of an ONNX file that ends with the heads.
             threads: of one inference.
 
         Raises:
@@ -78,7 +77,7 @@ class OpenVinoRuntime:
             openvino = import_openvino()
             core = openvino.Core()
             *first, rest = _split(core.read_model(model))
-            parts = [*((part, FLOAT32) for part in first), (_undecoded(rest), BFLOAT16)]
+            parts = [*((part, FLOAT32) for part in first), (rest, BFLOAT16)]
             compiled = [core.compile_model(part, "CPU", _options(kind, threads)) for part, kind in parts]
             computed = compiled[-1].get_property("INFERENCE_PRECISION_HINT").to_string()
         except Exception as error:  # A broken installation, or OpenVINO's own exceptions: no common root but Exception.
@@ -144,12 +143,6 @@ def _split(model: Any) -> list[Any]:
     first = openvino.Model([opset8.result(place)], [lightness], "first")
     rest = openvino.Model(model.get_results(), [*model.get_parameters(), parameter], "rest")
     return [first, rest]
-
-
-def _undecoded(rest: Any) -> Any:
-    """Return a model that ends with the network: nobody asks for what is decoded behind it, and that takes time."""
-    wanted = [result for result in rest.get_results() if result.input_value(0).get_names() & set(HEADS)]
-    return import_openvino().Model(wanted, rest.get_parameters(), "network")
 
 
 def _place_of_cut(model: Any) -> Any:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
+import cv2
+
 from service.engine.admission import Admission
 from service.engine.answer_file import metadata_of
 from service.engine.batcher import Batcher
@@ -45,6 +47,7 @@ from service.pictures.decode import Picture, prepare_codecs
 from service.pictures.header import Header
 from service.pictures.levels import Alpha, to_depth
 from service.pictures.lightness import Lightness, store_lightness
+from service.pictures.metadata.belongings import Metadata
 from service.pictures.probe import probe
 from service.pictures.size_limits import SizeLimits
 from service.pictures.spooled import FileData, as_bytes
@@ -109,6 +112,7 @@ class Pipeline:
             StartupError: the model or the device does not work; the text says why.
         """
         prepare_codecs()
+        cv2.setNumThreads(1)  # A picture has as many threads as are free; those of OpenCV would come on top.
         self.metrics = metrics
         threads = settings.threads or usable_cores()
         # One more than one caller gets: nobody's slow files are in the way of everyone.
@@ -227,8 +231,7 @@ class Pipeline:
                 if job.reference is not None and inspected.reference is not None:
                     reference = await self._read_reference(job, job.reference, inspected.reference)
                 taken = await self.decoders.decode_lightness(job.data, header, job.caller.name, threads=self._threads())
-                prepared, alpha = await self.codecs.run(self._prepare, taken, job, model)
-                metadata = await self.codecs.run(metadata_of, as_bytes(job.data), job.options, header)
+                prepared, alpha, metadata = await self.codecs.run(self._prepare, taken, job, header, model)
             reserve(prepared, alpha, job, outlet, beside=metadata.nbytes)
             heads = await self._infer(prepared, model, stages)
             parts = Parts(prepared, alpha, heads, reference, model.session.precision, metadata)
@@ -260,9 +263,7 @@ class Pipeline:
                 prepared, ready, histogram = await self.codecs.run(self._prepare_to_keep, picture, job, model)
             heads = await self._infer(prepared, model, stages)
             with stages.measure("merge"):
-                confidence = await self.codecs.run(confidence_of, heads)
-                notes = await self.codecs.run(notes_on, prepared.L)
-                posterior = await self.codecs.run(Posterior.of, heads, prepared.query.lightness)
+                confidence, notes, posterior = await self.codecs.run(_to_keep, heads, prepared)
         if model is not self.model:  # Another one was taken up meanwhile.
             with self.models.use() as newer:
                 return await self.keep(job, replace(inspected, model=newer), owner, stages)
@@ -324,8 +325,7 @@ class Pipeline:
                 picture = None
                 if kept.ready is None:
                     picture = await self.decoders.decode(kept.data, kept.header, job.caller.name)
-                prepared, alpha = await self.codecs.run(self._take_up, kept, picture, job, model)
-                metadata = await self.codecs.run(metadata_of, as_bytes(kept.data), job.options, kept.header)
+                prepared, alpha, metadata = await self.codecs.run(self._take_up, kept, picture, job, model)
             reserve(prepared, alpha, job, outlet, beside=metadata.nbytes)
             histogram = reference.histogram if reference else None
             heads = kept.posterior.heads()
@@ -357,11 +357,13 @@ class Pipeline:
             picture = await self.decoders.decode(data, header, job.caller.name)
         return await self.codecs.run(histogram_of, picture)
 
-    def _prepare(self, lightness: Lightness, job: Job, model: LoadedModel) -> tuple[Prepared, Alpha]:
+    def _prepare(
+        self, lightness: Lightness, job: Job, header: Header, model: LoadedModel
+    ) -> tuple[Prepared, Alpha, Metadata]:
         deep = job.options.is_deep(job.output_format, asked_deep=lightness.is_deep)
         stamp = model.session.stamp
         prepared = prepare_lightness(lightness.L, job.options, stamp, deep=deep)
-        return prepared, to_depth(lightness.alpha, deep=deep)
+        return prepared, to_depth(lightness.alpha, deep=deep), metadata_of(as_bytes(job.data), job.options, header)
 
     def _prepare_to_keep(self, picture: Picture, job: Job, model: LoadedModel) -> tuple[Prepared, Lightness, Histogram]:
         L = store_lightness(picture.pixels, workers=self._threads())
@@ -370,7 +372,7 @@ class Pipeline:
 
     def _take_up(
         self, kept: KeptPicture, picture: Picture | None, job: Job, model: LoadedModel
-    ) -> tuple[Prepared, Alpha]:
+    ) -> tuple[Prepared, Alpha, Metadata]:
         pixels = kept.ready
         if pixels is None:
             if picture is None:
@@ -379,7 +381,8 @@ class Pipeline:
         deep = job.options.is_deep(job.output_format, asked_deep=pixels.is_deep)
         prepared = prepare_kept(kept, pixels, job.options, model.session.stamp, deep=deep)
         shape = (prepared.L.shape[0], prepared.L.shape[1])
-        return prepared, to_depth(fit_alpha(pixels.alpha, shape), deep=prepared.is_deep)
+        alpha = to_depth(fit_alpha(pixels.alpha, shape), deep=prepared.is_deep)
+        return prepared, alpha, metadata_of(as_bytes(kept.data), job.options, kept.header)
 
     async def _infer(self, prepared: Prepared, model: LoadedModel, stages: Stages) -> Heads:
         stages.enter("queue")
@@ -404,6 +407,10 @@ class Pipeline:
     def _trim_memory(self) -> None:
         if not self.draining:
             self.codecs.start(trim_memory)
+
+
+def _to_keep(heads: Heads, prepared: Prepared) -> tuple[float, tuple[str, ...], Posterior]:
+    return confidence_of(heads), notes_on(prepared.L), Posterior.of(heads, prepared.query.lightness)
 
 
 @contextmanager

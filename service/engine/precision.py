@@ -21,7 +21,9 @@ from jaxtyping import Float
 
 from chroma.lab import rgb_u8_to_lab
 from chroma.quality import delta_e_2000
+from chroma.signature import HEADS
 from service.engine.colorizer import Prepared, as_kept, finish, prepare_lightness
+from service.engine.onnx_file import OnnxFile
 from service.engine.onnx_runtime import CUDA
 from service.engine.openvino_runtime import CURE, OpenVinoRuntime, is_installed
 from service.engine.options import Options
@@ -180,7 +182,8 @@ def _make(session: Session, precision: PrecisionChoice) -> Session:
     model = read_model(session.path)
     if hashlib.sha256(model).hexdigest() != session.digest:
         raise PrecisionError(f"{session.path} has changed meanwhile")
-    return session.on(OpenVinoRuntime(model, threads=session.threads), "bfloat16")
+    network = OnnxFile(model, session.path).part(HEADS)
+    return session.on(OpenVinoRuntime(network, threads=session.threads), "bfloat16")
 
 
 def _open_int8(session: Session) -> Session:

@@ -14,11 +14,9 @@ from typing import Final, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from chroma.decoding import Knobs
 from chroma.signature import (
     HEADS,
     INPUT_NAMES,
-    KNOB_NAMES,
     LIGHTNESS,
     OUTPUT_NAMES,
     SCENE_LOGITS,
@@ -26,6 +24,7 @@ from chroma.signature import (
     SignatureError,
     Stamp,
 )
+from service.engine.onnx_file import OnnxFile
 from service.engine.onnx_runtime import CUDA, OnnxRuntime
 from service.errors import ModelError
 from service.machine import usable_cores
@@ -47,17 +46,15 @@ class Query:
 
     Attributes:
         lightness: L in [0, 100], float32, shape (h, w, 1), sides multiples of 32.
-        knobs: of the decode inside the graph.
-        outputs: names of the outputs wanted.
+        outputs: names of the heads wanted, of `HEADS`.
     """
 
     lightness: Float[np.ndarray, "h w 1"]
-    knobs: Knobs
     outputs: tuple[str, ...]
 
 
 Heads = dict[str, Float[np.ndarray, "..."]]
-"""Outputs by name, of one picture: without the batch axis."""
+"""Heads by name, of one picture: without the batch axis."""
 
 
 class Runtime(Protocol):
@@ -72,7 +69,7 @@ class Runtime(Protocol):
         """What of it is really in use."""
 
     def run(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Return the outputs of these names."""
+        """Return the heads of these names."""
 
     def run_and_give_back(self, names: Sequence[str], feeds: dict[str, np.ndarray]) -> None:
         """Run once, and return to the system what memory only larger runs need."""
@@ -88,8 +85,8 @@ class Session:
         precision: that it is computed in: float32, bfloat16 or int8.
         path: where the file was read from.
         threads: of one inference.
-        inputs: what it takes.
-        outputs: what it gives.
+        inputs: what the file's graph takes.
+        outputs: what it gives; of that, `HEADS` are computed here.
     """
 
     def __init__(self, path: Path, *, device: Device = "auto", threads: int = 0) -> None:
@@ -108,10 +105,12 @@ class Session:
         self.threads = threads or usable_cores()
         model = read_model(path)
         self.digest = hashlib.sha256(model).hexdigest()
-        loaded = OnnxRuntime(model, path, device=device, threads=self.threads)
-        self.stamp = _read_stamp(loaded, path)
-        self.inputs, self.outputs = loaded.inputs, loaded.outputs
-        self.runtime: Runtime = loaded
+        file = OnnxFile(model, path)
+        self.stamp = _read_stamp(file, path)
+        self.inputs, self.outputs = file.inputs, file.outputs
+        network = file.part(HEADS)
+        del model, file  # Weights that are in there too: the runtime makes copies of its own.
+        self.runtime: Runtime = OnnxRuntime(network, path, device=device, threads=self.threads)
         self.precision: Precision = "int8" if self.stamp.precision == "int8" else "float32"
 
     def on(self, runtime: Runtime, precision: Precision) -> "Session":
@@ -142,7 +141,7 @@ class Session:
             queries: at least one; all with the same lightness shape and the same outputs.
 
         Returns:
-            The wanted outputs of each picture, in order.
+            The wanted heads of each picture, in order.
 
         Raises:
             ValueError: no pictures, or of several shapes.
@@ -150,8 +149,6 @@ class Session:
         if not queries:
             raise ValueError("a batch has at least one picture")
         feeds: dict[str, np.ndarray] = {LIGHTNESS: np.stack([query.lightness for query in queries])}
-        for name in KNOB_NAMES:
-            feeds[name] = np.array([getattr(query.knobs, name) for query in queries], np.float32)
         names = queries[0].outputs
         outputs = self.runtime.run(names, feeds)
         if feeds[LIGHTNESS].size > LARGE_FACTOR * self.stamp.size**2:
@@ -162,7 +159,6 @@ class Session:
     def _give_back(self) -> None:
         """Return memory that only large pictures need, by a run of a small one."""
         feeds: dict[str, np.ndarray] = {LIGHTNESS: np.full((1, 32, 32, 1), 50, np.float32)}
-        feeds |= {name: np.ones(1, np.float32) for name in KNOB_NAMES}
         self.runtime.run_and_give_back([SCENE_LOGITS], feeds)
 
     def warm_up(self, batch_sizes: Sequence[int] = (1,)) -> None:
@@ -175,7 +171,7 @@ class Session:
             ModelError: the model runs but gives NaN, or does not run.
         """
         lightness = np.full((self.stamp.size, self.stamp.size, 1), 50, np.float32)
-        query = Query(lightness, self.stamp.vividness_curve.at(0.5), HEADS)
+        query = Query(lightness, HEADS)
         for count in batch_sizes:
             try:
                 heads = self.run([query] * count)
@@ -200,8 +196,8 @@ def read_model(path: Path) -> bytes:
         ) from error
 
 
-def _read_stamp(loaded: OnnxRuntime, path: Path) -> Stamp:
-    text = loaded.metadata.get(STAMP_KEY)
+def _read_stamp(file: OnnxFile, path: Path) -> Stamp:
+    text = file.metadata.get(STAMP_KEY)
     if text is None:
         raise ModelError(f"{path} has no Photochrom stamp: it was not made by photochrom-export")
     try:
@@ -209,10 +205,10 @@ def _read_stamp(loaded: OnnxRuntime, path: Path) -> Stamp:
     except SignatureError as error:
         raise ModelError(f"{path} is refused: {error}") from error
     for kind, wanted, found in (
-        ("input", INPUT_NAMES, loaded.inputs),
-        ("output", OUTPUT_NAMES, loaded.outputs),
+        ("input", INPUT_NAMES, file.inputs),
+        ("output", OUTPUT_NAMES, file.outputs),
     ):
-        missing = set(wanted) - {node.name for node in found}
+        missing = set(wanted) - {tensor.name for tensor in found}
         if missing:
             raise ModelError(f"{path} is refused: it lacks the {kind} {', '.join(sorted(missing))}")
     return stamp

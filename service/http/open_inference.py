@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from chroma.signature import LIGHTNESS, SPREAD
-from service.engine.onnx_runtime import Tensor
+from service.engine.onnx_file import Tensor
 from service.engine.session import Session
 from service.errors import Draining, Failing, InvalidOption, NotFound
 from service.http.openapi import json_answers
@@ -26,14 +26,14 @@ PLATFORM: Final = "onnx_onnxv1"
 """Project and format of the model file, in the protocol's words."""
 
 DATA_TYPES: Final = {
-    "tensor(bool)": "BOOL",
-    "tensor(float)": "FP32",
-    "tensor(float16)": "FP16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(uint8)": "UINT8",
+    "bool": "BOOL",
+    "float16": "FP16",
+    "float32": "FP32",
+    "int32": "INT32",
+    "int64": "INT64",
+    "uint8": "UINT8",
 }
-"""The protocol's names of ONNX Runtime's types."""
+"""The protocol's names of NumPy's types."""
 
 ANY_LENGTH: Final = -1
 """A dimension that varies."""

@@ -13,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from fastapi import FastAPI
 
+from chroma.compose import ComposedRows
 from service.engine.admission import Admission
 from service.engine.colorizer import Prepared, prepare_lightness
 from service.engine.job import Caller
@@ -571,6 +573,44 @@ def test_threads_that_work_give_way_to_the_one_that_answers(model_path: Path, mo
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
     assert (found["probe"], found["store_lightness"], found["prepare_lightness"], found["run"]) == (own, low, low, low)
     assert found["inside"] >= 3  # Of the codecs, of the network, inside one inside ONNX Runtime.
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "composed"),
+    [("", "*/*", 1), ("format=jpeg", "*/*", 1), ("variants=3", "*/*", 3), ("", "application/json", 1)],
+    ids=["png", "jpeg", "variants", "json"],
+)
+@pytest.mark.parametrize("is_large", [False, True], ids=["small", "large"])
+def test_the_event_loop_composes_nothing(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, query: str, accept: str, composed: int, *, is_large: bool
+) -> None:
+    """Nobody would be answered meanwhile. OpenCV has no threads of its own beside those that each picture is given."""
+    threads: list[str] = []
+    fill = ComposedRows._fill
+
+    def noting(self: ComposedRows, *given: Any) -> None:
+        threads.append(threading.current_thread().name)
+        fill(self, *given)
+
+    monkeypatch.setattr(ComposedRows, "_fill", noting)
+    if is_large:
+        monkeypatch.setattr("service.engine.colorizer.LARGE_PIXELS", 0)
+
+    async def scene() -> None:
+        async with running(model_path) as (app, pipeline):
+            threads.clear()
+            call = await Call(app, GRAY, query=query, headers={"accept": accept}).done()
+            assert call.status == 200
+            check_idle(pipeline)
+            assert cv2.getNumThreads() == 1
+
+    before = cv2.getNumThreads()
+    try:
+        run(scene)
+    finally:
+        cv2.setNumThreads(before)
+    assert len(threads) == composed  # Each picture once, in one strip.
+    assert all(name.startswith(("codec", "strips")) for name in threads)
 
 
 def test_stopping_finishes_what_is_under_way(model_path: Path, engine: Gate) -> None:

@@ -28,19 +28,20 @@ sys.path.insert(0, str(ROOT))
 from chroma.bins import load_centers  # noqa: E402 - the project need not be installed
 from chroma.compose import compose_u8, enlarge_ab, guided_enlarge_ab  # noqa: E402
 from chroma.decoding import (  # noqa: E402
-    Knobs,
     annealed_mean,
     argmax_ab,
     corrected_mean,
     log_softmax,
+    posterior_spread,
     softmax,
     zone_masses,
 )
-from chroma.framing import network_size, resize_lightness  # noqa: E402
+from chroma.framing import head_lightness, network_size, resize_lightness  # noqa: E402
 from chroma.lab import lab_to_rgb, rgb_to_lab, rgb_u8_to_lightness  # noqa: E402
 from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d  # noqa: E402
-from chroma.signature import AB_DECODED, AB_LOGITS, SPREAD  # noqa: E402
+from chroma.signature import AB_LOGITS  # noqa: E402
 from chroma.zones import RED  # noqa: E402
+from service.engine.colorizer import decode_logits  # noqa: E402
 from service.engine.session import Query, Session, shipped_model  # noqa: E402
 from service.errors import ServiceError  # noqa: E402
 from service.pictures.decode import decode, prepare_codecs  # noqa: E402
@@ -79,18 +80,15 @@ class Study:
         height, width = self.rgb_u8.shape[:2]
         return resize_lightness(self.L, network_size(height, width, self.session.stamp.size))
 
-    def heads(self, knobs: Knobs) -> dict[str, np.ndarray]:
-        """Run the network."""
-        return self.session.run([Query(self.seen, knobs, (AB_DECODED, AB_LOGITS, SPREAD))])[0]
-
     @cached_property
     def logits(self) -> np.ndarray:
         """Logits over the bins, shape (h / 4, w / 4, Q)."""
-        return self.heads(self.session.stamp.vividness_curve.at(0.5))[AB_LOGITS]
+        return self.session.run([Query(self.seen, (AB_LOGITS,))])[0][AB_LOGITS]
 
     def ours(self, vividness: float = 0.5) -> np.ndarray:
         """Return ab as the service decodes it, shape (h / 4, w / 4, 2)."""
-        return self.heads(self.session.stamp.vividness_curve.at(vividness))[AB_DECODED]
+        stamp = self.session.stamp
+        return decode_logits(self.logits, head_lightness(self.seen), stamp.vividness_curve.at(vividness), stamp)
 
     def colored(self, ab: np.ndarray) -> np.ndarray:
         """Return the photograph's lightness with these colors, sRGB, uint8."""
@@ -161,7 +159,7 @@ def posterior(session: Session) -> Figure:
     grid = figure.add_gridspec(2, 4, height_ratios=(1.35, 1))
     picture, doubt = figure.add_subplot(grid[0, :2]), figure.add_subplot(grid[0, 2:])
     panel(picture, study.L[..., 0], "what is looked at")
-    spread = study.heads(session.stamp.vividness_curve.at(0.5))[SPREAD][..., 0]
+    spread = posterior_spread(study.logits, centers)[..., 0]
     doubt.imshow(spread, cmap="magma", interpolation="nearest")
     doubt.set_title("where it is unsure: bright", color=INK, fontsize=9, loc="left", pad=4)
     doubt.set_axis_off()

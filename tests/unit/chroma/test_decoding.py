@@ -15,10 +15,12 @@ from chroma.decoding import (
     annealed_mean,
     argmax_ab,
     capped_log_weights,
+    corrected_mean,
     decode,
     fuse,
     hue_guard,
     log_softmax,
+    mean_and_backing,
     posterior_spread,
     softmax,
     zone_masses,
@@ -26,7 +28,7 @@ from chroma.decoding import (
 from chroma.prior import rebalancing_weights, smooth_prior
 from chroma.quality import false_red_fraction
 from chroma.soft_encoding import densify, soft_encode
-from chroma.zones import BLUE, GREEN, RED, SKIN, YELLOW, ZONES, Zone
+from chroma.zones import BLUE, GREEN, RED, SKIN, YELLOW, ZONES, Zone, zone_bins
 
 CALM = Knobs(temperature=1.0, tau=0.0, cap=1.0, gain=1.0)
 DEFAULT = Knobs(temperature=0.38, tau=1.0, cap=5.0, gain=1.2)
@@ -174,6 +176,17 @@ class TestDecode:
         together = decode(logits, load_centers(), photographic_log_weights(), lightness=LIGHT, **stacked)
         for picture, knobs in enumerate(every):
             assert_allclose(together[picture], decoded(logits[picture], knobs), atol=2e-3)
+
+    @pytest.mark.parametrize("knobs", [CALM, DEFAULT, UNCAPPED])
+    def test_it_is_the_corrected_mean_guarded_by_the_masses(self, knobs: Knobs) -> None:
+        logits, centers, weights = random_logits(3, 4), load_centers(), photographic_log_weights()
+        before = logits.copy()
+        ab, backing = mean_and_backing(logits, centers, weights, zone_bins(centers, ZONES), **options(knobs))
+        assert_allclose(ab, corrected_mean(logits, centers, weights, **options(knobs)), rtol=1e-5)
+        assert_allclose(backing, zone_masses(logits, centers), rtol=1e-5)
+        assert_array_equal(hue_guard(ab, backing, LIGHT), decoded(logits, knobs))
+        assert ab.dtype == backing.dtype == np.float32
+        assert_array_equal(logits, before)
 
     def test_gain_multiplies_chroma(self) -> None:
         green = posterior_logits((1.0, (-40.0, 35.0)))

@@ -11,16 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chroma.decoding import Knobs
 from service.engine.batcher import BATCH_SIZES, Batcher, batch_sizes_up_to
 from service.engine.session import Heads, Query
 from service.errors import Draining, Failing, Overloaded
 
-KNOBS = Knobs(1.0, 0.0, 1.0, 1.0)
-
 
 def query(number: float, side: int = 1, outputs: tuple[str, ...] = ("ab",)) -> Query:
-    return Query(np.full((side, side, 1), number, np.float32), KNOBS, outputs)
+    return Query(np.full((side, side, 1), number, np.float32), outputs)
 
 
 class Engine:

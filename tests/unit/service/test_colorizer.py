@@ -1,8 +1,9 @@
 """service.engine.colorizer: any size, the question's own L, each mode its own formula."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from chroma.bins import load_centers
@@ -11,12 +12,12 @@ from chroma.decoding import argmax_ab, fuse
 from chroma.framing import network_size, resize_lightness
 from chroma.lab import gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
 from chroma.modes import MODES, Mode
-from chroma.signature import OUTPUT_NAMES
+from chroma.signature import LIGHTNESS, OUTPUT_NAMES
 from chroma.tone import stretch_tones
 from service.engine import colorizer
 from service.engine.colorizer import as_kept, colorize, finish, knobs_of, prepare
 from service.engine.options import Options, Tone
-from service.engine.session import Query, Session
+from service.engine.session import Session
 from service.pictures import png, tiff_writer
 from service.pictures.answer_formats import BY_ROWS, LOSSLESS, OutputFormat
 from service.pictures.decode import Picture
@@ -102,8 +103,11 @@ def test_each_mode_is_its_formula(session: Session) -> None:
     L = lightness_of(gray)
     knobs = onnx_factory.CURVE.at(0.8)
     knobs = replace(knobs, temperature=0.7, gain=knobs.gain * 1.5)
-    query = Query(resize_lightness(L, network_size(96, 128, 96)), knobs, OUTPUT_NAMES)
-    heads = session.run([query])[0]
+    seen = resize_lightness(L, network_size(96, 128, 96))
+    feeds = {LIGHTNESS: seen[None]} | {name: np.full(1, value, np.float32) for name, value in asdict(knobs).items()}
+    graph = ort.InferenceSession(session.path, providers=["CPUExecutionProvider"])
+    outputs = graph.run(list(OUTPUT_NAMES), feeds)
+    heads = {name: output[0] for name, output in zip(OUTPUT_NAMES, outputs, strict=True)}
     gain = np.float32(knobs.gain / onnx_factory.CURVE.at(0.5).gain)  # the guard does not touch these heads
     expected = {
         "annealed": heads["ab_decoded"],

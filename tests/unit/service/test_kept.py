@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chroma.bins import Q
-from service.engine.kept import ID_BYTES, KEPT_OUTPUTS, KeptPicture, KeptPictures, Posterior
+from service.engine.kept import ID_BYTES, KEPT_OUTPUTS, KeptPicture, KeptPictures, Posterior, from_half, to_half
 from service.errors import PictureNotKept, TooLargeToKeep
 from service.pictures.header import Header
 from service.pictures.lightness import Lightness, store_lightness
@@ -156,6 +156,22 @@ def test_logits_that_16_bits_cannot_hold_stay_finite() -> None:
         for name, shape in zip(KEPT_OUTPUTS, ((1, 1, Q), (1, 1, 2), (3,)), strict=True)
     }
     assert np.isfinite(Posterior.of(heads, np.zeros((4, 4, 1), np.float32)).heads()["ab_logits"]).all()
+
+
+def test_sixteen_bits_are_rounded_as_numpy_rounds() -> None:
+    rng = np.random.default_rng(2)
+    usual = rng.normal(0, 8, 4000).astype(np.float32)
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)].astype(np.float32)
+    between = (finite[:-1] + finite[1:]) / 2  # Where it counts which of two numbers is taken.
+    for logits in (usual, finite[np.abs(finite) <= 6e4], between[np.abs(between) < 6e4]):
+        rows = logits[: len(logits) // 10 * 10].reshape(2, -1, 5)
+        np.testing.assert_array_equal(to_half(rows), rows.astype(np.float16))
+        np.testing.assert_array_equal(from_half(to_half(rows)), rows.astype(np.float16).astype(np.float32))
+        np.testing.assert_array_equal(to_half(rows[:, ::3, ::2]), rows[:, ::3, ::2].astype(np.float16))
+        assert from_half(rows) is rows
+    assert to_half(to_half(rows)).dtype == np.float16
+    assert np.isnan(to_half(np.full((1, 2), np.nan, np.float32))).all()
 
 
 def test_many_threads_at_once_lose_no_count() -> None:

@@ -15,8 +15,7 @@ import onnx
 import pytest
 
 from chroma.bins import load_centers
-from chroma.decoding import Knobs
-from chroma.signature import AB, AB_LOGITS, HEADS, STAMP_KEY, Stamp
+from chroma.signature import AB, AB_LOGITS, HEADS, LIGHTNESS, STAMP_KEY, Stamp
 from service.engine import openvino_runtime, precision
 from service.engine.onnx_runtime import CPU, CUDA, OnnxRuntime
 from service.engine.openvino_runtime import OpenVinoRuntime
@@ -26,7 +25,6 @@ from service.errors import PrecisionError, StartupError
 from service.machine import processor_features
 from tests import onnx_factory
 
-KNOBS = Knobs(0.4, 0.5, 5.0, 1.2)
 has_units = bool(processor_features() & precision.UNITS["bfloat16"])
 needs_openvino = pytest.mark.skipif(not openvino_runtime.is_installed(), reason="needs OpenVINO")
 needs_bfloat16 = pytest.mark.skipif(
@@ -214,6 +212,23 @@ def test_int8_is_the_file_beside(
             open_session(other, device="cpu", threads=1, precision=chosen)
 
 
+def test_openvino_gets_the_network_alone(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bytes] = []
+    session = Session(model_path, device="cpu", threads=1)
+
+    def load(model: bytes, *, threads: int) -> Moved:
+        assert threads == 1
+        given.append(model)
+        return Moved(session, 0.0)
+
+    monkeypatch.setattr(precision, "OpenVinoRuntime", load)
+    open_session(model_path, device="cpu", threads=1, precision="bfloat16")
+    [graph] = [onnx.load_from_string(model).graph for model in given]
+    assert {output.name for output in graph.output} == set(HEADS)
+    assert [value.name for value in graph.input] == [LIGHTNESS]
+    assert not any(constant.name.startswith(onnx_factory.DECODE_PREFIX) for constant in graph.initializer)
+
+
 def test_bfloat16_without_openvino_says_what_to_install(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_runtime, "find_spec", lambda _: None)
     with pytest.raises(PrecisionError, match=r"PHOTOCHROM_PRECISION=bfloat16, but .*requirements/openvino\.txt"):
@@ -247,7 +262,7 @@ def pair() -> tuple[Session, Session]:
 
 @needs_bfloat16
 def test_openvino_gives_every_head_in_the_shape_of_the_reference(pair: tuple[Session, Session]) -> None:
-    queries = [Query(lightness(64, 96, seed), KNOBS, HEADS) for seed in (0, 1)]
+    queries = [Query(lightness(64, 96, seed), HEADS) for seed in (0, 1)]
     expected, found = (session.run(queries) for session in pair)
     for ours, theirs in zip(found, expected, strict=True):
         assert {name: (head.shape, head.dtype) for name, head in ours.items()} == {
@@ -260,7 +275,7 @@ def test_openvino_gives_every_head_in_the_shape_of_the_reference(pair: tuple[Ses
 @needs_bfloat16
 def test_openvino_answers_a_question_in_one_way_whatever_came_before(pair: tuple[Session, Session]) -> None:
     session = pair[1]
-    questions = [Query(lightness(height, width), KNOBS, HEADS) for height, width in ((64, 96), (96, 64), (64, 64))]
+    questions = [Query(lightness(height, width), HEADS) for height, width in ((64, 96), (96, 64), (64, 64))]
     first = [session.run([question])[0] for question in questions]
     kept = [{name: head.copy() for name, head in heads.items()} for heads in first]
     for question, heads in reversed(list(zip(questions, kept, strict=True))):
@@ -276,7 +291,7 @@ def test_openvino_answers_a_question_in_one_way_whatever_came_before(pair: tuple
 @needs_bfloat16
 def test_threads_take_turns_at_openvino(pair: tuple[Session, Session]) -> None:
     session = pair[1]
-    queries = [Query(lightness(64, 64, seed), KNOBS, (AB,)) for seed in range(8)]
+    queries = [Query(lightness(64, 64, seed), (AB,)) for seed in range(8)]
     alone = [session.run([query])[0][AB] for query in queries]
     together: dict[int, np.ndarray] = {}
 
@@ -300,9 +315,9 @@ def test_the_shipped_model_in_bfloat16_is_within_what_is_promised(pair: tuple[Se
 
 @needs_bfloat16
 def test_a_large_picture_is_answered_and_its_memory_given_back(pair: tuple[Session, Session]) -> None:
-    small = Query(lightness(64, 64), KNOBS, (AB,))
+    small = Query(lightness(64, 64), (AB,))
     before = pair[1].run([small])[0][AB]
-    large = pair[1].run([Query(lightness(512, 512), KNOBS, (AB,))])[0][AB]
+    large = pair[1].run([Query(lightness(512, 512), (AB,))])[0][AB]
     assert large.shape == (128, 128, 2)
     assert np.isfinite(large).all()
     np.testing.assert_array_equal(pair[1].run([small])[0][AB], before)

@@ -15,8 +15,8 @@ from chroma import decoding
 from chroma.bins import load_centers
 from chroma.decoding import Knobs
 from chroma.framing import head_lightness
-from chroma.prior import rebalancing_weights, smooth_prior
-from chroma.signature import OUTPUT_NAMES, STAMP_KEY
+from chroma.signature import HEADS, INPUT_NAMES, KNOB_NAMES, LIGHTNESS, OUTPUT_NAMES, STAMP_KEY
+from service.engine.colorizer import decode_logits
 from service.engine.onnx_runtime import CPU, CUDA, missing_cuda_libraries
 from service.engine.session import Query, Session
 from service.errors import DeviceError, ModelError
@@ -30,40 +30,54 @@ def lightness(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0, 100, (height, width, 1)).astype(np.float32)
 
 
-def test_heads_come_by_name_and_the_decode_is_the_numpy_one(session: Session) -> None:
-    heads = session.run([Query(lightness(64, 96), KNOBS, OUTPUT_NAMES)])[0]
-    shapes = {name: head.shape for name, head in heads.items()}
-    assert shapes == {
+def test_heads_come_by_name_and_are_those_of_the_whole_graph(session: Session, model_path: Path) -> None:
+    heads = session.run([Query(lightness(64, 96), HEADS)])[0]
+    assert {name: head.shape for name, head in heads.items()} == {
         "ab": (16, 24, 2),
-        "ab_decoded": (16, 24, 2),
         "ab_logits": (16, 24, 313),
         "scene_logits": (3,),
-        "spread": (16, 24, 1),
     }
-    centers = load_centers()
-    log_weights = np.log(rebalancing_weights(smooth_prior(np.asarray(session.stamp.prior), centers)))
-    L = head_lightness(lightness(64, 96))
-    knobs = asdict(KNOBS)
-    expected = decoding.decode(heads["ab_logits"], centers, log_weights.astype(np.float32), lightness=L, **knobs)
-    np.testing.assert_allclose(heads["ab_decoded"], expected, atol=1e-3)
-    spread = decoding.posterior_spread(heads["ab_logits"], centers)
-    np.testing.assert_allclose(heads["spread"], spread, atol=1e-3)
+    whole = ort.InferenceSession(model_path, providers=[CPU])
+    knobs = {name: np.full(1, value, np.float32) for name, value in asdict(KNOBS).items()}
+    outputs = whole.run(list(OUTPUT_NAMES), {LIGHTNESS: lightness(64, 96)[None]} | knobs)
+    found = dict(zip(OUTPUT_NAMES, outputs, strict=True))
+    for name, head in heads.items():
+        np.testing.assert_array_equal(head, found[name][0])
+    # What the service decodes of them is what the graph decodes.
+    decoded = decode_logits(heads["ab_logits"], head_lightness(lightness(64, 96)), KNOBS, session.stamp)
+    np.testing.assert_allclose(decoded, found["ab_decoded"][0], atol=1e-3)
+    spread = decoding.posterior_spread(heads["ab_logits"], load_centers())
+    np.testing.assert_allclose(spread, found["spread"][0], atol=1e-3)
 
 
-def test_a_batch_gives_each_picture_its_own_knobs(session: Session) -> None:
-    knobs = (Knobs(0.1, 0.0, 1.0, 1.0), Knobs(1.0, 1.0, 8.0, 2.0))
-    queries = [Query(lightness(32, 64, seed), knob, ("ab_decoded",)) for seed, knob in enumerate(knobs)]
+def test_a_batch_gives_each_picture_its_own_heads(session: Session) -> None:
+    queries = [Query(lightness(32, 64, seed), ("ab",)) for seed in range(2)]
     together = session.run(queries)
+    assert not np.array_equal(together[0]["ab"], together[1]["ab"])
     for query, heads in zip(queries, together, strict=True):
-        assert set(heads) == {"ab_decoded"}
-        np.testing.assert_array_equal(heads["ab_decoded"], session.run([query])[0]["ab_decoded"])
+        assert set(heads) == {"ab"}
+        np.testing.assert_array_equal(heads["ab"], session.run([query])[0]["ab"])
+
+
+def test_what_the_service_decodes_itself_is_not_computed(tmp_path: Path) -> None:
+    """ONNX Runtime computes whatever a graph holds: with a decode that cannot run, the whole one gives nothing."""
+    path = tmp_path / "model.onnx"
+    onnx.save(_with_a_wrong_shape("cap"), path)
+    session = Session(path, device="cpu", threads=1)
+    session.warm_up()
+    assert {tensor.name for tensor in session.inputs} == set(INPUT_NAMES)
+    assert {tensor.name for tensor in session.outputs} == set(OUTPUT_NAMES)
+    whole = ort.InferenceSession(path, providers=[CPU])
+    knobs = {name: np.ones(1, np.float32) for name in KNOB_NAMES}
+    with pytest.raises(Exception, match="requested shape"):
+        whole.run(["ab"], {LIGHTNESS: lightness(32, 32)[None]} | knobs)
 
 
 def test_a_batch_has_pictures_of_one_size(session: Session) -> None:
     with pytest.raises(ValueError, match="at least one"):
         session.run([])
     with pytest.raises(ValueError, match="same shape"):
-        session.run([Query(lightness(32, side), KNOBS, ("ab",)) for side in (32, 64)])
+        session.run([Query(lightness(32, side), ("ab",)) for side in (32, 64)])
 
 
 def test_a_loaded_model_says_what_it_is(session: Session, model_path: Path) -> None:
@@ -88,6 +102,20 @@ def test_a_broken_file_is_refused(tmp_path: Path, model_path: Path) -> None:
         broken.write_bytes(content)
         with pytest.raises(ModelError, match="not an ONNX model"):
             Session(broken)
+
+
+def _with_a_wrong_shape(name: str) -> onnx.ModelProto:
+    """The tiny model; what first reads or gives a value does so in a shape that it cannot have."""
+    model = onnx_factory.build_model()
+    nodes = model.graph.node
+    place, node = next((at, one) for at, one in enumerate(nodes) if name in (*one.input, *one.output))
+    names = node.output if name in node.output else node.input
+    names[list(names).index(name)] = "in_another_shape"
+    ends = (name, "in_another_shape") if name in INPUT_NAMES else ("in_another_shape", name)
+    reshape = helper.make_node("Reshape", [ends[0], "wrong_shape"], [ends[1]])
+    nodes.insert(place + (name not in INPUT_NAMES), reshape)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([7, 1], np.int64), "wrong_shape"))
+    return model
 
 
 def _changed(path: Path, target: Path, **props: str) -> Path:
@@ -135,12 +163,7 @@ def test_warm_up_runs_and_finds_nan(tmp_path: Path, session: Session) -> None:
 
 
 def test_warm_up_finds_a_model_that_does_not_run(tmp_path: Path) -> None:
-    model = onnx_factory.build_model()
-    for node in model.graph.node:
-        if node.op_type == "Reshape":  # The knobs no longer broadcast over the picture.
-            node.input[1] = "wrong_shape"
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([7, 1], np.int64), "wrong_shape"))
-    onnx.save(model, tmp_path / "stuck.onnx")
+    onnx.save(_with_a_wrong_shape("ab"), tmp_path / "stuck.onnx")
     with pytest.raises(ModelError, match="does not run"):
         Session(tmp_path / "stuck.onnx").warm_up()
 
