@@ -7,12 +7,17 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.commands.shared import DeviceOption, ModelOption, app, misuse, read_settings, stop
 from service.errors import StartupError
+from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.engine.pipeline import Pipeline
+    from service.engine.spool import Spool
 
 
 def _listening_socket(fd: int) -> socket.socket:
@@ -34,6 +39,28 @@ def _listening_socket(fd: int) -> socket.socket:
     return found
 
 
+def _load(settings: Settings) -> tuple["Pipeline", "Spool | None"]:
+    """Load the model, and the HTTP part meanwhile.
+
+    Raises:
+        StartupError: the settings or the model do not work; the text says why.
+    """
+    from service.engine.pipeline import Pipeline
+    from service.engine.spool import Spool
+    from service.http.auth import ApiKeys
+    from service.http.environment import check_environment
+    from service.telemetry import Metrics
+    from service.version import program_version
+
+    # Before the model, which takes a second: a key file that is not there is said at once.
+    for odd in check_environment(settings, ApiKeys.of(settings), os.environ):
+        logging.getLogger(__name__).warning(odd)
+    spool = Spool.of(settings)
+    with ThreadPoolExecutor(1) as importer:  # Loading hardly needs the interpreter.
+        importer.submit(import_module, "service.http.app")
+        return Pipeline(settings, Metrics(), version=program_version()), spool
+
+
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
@@ -50,27 +77,15 @@ def serve(
 
     import uvicorn
 
-    from service.engine.pipeline import Pipeline
-    from service.engine.spool import Spool
-    from service.http.auth import ApiKeys
     from service.http.connection import Connection
-    from service.http.environment import check_environment
     from service.http.server import Server
     from service.logs import configure_logging
     from service.machine import share_heaps
-    from service.telemetry import Metrics
-    from service.version import program_version
 
     configure_logging(level=settings.log_level, log_format=settings.log_format)
     share_heaps()
     try:
-        # Before the model, which takes seconds: a key file that is not there is said at once.
-        for odd in check_environment(settings, ApiKeys.of(settings), os.environ):
-            logging.getLogger(__name__).warning(odd)
-        spool = Spool.of(settings)
-        with ThreadPoolExecutor(1) as importer:  # while the model is loaded, which hardly needs the interpreter
-            importer.submit(import_module, "service.http.app")
-            pipeline = Pipeline(settings, Metrics(), version=program_version())
+        pipeline, spool = _load(settings)
     except StartupError as error:
         raise stop(error) from error
 
