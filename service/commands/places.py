@@ -198,7 +198,7 @@ class RayCluster:
             except RequestError as error:
                 raise misuse(f"--reference: {error.detail}") from error
         model = settings.model or shipped_model()
-        if settings.precision == "int8":
+        if settings.precision == "int8" and not model.name.endswith(INT8_SUFFIX):
             model = model.with_suffix(INT8_SUFFIX)
         # Machines differ, and all pictures are to be computed alike: no worker looks for something faster.
         told = cluster.Instructions(

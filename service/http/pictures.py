@@ -220,22 +220,28 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
     pipeline.admission.refuse_when_full(caller_of(request))
     stages = Stages()
 
-    async def work(upload: Upload, deadline: Deadline) -> KeptPicture:
+    async def work(upload: Upload, deadline: Deadline) -> Kept:
         job = Job(upload[FILE_FIELD], query.to_options(), "png", caller=caller_of(request))
 
-        async def go_on() -> KeptPicture:
+        async def go_on() -> Kept:
             with pipeline.models.use() as model:
                 inspected = await _inspect(pipeline, job, model, stages)
                 timed = _with_its_time(job, inspected, deadline)
                 kept = await pipeline.keep(timed, inspected, owner_of(request), stages)
                 upload.keep(FILE_FIELD)
-                return kept
+                return _tell_kept(pipeline, kept)  # Now: the next moment another model may be taken up.
 
         return await cancel_on_disconnect(request.receive, go_on())
 
-    kept = await uploaded_in_time(services, stages, receive_files(request, stages, FILE_FIELD), work)
+    told = await uploaded_in_time(services, stages, receive_files(request, stages, FILE_FIELD), work)
+    headers = NO_STORE | {"Location": f"pictures/{told.id}", "Server-Timing": stages.server_timing()}
+    return Response(told.model_dump_json(), status_code=201, media_type=JSON_TYPE, headers=headers)
+
+
+def _tell_kept(pipeline: Pipeline, kept: KeptPicture) -> Kept:
+    """Tell of a picture what is told when it is kept, by the model that has looked at it just now."""
     width, height = kept.header.upright_size
-    told = Kept(
+    return Kept(
         id=kept.id,
         width=width,
         height=height,
@@ -248,8 +254,6 @@ async def keep(request: Request, query: Annotated[KeepQuery, Query()]) -> Respon
         confidence=Confidence(mean=round(kept.confidence, 4)),
         expires_in_s=pipeline.kept.max_age_s,
     )
-    headers = NO_STORE | {"Location": f"pictures/{kept.id}", "Server-Timing": stages.server_timing()}
-    return Response(told.model_dump_json(), status_code=201, media_type=JSON_TYPE, headers=headers)
 
 
 @router.get(

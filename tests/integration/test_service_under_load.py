@@ -26,6 +26,7 @@ from service.engine.memory_cost import POSTERIOR_WEIGHT
 from service.engine.pipeline import Pipeline
 from service.engine.session import Heads, Query, Session, shipped_model
 from service.http.app import create_app
+from service.http.waiting import cancel_on_disconnect
 from service.machine import NICENESS
 from service.settings import Settings
 from service.telemetry import STAGES
@@ -794,6 +795,28 @@ def test_what_was_kept_goes_with_the_model_that_said_it(model_path: Path) -> Non
             assert (shown.status, gone.status) == (200, 404)
             assert (await Call(app, GRAY).done()).status == 200
             check_idle(pipeline)
+
+    run(scene)
+
+
+def test_what_is_told_of_a_kept_picture_is_what_its_model_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = onnx_factory.write_model(tmp_path / "model.onnx")
+    expected = onnx_factory.make_stamp()
+
+    async def scene() -> None:
+        async with running(model) as (app, pipeline):
+
+            async def reload_behind(receive: Any, work: Any) -> Any:
+                done = await cancel_on_disconnect(receive, work)
+                onnx_factory.write_model(model, run_id="another", scenes=expected.scenes[:1])
+                await pipeline.reload()
+                return done
+
+            monkeypatch.setattr("service.http.pictures.cancel_on_disconnect", reload_behind)
+            kept = await Call(app, GRAY, path="/pictures").done()
+            told = json.loads(kept.body)
+            assert (kept.status, told["model"], len(told["scene"])) == (201, expected.run_id, len(expected.scenes))
+            assert pipeline.session.stamp.run_id == "another"
 
     run(scene)
 

@@ -76,6 +76,15 @@ def test_a_precision_that_does_not_work_ends_the_run_before_a_picture(
     assert "Traceback" not in result.stderr
 
 
+def test_a_cluster_is_told_the_int8_file_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[cluster.Instructions] = []
+    monkeypatch.setattr(cluster, "color_on_cluster", lambda _, order, *__, **___: orders.append(order))
+    monkeypatch.setenv("PHOTOCHROM_PRECISION", "int8")
+    model = tmp_path / "mine.int8.onnx"
+    run("colorize", put(tmp_path / "in", "a.png"), "--cluster", "auto", "--model", model)
+    assert [order.model for order in orders] == [model]
+
+
 @pytest.mark.parametrize(("chosen", "told"), [("", "auto"), ("bfloat16", "bfloat16"), ("int8", "int8")])
 def test_a_cluster_is_told_one_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chosen: str, told: str

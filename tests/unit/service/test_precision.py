@@ -323,6 +323,20 @@ def test_a_large_picture_is_answered_and_its_memory_given_back(pair: tuple[Sessi
     np.testing.assert_array_equal(pair[1].run([small])[0][AB], before)
 
 
+@needs_bfloat16
+def test_openvino_does_not_keep_something_of_every_shape(pair: tuple[Session, Session]) -> None:
+    def ask(shapes: list[tuple[int, int]]) -> int:
+        for height, width in shapes:
+            pair[1].run([Query(lightness(height, width), KNOBS, (AB,))])
+        told = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if "kB" in line)
+        return int(told["VmRSS"].split()[0]) // 1024
+
+    shapes = [(height, width) for height in range(64, 385, 32) for width in range(64, 385, 32)]
+    np.random.default_rng(0).shuffle(shapes)
+    before = ask([(384, 384), *shapes[:24]])
+    assert ask(shapes[24:84]) < before + 100
+
+
 @needs_openvino
 def test_openvino_sends_nothing_to_its_makers(tmp_path: Path) -> None:
     """It would do so in a process of its own, whenever it is imported, and keep a number for it at home."""
