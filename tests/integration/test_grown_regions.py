@@ -1,4 +1,4 @@
-"""Regions on photographs, as the model that ships sees them, and on flat pictures, in which its network sees nothing."""
+"""Regions on photographs, as the shipped model sees them, and on flat pictures, of which its network sees nothing."""
 
 from pathlib import Path
 
