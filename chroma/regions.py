@@ -244,7 +244,7 @@ def _grown(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h w"]:
                 area |= around
     if area.any() and outside.any():
         area &= distances_from(inside, ground.ways[0]) < distances_from(outside, ground.ways[0])
-    share = np.where(area & ~outside, np.float32(1), share)
+    share = np.where(area & ~outside, np.float32(1), connected(share, inside))
     return filled(connected(share, inside), outside)
 
 
