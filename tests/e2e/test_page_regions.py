@@ -449,6 +449,11 @@ def test_a_finger_marks_a_thing_and_takes_away(open_page: Opener) -> None:
     buttons = "#swatches button, #ways button, #of-region input"
     sizes = page.eval_on_selector_all(buttons, "all => all.map((each) => [each.offsetHeight, each.id || each.title])")
     assert [size for size in sizes if 0 < size[0] < 44] == []
+    widths = page.eval_on_selector_all(
+        "#presets button", "all => all.map((each) => [each.offsetWidth, each.offsetTop])"
+    )
+    assert min(width for width, _ in widths) >= 44
+    assert len({top for _, top in widths}) == 1
     assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [360, 360]
     page.locator("#mark-away").tap()
     with page.expect_request(asks_for(1, marks=2)) as asked:
