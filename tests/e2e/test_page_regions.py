@@ -156,6 +156,19 @@ def test_the_tools_wait_for_no_button_where_there_is_room(open_page: Opener) -> 
     page.set_viewport_size(DESKTOP)
 
 
+def test_a_photograph_is_saved_while_a_region_is_open(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, HALVES)
+    start_region(page)
+    click_at(page, 0.25, 0.5)
+    page.get_by_role("button", name="Brick").click()
+    wait_for_change(page, key)
+    expect(page.locator("#swatches")).to_be_visible()
+    with page.expect_download() as waiting:
+        page.click("#save")
+    assert waiting.value.suggested_filename == "halves-color.png"
+
+
 def test_more_clicks_add_and_take_away_and_each_is_undone(open_page: Opener) -> None:
     page = open_page()
     put_in(page, HALVES)
