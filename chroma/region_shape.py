@@ -19,8 +19,8 @@ def connected(share: Float32[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"]
     """Keep of a map what hangs together with the marks, and the soft edge of that.
 
     Args:
-        share: how far each pixel belongs to the region, [0, 1].
-        inside: what marks add.
+        share: how far each pixel belongs to the region, [0, 1], shape (h, w).
+        inside: what marks add, shape (h, w).
     """
     kept = parts_with(share > 0.5, inside)
     edge = cv2.dilate(kept.astype(np.uint8), _AROUND).astype(np.float32)
@@ -31,8 +31,8 @@ def filled(share: Float32[np.ndarray, "h w"], outside: Bool[np.ndarray, "h w"]) 
     """Fill small holes of a region, but for those in which a mark takes away.
 
     Args:
-        share: how far each pixel belongs to the region, [0, 1].
-        outside: what marks take away.
+        share: how far each pixel belongs to the region, [0, 1], shape (h, w).
+        outside: what marks take away, shape (h, w).
     """
     found = share > 0.5
     gaps = (~np.pad(found, 1)).astype(np.uint8)  # with a frame, so that what touches the border is no hole
@@ -47,7 +47,7 @@ def uniform_around(L: Float32[np.ndarray, "h w"], place: Bool[np.ndarray, "h w"]
     """Return the uniform area around a place, up to its edges; nothing where the place itself is not uniform.
 
     Args:
-        L: calmed lightness in [0, 100].
+        L: calmed lightness in [0, 100], shape (h, w).
         place: where it begins; of one across an edge the side counts that has more of it.
     """
     if not place.any():
@@ -62,7 +62,7 @@ def parts_with(found: Bool[np.ndarray, "h w"], place: Bool[np.ndarray, "h w"]) -
     """Return those parts of a mask that touch a place, each connected by its pixels' sides.
 
     Args:
-        found: the mask.
+        found: the mask, shape (h, w).
         place: what a part must overlap.
     """
     _, labels = cv2.connectedComponents(found.astype(np.uint8), connectivity=4)
