@@ -156,6 +156,21 @@ def test_the_tools_wait_for_no_button_where_there_is_room(open_page: Opener) -> 
     page.set_viewport_size(DESKTOP)
 
 
+def test_white_spots_are_no_holes_of_the_outline(open_page: Opener) -> None:
+    """In white no color is seen, whether a region has it or not."""
+    page = open_page()
+    pixels = np.full((240, 320), 60, np.uint8)
+    pixels[40:200, 40:280] = 150
+    pixels[110:122, 200:212] = 255
+    put_in(page, as_file("spot.png", by_pillow(pixels, "PNG")))
+    start_region(page)
+    click_at(page, 0.3, 0.5)
+    edge = np.array(outlined(page))
+    within = (np.abs(edge - (206 / 320, 116 / 320)) < 20 / 320).all(axis=1)
+    assert not within.any()
+    assert edge[:, 0].max() > 0.8
+
+
 def test_a_photograph_is_saved_while_a_region_is_open(open_page: Opener) -> None:
     page = open_page()
     key = put_in(page, HALVES)
