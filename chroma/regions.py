@@ -22,6 +22,7 @@ from chroma.compose import enlarge_ab
 from chroma.framing import resize_lightness, size_within
 from chroma.hints import LARGEST_AB, UNIFORM, WORK_SIDE_PX, distances_from
 from chroma.region_network import at_half, directions_of, judge
+from chroma.region_shape import connected, filled, parts_with, uniform_around
 
 GRID_SIDE_PX: Final = 160
 """Long side of the grid that regions grow on, px."""
@@ -33,6 +34,10 @@ MOST: Final = 4.0
 """Unlikeness is cut off here."""
 BORDER: Final = 0.05
 """Width of the border that counts as background, in heights of the picture; its lower edge is left out."""
+WITHIN: Final = 0.9
+"""A region of which this share lies in a uniform area is a part of that."""
+MOST_JUDGED: Final = 6
+"""So many marks that take away are judged, each for itself; further ones take away what they cover."""
 _WAYS: Final = ((0.05, 0.1, 1.0, 1), (0.1, 0.03, 0.3, 2))
 """Two kinds of way: weights of L, ab and components, and the power of a step."""
 _PIXEL: Final = 0.01
@@ -202,22 +207,53 @@ def likeness_of(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h
 
 
 def grow(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h w"]:
-    """Grow a region from marks.
+    """Grow a region from marks. One more mark that takes away makes it larger nowhere.
 
     Args:
         ground: from `survey`.
-        marks: at least one that adds.
+        marks: at least one that adds; of two at the same place the later one counts.
 
     Returns:
         How far each pixel of the grid belongs to it, [0, 1], shape (h, w); what is not connected with a mark does not.
     """
-    share = judge(features_of(ground, marks), np.concatenate([ground.seen, likeness_of(ground, marks)], axis=-1))
-    shape = ground.L.shape
-    inside, outside = (place_of(marks, shape, takes_away=away) for away in (False, True))
-    share = np.where(inside, np.float32(1), np.where(outside, np.float32(0), share))
-    _, labels = cv2.connectedComponents((share > 0.5).astype(np.uint8), connectivity=4)
-    kept = np.isin(labels, np.unique(labels[inside & (share > 0.5)]))
-    return np.where(kept & (labels > 0), share, np.minimum(share, np.float32(0.5)) * _touching(kept & (labels > 0)))
+    taking = [number for number, mark in enumerate(marks) if mark.takes_away]
+    shares = []
+    for count in range(min(len(taking), MOST_JUDGED) + 1):
+        later = set(taking[count:])
+        shares.append(_grown(ground, [mark for number, mark in enumerate(marks) if number not in later]))
+    inside, outside = _obeyed(marks, ground.L.shape)
+    return connected(np.where(outside, np.float32(0), np.minimum.reduce(shares)), inside)
+
+
+def _grown(ground: Ground, marks: Sequence[Mark]) -> Float32[np.ndarray, "h w"]:
+    """Return what the small network takes for the region; of a click in a uniform area at least that.
+
+    In a flat picture, or a sky, the network sees nothing, and marks a dot or a patch. So where all that it marks around
+    a click lies within the click's uniform area, that area is what is meant; what a mark takes away lies nearer to it.
+    """
+    judged = judge(features_of(ground, marks), np.concatenate([ground.seen, likeness_of(ground, marks)], axis=-1))
+    inside, outside = _obeyed(marks, ground.L.shape)
+    share = np.where(inside, np.float32(1), np.where(outside, np.float32(0), judged))
+    area = np.zeros_like(inside)
+    for mark in marks:
+        if len(mark.points) == 1 and not mark.takes_away:
+            click = place_of([mark], share.shape, takes_away=False) & inside
+            around = uniform_around(ground.L, click)
+            part = parts_with(share > 0.5, click)
+            if np.count_nonzero(part & (around | click)) > WITHIN * np.count_nonzero(part):
+                area |= around
+    if area.any() and outside.any():
+        area &= distances_from(inside, ground.ways[0]) < distances_from(outside, ground.ways[0])
+    share = np.where(area & ~outside, np.float32(1), connected(share, inside))
+    return filled(connected(share, inside), outside)
+
+
+def _obeyed(marks: Sequence[Mark], shape: tuple[int, ...]) -> tuple[Bool[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]:
+    """Return what marks add and what they take away, whatever a network thinks."""
+    drawn = np.zeros(shape, np.int8)
+    for mark in marks:
+        drawn[place_of([mark], shape, takes_away=mark.takes_away)] = -1 if mark.takes_away else 1
+    return drawn > 0, drawn < 0
 
 
 def apply_regions(
@@ -330,11 +366,6 @@ def _unlike(ground: Ground, place: Bool[np.ndarray, "h w"]) -> list[np.ndarray]:
         now = [parts, L, ab]
         least = [np.minimum(old, new) for old, new in zip(least, now, strict=True)] if least else now
     return [np.minimum(each, np.float32(MOST)) for each in least]
-
-
-def _touching(kept: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Return 1 for what touches the region, whose soft edge it is, else 0."""
-    return cv2.dilate(kept.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
 
 
 def _along_edges(share: Float32[np.ndarray, "h w"], guide: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:

@@ -220,7 +220,7 @@ def read_looks(path: Path) -> Looks:
             raise LooksError(f"{path.name} has more than {MOST_BYTES >> 20} MiB")
         told = _LooksFile.model_validate(json.loads(read_file(path)))
     except OSError as error:
-        raise LooksError(f"{path.name}: {error.strerror}") from error
+        raise LooksError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
         raise LooksError(f"{path.name}: {_first(error)}") from error
     except (ValueError, RecursionError) as error:

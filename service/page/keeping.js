@@ -1,6 +1,7 @@
 // The page is kept over a reload as it is decided, and asks before something is lost that is not.
 
 import { $, say, write as draw } from "./dom.js";
+import { collectEarlier } from "./earlier.js";
 import { defaults } from "./looks.js";
 import { decide, history, newKey, photos, screen, changed } from "./state.js";
 import { keep, restore } from "./store.js";
@@ -18,8 +19,9 @@ async function bringBack() {
   try {
     const before = await restore();
     if (!before?.photos.length) return;
-    const back = before.photos.map(({ look, ...photo }) => Object.freeze({
-      ...photo, key: newKey(), look: Object.freeze({ ...defaults, ...look }), // Of an older page, it may lack something.
+    const whole = (look) => Object.freeze({ ...defaults, ...look }); // Of an older page, it may lack something.
+    const back = before.photos.map(({ look, earlier: { words, before: looks }, ...photo }) => Object.freeze({
+      ...photo, key: newKey(), look: whole(look), earlier: { words, before: looks.map(([each, label]) => [whole(each), label]) },
     }));
     history.begin(Object.freeze([...back, ...photos()]));
     screen.current = back[before.current]?.key ?? back[0].key;
@@ -36,7 +38,8 @@ async function write() {
   while (keptOf !== photos() || keptCurrent !== currentIndex()) {
     const [now, current] = [photos(), currentIndex()];
     try {
-      const count = await keep(now, current);
+      const earlier = collectEarlier(now);
+      const count = await keep(now.map((photo) => ({ ...photo, earlier: earlier.get(photo.key) })), current);
       lost = count < now.length ? `This browser keeps ${count} of ${now.length} photographs over a reload: there is no room for more.` : "";
     } catch {
       lost = "This browser keeps nothing over a reload.";

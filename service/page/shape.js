@@ -14,6 +14,7 @@ import { answers, factsOf, isKept } from "./work.js";
 const COLORS = ["#0:80", "#0:-80"]; // In Lab, as the service reads them.
 const SIDE = 320;
 const OUTSIDE = -50;
+const [BLACK, WHITE, NEAR] = [0, 255, 14]; // There no color is seen.
 
 let asked = "";
 let traced = { name: "", path: "" };
@@ -40,6 +41,7 @@ const trace = newestWins(async (signal) => {
       const [, gray, of] = yellow.data.subarray(4 * i);
       return Math.abs(of - blue.data[4 * i + 2]) - halfAt(gray);
     });
+    close(inside, (at) => [WHITE, BLACK].some((end) => Math.abs(yellow.data[4 * at + 1] - end) < NEAR), width, height);
     traced = { name, path: contourOf(inside, width, height) };
     const share = inside.filter((value) => value > 0).length / inside.length;
     say(`The region is ${Math.round(100 * share)} % of the photograph.`, { quiet: true });
@@ -63,6 +65,27 @@ async function pixelsOf(blob) {
   pen.drawImage(bitmap, 0, 0);
   bitmap.close();
   return pen.getImageData(0, 0, width, height);
+}
+
+/** Close the holes of a region that are mostly black or white: there its color is not seen. */
+function close(inside, isBlind, width, height) {
+  const seen = new Uint8Array(inside.length);
+  for (let start = 0; start < inside.length; start++) {
+    if (seen[start] || inside[start] > 0) continue;
+    const hole = [start];
+    seen[start] = 1;
+    let isOpen = false;
+    for (const at of hole) { // It grows meanwhile.
+      const x = at % width;
+      if (x === 0 || x === width - 1 || at < width || at >= width * (height - 1)) isOpen = true;
+      for (const next of [x > 0 && at - 1, x < width - 1 && at + 1, at - width, at + width]) {
+        if (next === false || inside[next] === undefined || seen[next] || inside[next] > 0) continue;
+        seen[next] = 1;
+        hole.push(next);
+      }
+    }
+    if (!isOpen && hole.filter(isBlind).length * 2 > hole.length) for (const at of hole) inside[at] = -OUTSIDE;
+  }
 }
 
 /** Return the path around what is above 0, in long sides (marching squares; outside the picture nothing is). */

@@ -7,7 +7,7 @@ export const history = makeHistory(Object.freeze([]));
 
 /** What is only of this moment: nothing of it can be undone. */
 export const screen = {
-  current: null, cover: "", overlay: false, grid: false, saving: false, versions: 4,
+  current: null, cover: "", overlay: false, grid: false, saving: false, versions: 4, large: false,
   placing: false, dropping: false, // Whether a click fixes or takes a color;
   tool: "point", radius: 0.03, away: false, // by what: point, region or brush, how thick, and whether it takes away;
   spot: null, cross: null, // the point or region whose colors are open; and where keys click.

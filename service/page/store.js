@@ -82,7 +82,7 @@ async function find() {
 const ids = new WeakMap(); // File -> its key in the database.
 let serial = 0;
 
-/** Bring back what this tab had: photographs, { file, name, folder, look }, and which of them was on the screen. */
+/** Bring back what this tab had: photographs, { file, name, folder, look, earlier }, and which of them was on the screen. */
 export async function restore() {
   const session = await find();
   if (!session) return null;
@@ -93,13 +93,15 @@ export async function restore() {
     ids.set(file, id);
     serial = Math.max(serial, id);
   }
-  const photos = session.photos.filter(({ file }) => files.has(file)).map(({ file, name, folder, look }) => ({
-    file: files.get(file), name, folder, look: { ...look, reference: files.get(look.reference) ?? null },
+  const withFiles = (look) => ({ ...look, reference: files.get(look.reference) ?? null });
+  const photos = session.photos.filter(({ file }) => files.has(file)).map(({ file, name, folder, look, earlier }) => ({
+    file: files.get(file), name, folder, look: withFiles(look),
+    earlier: { words: earlier?.words, before: (earlier?.before ?? []).map(([each, words]) => [withFiles(each), words]) },
   }));
   return { photos, current: session.current };
 }
 
-/** Keep photographs and decisions; returns how many photographs there was room for, the first ones. */
+/** Keep photographs, decisions and earlier looks; returns how many photographs there was room for, the first ones. */
 export async function keep(photos, current) {
   const base = await open();
   if (!tab) await find();
@@ -113,10 +115,17 @@ export async function keep(photos, current) {
     return ids.get(file);
   };
   const kept = [];
+  const isRoomFor = (...some) =>
+    bytes + some.filter((each) => each && !files.has(ids.get(each))).reduce((sum, { size }) => sum + size, 0) <= MOST_BYTES;
+  const withIds = (look) => ({ ...look, reference: take(look.reference) });
   for (const { file, name, folder, look } of photos) {
-    const extra = [file, look.reference].filter((each) => each && !files.has(ids.get(each)));
-    if (bytes + extra.reduce((sum, each) => sum + each.size, 0) > MOST_BYTES) break;
-    kept.push({ file: take(file), name, folder, look: { ...look, reference: take(look.reference) } });
+    if (!isRoomFor(file, look.reference)) break;
+    kept.push({ file: take(file), name, folder, look: withIds(look) });
+  }
+  for (const [number, photo] of kept.entries()) { // What is now comes first.
+    const { words, before } = photos[number].earlier;
+    const some = before.filter(([look]) => isRoomFor(look.reference));
+    photo.earlier = { words, before: some.map(([look, label]) => [withIds(look), label]) };
   }
   const there = new Set((await done(base.transaction("files").objectStore("files").getAllKeys(filesOf(tab)))).map(([, id]) => id));
   const transaction = base.transaction(["files", "sessions"], "readwrite");

@@ -150,12 +150,14 @@ function drawPlausible(colors) {
   if (colors?.length && !fixOf(screen.spot)) $("hint-color").value = colors[0].color;
 }
 
-/** Lay the card beside its point, inside the stage; of a region it leaves all of the photograph free. */
+/** Lay the card beside its point, inside the stage; of a region it leaves all of the photograph, and what saves it, free. */
 function place(anchor) {
   const { x, y } = placeOf(anchor);
   $("spot").style.transform = `translate(${x}px, ${y}px)`;
   card.classList.toggle("aside", Boolean(regionNow()));
   const [width, height] = [card.offsetWidth, card.offsetHeight];
+  const below = Math.min($("panel").querySelector(".head").getBoundingClientRect().bottom + 4, innerHeight - height - 8);
+  card.style.setProperty("--below", `${Math.max(below, 56)}px`);
   const left = x + 28 + width <= view.width ? x + 28 : x - 28 - width;
   card.style.left = `${Math.min(Math.max(left, 8), Math.max(view.width - width - 8, 8))}px`;
   card.style.top = `${Math.min(Math.max(y - height / 2, 8), Math.max(view.height - height - 8, 8))}px`;

@@ -17,16 +17,19 @@ const HELP = {
 };
 const help = () => say(HELP[screen.tool], { quiet: Boolean(screen.spot) });
 
-$("fix").onclick = (event) => {
-  Object.assign(screen, { placing: !screen.placing, spot: null, cross: null });
-  if (screen.placing) help();
-  if (screen.placing && !event.detail) $("stage").focus(); // By a key: the next ones move the cross.
+function turn(placing, event) {
+  Object.assign(screen, { placing, spot: null, cross: null });
+  if (placing) help();
+  if (placing && !event.detail) $("stage").focus(); // By a key: the next ones move the cross.
   changed();
-};
+}
+
+$("fix").onclick = (event) => turn(!screen.placing, event);
 
 for (const button of $("ways").querySelectorAll("button")) {
-  button.onclick = () => {
+  button.onclick = (event) => {
     screen.tool = button.value;
+    if (!screen.placing) return turn(true, event);
     if (screen.spot && (screen.spot.kind === "hints") !== (screen.tool === "point")) screen.spot = null;
     help();
     changed();
@@ -115,9 +118,10 @@ export function crossKey(event) {
 export function drawTools() {
   $("fix").setAttribute("aria-pressed", screen.placing);
   $("stage").classList.toggle("placing", screen.placing);
-  $("ways").hidden = !screen.placing;
-  for (const button of $("ways").querySelectorAll("button")) button.setAttribute("aria-pressed", button.value === screen.tool);
-  $("brush-size").hidden = screen.tool !== "brush";
+  for (const button of $("ways").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", screen.placing && button.value === screen.tool);
+  }
+  $("brush-size").hidden = !screen.placing || screen.tool !== "brush";
   $("radius").value = screen.radius;
   $("mark-add").setAttribute("aria-pressed", !screen.away);
   $("mark-away").setAttribute("aria-pressed", screen.away);

@@ -7,10 +7,10 @@ import { change, changed, current, screen } from "./state.js";
 import { newestWins, pause } from "./turns.js";
 import { answers, factsOf, isKept, isReady } from "./work.js";
 
-const SIDE = 256;
+const sideNow = () => (screen.large ? 640 : 256);
 const ALL = 8;
 
-const nameOf = (photo) => `${keyOf(versionOf(photo, 1))} ${screen.versions}`;
+const nameOf = (photo) => `${keyOf(versionOf(photo, 1))} ${screen.versions} ${sideNow()}`;
 
 /** Fill the strip: small ones, one after another, once the picture itself is there. */
 export const strip = newestWins(async (signal) => {
@@ -21,7 +21,7 @@ export const strip = newestWins(async (signal) => {
   await pause(0.3, signal);
   const holds = () => current()?.key === photo.key;
   for (const button of [...$("variants").children]) {
-    const blob = await answers.answer(versionOf(photo, Number(button.value)), { ...PREVIEW, max_side: SIDE }, { signal, holds, keptOnly: true });
+    const blob = await answers.answer(versionOf(photo, Number(button.value)), { ...PREVIEW, max_side: sideNow() }, { signal, holds, keptOnly: true });
     if (!holds()) return;
     const image = button.firstElementChild;
     const url = URL.createObjectURL(blob);
@@ -34,6 +34,13 @@ export const strip = newestWins(async (signal) => {
 });
 
 $("more").onclick = () => { screen.versions = ALL; changed(); strip(); };
+
+$("larger").onclick = () => {
+  screen.large = !screen.large;
+  changed();
+  queueMicrotask(() => $("versions").scrollIntoView({ block: screen.large ? "start" : "nearest" }));
+  strip();
+};
 
 function create(index) {
   const button = make("button", { type: "button", value: index + 1, is: { "aria-label": `Version ${index + 1}` } }, make("img", { alt: "" }));
@@ -53,6 +60,8 @@ export function drawVersions() {
   const { width = 4, height = 3 } = factsOf(photo) ?? {};
   $("variants").style.setProperty("--shape", `${width} / ${height}`);
   $("versions").hidden = !isKept(photo);
+  $("larger").setAttribute("aria-pressed", screen.large);
+  $("work").classList.toggle("large", screen.large);
   $("more").hidden = screen.versions >= ALL;
   list($("variants"), Array.from({ length: screen.versions }), create, (button, _, index) => {
     button.setAttribute("aria-pressed", photo.look.variant === index + 1);

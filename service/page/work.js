@@ -177,17 +177,22 @@ async function colorThumb(photo) {
   }
 }
 
+/** Let an image fill a canvas, cut off where it is longer. */
+export function drawOver(canvas, image) {
+  const factor = Math.max(canvas.width / image.width, canvas.height / image.height);
+  const [width, height] = [image.width * factor, image.height * factor];
+  const pen = canvas.getContext("2d");
+  pen.imageSmoothingQuality = "high";
+  pen.drawImage(image, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
+  return canvas;
+}
+
 export async function drawThumb(photo, blob) {
   const record = about(photo);
   const turn = (record.turn = (record.turn || 0) + 1);
   const bitmap = await createImageBitmap(blob);
   if (turn !== record.turn) return bitmap.close();
-  const canvas = record.thumb ?? Object.assign(document.createElement("canvas"), THUMB);
-  const factor = Math.max(THUMB.width / bitmap.width, THUMB.height / bitmap.height);
-  const [width, height] = [bitmap.width * factor, bitmap.height * factor];
-  const pen = canvas.getContext("2d");
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(bitmap, (THUMB.width - width) / 2, (THUMB.height - height) / 2, width, height);
+  const canvas = drawOver(record.thumb ?? Object.assign(document.createElement("canvas"), THUMB), bitmap);
   bitmap.close();
   record.thumb = canvas;
   changed();

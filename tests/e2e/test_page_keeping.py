@@ -71,6 +71,58 @@ def test_photographs_and_decisions_survive_a_reload(open_page: Opener) -> None:
     expect(page.locator("#save-all")).to_have_text("All as ZIP (45)")
 
 
+def test_earlier_looks_survive_reloads(open_page: Opener) -> None:
+    page = open_page()
+    key = put_in(page, COFFEE, small(1))
+    for name in ("Vivid", "Calm"):
+        page.get_by_role("button", name=name, exact=True).click()
+        wait_for_change(page, key)
+        key = settle(page)
+    page.locator("#strip .shot").nth(1).click()
+    expect(page.locator("#name")).to_have_text("1.png")
+    settle(page)
+    page.locator("#strip .shot").nth(0).click()
+    expect(page.locator("#name")).to_have_text("coffee.jpg")
+    settle(page)
+    looks = page.locator("#earlier button")
+    for reload in range(2):
+        wait_until_kept(page)
+        page.reload()
+        settle(page)
+        page.locator("#earlier-box > summary").click()
+        # What made the look of now is remembered, too; pictures of what nobody saw since are asked for.
+        expect(looks).to_have_text(["Vivid", "As it came"] if reload == 0 else ["Calm", "As it came"])
+        expect(page.locator("#earlier canvas")).to_have_count(2)
+        if reload == 0:
+            key = settle(page)
+            looks.first.click()
+            expect(page.locator("#vividness-shown")).to_have_text("0.85")
+            expect(looks).to_have_text(["Calm", "As it came"])
+            wait_for_change(page, key)
+    looks.first.click()
+    expect(page.locator("#vividness-shown")).to_have_text("0.20")
+    expect(looks).to_have_text(["Vivid", "As it came"])
+    page.locator("#strip .shot").nth(1).click()
+    expect(page.locator("#earlier-box")).to_be_hidden()
+
+
+def test_earlier_looks_give_way_where_there_is_no_room(open_page: Opener) -> None:
+    page = open_page()
+    page.evaluate("Object.defineProperty(Blob.prototype, 'size', { get: () => 4e8 })")
+    put_in(page, small(1), small(2))
+    page.set_input_files("#reference-file", [as_file("blue.png", BLUE)])  # type: ignore[arg-type]
+    expect(page.locator("#unkept")).to_be_visible()
+    page.click("#reference-box > summary")
+    page.click("#reference-drop")
+    page.get_by_role("button", name="Vivid", exact=True).click()
+    expect(page.locator("#earlier-count")).to_have_text("(3)")
+    wait_until_kept(page)
+    page.reload()
+    settle(page)
+    expect(page.locator("#earlier-count")).to_have_text("(2)")
+    expect(page.locator("#strip li")).to_have_count(2)
+
+
 def test_remove_all_clears_the_browser_too_and_can_be_undone(open_page: Opener) -> None:
     page = open_page()
     put_in(page, COFFEE, CHELSEA)

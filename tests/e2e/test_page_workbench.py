@@ -128,6 +128,27 @@ def test_before_and_after_stand_side_by_side(open_page: Opener) -> None:
     expect(page.locator("#split")).to_be_visible()
 
 
+def test_versions_are_seen_at_a_useful_size(open_page: Opener) -> None:
+    page = open_page()
+    put_in(page, COFFEE)
+    wait_for_versions(page)
+    second = page.locator("#variants img").nth(1)
+    small = second.bounding_box()
+    page.click("#larger")
+    expect(page.locator("#larger")).to_have_attribute("aria-pressed", "true")
+    page.wait_for_function("() => document.querySelector('#variants button:nth-child(2) img').naturalWidth > 500")
+    large = second.bounding_box()
+    assert small
+    assert large
+    assert large["width"] > 2 * small["width"]
+    assert large["width"] / large["height"] == pytest.approx(600 / 400, rel=0.05)
+    key = settle(page)
+    page.get_by_role("button", name="Version 2").click()
+    wait_for_change(page, key)
+    page.click("#larger")
+    assert (second.bounding_box() or {})["width"] == small["width"]
+
+
 def test_arrows_go_from_one_photograph_to_the_next(open_page: Opener) -> None:
     page = open_page()
     put_in(page, COFFEE, CHELSEA)

@@ -7,7 +7,18 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from chroma.bins import load_centers
-from chroma.regions import FAR, GRID_SIDE_PX, Mark, Region, apply_regions, features_of, grow, place_of, survey
+from chroma.regions import (
+    FAR,
+    GRID_SIDE_PX,
+    MOST_JUDGED,
+    Mark,
+    Region,
+    apply_regions,
+    features_of,
+    grow,
+    place_of,
+    survey,
+)
 
 SIZE = (120, 160)
 RED = (60.0, 40.0)
@@ -51,6 +62,30 @@ def test_marks_are_obeyed_where_they_are() -> None:
     share = grow(survey(L, ab, logits), marks)
     assert share[6, 8] == 1
     assert (share[place_of(marks, SIZE, takes_away=True)] == 0).all()
+
+
+def test_of_two_marks_at_a_place_the_later_one_counts() -> None:
+    L, ab, logits, _ = scene()
+    ground = survey(L, ab, logits)
+    wide, small = click(0.5, 0.5, radius=0.1), click(0.5, 0.5, away=True, radius=0.03)
+    assert grow(ground, [wide, small])[60, 80] == 0
+    assert grow(ground, [wide, small, click(0.5, 0.5)])[60, 80] == 1
+    assert not grow(ground, [small, wide, click(0.5, 0.5, away=True, radius=1.0)]).any()
+
+
+def test_a_mark_that_takes_away_adds_nowhere() -> None:
+    """Neither one that is judged nor one of the many more that are not."""
+    L, ab, logits, inside = scene()
+    ground = survey(L, ab, logits)
+    random = np.random.default_rng(4)
+    marks = [click(0.5, 0.5)]
+    before = grow(ground, marks)
+    for _ in range(MOST_JUDGED + 3):
+        marks.append(click(*random.uniform(0.2, 0.8, 2), away=True, radius=0.03))
+        after = grow(ground, marks)
+        assert (after <= before).all()
+        before = after
+    assert overlap(before, inside) < 0.9
 
 
 def test_what_is_not_connected_with_a_mark_is_left_alone() -> None:
