@@ -40,7 +40,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.fast_path import photograph, straightforward  # noqa: E402 - the project need not be installed
+from benchmarks.fast_path import open_graph, photograph, straightforward  # noqa: E402 - the project need not be installed
 from service.engine.session import Session, shipped_model  # noqa: E402
 from service.machine import usable_cores  # noqa: E402
 
@@ -269,6 +269,7 @@ def measure_requests(
         of each other contender.
     """
     session = Session(shipped_model(), device="cpu", threads=usable_cores())
+    graph = open_graph(session)
     pictures, small = {size: proportions(float(size)) for size in sizes}, proportions(1)
     took: dict[str, dict[str, list[float]]] = {}
     crowd: dict[str, list[float]] = {name: [] for name in services}
@@ -279,7 +280,7 @@ def measure_requests(
                 for name, served in services.items():
                     sums[name] += served.post(data).whole_s
                 since = time.perf_counter()
-                straightforward(data, session)
+                straightforward(data, session, graph)
                 sums[PLAIN] += time.perf_counter() - since
             if turn:  # the first one meets each shape for the first time
                 for name, seconds in sums.items():

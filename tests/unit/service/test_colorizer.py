@@ -201,4 +201,7 @@ def test_an_answer_of_rows_is_that_of_the_whole(
     assert encode(colored.rows, alpha, output_format, workers=3) == whole
     assert colored.pixels_for(output_format) is colored.rgb
     monkeypatch.setattr(colorizer, "LARGE_PIXELS", 0)
-    assert (colored.pixels_for(output_format) is colored.rows) == (output_format in BY_ROWS)
+    # What is composed already is not composed again, row by row.
+    assert colored.pixels_for(output_format) is colored.rgb
+    fresh = colorize(Picture(gray), Options(), session, deep=deep)
+    assert (fresh.pixels_for(output_format) is fresh.rows) == (output_format in BY_ROWS)

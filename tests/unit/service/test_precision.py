@@ -327,7 +327,7 @@ def test_a_large_picture_is_answered_and_its_memory_given_back(pair: tuple[Sessi
 def test_openvino_does_not_keep_something_of_every_shape(pair: tuple[Session, Session]) -> None:
     def ask(shapes: list[tuple[int, int]]) -> int:
         for height, width in shapes:
-            pair[1].run([Query(lightness(height, width), KNOBS, (AB,))])
+            pair[1].run([Query(lightness(height, width), (AB,))])
         told = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if "kB" in line)
         return int(told["VmRSS"].split()[0]) // 1024
 
