@@ -6,7 +6,7 @@ first one of the picture of 50 megapixels has to come within .6 of the other's t
 processes of the service hold, each page shared out among who has it (PSS), above what they hold idle: 50 megapixels of
 color may take at most 250 MB, 100 megapixels of 16-bit gray 500.
 
-    python benchmarks/large_answers.py [--rounds 3] [--output large_answers.json]
+    python benchmarks/large_answers.py [--rounds 3] [--scale 1] [--output large_answers.json]
 
 Exit status 1 if a promise is not kept. Wants a machine with nothing else to do.
 """
@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -184,21 +184,23 @@ def spread(values: list[float], digits: int = 3) -> dict[str, Any]:
     }
 
 
-def measure(address: str, root: int, rounds: int) -> dict[str, Any]:
+def measure(address: str, root: int, rounds: int, scale: float) -> dict[str, Any]:
     """Send all pictures in turns.
 
     Args:
         address: of the service.
         root: its process.
         rounds: how often.
+        scale: factor on their pixels, and on the time that memory takes to settle.
     """
+    settle_s = SETTLE_S * scale
     with httpx2.Client(base_url=address, timeout=TIMEOUT_S) as client:
         small = Case(0.25, False, False, ".jpg", 0).picture()
         for _ in range(3):
             client.post("/colorize", content=small, headers={"Content-Type": "image/jpeg"}).raise_for_status()
-    time.sleep(SETTLE_S)
+    time.sleep(settle_s)
     idle_mb = memory_mb(root)
-    pictures = {name: case.picture() for name, case in CASES.items()}
+    pictures = {name: replace(case, megapixels=scale * case.megapixels).picture() for name, case in CASES.items()}
     found: dict[str, dict[str, list[dict[str, Any]]]] = {name: {way: [] for way in WAYS} for name in CASES}
     for number in range(rounds):
         for name, data in pictures.items():
@@ -206,7 +208,7 @@ def measure(address: str, root: int, rounds: int) -> dict[str, Any]:
                 with watching(root) as most:
                     asked = ask(address, data, WAYS[way])
                 found[name][way].append(asked | {"peak_mb": most() - idle_mb})
-                time.sleep(SETTLE_S)
+                time.sleep(settle_s)
     return {"idle_mb": round(idle_mb, 1), "pictures": {name: _summarize(each) for name, each in found.items()}}
 
 
@@ -245,11 +247,12 @@ def main() -> int:
     """Measure, print and write the result; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="how often each picture is sent, either way")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the pictures' pixels, to try the program")
     parser.add_argument("--output", type=Path, help="write the result to this file, too")
     options = parser.parse_args()
     with serving(SETTINGS) as (address, _):
         root = next(process for process in processes(os.getpid()) if process != os.getpid())
-        result = measure(address, root, options.rounds)
+        result = measure(address, root, options.rounds, options.scale)
     result["wanted"] = {
         "first_byte_ratio": MOST_FIRST_BYTE,
         "peak_mb": {name: case.most_peak_mb for name, case in CASES.items()},

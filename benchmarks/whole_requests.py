@@ -25,9 +25,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,6 +35,7 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+from large_answers import memory_mb, watching
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -171,47 +171,6 @@ def serving(root: Path, precision: str) -> Iterator[Served]:
             served.stop()
 
 
-def tree_pss_mb(root: int) -> float:
-    """Return the memory of a process and of all below it, shared pages once (PSS), MB; NaN where nobody says."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    total, waiting = 0, [root]
-    while waiting:
-        process = waiting.pop()
-        waiting += children.get(process, [])
-        try:
-            text = Path(f"/proc/{process}/smaps_rollup").read_text()
-        except OSError:
-            if process == root:
-                return float("nan")
-            continue
-        total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
-    return total * 1024 / 1e6
-
-
-def peak_mb(process: int, work: Callable[[], Any]) -> float:
-    """Return the most memory of a process tree while something is done, MB."""
-    peak, done = [tree_pss_mb(process)], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.01):
-            peak.append(tree_pss_mb(process))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        work()
-    finally:
-        done.set()
-        watcher.join()
-    return max(peak)
-
-
 def proportions(megapixels: float) -> list[bytes]:
     """Return photographs of one size in several proportions, as JPEGs."""
     found = []
@@ -316,22 +275,17 @@ def measure_large(services: Mapping[str, Served], rounds: int) -> dict[str, Any]
         for _ in range(3):
             served.post(photograph(0.25, gray=False))
         time.sleep(SETTLED_S)
-        idle[name] = tree_pss_mb(served.process.pid)
+        idle[name] = memory_mb(served.process.pid)
     for _ in range(rounds):
         for title, data in pictures.items():
             for name, served in services.items():
-                answers: list[Answer] = []
                 kind = "image/jpeg" if "JPEG" in title else "image/png"
-                most = peak_mb(
-                    served.process.pid,
-                    lambda served=served, data=data, kind=kind, answers=answers: answers.append(
-                        served.post(data, kind)
-                    ),
-                )
+                with watching(served.process.pid) as most:
+                    answer = served.post(data, kind)
                 into = found.setdefault(title, {}).setdefault(name, {"first_s": [], "whole_s": [], "peak_mb": []})
-                into["first_s"].append(answers[0].first_s)
-                into["whole_s"].append(answers[0].whole_s)
-                into["peak_mb"].append(most - idle[name])
+                into["first_s"].append(answer.first_s)
+                into["whole_s"].append(answer.whole_s)
+                into["peak_mb"].append(most() - idle[name])
                 time.sleep(SETTLED_S)
     return {
         "pictures": {

@@ -15,6 +15,7 @@ SHORT = {
     "film_speed": ("--rounds", "1", "--seconds", "0.5", "--sizes", "480"),
     "growth": ("--rounds", "1", "--megapixels", "0.25"),
     "hostile_callers": ("--rounds", "2", "--scenes", "dribble"),
+    "large_answers": ("--rounds", "1", "--scale", "0.12"),
     "networks": ("--rounds", "1", "--size", "32", "--networks", "eccv16"),
     "overload": ("--rounds", "3"),
     "peers": (
