@@ -1,5 +1,6 @@
 """Pixels -> L, strip by strip, wherever the pixels are; and L in few bytes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -62,21 +63,24 @@ class StoredLightness:
         """Return L in [0, 100] of some rows and columns."""
         return self._of(self.levels[rows, columns])
 
-    def resized(self, shape: tuple[int, int]) -> Float32[np.ndarray, "h w 1"]:
+    def resized(self, shape: tuple[int, int], *, workers: int = 1) -> Float32[np.ndarray, "h w 1"]:
         """Return what `chroma.framing.resize_lightness` gives for all of L, bit for bit, with few columns at a time.
 
         Args:
             shape: (height, width) wanted, px.
+            workers: threads that take columns.
         """
         height, width = self.levels.shape
         if shape[0] >= height:
             return resize_lightness(self[:], shape)
-        columns = max(RESIZED_BYTES // (4 * height), 1)
+        columns = max(min(RESIZED_BYTES // (4 * height), math.ceil(width / workers)), 1)
         lower = np.empty((shape[0], width, 1), np.float32)
-        for left in range(0, width, columns):
-            part = np.s_[:, left : left + columns]
-            size = (lower[part].shape[1], shape[0])
-            lower[part][..., 0] = cv2.resize(self._of(self.levels[part]), size, interpolation=cv2.INTER_AREA)
+
+        def lower_some(left: int, right: int) -> None:
+            L = self.part(np.s_[:], np.s_[left:right])
+            lower[:, left:right, 0] = cv2.resize(L, (right - left, shape[0]), interpolation=cv2.INTER_AREA)
+
+        each_strip(lower_some, width, columns, workers=workers)
         return resize_lightness(lower, shape)
 
     def _of(self, levels: Shaped[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 1"]:

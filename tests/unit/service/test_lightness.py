@@ -45,7 +45,8 @@ def test_it_is_made_smaller_bit_for_bit_as_the_whole(
 ) -> None:
     found = stored(kind)
     monkeypatch.setattr(lightness, "RESIZED_BYTES", 4 * 360 * 17)
-    np.testing.assert_array_equal(found.resized(shape), resize_lightness(found[:], shape))
+    for workers in (1, 3):
+        np.testing.assert_array_equal(found.resized(shape, workers=workers), resize_lightness(found[:], shape))
 
 
 def test_rows_are_those_of_the_whole() -> None:
