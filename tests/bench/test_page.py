@@ -136,9 +136,9 @@ def test_whole_requests_stand_beside_what_they_are_compared_with(maker: ModuleTy
     (tmp_path / "whole_requests.json").write_text(json.dumps(record("whole_requests", requested())))
     page, _ = maker.make(tmp_path)
     assert "automatic precision took bfloat16" in page
-    assert "| 0.25 MP, ms | 60.0 (60.0 to 60.0) | 120 (120 to 120); **0.500 (0.500 to 0.500)** |" in page
-    assert "| several callers, pictures a second | 21.0 (21.0 to 21.0) | 14.0 (14.0 to 14.0); **1.50" in page
-    assert "| 50 MP color JPEG, automatic precision | 1.50 (1.50 to 1.50) | 3.50 (3.50 to 3.50) | 123" in page
+    assert "| 0.25 MP, ms | 60.0 | 120; **0.500 (0.500 to 0.500)** |" in page
+    assert "| several callers, pictures a second | 21.0 | 14.0; **1.50" in page
+    assert "| 50 MP color JPEG, automatic precision | 1.50 | 3.50 | 123 |" in page
     assert "Seconds to ready: automatic precision 0.750" in page
 
 

@@ -289,21 +289,8 @@ def growth(results: Results) -> Lines:
 
 
 def _codecs(results: Results, sizes: Sequence[Mapping[str, Any]]) -> Lines:
-    """PNG encoders: figures of the size before the largest, where all were measured; the plot has every size."""
+    """PNG encoders, at every size."""
     names = list(dict.fromkeys(name for row in sizes for name in row["parts"] if name.startswith("PNG")))
-    judged = sizes[-2:][0]
-    pixels = judged["pixels"][0] * judged["pixels"][1]
-    parts = {name: judged["parts"][name] for name in names if name in judged["parts"]}
-    yield (
-        f"PNG encoders at {judged['megapixels']:g} megapixels, milliseconds and bytes a pixel, all lossless: "
-        + "; ".join(
-            f"{name.removeprefix('PNG, ').removeprefix('PNG ')} {number(part['ms']['median'])}, "
-            f"{part['bytes'] / pixels:.2f}"
-            for name, part in parts.items()
-        )
-        + "."
-    )
-    yield ""
     figure, axes = new_plot()
     for name, shade in zip(names, (OURS, "#e6a58d", *OTHERS), strict=False):
         here = [row for row in sizes if name in row["parts"]]
@@ -468,8 +455,7 @@ def _multiple(found: Mapping[str, Any] | None) -> str:
 def training(results: Results) -> Lines:
     """Steps and input of training, and the targets."""
     step, pipeline = results.get("training_step"), results.get("input_pipeline")
-    table_result = results.get("soft_encoding")
-    if step is None and pipeline is None and table_result is None:
+    if step is None and pipeline is None:
         return
     yield from ("## Training", "")
     if step is not None:
@@ -492,14 +478,6 @@ def training(results: Results) -> Lines:
             f"neighbors instead of {neighbors['sparse']}, as the recipe, "
             f"{ranged(targets['times_faster_as_the_recipe'])} times faster. The table, made once, has "
             f"{number(targets['table_bytes'] / 1e6)} MB."
-        )
-        yield ""
-    if table_result is not None:
-        side = table_result["picture_px"][0]
-        ms = ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in table_result["median_ms"].items())
-        yield (
-            f"Soft encoding of one picture of {side} x {side} px, bit for bit the same: the table is "
-            f"**{number(table_result['ratio_ball_tree_to_table'])} times** as fast as the ball tree (ms: {ms})."
         )
         yield ""
     if pipeline is not None:
@@ -531,8 +509,8 @@ def whole_requests(results: Results) -> Lines:
         rows = [
             (
                 f"{size} MP, ms",
-                ranged(by[AUTOMATIC]),
-                *(f"{ranged(by[name])}; **{ranged(requests['ratio'][size][name])}**" for name in names),
+                number(by[AUTOMATIC]["median"]),
+                *(f"{number(by[name]['median'])}; **{ranged(requests['ratio'][size][name])}**" for name in names),
             )
             for size, by in requests["ms"].items()
         ]
@@ -540,14 +518,17 @@ def whole_requests(results: Results) -> Lines:
         rows.append(
             (
                 "several callers, pictures a second",
-                ranged(rates[AUTOMATIC]),
-                *(f"{ranged(rates[name])}; **{ranged(ratios[name])}**" if name in rates else "" for name in names),
+                number(rates[AUTOMATIC]["median"]),
+                *(
+                    f"{number(rates[name]['median'])}; **{ranged(ratios[name])}**" if name in rates else ""
+                    for name in names
+                ),
             )
         )
         yield from table(("", AUTOMATIC, *names), rows)
     if large := found.get("large"):
         rows = [
-            (f"{title}, {name}", *(ranged(by[name][field]) for field in ("first_s", "whole_s", "peak_mb")))
+            (f"{title}, {name}", *(number(by[name][field]["median"]) for field in ("first_s", "whole_s", "peak_mb")))
             for title, by in large["pictures"].items()
             for name in by
         ]
