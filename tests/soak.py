@@ -113,6 +113,7 @@ def run(
     log: Path,
     largest_px: int = 1500,
     requests: int = sys.maxsize,
+    warm_up: float = WARM_UP_SHARE,
 ) -> dict[str, Any]:
     """Soak a server.
 
@@ -123,6 +124,7 @@ def run(
         log: of the server.
         largest_px: longest side of a picture.
         requests: after so many it ends.
+        warm_up: share of either that is not watched.
 
     Returns:
         The result, for JSON.
@@ -137,7 +139,7 @@ def run(
             sender.start()
         started = time.monotonic()
         while (elapsed := time.monotonic() - started) < seconds and soak.requests < requests:
-            if elapsed > WARM_UP_SHARE * seconds or soak.requests > WARM_UP_SHARE * requests:
+            if elapsed > warm_up * seconds or soak.requests > warm_up * requests:
                 samples.append((soak.requests, resident_mb(server.process.pid)))
             time.sleep(seconds / SAMPLES)
         stop.set()

@@ -48,6 +48,9 @@ def encode_parts(
 
     Yields:
         What together is the file; the first part holds a strip, too.
+
+    Raises:
+        RuntimeError: as `compress_whole`.
     """
     height, width = shape
     across = -(-width // BLOCK_PX)
@@ -73,6 +76,10 @@ def encode_parts(
 
 def compress_whole(bgr: UInt8[np.ndarray, "H W 3"], quality: int) -> bytes:
     """Return a JPEG by OpenCV.
+
+    Args:
+        bgr: shape (H, W, 3).
+        quality: 0 to 100.
 
     Raises:
         RuntimeError: it makes none.
