@@ -105,6 +105,16 @@ def resident_mb(pid: int) -> float:
     return int(next(line.split()[1] for line in lines if line.startswith("VmRSS:"))) / 1024
 
 
+def grown_mb(samples: list[tuple[int, float]], requests: int) -> list[float]:
+    """Return by how much memory grew with each so many requests, as (requests, MB) were sampled."""
+    grown, (begun, before) = [], samples[0] if samples else (0, 0.0)
+    for count, resident in samples:
+        if count - begun >= requests:
+            grown.append(round(resident - before, 1))
+            begun, before = count, resident
+    return grown
+
+
 def run(
     model: Path,
     *,
@@ -114,6 +124,7 @@ def run(
     largest_px: int = 1500,
     requests: int = sys.maxsize,
     warm_up: float = WARM_UP_SHARE,
+    flat: tuple[int, float] | None = None,
 ) -> dict[str, Any]:
     """Soak a server.
 
@@ -125,6 +136,7 @@ def run(
         largest_px: longest side of a picture.
         requests: after so many it ends.
         warm_up: share of either that is not watched.
+        flat: a number of requests, and MB: it ends before its time with the first so many in which memory grew by less.
 
     Returns:
         The result, for JSON.
@@ -134,6 +146,7 @@ def run(
         threading.Thread(target=send, args=(server, soak, stop, seed, largest_px)) for seed in range(connections)
     ]
     samples: list[tuple[int, float]] = []
+    growth_mb: list[float] = []
     try:
         for sender in senders:
             sender.start()
@@ -141,6 +154,10 @@ def run(
         while (elapsed := time.monotonic() - started) < seconds and soak.requests < requests:
             if elapsed > warm_up * seconds or soak.requests > warm_up * requests:
                 samples.append((soak.requests, resident_mb(server.process.pid)))
+            if flat and (grown := grown_mb(samples, flat[0])):
+                growth_mb = grown
+                if grown[-1] < flat[1]:
+                    break
             time.sleep(seconds / SAMPLES)
         stop.set()
         for sender in senders:
@@ -160,6 +177,7 @@ def run(
         "left": soak.left,
         "wrong": dict(soak.wrong),
         "resident_mb": {"first": round(sizes[0], 1), "last": round(sizes[-1], 1), "highest": round(max(sizes), 1)},
+        "growth_mb": growth_mb,
         "slope_mb_per_1000_requests": round(1000 * slope, 3),
         "slope_wanted": MAX_SLOPE_MB,
         "open_files": descriptors,

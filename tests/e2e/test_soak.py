@@ -12,14 +12,19 @@ pytestmark = pytest.mark.e2e
 def test_memory_does_not_grow_with_requests(tmp_path: Path) -> None:
     """`make soak` does the same for ten minutes with the shipped model."""
     model = onnx_factory.write_model(tmp_path / "tiny.onnx")
-    # The allocator has its plateau after some 1,200 requests; watched are as many again.
+    # The allocator has its plateau after some 1,200 requests, now and then after the double; what leaks goes on.
     result = soak.run(
-        model, seconds=120, requests=2400, warm_up=0.5, connections=3, log=tmp_path / "log", largest_px=300
+        model,
+        seconds=120,
+        requests=4800,
+        warm_up=0.25,
+        connections=3,
+        log=tmp_path / "log",
+        largest_px=300,
+        flat=(1200, 2.0),
     )
     assert result["wrong"] == {}
-    assert result["requests"] > 200
-    growth_mb = result["resident_mb"]["last"] - result["resident_mb"]["first"]
     assert result["left"] > 0
     # So few requests are too few for a slope to mean anything.
-    assert growth_mb < 2, result
+    assert result["growth_mb"][-1] < 2, result
     assert result["open_files"] < 64
