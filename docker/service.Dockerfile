@@ -7,6 +7,9 @@
 # that it loads is locked with hashes beside the rest, and only the driver comes from the host. It also runs without a
 # GPU, and says so loudly.
 #
+# EXTRAS adds what is optional: --build-arg EXTRAS="openvino heic" the network in bfloat16 on processors that have it,
+# and HEIC pictures. A name is that of a file in requirements/.
+#
 # BASE_DIGEST pins the base's content: --build-arg BASE_DIGEST=@sha256:...
 
 ARG BASE=python:3.12.12-slim-bookworm
@@ -19,17 +22,21 @@ COPY requirements/audit.txt ./
 RUN python -m venv .venv \
     && .venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes -r audit.txt
 ARG RUNTIME=service
-COPY requirements/${RUNTIME}.txt pyproject.toml ./
-RUN .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json \
-        "${RUNTIME}.txt"
+ARG EXTRAS=
+COPY requirements/${RUNTIME}.txt requirements/openvino.txt requirements/heic.txt pyproject.toml ./
+# What several need is locked to one version, and is named once.
+RUN for name in ${RUNTIME} ${EXTRAS}; do cat "${name}.txt" >> locked.txt || exit; done \
+    && awk '/^[^ #]/ { new = !seen[$1]++ } new' locked.txt > all.txt \
+    && .venv/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json all.txt
 
 # ------------------------------------------------------------------------------------------------------- the environment
 FROM ${BASE}${BASE_DIGEST} AS build
 ARG RUNTIME=service
+ARG EXTRAS=
 RUN python -m venv /opt/photochrom
-COPY requirements/${RUNTIME}.txt /tmp/requirements.txt
-RUN /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes \
-        -r /tmp/requirements.txt
+COPY requirements/${RUNTIME}.txt requirements/openvino.txt requirements/heic.txt /tmp/requirements/
+RUN for name in ${RUNTIME} ${EXTRAS}; do set -- "$@" -r "/tmp/requirements/${name}.txt"; done \
+    && /opt/photochrom/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --require-hashes "$@"
 
 # ------------------------------------------------------------------------------------------------------ the project itself
 # Apart from what it needs, so that a change of it changes a small layer alone.

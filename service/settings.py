@@ -31,7 +31,7 @@ MAX_UPLOAD_BYTES: Final = 640_000_000
 OTHER_VARIABLES: Final = frozenset(
     {"API_KEY"}  # of whoever calls a service from here
     | {"CPUS", "MEMORY", "MODELS", "TAG", "PHOTOS", "RECIPE", "WORK", "TRAIN_CPUS", "TRAIN_MEMORY"}  # of Compose
-    | {"BUILD_NETWORK", "REVISION", "TEST_CLUSTER"}  # of builds and tests
+    | {"BUILD_NETWORK", "EXTRAS", "REVISION", "TEST_CLUSTER"}  # of builds and tests
 )
 """Names behind ``PHOTOCHROM_`` that are no settings, and mean something."""
 

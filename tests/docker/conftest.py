@@ -23,26 +23,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def build(engine: None) -> Callable[[str], None]:
-    """Builds the image of a profile, once; what has not changed comes from the engine's cache."""
+def build(engine: None) -> Callable[..., None]:
+    """Builds the image of a profile, once for each tag and its extras; the rest comes from its cache."""
     del engine
-    built: set[str] = set()
+    built: set[tuple[str, frozenset[tuple[str, object]]]] = set()
 
-    def once(profile: str) -> None:
-        if profile not in built:
-            Project().compose("--profile", profile, "build")
-            built.add(profile)
+    def once(profile: str, **variables: object) -> None:
+        key = (profile, frozenset(variables.items()))
+        if key not in built:
+            Project(**variables).compose("--profile", profile, "build")
+            built.add(key)
 
     return once
 
 
 @pytest.fixture
-def start(build: Callable[[str], None]) -> Iterator[Callable[..., Project]]:
+def start(build: Callable[..., None]) -> Iterator[Callable[..., Project]]:
     """Starts the service with the given settings; what was started is gone after the test."""
     started: list[Project] = []
 
     def up(**variables: object) -> Project:
-        build("cpu")
+        build("cpu", **{name: value for name, value in variables.items() if name in ("tag", "extras")})
         started.append(Project(**variables))
         started[-1].up()
         return started[-1]
@@ -53,7 +54,7 @@ def start(build: Callable[[str], None]) -> Iterator[Callable[..., Project]]:
 
 
 @pytest.fixture(scope="module")
-def project(build: Callable[[str], None]) -> Iterator[Project]:
+def project(build: Callable[..., None]) -> Iterator[Project]:
     """The running service, as `docker compose up` starts it."""
     build("cpu")
     made = Project()

@@ -10,7 +10,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from tests.docker.engine import ROOT, Project, docker, until
+from tests.docker.engine import ROOT, TAG, Project, docker, until
 
 pytestmark = pytest.mark.timeout(3600)  # the first build downloads everything
 
@@ -98,6 +98,19 @@ def test_the_bill_of_materials_is_in_the_image(project: Project) -> None:
     listed = {component["name"]: component["version"] for component in made["components"]}
     named = "import json, onnxruntime, fastapi; print(json.dumps([onnxruntime.__version__, fastapi.__version__]))"
     assert json.loads(project.run("python", "-c", named)) == [listed["onnxruntime"], listed["fastapi"]]
+
+
+def test_extras_are_in_the_image_and_in_use(start: Callable[..., Project]) -> None:
+    made = start(tag=f"{TAG}-extras", extras="openvino heic")
+    listed = {part["name"] for part in json.loads(made.run("cat", "/usr/share/doc/photochrom/sbom.json"))["components"]}
+    assert {"openvino", "pi-heif", "onnxruntime", "numpy"} <= listed
+    made.run("python", "-c", "import openvino, pi_heif")
+    has_units = "from service.engine.precision import may_change_over; print(may_change_over('auto'))"
+    with made.client() as client:
+        assert_is_the_photograph_in_color(color(client))
+        if made.run("python", "-c", has_units) == "True":
+            until(lambda: client.get("/health").json()["computed_in"] == "bfloat16", "bfloat16")
+            assert_is_the_photograph_in_color(color(client))
 
 
 def test_labels_say_what_it_is(project: Project) -> None:

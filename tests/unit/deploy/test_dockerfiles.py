@@ -108,6 +108,17 @@ def test_versions_agree_with_the_project_and_its_lock(name: str) -> None:
         assert re.search(r"^setuptools==", locked, re.MULTILINE), "builds the project without a download"
 
 
+def test_extras_of_the_service_are_those_of_the_lock() -> None:
+    assert arguments("service.Dockerfile")["EXTRAS"] == ""
+    offered = {source for source in sources("service.Dockerfile") if source.startswith("requirements/")}
+    offered -= {f"requirements/{name}.txt" for name in ("audit", *RUNTIMES["service.Dockerfile"])}
+    assert offered == {"requirements/heic.txt", "requirements/openvino.txt"}
+    installed = [set(re.findall(r"^\S+==\S+", (ROOT / path).read_text(), re.MULTILINE)) for path in offered]
+    base = re.findall(r"^\S+==\S+", (ROOT / "requirements" / "service.txt").read_text(), re.MULTILINE)
+    versions = [pin.split("==") for pin in set(base).union(*installed)]
+    assert len({package for package, _ in versions}) == len(versions), "two versions of one package"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_pip_installs_what_is_hashed_and_nothing_else(name: str) -> None:
     installs = [
