@@ -27,7 +27,7 @@ from service.http.connection import Connection
 from service.http.waiting import Deadline
 from service.settings import Settings
 from tests import onnx_factory
-from tests.integration.test_service_under_load import Call, metric, until, until_idle
+from tests.integration.test_service_under_load import Call, check_idle, metric, until
 from tests.pictures import by_pillow, levels
 
 HEIGHT, WIDTH = 240, 320
@@ -194,7 +194,7 @@ def test_the_first_byte_leaves_before_the_last_row_is_composed(model_path: Path,
             color = cv2.imdecode(np.frombuffer(first + await caller.rest(), np.uint8), cv2.IMREAD_UNCHANGED)
             assert color.shape == (HEIGHT, WIDTH, 3)
             await until(running.counted(200))
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
             assert running.metric("photochrom_output_bytes_count") == 1
 
     play(scene)
@@ -232,7 +232,7 @@ def test_what_is_not_written_from_the_top_stays_whole(model_path: Path) -> None:
                 assert caller.status == 200, query
                 assert not caller.is_chunked, query
                 assert len(await caller.rest()) == int(caller.headers["content-length"])
-                await until_idle(running.pipeline)
+                await check_idle(running.pipeline)
 
     play(scene)
 
@@ -254,7 +254,7 @@ def test_what_is_large_and_whole_waits_on_the_disk(model_path: Path, tmp_path: P
             assert running.metric(SPOOLED) == len(in_memory)
             await leaves.leave()
             await until(lambda: running.metric(SPOOLED) == 0)
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 
@@ -272,7 +272,7 @@ def test_a_disk_that_fails_before_the_answer_is_named_in_words(
             caller = await (await Caller.of(running, path="/colorize?format=tiff")).head()
             assert caller.status == 503
             assert b"out-of-disk" in await caller.rest()
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 
@@ -286,13 +286,13 @@ def test_other_servers_get_it_whole(model_path: Path) -> None:
             call = await Call(app, NOISE).done()
             assert call.status == 200
             assert call.headers["content-length"] == str(len(call.body))
-            await until_idle(app.state.services.pipeline)
+            await check_idle(app.state.services.pipeline)
             left = Call(app, NOISE)
             left.takes.clear()
             await until(lambda: left.pieces == 1)
             left.leave()
             await left.done()
-            await until_idle(app.state.services.pipeline)
+            await check_idle(app.state.services.pipeline)
 
     play(scene)
 
@@ -329,7 +329,7 @@ def test_who_leaves_in_the_middle_frees_all_that_was_held(model_path: Path, last
             assert running.pipeline.admission.admitted == 1  # Its thread still has the pixels.
             last_rows.is_open.set()
             await until(lambda: running.pipeline.admission.admitted == 0)
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
             assert (await (await Caller.of(running)).head()).status == 200
 
     play(scene)
@@ -347,7 +347,7 @@ def test_a_slow_reader_holds_no_thread_and_the_rest_waits_on_the_disk(model_path
             whole = await other.rest()
             assert await caller.rest() == whole
             await until(lambda: running.metric(SPOOLED) == 0)
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
             assert list(tmp_path.iterdir()) == []
 
     play(scene)
@@ -364,7 +364,7 @@ def test_without_a_disk_the_rest_waits_in_memory_and_is_counted(model_path: Path
             whole = await (await (await Caller.of(running, version="1.0")).head()).rest()
             assert await caller.rest() == whole
             await until(lambda: running.metric(HELD) == 0)
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 
@@ -386,7 +386,7 @@ def test_without_any_room_it_is_refused_before_it_begins(model_path: Path) -> No
             assert slow.is_chunked
             assert len(await slow.rest()) > PIXELS // 2
             await until(lambda: running.metric(HELD) == 0)
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 
@@ -413,7 +413,7 @@ def test_where_bytes_run_short_the_slow_one_goes(model_path: Path, monkeypatch: 
             assert (await other.rest()).startswith(b"\x89PNG")
             await until(lambda: running.metric(HELD) == 0)
             assert running.metric("photochrom_slow_total") == 1
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 
@@ -428,7 +428,7 @@ def test_who_takes_too_little_is_cut_off(model_path: Path, monkeypatch: pytest.M
             with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
                 await caller.rest()
             await until(lambda: running.pipeline.admission.admitted == 0)
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 
@@ -456,7 +456,7 @@ def test_what_fails_in_the_middle_is_seen_to_be_cut_off(
                 await caller.rest()
             await until(running.counted(status))
             assert running.metric(f'photochrom_rejected_total{{reason="{name}"}}') == 1
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
     (line,) = [record.facts for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]
@@ -482,7 +482,7 @@ def test_a_disk_that_fails_in_the_middle_is_named(model_path: Path, monkeypatch:
                 await caller.rest()
             await until(running.counted(503))
             assert running.metric('photochrom_rejected_total{reason="out-of-disk"}') == 1
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 
@@ -498,7 +498,7 @@ def test_what_fails_before_the_first_byte_is_said_in_words(model_path: Path, mon
             caller = await (await Caller.of(running)).head()
             assert caller.status == 500
             assert b"internal-error" in await caller.rest()
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 
@@ -523,7 +523,7 @@ def test_time_runs_out_in_the_middle(model_path: Path, last_rows: LastRows, monk
             assert running.metric('photochrom_late_total{where="encode"}') == 1
             last_rows.is_open.set()
             await until(lambda: running.pipeline.admission.admitted == 0)
-            await until_idle(running.pipeline)
+            await check_idle(running.pipeline)
 
     play(scene)
 

@@ -16,7 +16,7 @@ from service.engine.precision import Choice
 from service.engine.session import Session
 from service.http import reload
 from tests import onnx_factory
-from tests.integration.test_service_under_load import GRAY, Call, hold, metric, run, running, until, until_idle
+from tests.integration.test_service_under_load import GRAY, Call, check_idle, hold, metric, run, running, until
 
 
 class Brighter:
@@ -75,7 +75,7 @@ def test_answers_before_and_after_say_by_what(model_path: Path, caplog: pytest.L
             # Who has the answer of before asks whether it still holds: it does not.
             again = await Call(app, GRAY, headers={"if-none-match": before.headers["etag"]}).done()
             assert again.status == 200
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     caplog.set_level("INFO")
     run(scene)
@@ -120,7 +120,7 @@ def test_who_is_under_way_is_answered_by_what_began(model_path: Path, monkeypatc
             assert await changing
             assert (done.headers["x-photochrom-precision"], done.body) == ("float32", first.body)
             assert not before.batcher.is_alive(60)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 

@@ -152,7 +152,7 @@ def metric(pipeline: Pipeline, line: str) -> float:
     return float(found[0].rpartition(" ")[2]) if found else 0.0
 
 
-async def until_idle(pipeline: Pipeline) -> None:
+async def check_idle(pipeline: Pipeline) -> None:
     """Assert that every gauge comes back to zero; the last of an answer is counted after its caller has it."""
     gauges = [f"photochrom_{name}" for name in GAUGES]
     with suppress(AssertionError):
@@ -183,7 +183,7 @@ def test_who_leaves_while_waiting_never_reaches_the_model(model_path: Path, engi
             third = await Call(app, GRAY).done()
             assert third.status == 200
             assert engine.passed == before + 2
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -254,7 +254,7 @@ def test_who_leaves_at_any_stage_uses_no_model_from_then_on(
             assert inferences(pipeline) - used == (stage == "admit")
             assert (await Call(app, GRAY).done()).status == 200
             assert inferences(pipeline) - used == (stage == "admit") + 1
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -274,7 +274,7 @@ def test_who_leaves_while_the_answer_is_sent_leaves_nothing_behind(model_path: P
             await call.done()
             assert call.pieces > 1
             assert inferences(pipeline) == used == 1
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -286,7 +286,7 @@ def test_who_leaves_during_the_upload_is_no_error(model_path: Path, caplog: pyte
             call.leave()
             assert (await call.done()).status == 0
             assert metric(pipeline, 'photochrom_cancelled_total{where="read"}') == 1
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
@@ -311,7 +311,7 @@ def test_pixels_stay_admitted_until_their_thread_has_stopped(model_path: Path, m
             assert pipeline.admission.admitted_megapixels == pytest.approx(1 + POSTERIOR_MEGAPIXELS)
             gate.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -328,7 +328,7 @@ def test_time_runs_out(model_path: Path, engine: Gate) -> None:
             engine.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
             assert (await Call(app, GRAY).done()).status == 200
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -366,7 +366,7 @@ def test_a_large_picture_has_more_time(model_path: Path, monkeypatch: pytest.Mon
             assert json.loads(answer.body)["limit"] == pytest.approx(0.6)
             gate.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -383,7 +383,7 @@ def test_the_deadline_counts_from_the_last_byte(model_path: Path, path: str) -> 
             call.more(GRAY[50:])
             assert (await call.done()).status in (200, 201)
             assert metric(pipeline, 'photochrom_late_total{where="read"}') == 0
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -401,7 +401,7 @@ def test_who_pauses_within_an_upload_is_left_however_much_has_come(
             assert slow.status == 408
             assert b"upload-too-slow" in slow.body
             assert metric(pipeline, "photochrom_slow_total") == 1
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -425,7 +425,7 @@ def test_too_much_at_once_is_told_when_to_come_back(model_path: Path, engine: Ga
             engine.is_open.set()
             assert (await first.done()).status == (await second.done()).status == 200
             assert metric(pipeline, 'photochrom_rejected_total{reason="overloaded"}') == 1
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -447,7 +447,7 @@ def test_who_cannot_have_a_place_is_refused_before_the_header_is_judged(
             gate.is_open.set()
             assert [(await call.done()).status for call in burst] == [200] * places
             assert gate.passed == places
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -472,7 +472,7 @@ def test_the_bytes_in_memory_are_bounded_whatever_callers_do(model_path: Path, m
             await until(lambda: metric(pipeline, "photochrom_held_bytes") == 700)
             again.more(bytes(100))
             assert (await again.done()).status == 415
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -493,7 +493,7 @@ def test_a_refused_upload_is_dropped_or_the_connection_ends_well(model_path: Pat
                 call.leave()
             await call.done()
             assert int(call.headers["content-length"]) == len(call.body)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -518,7 +518,7 @@ def test_company_changes_no_byte_of_the_shipped_models_answers(monkeypatch: pyte
                 assert (await call.done()).status == 200
                 assert call.body == body
             assert metric(pipeline, "photochrom_batch_size_count") - batches < len(wanted)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -537,7 +537,7 @@ def test_company_changes_no_byte(model_path: Path) -> None:
                 assert (await call.done()).status == 200
                 assert call.body == body
             assert metric(pipeline, "photochrom_batch_size_sum") == 2 * len(wanted)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -605,7 +605,7 @@ def test_the_event_loop_composes_nothing(
             threads.clear()
             call = await Call(app, GRAY, query=query, headers={"accept": accept}).done()
             assert call.status == 200
-            await until_idle(pipeline)
+            await check_idle(pipeline)
             assert cv2.getNumThreads() == 1
 
     before = cv2.getNumThreads()
@@ -657,7 +657,7 @@ def test_a_kept_picture_never_waits_for_the_network(model_path: Path, engine: Ga
             assert inferences(pipeline) == used + 1  # The one that is stuck.
             engine.is_open.set()
             assert (await stuck.done()).status == 200
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -685,7 +685,7 @@ def test_who_leaves_a_kept_picture_leaves_nothing_behind(
             assert metric(pipeline, 'photochrom_requests_total{code="499",route="/pictures/{id}"}') == 1
             gate.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
             assert (await get(app, id).done()).status == 200
 
     run(scene)
@@ -713,7 +713,7 @@ def test_kept_pictures_wait_their_turn_and_are_turned_away(model_path: Path, mon
             gate.is_open.set()
             assert ((await first.done()).status, (await second.done()).status) == (200, 200)
             assert (await get(app, id).done()).status == 404
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -731,7 +731,7 @@ def test_a_kept_picture_has_a_deadline(model_path: Path, monkeypatch: pytest.Mon
             assert (answer.status, json.loads(answer.body)["limit"]) == (504, 0.2)
             gate.is_open.set()
             await until(lambda: pipeline.admission.admitted == 0)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -762,7 +762,7 @@ def test_variants_are_made_a_few_at_a_time(
             used = inferences(pipeline)
             assert (await Call(app, GRAY, query="variants=4").done()).status == 200
             assert inferences(pipeline) == used + 1
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
     if is_small:
@@ -797,7 +797,7 @@ def test_what_was_kept_goes_with_the_model_that_said_it(model_path: Path) -> Non
             gone = await Call(app, b"", method="GET", path=f"/pictures/{place}").done()
             assert (shown.status, gone.status) == (200, 404)
             assert (await Call(app, GRAY).done()).status == 200
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -863,7 +863,7 @@ def test_a_large_answer_that_has_no_room_is_a_problem(model_path: Path, monkeypa
             assert b"overloaded" in refused.body
             other.leave()
             await other.done()
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 

@@ -17,7 +17,7 @@ from service.http.app import create_app
 from service.pictures.probe import probe
 from service.settings import Settings
 from tests import onnx_factory
-from tests.integration.test_service_under_load import Call, hold, metric, run, running, until, until_idle
+from tests.integration.test_service_under_load import Call, check_idle, hold, metric, run, running, until
 from tests.pictures import by_opencv, by_pillow, levels, smooth_gray
 
 DEEP = by_opencv(levels(60, 80, dtype="uint16"), ".tiff")  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def test_the_answer_is_the_same_wherever_the_upload_lies(model_path: Path, tmp_p
                 assert raw.status_code == both.status_code == 200, (raw.text, both.text)
                 assert raw.headers["etag"] != both.headers["etag"]
                 answers.append([raw.content, both.content])
-                await until_idle(pipeline)
+                await check_idle(pipeline)
                 assert spooled_in(tmp_path) == 0
 
     run(scene)
@@ -79,7 +79,7 @@ def test_a_large_upload_lies_in_a_file_without_a_name_while_it_comes(model_path:
             for call in (small, large):
                 call.leave()
                 await call.done()
-            await until_idle(pipeline)
+            await check_idle(pipeline)
             assert spooled_in(tmp_path) == 0
 
     run(scene)
@@ -98,7 +98,7 @@ def test_it_stays_there_while_it_is_worked_on_and_no_longer(
             assert (metric(pipeline, HELD), metric(pipeline, SPOOLED)) == (0, len(DEEP))
             gate.is_open.set()
             assert (await call.done()).status == 200
-            await until_idle(pipeline)
+            await check_idle(pipeline)
             assert spooled_in(tmp_path) == 0
 
     run(scene)
@@ -114,7 +114,7 @@ def test_what_is_refused_is_gone_at_once(model_path: Path, tmp_path: Path, data:
         async with running(model_path, spool_dir=tmp_path) as (app, pipeline):
             for _ in range(3):
                 assert (await Call(app, data).done()).status == status
-                await until_idle(pipeline)
+                await check_idle(pipeline)
                 assert spooled_in(tmp_path) == 0
 
     run(scene)
@@ -134,7 +134,7 @@ def test_who_leaves_while_it_is_worked_on_leaves_nothing(
             await call.done()
             gate.is_open.set()
             await until(lambda: metric(pipeline, SPOOLED) == 0 and spooled_in(tmp_path) == 0)
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -157,7 +157,7 @@ def test_a_full_disk_is_a_problem_that_passes(
             assert refused.json()["type"] == "urn:photochrom:problem:out-of-disk"
             assert str(tmp_path) not in refused.text
             assert metric(pipeline, 'photochrom_rejected_total{reason="out-of-disk"}') == 1
-            await until_idle(pipeline)
+            await check_idle(pipeline)
             assert (await send(app, "/colorize", **sent)).status_code == 200
 
     run(scene)
@@ -184,7 +184,7 @@ def test_the_bytes_on_the_disk_are_bounded(model_path: Path, tmp_path: Path, mon
             assert (told["max_bytes"], told["max_megapixels"]) == (5000, 100)
             first.leave()
             await first.done()
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
@@ -240,7 +240,7 @@ def test_kept_pictures_leave_half_of_the_disk_to_others(model_path: Path, tmp_pa
             refused = await Call(app, DEEP, path="/pictures").done()
             assert refused.status == 413
             assert b"too-large-to-keep" in refused.body
-            await until_idle(pipeline)
+            await check_idle(pipeline)
 
     run(scene)
 
