@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from chroma.bins import load_centers
+from chroma.hues import hue_of, in_sector
 from chroma.warmth import warm_shift
 from chroma.zones import RED
 
@@ -31,10 +32,13 @@ VIVIDNESS_OF: Final[dict[Look, float]] = {
     "transparency": 0.7,
 }
 """The vividness of each look, where none is given."""
-PERIOD_WEIGHTS: Final[dict[Look, float]] = {"photochrom": 0.35, "autochrome": 0.7, "transparency": 1.5}
+PERIOD_WEIGHTS: Final[dict[Look, float]] = {"photochrom": 0.35, "autochrome": 0.7, "transparency": 2.0}
 """Weight of the log of the ratio. With the first two the mean color of colored photographs goes half of the way; all of
-it would turn skies yellow, and clothes gray. The mean of transparencies is near the usual one: they count more, as a
-reference may, so that clothes turn deep blue; from 2 on grays turn violet. All on validation photographs."""
+it would turn skies yellow, and clothes gray. The mean of transparencies is near the usual one: they count as
+much as a reference photograph at full strength. All on validation photographs."""
+
+VIOLET_DEGREES: Final = (290.0, 340.0)
+"""Hues that no look of a time gains: the violet of old snow and skies is age, not what was seen."""
 
 
 @cache
@@ -49,7 +53,7 @@ def load_period_ratios() -> dict[Look, Float32[np.ndarray, "Q"]]:
 
 @cache
 def look_shift(look: Look) -> Float32[np.ndarray, "Q"] | None:
-    """Return what a look adds to the logits, at most 0 for the bins of red.
+    """Return what a look adds to the logits, at most 0 for the bins of red; of a look of a time, for violet ones, too.
 
     Args:
         look: which one.
@@ -62,6 +66,8 @@ def look_shift(look: Look) -> Float32[np.ndarray, "Q"] | None:
     if look not in PERIOD_WEIGHTS:
         return None
     shift = np.float32(PERIOD_WEIGHTS[look]) * load_period_ratios()[look]
-    shift = np.where(RED.bins(load_centers()), np.minimum(shift, 0), shift)
+    centers = load_centers()
+    gains_nothing = RED.bins(centers) | in_sector(hue_of(centers), VIOLET_DEGREES)
+    shift = np.where(gains_nothing, np.minimum(shift, 0), shift)
     shift.flags.writeable = False
     return shift
