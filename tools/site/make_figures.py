@@ -265,9 +265,9 @@ def enlargement(session: Session) -> Figure:
 
 def looks(session: Session) -> Figure:
     """Draw a photograph in the looks that lean toward the colors of others."""
-    study = read_study(session, "old/1899sodafountain.jpg")
+    study = read_study(session, "old/1867musicianconstantinople.jpg")
     stamp = session.stamp
-    figure = Figure(figsize=(8, 2.2), layout="constrained")
+    figure = Figure(figsize=(8, 2.7), layout="constrained")
     shown: tuple[Look, ...] = ("natural", "warm", "photochrom", "autochrome", "transparency")
     for axes, look in zip(figure.subplots(1, len(shown)), shown, strict=True):
         shift = look_shift(look)
