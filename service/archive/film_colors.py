@@ -9,10 +9,10 @@ from jaxtyping import Float
 from chroma.bins import load_centers
 from chroma.decoding import posterior_spread, softmax
 from chroma.framing import network_size, resize_lightness
+from chroma.looks import look_shift
 from chroma.modes import outputs_to_ab
 from chroma.signature import AB, AB_DECODED, AB_LOGITS, SPREAD
 from chroma.temporal import Keyed, Seen, Shot, TemporalAverage, between
-from chroma.warmth import warm_shift
 from service.archive.film_file import SELDOM_S, Film, FilmOptions, Shown
 from service.engine.colorizer import decode_logits, follow, knobs_of
 from service.engine.options import Options
@@ -62,7 +62,7 @@ class FilmColorist:
         self.cuts = -1
         self._session = session
         self._mode = options.mode
-        self._warmth = warm_shift() if options.look == "warm" else None
+        self._shift = look_shift(options.look)
         self._knobs = knobs_of(options, session.stamp)
         self._shape = network_size(film.height, film.width, options.size or session.stamp.size)
         self._centers = load_centers()
@@ -133,14 +133,14 @@ class FilmColorist:
     def _ab_of(self, average: Float[np.ndarray, "h w C"], L: Float[np.ndarray, "h w 1"]) -> Float[np.ndarray, "h w 2"]:
         """Decode what was averaged, L as well: light that pumps must not switch the guard of shadows."""
         logits = np.log(np.maximum(average[..., :-2], np.float32(1e-12)))
-        moved = logits if self._warmth is None else logits + self._warmth
+        moved = logits if self._shift is None else logits + self._shift
         outputs = {AB_LOGITS: moved, AB: average[..., -2:]}
         knobs, stamp = self._knobs, self._session.stamp
         head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
-        if self._mode in ("annealed", "fused") or self._warmth is not None:
+        if self._mode in ("annealed", "fused") or self._shift is not None:
             outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp)
         if self._mode == "fused":
             outputs[SPREAD] = posterior_spread(moved, self._centers)
-        if self._mode in ("regression", "fused") and self._warmth is not None:
+        if self._mode in ("regression", "fused") and self._shift is not None:
             outputs[AB] = follow(outputs[AB], outputs[AB_DECODED], decode_logits(logits, L, knobs, stamp), head_gain)
         return outputs_to_ab(outputs, self._mode, centers=self._centers, gain=head_gain)

@@ -37,7 +37,7 @@ Tone = Literal["auto", "off"]
 
 
 class _ColorOptions(TypedDict, total=False):
-    look: Literal["natural", "warm", "vivid"] | None
+    look: Literal["natural", "warm", "vivid", "photochrom", "autochrome", "transparency"] | None
     mode: Literal["annealed", "regression", "fused", "argmax"] | None
     vividness: float | None
     temperature: float | None

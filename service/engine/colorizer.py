@@ -20,6 +20,7 @@ from chroma.confidence import confidence_map
 from chroma.decoding import Knobs
 from chroma.framing import head_lightness, network_size, resize_lightness, size_within
 from chroma.hints import apply_hints
+from chroma.looks import look_shift
 from chroma.modes import MODE_OUTPUTS, outputs_to_ab
 from chroma.palette import ab_histogram, palette_of, reference_logits
 from chroma.prior import rebalancing_weights, smooth_prior
@@ -28,7 +29,6 @@ from chroma.signature import AB, AB_DECODED, AB_LOGITS, SCENE_LOGITS, SPREAD, St
 from chroma.strips import each_strip
 from chroma.tone import stretch_tones
 from chroma.variants import Versions
-from chroma.warmth import warm_shift
 from chroma.zones import ZONES, zone_bins
 from service.engine.kept import KEPT_OUTPUTS, KeptPicture, from_half, to_half
 from service.engine.options import Options
@@ -226,14 +226,15 @@ def _small_ab(
     head_gain = stamp.vividness_curve.relative_gain(knobs.gain)
     needed = MODE_OUTPUTS[options.mode]
     logits, L = heads[AB_LOGITS], head_lightness(prepared.query.lightness)
-    is_moved = variant != 1 or options.look == "warm" or reference is not None
+    shift = look_shift(options.look) if reference is None else None
+    is_moved = variant != 1 or shift is not None or reference is not None
     moved = from_half(logits) if is_moved else logits
     if variant != 1:
         moved = (versions or versions_of(heads)).logits(variant)
     if reference is not None:
         moved = reference_logits(moved, reference, centers, strength=options.reference_strength)
-    elif options.look == "warm":
-        moved = moved + warm_shift()
+    elif shift is not None:
+        moved = moved + shift
     outputs = {AB_LOGITS: moved, AB: heads[AB]}
     if AB_DECODED in needed or is_moved:
         outputs[AB_DECODED] = decode_logits(moved, L, knobs, stamp, workers=workers)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chroma.looks import look_shift
 from service.engine.options import Options
 from service.engine.parcel import Pictures
 from service.pictures.answer_formats import OutputFormat
@@ -51,7 +52,7 @@ class Job:
     def moves_posterior(self) -> bool:
         """Whether it takes another posterior than the network's, or asks more of that than its colors."""
         options = self.options
-        is_other = self.reference is not None or options.variants != (1,) or options.look == "warm"
+        is_other = self.reference is not None or options.variants != (1,) or look_shift(options.look) is not None
         return self.tells or is_other or bool(options.regions)
 
     @property

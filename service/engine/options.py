@@ -1,13 +1,14 @@
 """How to color: the options, and the queries that bring them, checked; over HTTP and on the command line alike."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from chroma.compose import Enlargement
 from chroma.decoding import MIN_TEMPERATURE
 from chroma.hints import Hint
+from chroma.looks import VIVIDNESS_OF, Look
 from chroma.modes import Mode
 from chroma.regions import Region
 from chroma.signature import SIZE_MULTIPLE
@@ -19,9 +20,6 @@ from service.pictures.answer_formats import LOSSLESS, Depth, OutputFormat
 from service.pictures.probe import MAX_SIDE_PX
 from service.pictures.tiff.pages import MOST_DIRECTORIES
 
-Look = Literal["natural", "warm", "vivid"]
-VIVIDNESS_OF: Final[dict[Look, float]] = {"natural": 0.5, "warm": 0.5, "vivid": 0.85}
-"""The vividness of each look, where none is given; what `warm` is besides, says `chroma.warmth`."""
 MetadataChoice = Literal["keep", "none"]
 Tone = Literal["auto", "off"]
 
@@ -31,7 +29,7 @@ class Options:
     """What a caller may choose for one picture.
 
     Attributes:
-        look: `warm` leans toward the colors of warm photographs; the others are places on the curve.
+        look: whose colors it leans toward, or which place on the curve it is; see `chroma.looks`.
         mode: which decode; `annealed` is the default and the best on average.
         vividness: 0 calm to 1 vivid; picks the knobs off the model's own curve.
         temperature: overrides the curve's temperature; >= 1e-3.
@@ -131,13 +129,13 @@ class _ColorQuery(BaseModel):
     look: Annotated[
         Look,
         Field(
-            description="`natural`; `warm`, toward what is likely in warm photographs, unless there is a reference; "
-            "`vivid`."
+            description="`natural`; `vivid`; or, unless there is a reference, toward the colors of `warm` photographs, "
+            "`photochrom` prints of the 1890s, `autochrome` plates of the 1910s, slides of the 1940s (`transparency`)."
         ),
     ] = "natural"
     mode: Annotated[Mode, Field(description="Which decode; `annealed` is best on average.")] = "annealed"
     vividness: Annotated[
-        float | None, Field(ge=0, le=1, description="0 calm, 1 vivid; left out, that of the look, 0.5 or 0.85.")
+        float | None, Field(ge=0, le=1, description="0 calm, 1 vivid; left out, that of the look, 0.5, 0.7 or 0.85.")
     ] = None
     temperature: Annotated[
         float | None,

@@ -6,9 +6,11 @@ import { change, current, history, photos } from "./state.js";
 import { isKept, whyPlain } from "./work.js";
 
 const SLIDERS = { vividness: "vividness", saturation: "saturation", temperature: "temperature", strength: "the reference's strength" };
-// A look is a place on the curve of vividness; warm leans toward a palette, too.
+// A look is a place on the curve of vividness; some lean toward a palette, too.
 const CHOICE = { look: defaults.look, mode: defaults.mode, temperature: null, saturation: 1 };
-const LOOKS = { calm: { vividness: 0.2 }, natural: { vividness: 0.5 }, warm: { look: "warm", vividness: 0.5 }, vivid: { vividness: 0.85 } };
+const LOOKS = { calm: { vividness: 0.2 }, natural: { vividness: 0.5 }, vivid: { vividness: 0.85 } };
+for (const look of ["warm", "photochrom", "autochrome"]) LOOKS[look] = { look, vividness: 0.5 };
+LOOKS.transparency = { look: "transparency", vividness: 0.7 };
 const COLORS = ["look", "mode", "vividness", "temperature", "saturation", "size", "tone", "enlargement", "reference", "strength"];
 
 for (const [name, label] of Object.entries(SLIDERS)) {

@@ -457,3 +457,26 @@ def test_looks_are_points_of_the_curve(open_page: Opener) -> None:
     warm, natural = (page.get_by_role("button", name=name, exact=True) for name in ("Warm", "Natural"))
     expect(warm).to_have_attribute("aria-pressed", "true")
     expect(natural).to_have_attribute("aria-pressed", "false")
+
+
+@pytest.mark.parametrize(
+    ("name", "look", "vividness"),
+    [
+        ("1890s print", "photochrom", "0.5"),
+        ("1910s plate", "autochrome", "0.5"),
+        ("1940s slide", "transparency", "0.7"),
+    ],
+)
+def test_a_photograph_gets_the_colors_of_its_time(open_page: Opener, name: str, look: str, vividness: str) -> None:
+    page = open_page()
+    key = put_in(page, as_file("small.png", by_pillow(smooth_gray(40, 60), "PNG")))
+    plain = shown_pixels(page)
+    button = page.get_by_role("button", name=name, exact=True)
+    with page.expect_request(re.compile(rf"vividness={vividness}&look={look}\b")):
+        button.click()
+    wait_for_change(page, key)
+    assert not np.array_equal(shown_pixels(page), plain)
+    expect(button).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#looks [aria-pressed=true]")).to_have_count(1)
+    page.get_by_role("button", name="Natural", exact=True).click()
+    expect(button).to_have_attribute("aria-pressed", "false")

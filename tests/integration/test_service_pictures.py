@@ -111,6 +111,9 @@ def test_what_is_told_of_a_kept_picture(client: TestClient) -> None:
         "enlargement=guided",
         "look=warm",
         "look=vivid&mode=fused",
+        "look=photochrom",
+        "look=autochrome&mode=regression",
+        "look=transparency",
         "hints=0.5,0.5,c03020;0.1,0.9,-12:30",
         "regions=gray/0.2,0.2,0.03&format=jpeg",
         "format=json",
@@ -318,6 +321,25 @@ def test_a_warm_look_is_warmer_and_a_reference_wins(client: TestClient, mode: st
         for look in ("natural", "warm")
     )
     np.testing.assert_array_equal(followed, warm)
+
+
+def test_looks_of_a_time_have_its_colors_and_a_reference_wins(client: TestClient) -> None:
+    id, palette = keep(client), keep(client, by_pillow(np.full((8, 8, 3), (40, 60, 200), np.uint8), "PNG"))
+    looks = ("natural", "photochrom", "autochrome", "transparency")
+    labs = {
+        look: cv2.cvtColor(
+            pixels_of(client.get(f"/pictures/{id}?vividness=0.5&look={look}")).astype(np.float32) / 255,
+            cv2.COLOR_BGR2LAB,
+        )
+        for look in looks
+    }
+    blue_yellow = {look: float(lab[..., 2].mean()) for look, lab in labs.items()}
+    chroma = {look: float(np.linalg.norm(lab[..., 1:], axis=-1).mean()) for look, lab in labs.items()}
+    assert blue_yellow["photochrom"] > blue_yellow["natural"] + 0.2
+    assert float(np.abs(labs["transparency"] - labs["natural"])[..., 1:].mean()) > 0.2
+    assert chroma["autochrome"] < chroma["natural"] - 0.2
+    followed = {client.get(f"/pictures/{id}?vividness=0.5&reference={palette}&look={look}").content for look in looks}
+    assert len({answer[-4096:] for answer in followed}) == 1
 
 
 def test_a_look_brings_its_vividness_unless_one_is_given(client: TestClient) -> None:

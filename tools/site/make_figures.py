@@ -38,6 +38,7 @@ from chroma.decoding import (  # noqa: E402
 )
 from chroma.framing import head_lightness, network_size, resize_lightness  # noqa: E402
 from chroma.lab import lab_to_rgb, rgb_to_lab, rgb_u8_to_lightness  # noqa: E402
+from chroma.looks import VIVIDNESS_OF, Look, look_shift  # noqa: E402
 from chroma.prior import rebalancing_weights, smooth_prior, smooth_prior_1d  # noqa: E402
 from chroma.signature import AB_LOGITS  # noqa: E402
 from chroma.zones import RED  # noqa: E402
@@ -262,7 +263,21 @@ def enlargement(session: Session) -> Figure:
     return figure
 
 
-FIGURES: Final = (front, lightness, posterior, annealed, guard, enlargement)
+def looks(session: Session) -> Figure:
+    """Draw a photograph in the looks that lean toward the colors of others."""
+    study = read_study(session, "old/1867musicianconstantinople.jpg")
+    stamp = session.stamp
+    figure = Figure(figsize=(8, 2.7), layout="constrained")
+    shown: tuple[Look, ...] = ("natural", "warm", "photochrom", "autochrome", "transparency")
+    for axes, look in zip(figure.subplots(1, len(shown)), shown, strict=True):
+        shift = look_shift(look)
+        logits = study.logits if shift is None else study.logits + shift
+        knobs = stamp.vividness_curve.at(VIVIDNESS_OF[look])
+        panel(axes, study.colored(decode_logits(logits, head_lightness(study.seen), knobs, stamp)), look)
+    return figure
+
+
+FIGURES: Final = (front, lightness, posterior, annealed, guard, enlargement, looks)
 
 
 def make_figures(session: Session, out: Path, names: Sequence[str] = ()) -> list[Path]:

@@ -76,6 +76,7 @@ LOOKS: list[tuple[dict[str, Any], dict[str, Any], int, bool]] = [
     ({"options": {"vividness": "0.2", "size": "64"}}, {"vividness": 0.2, "size": 64}, 1, False),
     ({"options": {"variant": 3}}, {}, 3, False),
     ({"options": {"look": "warm"}}, {"look": "warm"}, 1, False),
+    ({"options": {"look": "photochrom"}}, {"look": "photochrom"}, 1, False),
     ({"options": {"look": "vivid", "mode": "argmax"}}, {"look": "vivid", "mode": "argmax"}, 1, False),
     ({"options": {"tone": "off"}, "hints": [POINT]}, {"tone": "off", "hints": POINT}, 1, False),
     ({"options": {"hints": POINT}}, {"hints": POINT}, 1, False),

@@ -247,6 +247,18 @@ def test_a_film_has_the_warm_look_as_well(tmp_path: Path, session: Session, mode
     assert warm > plain + 0.2
 
 
+def test_a_film_has_the_looks_of_a_time_as_well(tmp_path: Path, session: Session) -> None:
+    source = write_film(tmp_path / "a.mp4", scene())
+    plain, golden, blue = (
+        np.mean(
+            [rgb_u8_to_lab(frame)[..., 2].mean() for frame in films.read_film(color(session, source, look=look)[0])]
+        )
+        for look in ("natural", "photochrom", "transparency")
+    )
+    assert golden > plain + 0.2
+    assert blue < plain - 0.2
+
+
 def test_no_film_is_no_film(tmp_path: Path, session: Session) -> None:
     text = tmp_path / "a.mp4"
     text.write_text("Dear diary, ...")

@@ -1,0 +1,95 @@
+"""Makes docs/images/page.webp: the page with four photographs of the gallery, colored by the shipped model.
+
+python tools/site/make_page_picture.py
+
+It wants Chromium, and starts a service of its own.
+"""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "docs" / "images" / "page.webp"
+PHOTOGRAPHS = [
+    ROOT / "docs" / "images" / "gallery" / "old" / f"{name}.jpg"
+    for name in ("1870ssphinx", "1899sodafountain", "locomotive1880s", "1880sbrooklynbridge")
+]
+"""All in the public domain; docs/gallery.md says whose."""
+SIZE = {"width": 1400, "height": 925}
+QUALITY = 82
+PATIENCE_S = 60
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(address: str) -> None:
+    """Wait until a service answers.
+
+    Raises:
+        TimeoutError: it does not.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(f"{address}/health").close()
+        except urllib.error.URLError:
+            time.sleep(0.2)
+        else:
+            return
+    raise TimeoutError(f"no service answers at {address}")
+
+
+def photograph_page(address: str) -> bytes:
+    """Return the page with all photographs in color, the first one large, as PNG."""
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        page = browser.new_page(viewport=SIZE, color_scheme="light")  # type: ignore[arg-type]  # A TypedDict.
+        page.goto(address)
+        page.set_input_files("#files", [str(path) for path in PHOTOGRAPHS])
+        expect(page.get_by_text("4 in color")).to_be_visible(timeout=PATIENCE_S * 1000)
+        expect(page.locator("#variants img[src]")).to_have_count(4, timeout=PATIENCE_S * 1000)
+        page.mouse.move(1, 1)
+        page.wait_for_load_state("networkidle")
+        expect(page.locator("#toast")).not_to_have_class("on", timeout=PATIENCE_S * 1000)
+        page.wait_for_timeout(500)  # It fades.
+        picture = page.screenshot()
+        browser.close()
+    return picture
+
+
+def main() -> None:
+    """Start a service, photograph its page and write the picture."""
+    port = free_port()
+    service = subprocess.Popen(
+        [sys.executable, "-m", "service", "serve", "--port", str(port)], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for(f"http://127.0.0.1:{port}")
+        picture = photograph_page(f"http://127.0.0.1:{port}")
+    finally:
+        service.terminate()
+        service.wait()
+    Image.open(io.BytesIO(picture)).convert("RGB").save(OUT, quality=QUALITY, method=6)
+    sys.stdout.write(f"{OUT.relative_to(ROOT)}: {OUT.stat().st_size:,} bytes\n")
+
+
+if __name__ == "__main__":
+    main()
