@@ -159,7 +159,6 @@ class Training:
 
     def take(self, batch: Batch) -> None:
         """Take one step, as a run does."""
-        self.model.reset_metrics()
         logs = self.model.train_on_batch(batch.lightness, batch.targets(), return_dict=True)
         assert all(np.isfinite(float(value)) for value in logs.values())
 

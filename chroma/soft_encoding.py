@@ -29,7 +29,8 @@ AB_CODES: Final = 256
 """Number of integer values of a, and of b, in the table."""
 BALL_TREE_K: Final = 5
 """Number of neighbors for which the ball tree's choice among ties is stored."""
-_CHUNK: Final = 8192
+_CHUNK: Final = 256
+"""Values at a time: their distances to all bins stay in the cache, 640 kB."""
 _TIE_BREAK: Final = 1e-9
 
 Ties = Literal["lowest_index", "ball_tree"]

@@ -79,7 +79,6 @@ def train_losses(name: str, *, steps: int) -> dict[str, list[float]]:
     lightness, targets = make_batch(recipe.model)
     losses: dict[str, list[float]] = {}
     for _ in range(steps):
-        model.reset_metrics()
         for head, value in model.train_on_batch(lightness, targets, return_dict=True).items():
             losses.setdefault(head, []).append(float(value))
     return losses

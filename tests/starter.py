@@ -26,6 +26,7 @@ FRAMEWORKS = (
     "matplotlib.figure",
     "tensorboard.compat.proto.event_pb2",
     "tensorboard.summary.writer.record_writer",
+    "typer._adapters",  # which comes with pydantic when the first command is read
 )
 MORE_FRAMEWORKS = {"torch": ("torch", "torch._dynamo")}
 """By the backend of Keras."""
@@ -147,9 +148,13 @@ class Starter:
 
 
 def _import_frameworks() -> None:
-    """Import what a run imports; no device is touched, so that children may still choose theirs."""
-    for name in (*FRAMEWORKS, *MORE_FRAMEWORKS.get(os.environ["KERAS_BACKEND"], ()), "training.run.train"):
+    """Import what a run imports, and make its table of labels; no device is touched: children may choose theirs."""
+    for name in (*FRAMEWORKS, *MORE_FRAMEWORKS.get(os.environ["KERAS_BACKEND"], ()), "training.run.train", "training.cli"):
         importlib.import_module(name)
+    from training.config import LossConfig
+    from training.network.losses import label_table
+
+    label_table(LossConfig())
 
 
 def _serve() -> dict[str, Any] | None:

@@ -16,18 +16,31 @@ PATIENCE_S = 60
 
 
 class Server:
-    """A running `photochrom serve`."""
+    """A running `photochrom serve`.
 
-    def __init__(self, model: Path, log: Path, *, variables: dict[str, str] | None = None, **settings: object) -> None:
+    Args:
+        model: ONNX file.
+        log: file for what it writes.
+        variables: more of its environment.
+        before: code that its process runs first.
+        settings: of the service.
+    """
+
+    def __init__(
+        self, model: Path, log: Path, *, variables: dict[str, str] | None = None, before: str = "", **settings: object
+    ) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PHOTOCHROM_")}
         given = {"model": model, "port": 0, "device": "cpu", "log_format": "json", **settings}
         environment["PHOTOCHROM_PRECISION"] = "float32"  # As in tests/conftest.py.
         environment |= variables or {}
         environment |= {f"PHOTOCHROM_{name.upper()}": str(value) for name, value in given.items()}
         self.log = log
+        program = ["-m", "service"]
+        if before:
+            program = ["-c", f"{before}; import runpy; runpy.run_module('service', run_name='__main__', alter_sys=True)"]
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
+                [sys.executable, *program, "serve"], cwd=ROOT, env=environment, stdout=stream, stderr=stream
             )
         self.port = self._await_port()
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENCE_S)

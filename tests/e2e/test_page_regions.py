@@ -407,8 +407,9 @@ def test_there_is_an_end_to_regions_and_to_their_strokes(open_page: Opener) -> N
         """async () => {
             const { change, current } = await import("/page/state.js");
             const [one] = current().look.regions;
-            const long = { points: Array.from({ length: 390 }, () => [0.123, 0.456]), radius: 0.03, away: false };
-            change("much", { regions: [{ ...one, marks: [...one.marks, long, long, long] }] });
+            const long = (length) =>
+                ({ points: Array.from({ length }, () => [0.123, 0.456]), radius: 0.03, away: false });
+            change("much", { regions: [{ ...one, marks: [...one.marks, ...[390, 390, 390, 150].map(long)] }] });
         }"""
     )
     picture = page.locator("#after").bounding_box()
@@ -416,8 +417,8 @@ def test_there_is_an_end_to_regions_and_to_their_strokes(open_page: Opener) -> N
     page.get_by_role("button", name="Brush", exact=True).click()
     page.mouse.move(picture["x"] + 5, picture["y"] + 5)
     page.mouse.down()
-    for step in range(300):  # A spiral has no straight parts to leave out.
-        angle, radius = step / 6, step / 300
+    for step in range(100):  # A spiral has no straight parts to leave out.
+        angle, radius = step / 3, step / 100
         x, y = 0.5 + 0.45 * radius * np.cos(angle), 0.5 + 0.45 * radius * np.sin(angle)
         page.mouse.move(picture["x"] + x * picture["width"], picture["y"] + y * picture["height"])
     page.mouse.up()

@@ -11,10 +11,9 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from tests.starter import Child, Starter
 from tests.unit.training.pictures import write_shards
 from training.run import run_folder
 from training.run.checkpoint import CURRENT, PREVIOUS
@@ -33,7 +33,6 @@ from training.whole_files import PARTIAL
 
 pytestmark = pytest.mark.training
 
-ROOT = Path(__file__).parents[2]
 KILLS = 20
 STEPS = 48
 BACKEND = "torch" if importlib.util.find_spec("torch") else "jax"
@@ -43,17 +42,10 @@ RECIPE = (
     *("--set", "model.unet_channels=[4,8,8]", "--set", "model.decoder_channels=[8]"),
 )
 
-DRIVER = """
-import json, os, random, signal, sys, threading, time
+CHILD = """
+import json, os, signal, sys, threading, time
 
-import tensorflow  # which Keras asks for here and there, whatever its backend
-import jinja2, matplotlib.backends.backend_svg, matplotlib.figure
-import training.cli, training.run.train
-import tensorboard.compat.proto.event_pb2, tensorboard.summary.writer.record_writer
-
-if os.environ["KERAS_BACKEND"] == "torch":
-    import torch, torch._dynamo
-    torch.set_num_threads(1)
+import training.cli
 
 def hold_after(folder, saves, killed_from_outside):
     seen = 0
@@ -86,28 +78,13 @@ def kill_at(folder, events, part, number, delay_s):
             threading.Thread(target=kill, daemon=True).start()
     sys.addaudithook(watch)
 
-for line in sys.stdin:
-    order = json.loads(line)
-    pid = os.fork()
-    if pid == 0:
-        log = os.open(order["log"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        if order["most_saves"] is not None:
-            hold_after(order["folder"], order["most_saves"], not order["kill_at"])
-        if order["kill_at"]:
-            kill_at(order["folder"], *order["kill_at"])
-        sys.argv = ["photochrom-train", *order["command"]]
-        try:
-            training.cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    print(pid, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+order = json.loads(sys.argv[1])
+if order["most_saves"] is not None:
+    hold_after(order["folder"], order["most_saves"], not order["kill_at"])
+if order["kill_at"]:
+    kill_at(order["folder"], *order["kill_at"])
+sys.argv = ["photochrom-train", *order["command"]]
+training.cli.main()
 """
 
 
@@ -124,51 +101,13 @@ def moment_of_writing(number: int, rng: random.Random) -> Moment:
     return ["open", "os.rename", "os.remove"], "", rng.randrange(1, 45), rng.choice((0.0, rng.uniform(0, 0.02)))
 
 
-class Driver:
-    """Starts commands of `photochrom-train` in children of one process."""
-
-    def __init__(self, scratch: Path) -> None:
-        environment = {"KERAS_BACKEND": BACKEND, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        cache = {"JAX_COMPILATION_CACHE_DIR": str(scratch / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        self.log = scratch / "log.txt"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER],
-            cwd=ROOT,
-            env=os.environ | environment | cache,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def start(self, folder: Path, data: Path, *, kill_at: Moment | None = None, most_saves: int | None = None) -> int:
-        """Start a run and return its process; one past `most_saves` checkpoints waits for its kill, or kills itself."""
-        assert self.process.stdin is not None
-        command = ["run", "tiny", "--data", str(data), "--run", str(folder), *RECIPE]
-        order = {"command": command, "folder": str(folder), "log": str(self.log), "kill_at": kill_at}
-        order["most_saves"] = most_saves
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        return self._read()
-
-    def wait(self) -> int:
-        return self._read()
-
-    def _read(self) -> int:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "the driver is gone"
-        return int(line)
-
-
-@pytest.fixture
-def driver(tmp_path: Path) -> Iterator[Driver]:
-    made = Driver(tmp_path)
-    yield made
-    assert made.process.stdin is not None
-    assert made.process.stdout is not None
-    made.process.stdin.close()
-    made.process.wait(60)
-    made.process.stdout.close()
+def start(
+    starter: Starter, folder: Path, data: Path, *, kill_at: Moment | None = None, most_saves: int | None = None
+) -> Child:
+    """Start a run; one past `most_saves` checkpoints waits for its kill, or kills itself."""
+    command = ["run", "tiny", "--data", str(data), "--run", str(folder), *RECIPE]
+    order = {"command": command, "folder": str(folder), "kill_at": kill_at, "most_saves": most_saves}
+    return starter.code(CHILD, json.dumps(order))
 
 
 def step_of(path: Path) -> int:
@@ -193,7 +132,7 @@ def saves_to_allow(stood_at: int, kills_left: int) -> int:
 def kill_from_outside(pid: int, folder: Path, rng: random.Random, most_saves: int) -> None:
     """Kill in the start, or some checkpoints later, in a step or in what is written then."""
     if rng.random() < 0.3:
-        time.sleep(rng.uniform(0, 2.0))
+        time.sleep(rng.uniform(0, 1.0))
     else:
         path, changes = folder / CURRENT, min(rng.randrange(1, 4), most_saves)
         known = path.stat().st_mtime_ns if path.exists() else 0
@@ -227,11 +166,11 @@ def losses_by_step(folder: Path) -> dict[int, list[float]]:
     return {row["step"]: [row[name] for name in sorted(row) if name.endswith("loss")] for row in rows}
 
 
-def test_twenty_kills_change_nothing(driver: Driver, tmp_path: Path) -> None:
+def test_twenty_kills_change_nothing(starter: Callable[[str], Starter], tmp_path: Path) -> None:
+    start_run = partial(start, starter(BACKEND))
     data = write_shards(tmp_path / "data", train=48, val=8)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    driver.start(whole, data)
-    assert driver.wait() == 0, driver.log.read_text()
+    start_run(whole, data).finish()
 
     rng = random.Random(20)
     inside = 0
@@ -240,12 +179,11 @@ def test_twenty_kills_change_nothing(driver: Driver, tmp_path: Path) -> None:
         by_itself = number % 2 == 0
         moment = moment_of_writing(number // 2, rng) if by_itself else None
         most_saves = saves_to_allow(stood_at, KILLS - number)
-        pid = driver.start(cut, data, kill_at=moment, most_saves=most_saves)
+        child = start_run(cut, data, kill_at=moment, most_saves=most_saves)
         if not by_itself:
-            kill_from_outside(pid, cut, rng, most_saves)
-        told = driver.wait()
-        assert told == -signal.SIGKILL, f"kill {number}: {told} {driver.log.read_text()}"
-        said = driver.log.read_text()
+            kill_from_outside(child.pid, cut, rng, most_saves)
+        told, said = child.wait(), child.stdout + child.stderr
+        assert told == -signal.SIGKILL, f"kill {number}: {told} {said}"
         assert "Error" not in said, said
         assert " is broken" not in said, said
         assert ("going on" not in said) or f"going on at step {stood_at}\n" in said, said
@@ -255,9 +193,8 @@ def test_twenty_kills_change_nothing(driver: Driver, tmp_path: Path) -> None:
     stopped_at = step_of(cut / CURRENT) or step_of(cut / PREVIOUS)
     assert 0 < stopped_at < STEPS
     assert read_status(cut).state == "running"
-    driver.start(cut, data)
-    assert driver.wait() == 0, driver.log.read_text()
-    assert f"going on at step {stopped_at}\n" in driver.log.read_text()
+    last = start_run(cut, data)
+    assert f"going on at step {stopped_at}\n" in last.finish() + last.stdout
 
     with np.load(whole / CURRENT) as expected, np.load(cut / CURRENT) as got:
         for name in set(expected.files) - {"state"}:  # which holds the time spent

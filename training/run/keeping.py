@@ -73,12 +73,13 @@ class Keeper:
             if self._origin is not None:
                 scores |= {f"origin_{name}": value for name, value in self._origin.scores(model).items()}
             preview = self._validator.preview(model)
-            save_weights(model, self._folder / run_folder.LAST)
+            weights = weights_file(model)
+            write_whole(self._folder / run_folder.LAST, weights)
             kl = judged_kl(scores)
             better = kl is not None and kl < self._best_kl
             # A run without color in validation, where KL is NaN, still ends with weights.
             if better or not (self._folder / run_folder.BEST).exists():
-                save_weights(model, self._folder / run_folder.BEST)
+                write_whole(self._folder / run_folder.BEST, weights)
         if better:
             self._best_kl = kl
         known = {name: round(value, 5) if math.isfinite(value) else None for name, value in scores.items()}
@@ -109,9 +110,14 @@ def save_weights(model: keras.Model, path: Path) -> None:
     Raises:
         RunFolderError: the disk refuses.
     """
+    write_whole(path, weights_file(model))
+
+
+def weights_file(model: keras.Model) -> bytes:
+    """Return what a file of weights holds."""
     memory = _Memory()
     model.save_weights(memory)
-    write_whole(path, memory.getvalue())
+    return memory.getvalue()
 
 
 class _Memory(io.BytesIO):

@@ -113,10 +113,10 @@ class Loop:
         learning_rate = learning_rate_at(
             self._recipe.optimizer, self._progress(), self._step / self._maker.steps_per_epoch
         )
-        self._model.optimizer.learning_rate = learning_rate
+        # The variable itself: setting the attribute has Keras look at all that it tracks, at every step.
+        self._model.optimizer.learning_rate.assign(learning_rate)
         if not self._steps_here:
             make_loss_trackers(self._model, batch.lightness, batch.targets())
-        self._model.reset_metrics()
         logs = self._model.train_on_batch(batch.lightness, batch.targets(), return_dict=True)
         losses = {name: float(value) for name, value in logs.items()}
         self._refuse_non_finite(losses)

@@ -24,7 +24,7 @@ serve = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(serve)
 fake = [sys.executable, "-S", "-c", {fake!r}, sys.argv[3]]
 attempt = [sys.executable, "-S", "-c", {attempt!r}]
-quick = dict(watch_s=0.05, retry_s=0.1, try_s=5, end_s=0.5)
+quick = dict(watch_s=0.05, retry_s=0.1, try_s={try_s!r}, end_s=0.5)
 sys.exit(serve.Supervisor(Path(sys.argv[2]), serve=fake, attempt=attempt, **quick).run())
 """
 ATTEMPT = "import sys; sys.exit(3 if b'broken' in open(sys.argv[1], 'rb').read() else 0)"
@@ -54,12 +54,14 @@ def until(holds: Callable[[], bool]) -> None:
 class Kept:
     """A supervisor in a process of its own, over a service that only writes down which model it was given."""
 
-    def __init__(self, folder: Path, fake: str = WAITING, attempt: str = ATTEMPT) -> None:
+    def __init__(
+        self, folder: Path, fake: str = WAITING, attempt: str = ATTEMPT, *, try_s: float = PATIENCE_S
+    ) -> None:
         self.model, self.log, self.said = folder / "model.onnx", folder / "log", folder / "said"
         with self.said.open("wb") as stream:
             self.process = subprocess.Popen(
                 [
-                    *(sys.executable, "-c", KEEP.format(fake=fake, attempt=attempt)),
+                    *(sys.executable, "-c", KEEP.format(fake=fake, attempt=attempt, try_s=try_s)),
                     *(ROOT / "docker" / "serve.py", self.model, self.log),
                 ],
                 stderr=stream,
@@ -117,7 +119,7 @@ def test_a_trial_that_was_killed_says_nothing_of_the_model(tmp_path: Path) -> No
 
 
 def test_a_trial_that_never_ends_holds_nothing_up(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, attempt="import signal; signal.pause()")
+    kept = Kept(tmp_path, attempt="import signal; signal.pause()", try_s=0.5)
     until(lambda: kept.served() == ["shipped"])
     kept.put(b"a model")
     until(lambda: kept.says("ended with -9: it is tried again"))

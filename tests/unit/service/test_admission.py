@@ -178,15 +178,17 @@ def test_no_line_at_all_refuses_only_when_there_is_no_room() -> None:
 def test_retry_after_follows_the_measured_service_time() -> None:
     async def scene() -> None:
         admission = Admission(max_pictures=99, max_megapixels=4, max_waiting=1)
+        began = time.monotonic()
         slow = Visitor(admission, 4)
         await asyncio.sleep(0.3)
         await slow.go()
+        took_s = time.monotonic() - began
         holder, waiter = Visitor(admission, 4), Visitor(admission, 400)
         await settle()
         with pytest.raises(Overloaded) as caught:
             await Visitor(admission, 1).task
-        # Two pictures of full size are ahead, and one took 0.3 s.
-        assert caught.value.facts["retry_after_s"] == 1
+        # Two pictures of full size are ahead, and one took 0.3 s, or more on a busy machine.
+        assert 1 <= caught.value.facts["retry_after_s"] <= math.ceil(2 * took_s)
         admission.times = ServiceTimes()
         admission.times.add(4, 8)
         with pytest.raises(Overloaded) as caught:

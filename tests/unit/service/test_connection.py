@@ -73,9 +73,15 @@ async def read_all(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that made no sense do not stay."""
+    monkeypatch.setattr(connection, "LINGER_S", 0.1)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEAD_S", 1.0)
+    monkeypatch.setattr(connection, "HEAD_S", 0.4)
     monkeypatch.setattr(connection, "STALL_S", 0.3)
 
 
@@ -117,7 +123,7 @@ def test_a_long_request_is_not_taken_for_a_missing_one() -> None:
         assert (await reader.readuntil(b"xx")).startswith(b"HTTP/1.1 200")
         writer.close()
 
-    serve(App(seconds=2.5), scene)
+    serve(App(seconds=1.0), scene)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -203,20 +203,26 @@ class Upload:
         await each.send({"type": "http.response.body", "body": answer})
 
 
-@pytest.mark.parametrize(("pause_s", "answer"), [(0.02, b"all"), (0.5, b"UploadTooSlow")])
-def test_who_sends_too_little_is_told(monkeypatch: pytest.MonkeyPatch, pause_s: float, answer: bytes) -> None:
-    monkeypatch.setattr(exchange, "GRACE_S", 0.2)
+@pytest.mark.parametrize(
+    ("grace_s", "pause_s", "answer"), [(5.0, 0.02, b"all"), (0.2, 0.5, b"UploadTooSlow")], ids=["steady", "slow"]
+)
+def test_who_sends_too_little_is_told(
+    monkeypatch: pytest.MonkeyPatch, grace_s: float, pause_s: float, answer: bytes
+) -> None:
+    monkeypatch.setattr(exchange, "GRACE_S", grace_s)
     monkeypatch.setattr(exchange, "LINGER_S", 0.1)
 
     async def scene(port: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HEAD % 600)
+        first = asyncio.create_task(reader.read(1))
         for _ in range(6):
             writer.write(bytes(100))
             await writer.drain()
-            await asyncio.sleep(pause_s)
+            if (await asyncio.wait({first}, timeout=pause_s))[0]:
+                break
         writer.write_eof()
-        assert answer in await read_all(reader)
+        assert answer in await first + await read_all(reader)
         writer.close()
 
     serve(Upload(), scene)  # type: ignore[arg-type]
