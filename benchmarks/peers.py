@@ -6,16 +6,20 @@ suits the load: as many as there are cores for a single client, else one. All an
 of its full size, by the same network. Before anything is timed, each answer is decoded and compared with ours.
 
 One server runs at a time, and they take turns. In each round a server is started, warmed up, and asked by 1, 8 and 64
-clients (closed loop: each posts the next picture when the last is answered), then at a rate that every contender bears
-(open loop: 0.8 of what the slowest did while all were checked). The program that asks is a process of its own, on the
-same cores: what it takes, it takes from all of them alike.
+clients (closed loop: each posts the next picture when the last is answered), by 8 clients with pictures of mixed sizes,
+then at a rate that every contender bears (open loop: 0.8 of what the slowest did while all were checked). The program
+that asks is a process of its own, on the same cores: what it takes, it takes from all of them alike.
+
+All compute in float32, but for the service "as installed", which chooses its precision by itself and is given the time
+to: it is what has to beat the others with mixed sizes.
 
     make bench-peers                                    # makes the environments of the peers first
     python benchmarks/peers.py [--rounds 3] [--seconds 6] [--output peers.json]
 
 Promised: with 1, 8 and 64 clients our throughput is at least that of every peer (median of the rounds' ratios), with a
-lower 99th percentile of the time to an answer (of all rounds together). Exit status 1 unless this is kept. A peer that
-is not installed is named under "skipped". Wants a machine with nothing else to do.
+lower 99th percentile of the time to an answer (of all rounds together); with mixed sizes, as installed, at least 1.8
+times that of every peer. Exit status 1 unless this is kept. A peer that is not installed is named under "skipped".
+Wants a machine with nothing else to do.
 """
 
 import argparse
@@ -56,7 +60,13 @@ PHOTOGRAPHS: Final = ("astronaut.jpg", "chelsea.png", "coffee.jpg")
 MODEL: Final = ROOT / "service" / "model" / "default.onnx"
 
 OURS: Final = "photochrom"
+AS_INSTALLED: Final = "photochrom, as installed"
 CLIENTS: Final = (1, 8, 64)
+MIXED: Final = "mixed"
+MIXED_CLIENTS: Final = 8
+MIXED_MEGAPIXELS: Final = (0.25, 1.0, 4.0)
+LEAST_MIXED: Final = 1.8
+"""Throughput with mixed sizes, as installed, as a multiple of the best peer's."""
 CORES: Final = 2
 BEARABLE: Final = 0.8
 """Rate of the open loop, as a share of the slowest contender's throughput with 8 clients."""
@@ -81,6 +91,8 @@ class Contender:
         package: what must be installed; empty for what the development environment has.
         environment: folder where `make bench-peers` installs that.
         has_workers: whether it is told how many threads each of its workers uses.
+        precision: that the service computes in.
+        settled: what it logs once it computes as it will; empty where that is from the start.
     """
 
     name: str
@@ -89,10 +101,14 @@ class Contender:
     package: str = ""
     environment: str = ""
     has_workers: bool = False
+    precision: str = "float32"
+    settled: str = ""
 
 
+SERVE: Final = ("-m", "service", "serve")
 CONTENDERS: Final = (
-    Contender(OURS, ("-m", "service", "serve"), ready="/health/ready"),
+    Contender(OURS, SERVE, ready="/health/ready"),
+    Contender(AS_INSTALLED, SERVE, ready="/health/ready", precision="auto", settled="the network is computed in"),
     Contender("fastapi", ("plain_fastapi.py",)),
     Contender("litserve", ("litserve_api.py",), package="litserve", environment=".venv-peers", has_workers=True),
     Contender(
@@ -139,6 +155,16 @@ def photographs(megapixels: float, folder: Path, *, gray: bool) -> list[Path]:
         paths.append((folder / name).with_suffix(".jpg"))
         paths[-1].write_bytes(cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
     return paths
+
+
+def mixed_photographs(folder: Path, *, gray: bool) -> list[Path]:
+    """Write the pictures of mixed sizes; return them as they are to be posted, no two of a size in a row."""
+    by_size = []
+    for megapixels in MIXED_MEGAPIXELS:
+        place = folder / f"{megapixels:g}"
+        place.mkdir()
+        by_size.append(photographs(megapixels, place, gray=gray))
+    return [path for of_each in zip(*by_size, strict=True) for path in of_each]
 
 
 def descendants(pid: int) -> list[int]:
@@ -203,23 +229,19 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        # All of them compute the same, and none changes over in the middle.
-        environment = (
-            {"PHOTOCHROM_PRECISION": "float32"}
-            | os.environ
-            | QUIET
-            | {"PEER_PORT": str(self.port), "PEER_MODEL": str(model)}
-        )
+        environment = os.environ | QUIET | {"PHOTOCHROM_PRECISION": contender.precision}
+        environment |= {"PEER_PORT": str(self.port), "PEER_MODEL": str(model)}
         environment["PEER_THREADS"] = str(threads)
         environment |= {"PHOTOCHROM_PORT": str(self.port), "PHOTOCHROM_MODEL": str(model), "PHOTOCHROM_DEVICE": "cpu"}
         environment["BENTOML_HOME"] = str(folder / "bentoml")
         command = [str(python), *(part.format(port=self.port) for part in contender.command)]
         self._log = folder / f"{contender.name}.log"
+        before = self._log.stat().st_size if self._log.exists() else 0
         started = time.perf_counter()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
-                cwd=ROOT if contender.name == OURS else SERVERS,
+                cwd=ROOT if contender.command == SERVE else SERVERS,
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -230,10 +252,14 @@ class Server:
         self._watch.start()
         try:
             self._wait(contender.ready, started + TIMEOUT_S)
+            self.start_s = time.perf_counter() - started
+            while contender.settled.encode() not in self._log.read_bytes()[before:]:
+                if time.perf_counter() > started + TIMEOUT_S:
+                    raise NotServing(f"{self._name} has not logged {contender.settled!r}")
+                time.sleep(0.05)
         except BaseException:
             self.stop()
             raise
-        self.start_s = time.perf_counter() - started
 
     def _wait(self, path: str, until: float) -> None:
         while time.perf_counter() < until:
@@ -355,7 +381,11 @@ def compare(ours: Sequence[Any], theirs: Sequence[Any]) -> dict[str, Any]:
     if not throughput:
         return {}
     pooled = [quantile_ms([took for each in side for took in each["took_s"]], 0.99) or 0 for side in (ours, theirs)]
+    processor_s = [
+        sum(each["processor_s"] for each in side) / sum(len(each["took_s"]) for each in side) for side in (ours, theirs)
+    ]
     return {
+        "processor_ratio": round(processor_s[0] / max(processor_s[1], 1e-9), 3),
         "throughput_ratio": round(statistics.median(throughput), 3),
         "throughput_ratio_spread": [round(min(throughput), 3), round(max(throughput), 3)],
         "p99_ratio": round(pooled[0] / pooled[1], 3),
@@ -372,9 +402,11 @@ class Field:
         checked: mean difference of each contender's answers to ours, levels of 255.
     """
 
-    def __init__(self, names: Sequence[str], model: Path, pictures: Sequence[Path], folder: Path) -> None:
+    def __init__(
+        self, names: Sequence[str], model: Path, pictures: Sequence[Path], mixed: Sequence[Path], folder: Path
+    ) -> None:
         """Find out who is here."""
-        self._model, self._pictures, self._folder = model, pictures, folder
+        self._model, self._pictures, self._mixed, self._folder = model, pictures, mixed, folder
         self._pythons: dict[str, Path] = {}
         self._by_name = {contender.name: contender for contender in CONTENDERS}
         self._expected: list[np.ndarray] = []
@@ -457,6 +489,7 @@ class Field:
             for count in clients:
                 if count not in alone:
                     found[f"clients_{count}"] = load(server, self._pictures, seconds, clients=count)
+            found[MIXED] = load(server, self._mixed, seconds, clients=MIXED_CLIENTS)
             found["open_loop"] = load(server, self._pictures, seconds, rate=rate)
             found["start_s"], found["peak_bytes"] = server.start_s, server.peak_bytes
             found["together_bytes"] = server.together_bytes()
@@ -468,7 +501,7 @@ class Field:
 
 def report(rounds: dict[str, list[Any]], clients: Sequence[int]) -> dict[str, Any]:
     """Return what the rounds say: of each contender, and of ours against each peer."""
-    loads = [*(f"clients_{count}" for count in clients), "open_loop"]
+    loads = [*(f"clients_{count}" for count in clients), MIXED, "open_loop"]
     contenders = {}
     for name, each in rounds.items():
         contenders[name] = {key: summary([one[key] for one in each]) for key in loads} | {
@@ -480,17 +513,22 @@ def report(rounds: dict[str, list[Any]], clients: Sequence[int]) -> dict[str, An
     against = {
         name: {key: compare([one[key] for one in rounds[OURS]], [one[key] for one in each]) for key in loads}
         for name, each in rounds.items()
-        if name != OURS and OURS in rounds
+        if name not in (OURS, AS_INSTALLED) and OURS in rounds
     }
-    for each in against.values():  # Of an open loop the throughput is its rate.
+    for name, each in against.items():
         for key in ("throughput_ratio", "throughput_ratio_spread"):
-            each["open_loop"].pop(key, None)
+            each["open_loop"].pop(key, None)  # Of an open loop the throughput is its rate.
+        if AS_INSTALLED in rounds:
+            each[f"{MIXED}_as_installed"] = compare(
+                *([one[MIXED] for one in rounds[way]] for way in (AS_INSTALLED, name))
+            )
     return {"contenders": contenders, "ours_as_a_multiple_of": against}
 
 
 def judge(against: dict[str, Any], clients: Sequence[int]) -> dict[str, bool]:
-    """Return which promises are kept: one of throughput and one of the 99th percentile for each number of clients."""
-    kept = {}
+    """Return which promises are kept: throughput and 99th percentile for each number of clients, and mixed sizes."""
+    mixed = [each.get(f"{MIXED}_as_installed", {}).get("throughput_ratio") for each in against.values()]
+    kept = {f"throughput_{MIXED}": min(mixed) >= LEAST_MIXED} if mixed and None not in mixed else {}
     for count in clients:
         rows = [each[f"clients_{count}"] for each in against.values()]
         if rows:
@@ -520,7 +558,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each load in each round")
     parser.add_argument("--megapixels", type=float, default=1.0)
     parser.add_argument("--gray", action="store_true", help="post gray JPEGs instead of color ones")
-    parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
+    parser.add_argument("--clients", type=int, nargs="*", default=list(CLIENTS))
     parser.add_argument("--contenders", nargs="+", choices=[each.name for each in CONTENDERS])
     parser.add_argument("--model", type=Path, default=MODEL)
     parser.add_argument("--output", type=Path)
@@ -539,10 +577,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pictures = photographs(arguments.megapixels, folder, gray=arguments.gray)
+        mixed = mixed_photographs(folder, gray=arguments.gray)
         # All host one file, even if somebody puts another model in place meanwhile.
         model = Path(shutil.copy(arguments.model, folder / "model.onnx"))
         result["model_sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
-        field = Field(chosen, model, pictures, folder)
+        field = Field(chosen, model, pictures, mixed, folder)
         rates = field.find_rates(min(arguments.seconds, 3.0))
         rate = max(BEARABLE * min(rates.values(), default=1.0), 0.1)
         rounds: dict[str, list[Any]] = {name: [] for name in field.names}

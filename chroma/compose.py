@@ -181,6 +181,30 @@ def compose_u16(
     return rows.whole(strip_rows=strip_rows, workers=workers)
 
 
+def compose_planes(
+    L: Float[np.ndarray, "H W 1"], ab: Float[np.ndarray, "h w 2"], *, enlargement: Enlargement = "bilinear"
+) -> Callable[[int, int], Float32[np.ndarray, "3 rows W"]]:
+    """Do what `compose` does, rows as they are asked for, and not joined to pixels: for who computes with planes.
+
+    Args:
+        L: lightness in [0, 100], shape (H, W, 1).
+        ab: ab in Lab units, shape (h, w, 2).
+        enlargement: as in `compose`.
+
+    Returns:
+        What takes the first row and the one behind the last, and gives red, green and blue of them: sRGB in [0, 1],
+        float32, each of shape (rows, W).
+
+    Raises:
+        ValueError: L or ab is empty, of another shape, ab has a NaN or infinity, or an unknown enlargement.
+    """
+    _check_lightness(L)
+    enlarged_rows = _enlarger(L, ab, enlargement)
+    return lambda start, stop: _fitted_planes(
+        np.ascontiguousarray(L[start:stop, :, 0], np.float32), enlarged_rows(start, stop)
+    )
+
+
 class ComposedRows:
     """The RGB picture of an L and an ab, rows of which are computed as they are asked for.
 

@@ -17,6 +17,7 @@ time and by whether it is there at all: what a figure uncovers has the color of 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -322,9 +323,13 @@ def moved(values: Float[np.ndarray, "h w C"], offset: Float[np.ndarray, "h w 2"]
 
 
 def _places(offset: Float[np.ndarray, "h w 2"]) -> tuple[np.ndarray, np.ndarray]:
-    h, w = offset.shape[:2]
-    y, x = np.mgrid[:h, :w].astype(np.float32)
+    y, x = _grid(*offset.shape[:2])
     return x + offset[..., 0], y + offset[..., 1]
+
+
+@lru_cache(maxsize=2)  # a film has one size
+def _grid(h: int, w: int) -> np.ndarray:
+    return np.mgrid[:h, :w].astype(np.float32)
 
 
 def _to_layers(values: Float[np.ndarray, "h w C"]) -> Float[np.ndarray, "groups h w 4"]:

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
-from chroma.compose import Enlargement, compose
+from chroma.compose import Enlargement, compose_planes
 from chroma.lab import lab_planes_to_rgb
+from chroma.strips import each_strip
 from service.archive.film_pixels import BT709, LIMITED, LUMA, Gray, Scale, gray_shares
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 LUMA_STEPS: Final = 2048
 """L from 0 to 100 in so many steps: what lies between them is interpolated."""
+
+STRIP_PIXELS: Final = 1 << 16
+"""Pixels of a strip: its temporaries fit a core's cache."""
 
 
 def to_frame(gray: Gray, ab: Float[np.ndarray, "h w 2"], *, is_deep: bool, enlargement: Enlargement) -> "VideoFrame":
@@ -38,20 +42,43 @@ def to_frame(gray: Gray, ab: Float[np.ndarray, "h w 2"], *, is_deep: bool, enlar
     height, width = (side + side % 2 for side in gray.levels.shape)
     gray = Gray(_padded(gray.levels, height, width), gray.scale)
     L = cv2.resize(gray.lightness(), (width // 2, height // 2), interpolation=cv2.INTER_AREA)[..., None]
-    # 8 bits of RGB are enough for 8 bits of luma and color differences: the mean of four is no finer.
-    rgb = compose(L, ab, enlargement=enlargement)
-    luma, blue, red = cv2.split(cv2.transform(rgb.astype(np.float32), _to_codes(is_deep, 1.0)))
-    luma -= cv2.remap(
-        _luma_of_grays(is_deep), L[..., 0] * np.float32(LUMA_STEPS / 100), np.zeros_like(luma), cv2.INTER_LINEAR
-    )
-    more = cv2.resize(luma, (width, height), interpolation=cv2.INTER_LINEAR)
-    frame = VideoFrame(width, height, "yuv420p10le" if is_deep else "yuv420p")
-    scale, depth = (4, cv2.CV_16U) if is_deep else (1, cv2.CV_8U)
-    _put(frame.planes[0], cv2.add(more, gray.look_up(_luma_table(gray.scale, is_deep)), dtype=depth), 235 * scale)
+    scale, name, depth = (4, "yuv420p10le", cv2.CV_16U) if is_deep else (1, "yuv420p", cv2.CV_8U)
+    more, blue, red = _color_codes(L, ab, enlargement, np.float32(scale))
+    luma = cv2.resize(more, (width, height), interpolation=cv2.INTER_LINEAR)
+    frame = VideoFrame(width, height, name)
+    _put(frame.planes[0], cv2.add(luma, gray.look_up(_luma_table(gray.scale, is_deep)), dtype=depth), 235 * scale)
     for plane, values in zip(frame.planes[1:], (blue, red), strict=True):
         _put(plane, cv2.add(values, np.full_like(values, 128 * scale), dtype=depth), 240 * scale)
     frame.colorspace, frame.color_range = BT709, LIMITED
     return frame
+
+
+def _color_codes(
+    L: Float32[np.ndarray, "H W 1"], ab: Float[np.ndarray, "h w 2"], enlargement: Enlargement, scale: np.float32
+) -> Float32[np.ndarray, "3 H W"]:
+    """Return by how much luma is more than that of a gray of the same L, and the color differences around 0.
+
+    All in codes, of which 8 bits have as many as `scale` times 256.
+    """
+    codes = np.empty((3, *L.shape[:2]), np.float32)
+    rgb_of_rows = compose_planes(L, ab, enlargement=enlargement)
+    (more_red, more_blue), more_green = map(np.float32, LUMA[BT709]), np.float32(1 - sum(LUMA[BT709]))
+
+    def fill(top: int, bottom: int) -> None:
+        red, green, blue = rgb_of_rows(top, bottom)
+        luma, to_blue, to_red = codes[:, top:bottom]
+        np.multiply(red, more_red, out=luma)
+        green *= more_green
+        luma += green
+        luma += np.multiply(blue, more_blue, out=green)
+        np.multiply(np.subtract(blue, luma, out=to_blue), scale * 112 / (1 - more_blue), out=to_blue)
+        np.multiply(np.subtract(red, luma, out=to_red), scale * 112 / (1 - more_red), out=to_red)
+        steps = L[top:bottom, :, 0] * np.float32(LUMA_STEPS / 100)
+        luma -= cv2.remap(_luma_of_grays(), steps, np.zeros_like(steps), cv2.INTER_LINEAR)
+        luma *= scale * 219
+
+    each_strip(fill, L.shape[0], max(STRIP_PIXELS // L.shape[1], 1))
+    return codes
 
 
 def _padded(levels: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -65,25 +92,13 @@ def _put(plane: Any, levels: Shaped[np.ndarray, "rows columns"], highest: int) -
 
 
 @cache
-def _to_codes(is_deep: bool, top: float) -> Float[np.ndarray, "3 4"]:
-    """Return what makes luma and color differences, these around 0, of RGB up to `top`; the last column is added."""
-    red, blue = LUMA[BT709]
-    luma = np.array([red, 1 - red - blue, blue])
-    to_blue, to_red = (([0, 0, 1] - luma) / (2 - 2 * blue), ([1, 0, 0] - luma) / (2 - 2 * red))
-    scale = 4 if is_deep else 1
-    rows = np.array([219 * luma, 224 * to_blue, 224 * to_red]) * scale / top
-    return np.column_stack([rows, (16 * scale, 0, 0)])
-
-
-@cache
 def _luma_table(scale: Scale, is_deep: bool) -> Float32[np.ndarray, "levels"]:
     """Return the answer's luma for each level of a gray."""
     return (gray_shares(scale) * np.float32(219) + np.float32(16)) * np.float32(4 if is_deep else 1)
 
 
 @cache
-def _luma_of_grays(is_deep: bool) -> Float32[np.ndarray, "1 steps"]:
-    """Return the answer's luma of grays with L from 0 to 100."""
+def _luma_of_grays() -> Float32[np.ndarray, "1 steps"]:
+    """Return the luma of grays with L from 0 to 100, [0, 1]."""
     L = np.linspace(0, 100, LUMA_STEPS + 1, dtype=np.float32)
-    share = lab_planes_to_rgb(L, np.zeros_like(L), np.zeros_like(L))[1]
-    return np.asarray((share[None] * np.float32(219) + np.float32(16)) * np.float32(4 if is_deep else 1))
+    return np.asarray(lab_planes_to_rgb(L, np.zeros_like(L), np.zeros_like(L))[1:2])

@@ -142,6 +142,32 @@ def test_whole_requests_stand_beside_what_they_are_compared_with(maker: ModuleTy
     assert "Seconds to ready: automatic precision 0.750" in page
 
 
+def test_mixed_sizes_are_a_column_and_are_told_against_the_best_peer(maker: ModuleType, tmp_path: Path) -> None:
+    def loads(rate: float) -> dict[str, Any]:
+        row = {"throughput_per_s": rate, "p99_ms": 500.0, "answers": 9}
+        return {"clients_8": row, "mixed": row, "peak_rss_mb": 300.0}
+
+    def against(ratio: float) -> dict[str, Any]:
+        row = {"throughput_ratio": ratio, "throughput_ratio_spread": [ratio, ratio]}
+        return {"clients_8": row, "mixed": row, "mixed_as_installed": row}
+
+    result = {
+        "machine": {"cores": 2},
+        "megapixels": 1.0,
+        "rounds": 3,
+        "skipped": {},
+        "contenders": {"photochrom": loads(6.0), "best": loads(3.0), "slow": loads(2.0)},
+        "ours_as_a_multiple_of": {"best": against(2.0), "slow": against(3.0)},
+    }
+    (tmp_path / "peers.json").write_text(json.dumps(record("peers", result)))
+    page, plots = maker.make(tmp_path)
+    assert "|  | 8 clients | 8 clients, 0.25 to 4 megapixels | MB, largest |" in page
+    row = "3.00; 0.500 s; 2.00 (2.00 to 2.00)"
+    assert f"| best | {row} | {row} | 300 |" in page
+    assert "as installed does as much as the best of them times 2.00 (2.00 to 2.00)." in page
+    assert set(plots) == {"peers-throughput", "peers-p99"}
+
+
 def test_what_was_not_measured_is_not_on_the_page(maker: ModuleType, tmp_path: Path) -> None:
     page, plots = maker.make(tmp_path)
     assert "Nothing has been measured yet." in page

@@ -18,16 +18,21 @@ import pytest
 from benchmarks import peers
 from benchmarks.peer_servers.caller import BrokenAnswer, Order, closed_loop, open_loop, post_once, request
 from benchmarks.peers import (
+    AS_INSTALLED,
     CONTENDERS,
+    MIXED,
+    MIXED_MEGAPIXELS,
     OURS,
     NotServing,
     answer,
     compare,
     descendants,
     judge,
+    mixed_photographs,
     photographs,
     processor_s,
     quantile_ms,
+    report,
     resident_bytes,
     summary,
 )
@@ -150,6 +155,12 @@ def test_photographs_have_the_size_asked_for(tmp_path: Path, gray: bool) -> None
         assert pixels.ndim == (2 if gray else 3)
 
 
+def test_mixed_sizes_follow_one_another(tmp_path: Path) -> None:
+    shapes = [cv2.imread(str(path)).shape for path in mixed_photographs(tmp_path, gray=False)]
+    sizes = [height * width / 1e6 for height, width, _ in shapes]
+    assert sizes == pytest.approx([*MIXED_MEGAPIXELS] * len(peers.PHOTOGRAPHS), rel=0.02)
+
+
 def test_the_memory_of_what_a_process_started_counts() -> None:
     program = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
@@ -185,6 +196,7 @@ def test_ratios_are_ours_over_theirs() -> None:
     assert found["throughput_ratio"] == 2.5
     assert found["throughput_ratio_spread"] == [2, 3]
     assert found["p99_ratio"] == 0.5
+    assert found["processor_ratio"] == pytest.approx(4 / 100 / (4 / 40))
     assert compare([row(4)], [row(0.1) | {"took_s": []}]) == {}
 
 
@@ -200,6 +212,18 @@ def test_a_promise_is_kept_against_every_peer(ours: Any, theirs: Any, kept: tupl
     assert judge(against, [8]) == {"throughput_8": kept[0], "p99_8": kept[1]}
 
 
+@pytest.mark.parametrize(("installed", "kept"), [(row(3.8), True), (row(3.4), False)])
+def test_with_mixed_sizes_what_is_installed_is_judged_against_the_best_peer(installed: Any, kept: bool) -> None:
+    rest = {"idle_together_bytes": 1, "together_bytes": 1, "peak_bytes": 1, "start_s": 1.0, "open_loop": row(1)}
+    rounds = {OURS: row(3), AS_INSTALLED: installed, "slow": row(1), "best": row(2)}
+    found = report({name: [{MIXED: one, **rest}] for name, one in rounds.items()}, [])
+    against = found["ours_as_a_multiple_of"]
+    assert list(against) == ["slow", "best"]
+    assert against["best"][MIXED]["throughput_ratio"] == 1.5
+    assert "throughput_ratio" not in against["best"]["open_loop"]
+    assert judge(against, []) == {"throughput_mixed": kept}
+
+
 def test_a_peer_that_answers_nothing_proves_nothing() -> None:
     against = {"peer": {"clients_8": {}}}
     assert judge(against, [8]) == {"throughput_8": False, "p99_8": False}
@@ -213,8 +237,8 @@ def test_quantiles() -> None:
 
 def test_whoever_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "ROOT", tmp_path)
-    field = peers.Field([each.name for each in CONTENDERS], peers.MODEL, [], tmp_path)
-    assert field.names[:2] == [OURS, "fastapi"]
+    field = peers.Field([each.name for each in CONTENDERS], peers.MODEL, [], [], tmp_path)
+    assert field.names[:3] == [OURS, AS_INSTALLED, "fastapi"]
     assert "bentoml is not installed in .venv-peers-bentoml" in field.skipped["bentoml"]
 
 

@@ -402,6 +402,7 @@ def peers(results: Results) -> Lines:
     against = found["ours_as_a_multiple_of"]
     loads = [key for key in next(iter(contenders.values())) if key.startswith("clients_")]
     counts = [int(key.removeprefix("clients_")) for key in loads]
+    columns = [*loads, *(["mixed"] if "mixed" in next(iter(contenders.values())) else [])]
     yield from ("## The service, beside others that host the same model", "")
     yield (
         f"The same ONNX file, the same {found['machine']['cores']} cores, photographs of {found['megapixels']:g} "
@@ -417,13 +418,23 @@ def peers(results: Results) -> Lines:
                 + _multiple(against.get(name, {}).get(key))
                 if row[key]["answers"]
                 else "none"
-                for key in loads
+                for key in columns
             ),
             number(row["peak_rss_mb"]),
         )
         for name, row in contenders.items()
     ]
-    yield from table(("", *(f"{count} clients" if count > 1 else "1 client" for count in counts), "MB, largest"), rows)
+    titles = [f"{count} clients" if count > 1 else "1 client" for count in counts]
+    yield from table(
+        ("", *titles, *(["8 clients, 0.25 to 4 megapixels"] if columns != loads else []), "MB, largest"), rows
+    )
+    installed = [each["mixed_as_installed"] for each in against.values() if each.get("mixed_as_installed")]
+    if installed:
+        least = min(installed, key=lambda found: float(found["throughput_ratio"]))
+        yield from (
+            f"With mixed sizes the service as installed does as much as the best of them times{_multiple(least)[1:]}.",
+            "",
+        )
     for name, reason in found["skipped"].items():
         yield from (f"{name} took no part: {reason}.", "")
     for plot, label, key, scale in (

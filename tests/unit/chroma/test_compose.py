@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from chroma.compose import compose, compose_u8, compose_u16, enlarge_ab, guided_enlarge_ab
+from chroma.compose import compose, compose_planes, compose_u8, compose_u16, enlarge_ab, guided_enlarge_ab
 from chroma.gamut import fit_gamut
 from chroma.lab import (
     gray_to_lightness,
@@ -307,6 +307,21 @@ class TestCompose:
         assert_array_equal(compose(L, ab), by_hand)
         guided = lab_to_rgb(merge_lab(L, fit_gamut(L, guided_enlarge_ab(ab, L))))
         assert_array_equal(compose(L, ab, enlargement="guided"), guided)
+
+    @pytest.mark.parametrize("enlargement", ["bilinear", "guided"])
+    def test_planes_of_any_rows_are_those_of_the_picture(self, enlargement: str) -> None:
+        L, ab = random_lightness(40, 50), random_ab(5, 6, chroma=50)
+        planes_of = compose_planes(L, ab, enlargement=enlargement)
+        whole = np.moveaxis(compose(L, ab, enlargement=enlargement), -1, 0)
+        for start, stop in ((0, 40), (0, 1), (7, 30), (39, 40)):
+            assert_array_equal(planes_of(start, stop), whole[:, start:stop])
+
+    @pytest.mark.usefixtures("as_in_production")
+    def test_planes_of_what_is_no_picture_are_refused_before_any_is_asked_for(self) -> None:
+        with pytest.raises(ValueError, match="expected L of shape"):
+            compose_planes(random_lightness(5, 5)[..., 0], random_ab(2, 2))
+        with pytest.raises(ValueError, match="enlargement must be"):
+            compose_planes(random_lightness(5, 5), random_ab(2, 2), enlargement="cubic")
 
     def test_rounding_is_to_the_nearest(self) -> None:
         L, ab = random_lightness(40, 50), random_ab(5, 6)

@@ -209,6 +209,26 @@ def test_the_same_film_gives_the_same_bytes_whatever_the_timing(
 
 
 @pytest.mark.parametrize(
+    ("how", "blocks", "blue_and_red"),
+    [
+        (FilmOptions(), "0x3:0x3", -2),
+        (FilmOptions(preset="medium"), "0x3:0x113", -2),
+        (FilmOptions(crf=0), "0x3:0x113", 0),
+    ],
+    ids=["default", "medium", "lossless"],
+)
+def test_the_quickest_preset_divides_no_moving_block_and_spends_on_color_what_others_do(
+    tmp_path: Path, session: Session, how: FilmOptions, blocks: str, blue_and_red: int
+) -> None:
+    """x264 writes its settings into the film."""
+    source = write_film(tmp_path / "a.mp4", scene(count=2, size=(256, 320)))
+    settings = color(session, source, how)[0].read_bytes()
+    assert f" analyse={blocks} ".encode() in settings
+    assert f" chroma_qp_offset={blue_and_red} ".encode() in settings
+    assert b" sliced_threads=0 " in settings
+
+
+@pytest.mark.parametrize(
     "stage", ["FilmReader._shown", "FilmColorist._look", "FilmWriter.compose", "FilmWriter.encode"]
 )
 def test_whatever_stage_fails_the_others_end(
