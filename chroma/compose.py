@@ -8,13 +8,13 @@ that the whole picture would, bit for bit.
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Shaped, UInt8, UInt16
 
-from chroma.framing import resize_lightness
+from chroma.framing import LightnessRows, resize_lightness
 from chroma.gamut import fit_planes, fitted_u8, gamut_table
 from chroma.lab import lab_planes_to_rgb
 from chroma.strips import each_strip
@@ -29,18 +29,6 @@ STRIP_PIXELS: Final = 1 << 17
 nothing."""
 
 Enlargement = Literal["bilinear", "guided"]
-
-
-@runtime_checkable
-class LightnessRows(Protocol):
-    """Lightness in [0, 100], shape (H, W, 1), that may be stored otherwise: an array, as far as its rows go."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(H, W, 1)."""
-
-    def __getitem__(self, rows: slice, /) -> Float[np.ndarray, "rows W 1"]:
-        """Return some rows, from the first to the one before the last."""
 
 
 def enlarge_ab(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float32[np.ndarray, "H W 2"]:

@@ -13,7 +13,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Num, Shaped, UInt8
+from jaxtyping import Float, Float32, Num, Shaped, UInt8, UInt16
 
 RGB_TO_XYZ: Final = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -27,6 +27,8 @@ EPSILON: Final = 216 / 24389
 """Where Lab's cube root meets its linear part, as a share of white (CIE 15:2004)."""
 KAPPA: Final = 24389 / 27
 """Slope of the linear part: L = KAPPA * Y below EPSILON (CIE 15:2004)."""
+L_STEPS: Final = 65535
+"""Steps from black to white in which L is stored as codes of 16 bits: 0.0015 each."""
 _SRGB_JOINT: Final = np.float32(0.0031308)
 _SRGB_EXPONENT: Final = np.float32(1 / 2.4)
 # By the very operations of `_encode_in_place`, so that black comes out as 0.
@@ -147,6 +149,30 @@ def rgb_to_lightness(rgb: Float[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*
 def rgb_u8_to_lightness(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarray, "*shape 1"]:
     """Return CIE L in [0, 100], float32 (..., 1), of 8-bit sRGB (..., 3)."""
     return luminance_to_lightness(decode_srgb_u8(rgb_u8) @ _TO_F_INPUT[1, :, None])
+
+
+def rgb_to_lightness_u16(
+    rgb: Shaped[np.ndarray, "H W 3"], out: UInt16[np.ndarray, "H W"] | None = None
+) -> UInt16[np.ndarray, "H W"]:
+    """Return CIE L, rounded to a code of 16 bits, in half as many passes as that of float32 takes.
+
+    Args:
+        rgb: sRGB, uint8 or uint16, shape (H, W, 3).
+        out: takes the result, where it is given.
+
+    Returns:
+        CIE L in steps of 100 / `L_STEPS`, uint16, shape (H, W).
+    """
+    is_deep = rgb.dtype == np.uint16
+    light = decode_srgb(rgb.astype(np.float32) / np.float32(65535)) if is_deep else decode_srgb_u8(rgb)
+    line = cv2.transform(light, _TO_F_INPUT[1:2])
+    # The cube root held at the joint, plus the line below it, which is its tangent there: no branch.
+    root = np.clip(line, np.float32(EPSILON), np.float32(np.inf))  # np.maximum has no vectors for a number.
+    line -= root
+    np.cbrt(root, out=root)
+    scale = 116 * L_STEPS / 100
+    codes = cv2.addWeighted(root, scale, line, scale * KAPPA / 116, -16 * L_STEPS / 100, dst=out, dtype=cv2.CV_16U)
+    return np.asarray(codes, np.uint16)
 
 
 def gray_to_lightness(gray: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 1"]:

@@ -15,10 +15,10 @@ from jaxtyping import Float, Shaped
 
 from chroma import decoding
 from chroma.bins import load_centers
-from chroma.compose import ComposedRows, LightnessRows
+from chroma.compose import ComposedRows
 from chroma.confidence import confidence_map
 from chroma.decoding import Knobs
-from chroma.framing import head_lightness, network_size, resize_lightness, size_within
+from chroma.framing import LightnessRows, head_lightness, network_size, resize_lightness, size_within
 from chroma.hints import apply_hints
 from chroma.modes import MODE_OUTPUTS, outputs_to_ab
 from chroma.palette import ab_histogram, palette_of, reference_logits
