@@ -8,6 +8,7 @@ that the whole picture would, bit for bit.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final, Literal
 
 import cv2
@@ -46,7 +47,7 @@ def enlarge_ab(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float3
     Raises:
         ValueError: ab is empty, not (h, w, 2), or has a NaN or infinity; or a side below 1.
     """
-    return _enlarge_rows(_reduce(ab, shape), shape, 0, shape[0])
+    return _enlarge_rows(_widen(_reduce(ab, shape), shape[1]), shape[0], 0, shape[0])
 
 
 def guided_enlarge_ab(
@@ -77,7 +78,7 @@ def guided_enlarge_ab(
     References:
         He, Sun, "Fast Guided Filter", arXiv:1505.00996, 2015.
     """
-    maps = _guide(ab, L, radius=radius, eps=eps)
+    maps = _widen(_guide(ab, L, radius=radius, eps=eps), L.shape[1])
     return _guided_rows(maps, L, 0, len(L))
 
 
@@ -243,13 +244,13 @@ def _enlarger(
 ) -> Callable[[int, int], Float32[np.ndarray, "rows W 2"]]:
     """Return a function that gives the enlarged ab of the rows from start to stop."""
     if enlargement == "guided":
-        maps = _guide(ab, L[:], radius=GUIDE_RADIUS, eps=GUIDE_EPS)
+        maps = _widen(_guide(ab, L[:], radius=GUIDE_RADIUS, eps=GUIDE_EPS), L.shape[1])
         return lambda start, stop: _guided_rows(maps, L, start, stop)
     if enlargement != "bilinear":
         raise ValueError(f"enlargement must be 'bilinear' or 'guided', is {enlargement!r}")
     H, W = L.shape[:2]
-    small = _reduce(ab, (H, W))
-    return lambda start, stop: _enlarge_rows(small, (H, W), start, stop)
+    wide = _widen(_reduce(ab, (H, W)), W)
+    return lambda start, stop: _enlarge_rows(wide, H, start, stop)
 
 
 def _to_floats(
@@ -308,20 +309,25 @@ def _reduce(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float32[n
     return small if (h, w) == ab.shape[:2] else cv2.resize(small, (w, h), interpolation=cv2.INTER_AREA)
 
 
-def _enlarge_rows(
-    small: Float32[np.ndarray, "h w C"], shape: tuple[int, int], start: int, stop: int
-) -> Float32[np.ndarray, "rows W C"]:
-    """Return the rows from start to stop of a map enlarged bilinearly to shape (H, W)."""
+def _widen(small: Float32[np.ndarray, "h w C"], W: int) -> Float32[np.ndarray, "h W C"]:
+    """Enlarge the rows of a map bilinearly; few rows, whatever picture they are for."""
     h, w, channels = small.shape
-    H, W = shape
-    # Down the columns here, so that a strip needs nothing but the small map; along the rows OpenCV is faster.
+    wide = small if w == W else cv2.resize(small, (W, h), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(wide, np.float32).reshape(h, W, channels)
+
+
+def _enlarge_rows(wide: Float32[np.ndarray, "h W C"], H: int, start: int, stop: int) -> Float32[np.ndarray, "rows W C"]:
+    """Return the rows from start to stop of a map enlarged bilinearly to H rows."""
+    h, W, channels = wide.shape
     position = np.clip((np.arange(start, stop) + 0.5) * (h / H) - 0.5, 0, h - 1)
     above = position.astype(np.int32)
-    below = np.minimum(above + 1, h - 1)
-    share = (position - above).astype(np.float32)[:, None, None]
-    rows = small[above] * (1 - share) + small[below] * share
-    if w != W:
-        rows = cv2.resize(rows, (W, stop - start), interpolation=cv2.INTER_LINEAR)
+    share = (position - above).astype(np.float32)[:, None]
+    flat, rows = wide.reshape(h, -1), np.empty((stop - start, W * channels), np.float32)
+    # All rows that lie between the same two at once: twice as fast as OpenCV, which looks up each pixel's neighbors.
+    for first, end in pairwise([*np.flatnonzero(np.diff(above, prepend=-1)), stop - start]):
+        before, after = flat[above[first]], flat[min(above[first] + 1, h - 1)]
+        np.multiply(after - before, share[first:end], out=rows[first:end])
+        rows[first:end] += before
     return rows.reshape(stop - start, W, channels)
 
 
@@ -343,9 +349,9 @@ def _guide(
 
 
 def _guided_rows(
-    maps: Float32[np.ndarray, "h w 5"], L: LightnessRows, start: int, stop: int
+    maps: Float32[np.ndarray, "h W 5"], L: LightnessRows, start: int, stop: int
 ) -> Float32[np.ndarray, "rows W 2"]:
-    enlarged = _enlarge_rows(maps, (L.shape[0], L.shape[1]), start, stop)
+    enlarged = _enlarge_rows(maps, L.shape[0], start, stop)
     detail = np.asarray(L[start:stop], np.float32) - enlarged[..., 4:]
     return enlarged[..., :2] + enlarged[..., 2:4] * detail
 
