@@ -168,7 +168,7 @@ def rgb_to_lightness_u16(
     line = cv2.transform(light, _TO_F_INPUT[1:2])
     # The cube root held at the joint, plus the line below it, which is its tangent there: no branch.
     root = np.clip(line, np.float32(EPSILON), np.float32(np.inf))  # np.maximum has no vectors for a number.
-    line -= root
+    np.subtract(line, root, out=line)
     np.cbrt(root, out=root)
     scale = 116 * L_STEPS / 100
     codes = cv2.addWeighted(root, scale, line, scale * KAPPA / 116, -16 * L_STEPS / 100, dst=out, dtype=cv2.CV_16U)

@@ -52,6 +52,10 @@ class StoredLightness:
         """Return L in [0, 100] of some rows, from the first to the one before the last."""
         return self._of(self.levels[rows])
 
+    def part(self, rows: slice, columns: slice) -> Float32[np.ndarray, "h w 1"]:
+        """Return L in [0, 100] of some rows and columns."""
+        return self._of(self.levels[rows, columns])
+
     def resized(self, shape: tuple[int, int], *, workers: int = 1) -> Float32[np.ndarray, "h w 1"]:
         """Return what `chroma.framing.resize_lightness` gives for all of L, bit for bit, with few rows at a time.
 
