@@ -8,7 +8,6 @@ that the whole picture would, bit for bit.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Final, Literal
 
 import cv2
@@ -318,17 +317,16 @@ def _widen(small: Float32[np.ndarray, "h w C"], W: int) -> Float32[np.ndarray, "
 
 def _enlarge_rows(wide: Float32[np.ndarray, "h W C"], H: int, start: int, stop: int) -> Float32[np.ndarray, "rows W C"]:
     """Return the rows from start to stop of a map enlarged bilinearly to H rows."""
-    h, W, channels = wide.shape
+    h = wide.shape[0]
     position = np.clip((np.arange(start, stop) + 0.5) * (h / H) - 0.5, 0, h - 1)
     above = position.astype(np.int32)
-    share = (position - above).astype(np.float32)[:, None]
-    flat, rows = wide.reshape(h, -1), np.empty((stop - start, W * channels), np.float32)
-    # All rows that lie between the same two at once: twice as fast as OpenCV, which looks up each pixel's neighbors.
-    for first, end in pairwise([*np.flatnonzero(np.diff(above, prepend=-1)), stop - start]):
-        before, after = flat[above[first]], flat[min(above[first] + 1, h - 1)]
-        np.multiply(after - before, share[first:end], out=rows[first:end])
-        rows[first:end] += before
-    return rows.reshape(stop - start, W, channels)
+    share = (position - above).astype(np.float32)[:, None, None]
+    # Few calls, each for all rows: between any two, threads wait for one another.
+    rows, step = wide.take(above, axis=0), wide.take(np.minimum(above + 1, h - 1), axis=0)
+    step -= rows
+    step *= share
+    rows += step
+    return rows
 
 
 def _guide(
