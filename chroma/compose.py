@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, Float64, Shaped, UInt8, UInt16
 
 from chroma.framing import LightnessRows, resize_lightness
 from chroma.gamut import fit_planes, fitted_u8, gamut_table
-from chroma.lab import lab_planes_to_rgb
+from chroma.lab import lab_planes_to_rgb, lab_to_rgb_u8
 from chroma.strips import each_strip
 
 GUIDE_RADIUS: Final = 1
@@ -120,8 +120,8 @@ def compose_u8(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Do what `compose` does, rounded once to 8 bits, three times as fast.
 
-    OpenCV converts here, whose table of the sRGB curve is off by up to a tenth of a code: one value in 400 is rounded
-    the other way. With ab = 0 and L from `chroma.lab.gray_to_lightness` every 8-bit gray comes back exactly.
+    OpenCV converts to light, and a table of 16 bits from there: one value in 400, most of them dark, is rounded the
+    other way. With ab = 0 and L from `chroma.lab.gray_to_lightness` every 8-bit gray comes back exactly.
 
     Args:
         L: lightness in [0, 100], shape (H, W, 1).
@@ -267,7 +267,7 @@ def _to_u16(L: Float32[np.ndarray, "H W"], ab: Float32[np.ndarray, "H W 2"], rgb
 
 def _to_u8(L: Float32[np.ndarray, "H W"], ab: Float32[np.ndarray, "H W 2"], rgb: UInt8[np.ndarray, "H W 3"]) -> None:
     # A few calls of OpenCV, which hold no lock: threads do not wait for one another.
-    cv2.convertScaleAbs(cv2.cvtColor(cv2.merge([L, ab]), cv2.COLOR_Lab2RGB), rgb, alpha=255)
+    lab_to_rgb_u8(cv2.merge([L, ab]), rgb)
     # What sRGB cannot show has been clipped, so it has a channel of 0 or 255; black and white are what they are.
     clipped = np.flatnonzero(cv2.inRange(rgb, (1, 1, 1), (254, 254, 254)) == 0)
     pixels = rgb.reshape(-1).view("V3")  # One item a pixel is taken and put faster than three.
