@@ -8,15 +8,15 @@ that the whole picture would, bit for bit.
 """
 
 from collections.abc import Callable
-from typing import Final, Literal, Protocol, runtime_checkable
+from typing import Final, Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Shaped, UInt8, UInt16
 
-from chroma.framing import resize_lightness
+from chroma.framing import LightnessRows, resize_lightness
 from chroma.gamut import fit_planes, fitted_u8, gamut_table
-from chroma.lab import lab_planes_to_rgb
+from chroma.lab import lab_planes_to_rgb, lab_to_rgb_u8
 from chroma.strips import each_strip
 
 GUIDE_RADIUS: Final = 1
@@ -29,18 +29,6 @@ STRIP_PIXELS: Final = 1 << 17
 nothing."""
 
 Enlargement = Literal["bilinear", "guided"]
-
-
-@runtime_checkable
-class LightnessRows(Protocol):
-    """Lightness in [0, 100], shape (H, W, 1), that may be stored otherwise: an array, as far as its rows go."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(H, W, 1)."""
-
-    def __getitem__(self, rows: slice, /) -> Float[np.ndarray, "rows W 1"]:
-        """Return some rows, from the first to the one before the last."""
 
 
 def enlarge_ab(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float32[np.ndarray, "H W 2"]:
@@ -58,7 +46,7 @@ def enlarge_ab(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float3
     Raises:
         ValueError: ab is empty, not (h, w, 2), or has a NaN or infinity; or a side below 1.
     """
-    return _enlarge_rows(_reduce(ab, shape), shape, 0, shape[0])
+    return _enlarge_rows(_widen(_reduce(ab, shape), shape[1]), shape[0], 0, shape[0])
 
 
 def guided_enlarge_ab(
@@ -89,7 +77,7 @@ def guided_enlarge_ab(
     References:
         He, Sun, "Fast Guided Filter", arXiv:1505.00996, 2015.
     """
-    maps = _guide(ab, L, radius=radius, eps=eps)
+    maps = _widen(_guide(ab, L, radius=radius, eps=eps), L.shape[1])
     return _guided_rows(maps, L, 0, len(L))
 
 
@@ -132,8 +120,8 @@ def compose_u8(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Do what `compose` does, rounded once to 8 bits, three times as fast.
 
-    OpenCV converts here, whose table of the sRGB curve is off by up to a tenth of a code: one value in 400 is rounded
-    the other way. With ab = 0 and L from `chroma.lab.gray_to_lightness` every 8-bit gray comes back exactly.
+    OpenCV converts to light, and a table of 16 bits from there: one value in 400, most of them dark, is rounded the
+    other way. With ab = 0 and L from `chroma.lab.gray_to_lightness` every 8-bit gray comes back exactly.
 
     Args:
         L: lightness in [0, 100], shape (H, W, 1).
@@ -279,13 +267,13 @@ def _enlarger(
 ) -> Callable[[int, int], Float32[np.ndarray, "rows W 2"]]:
     """Return a function that gives the enlarged ab of the rows from start to stop."""
     if enlargement == "guided":
-        maps = _guide(ab, L[:], radius=GUIDE_RADIUS, eps=GUIDE_EPS)
+        maps = _widen(_guide(ab, L[:], radius=GUIDE_RADIUS, eps=GUIDE_EPS), L.shape[1])
         return lambda start, stop: _guided_rows(maps, L, start, stop)
     if enlargement != "bilinear":
         raise ValueError(f"enlargement must be 'bilinear' or 'guided', is {enlargement!r}")
     H, W = L.shape[:2]
-    small = _reduce(ab, (H, W))
-    return lambda start, stop: _enlarge_rows(small, (H, W), start, stop)
+    wide = _widen(_reduce(ab, (H, W)), W)
+    return lambda start, stop: _enlarge_rows(wide, H, start, stop)
 
 
 def _to_floats(
@@ -303,7 +291,7 @@ def _to_u16(L: Float32[np.ndarray, "H W"], ab: Float32[np.ndarray, "H W 2"], rgb
 
 def _to_u8(L: Float32[np.ndarray, "H W"], ab: Float32[np.ndarray, "H W 2"], rgb: UInt8[np.ndarray, "H W 3"]) -> None:
     # A few calls of OpenCV, which hold no lock: threads do not wait for one another.
-    cv2.convertScaleAbs(cv2.cvtColor(cv2.merge([L, ab]), cv2.COLOR_Lab2RGB), rgb, alpha=255)
+    lab_to_rgb_u8(cv2.merge([L, ab]), rgb)
     # What sRGB cannot show has been clipped, so it has a channel of 0 or 255; black and white are what they are.
     clipped = np.flatnonzero(cv2.inRange(rgb, (1, 1, 1), (254, 254, 254)) == 0)
     pixels = rgb.reshape(-1).view("V3")  # One item a pixel is taken and put faster than three.
@@ -344,21 +332,25 @@ def _reduce(ab: Float[np.ndarray, "h w 2"], shape: tuple[int, int]) -> Float32[n
     return small if (h, w) == ab.shape[:2] else cv2.resize(small, (w, h), interpolation=cv2.INTER_AREA)
 
 
-def _enlarge_rows(
-    small: Float32[np.ndarray, "h w C"], shape: tuple[int, int], start: int, stop: int
-) -> Float32[np.ndarray, "rows W C"]:
-    """Return the rows from start to stop of a map enlarged bilinearly to shape (H, W)."""
+def _widen(small: Float32[np.ndarray, "h w C"], W: int) -> Float32[np.ndarray, "h W C"]:
+    """Enlarge the rows of a map bilinearly; few rows, whatever picture they are for."""
     h, w, channels = small.shape
-    H, W = shape
-    # Down the columns here, so that a strip needs nothing but the small map; along the rows OpenCV is faster.
+    wide = small if w == W else cv2.resize(small, (W, h), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(wide, np.float32).reshape(h, W, channels)
+
+
+def _enlarge_rows(wide: Float32[np.ndarray, "h W C"], H: int, start: int, stop: int) -> Float32[np.ndarray, "rows W C"]:
+    """Return the rows from start to stop of a map enlarged bilinearly to H rows."""
+    h = wide.shape[0]
     position = np.clip((np.arange(start, stop) + 0.5) * (h / H) - 0.5, 0, h - 1)
     above = position.astype(np.int32)
-    below = np.minimum(above + 1, h - 1)
     share = (position - above).astype(np.float32)[:, None, None]
-    rows = small[above] * (1 - share) + small[below] * share
-    if w != W:
-        rows = cv2.resize(rows, (W, stop - start), interpolation=cv2.INTER_LINEAR)
-    return rows.reshape(stop - start, W, channels)
+    # Few calls, each for all rows: between any two, threads wait for one another.
+    rows, step = wide.take(above, axis=0), wide.take(np.minimum(above + 1, h - 1), axis=0)
+    step -= rows
+    step *= share
+    rows += step
+    return rows
 
 
 def _guide(
@@ -379,9 +371,9 @@ def _guide(
 
 
 def _guided_rows(
-    maps: Float32[np.ndarray, "h w 5"], L: LightnessRows, start: int, stop: int
+    maps: Float32[np.ndarray, "h W 5"], L: LightnessRows, start: int, stop: int
 ) -> Float32[np.ndarray, "rows W 2"]:
-    enlarged = _enlarge_rows(maps, (L.shape[0], L.shape[1]), start, stop)
+    enlarged = _enlarge_rows(maps, L.shape[0], start, stop)
     detail = np.asarray(L[start:stop], np.float32) - enlarged[..., 4:]
     return enlarged[..., :2] + enlarged[..., 2:4] * detail
 

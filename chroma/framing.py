@@ -1,13 +1,30 @@
 """What the network sees of a picture: which size, and how L gets there."""
 
+import math
+from typing import Protocol, runtime_checkable
+
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from chroma.signature import HEAD_STRIDE, SIZE_MULTIPLE
 
 LONGEST_FACTOR = 4
 """A side of the network's input is at most this many times the inference size."""
+SMALL_PIXELS = 1 << 21
+"""Up to so many OpenCV's area filter is the faster one: it weighs each pixel by itself, but in one call."""
+
+
+@runtime_checkable
+class LightnessRows(Protocol):
+    """Lightness in [0, 100], shape (H, W, 1), that may be stored otherwise: an array, as far as its rows go."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(H, W, 1)."""
+
+    def __getitem__(self, rows: slice, /) -> Float[np.ndarray, "rows W 1"]:
+        """Return some rows, from the first to the one before the last."""
 
 
 def network_size(height: int, width: int, size: int) -> tuple[int, int]:
@@ -53,25 +70,39 @@ def size_within(height: int, width: int, side: int | None) -> tuple[int, int]:
     return max(round(height * factor), 1), max(round(width * factor), 1)
 
 
-def resize_lightness(L: Float[np.ndarray, "H W 1"], shape: tuple[int, int]) -> Float[np.ndarray, "h w 1"]:
+def resize_lightness(L: LightnessRows, shape: tuple[int, int]) -> Float[np.ndarray, "h w 1"]:
     """Resize L: area average along a side that shrinks, bilinear (half-pixel centers) along one that grows.
 
     Args:
-        L: lightness in [0, 100], float32, shape (H, W, 1).
+        L: lightness in [0, 100], float32, shape (H, W, 1); an array, or something whose rows come as arrays.
         shape: (height, width) wanted, px.
 
     Returns:
         Lightness in [0, 100], float32, shape (height, width, 1).
     """
     height, width = shape
-    resized = L[..., 0]
     # One side at a time: OpenCV's area filter turns into a cruder one when either side grows.
-    for new_height, new_width in ((height, resized.shape[1]), (height, width)):
-        shrinks = new_height <= resized.shape[0] and new_width <= resized.shape[1]
-        resized = cv2.resize(
-            resized, (new_width, new_height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        ).reshape(new_height, new_width)
-    return resized[..., None]
+    if height < L.shape[0]:
+        resized = _mean_rows(L, height)
+    else:
+        resized = cv2.resize(L[:][..., 0], (L.shape[1], height), interpolation=cv2.INTER_LINEAR)
+    filtering = cv2.INTER_AREA if width <= L.shape[1] else cv2.INTER_LINEAR
+    return cv2.resize(resized, (width, height), interpolation=filtering).reshape(height, width, 1)
+
+
+def _mean_rows(L: LightnessRows, height: int) -> Float32[np.ndarray, "height W"]:
+    """Return L brought to fewer rows by area mean, taking few at a time."""
+    scale = L.shape[0] / height
+    means = np.empty((height, L.shape[1]), np.float32)
+    if L.shape[0] * L.shape[1] <= SMALL_PIXELS:
+        return cv2.resize(np.asarray(L[:], np.float32), means.shape[::-1], means, interpolation=cv2.INTER_AREA)
+    for row in range(height):
+        top, bottom = row * scale, min((row + 1) * scale, L.shape[0])
+        first, end = int(top), math.ceil(bottom)
+        edges = np.clip(np.arange(first, end + 1), top, bottom)
+        shares = (np.diff(edges) / (bottom - top)).astype(np.float32)
+        np.add.reduce(np.asarray(L[first:end], np.float32)[..., 0] * shares[:, None], axis=0, out=means[row])
+    return means
 
 
 def head_lightness(lightness: Float[np.ndarray, "*N H W 1"]) -> Float[np.ndarray, "*N h w 1"]:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from chroma.lab import lab_to_linear_rgb
+from chroma.lab import lab_to_linear_rgb, lab_to_rgb_u8
 
 GAMUT_L_STEPS: Final = 200
 """Intervals of L, from 0 to 100, in the gamut table."""
@@ -111,7 +111,7 @@ def fitted_u8(
     radius += radius == 0
     planes[1:, : len(L)] *= _gamut_factor(L, a, b, radius)
     lab = cv2.merge(list(planes.reshape(3, -1, _LOOKED_UP_AT_ONCE)))
-    return cv2.convertScaleAbs(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), alpha=255).reshape(-1, 3)[: len(L)]
+    return lab_to_rgb_u8(lab).reshape(-1, 3)[: len(L)]
 
 
 def _diamond_angle(a: np.ndarray, b: np.ndarray, radius: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Num, Shaped, UInt8
+from jaxtyping import Float, Float32, Num, Shaped, UInt8, UInt16
 
 RGB_TO_XYZ: Final = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -27,7 +27,11 @@ EPSILON: Final = 216 / 24389
 """Where Lab's cube root meets its linear part, as a share of white (CIE 15:2004)."""
 KAPPA: Final = 24389 / 27
 """Slope of the linear part: L = KAPPA * Y below EPSILON (CIE 15:2004)."""
+L_STEPS: Final = 65535
+"""Steps from black to white in which L is stored as codes of 16 bits: 0.0015 each."""
 _SRGB_JOINT: Final = np.float32(0.0031308)
+_LIGHT_STEPS: Final = 65535
+"""Steps of linear light that `lab_to_rgb_u8` tells apart."""
 _SRGB_EXPONENT: Final = np.float32(1 / 2.4)
 # By the very operations of `_encode_in_place`, so that black comes out as 0.
 _CURVE_AT_JOINT: Final = np.power(np.full(64, _SRGB_JOINT), _SRGB_EXPONENT)[0] * np.float32(1.055)
@@ -149,6 +153,30 @@ def rgb_u8_to_lightness(rgb_u8: UInt8[np.ndarray, "*shape 3"]) -> Float[np.ndarr
     return luminance_to_lightness(decode_srgb_u8(rgb_u8) @ _TO_F_INPUT[1, :, None])
 
 
+def rgb_to_lightness_u16(
+    rgb: Shaped[np.ndarray, "H W 3"], out: UInt16[np.ndarray, "H W"] | None = None
+) -> UInt16[np.ndarray, "H W"]:
+    """Return CIE L, rounded to a code of 16 bits, in half as many passes as that of float32 takes.
+
+    Args:
+        rgb: sRGB, uint8 or uint16, shape (H, W, 3).
+        out: takes the result, where it is given.
+
+    Returns:
+        CIE L in steps of 100 / `L_STEPS`, uint16, shape (H, W).
+    """
+    is_deep = rgb.dtype == np.uint16
+    light = decode_srgb(rgb.astype(np.float32) / np.float32(65535)) if is_deep else decode_srgb_u8(rgb)
+    line = cv2.transform(light, _TO_F_INPUT[1:2])
+    # The cube root held at the joint, plus the line below it, which is its tangent there: no branch.
+    root = np.clip(line, np.float32(EPSILON), np.float32(np.inf))  # np.maximum has no vectors for a number.
+    np.subtract(line, root, out=line)
+    np.cbrt(root, out=root)
+    scale = 116 * L_STEPS / 100
+    codes = cv2.addWeighted(root, scale, line, scale * KAPPA / 116, -16 * L_STEPS / 100, dst=out, dtype=cv2.CV_16U)
+    return np.asarray(codes, np.uint16)
+
+
 def gray_to_lightness(gray: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 1"]:
     """Return CIE L of sRGB-encoded gray values.
 
@@ -245,6 +273,29 @@ def lab_planes_to_rgb(
     """
     light, memory = _linear_planes(L, a, b)
     return np.minimum(_encode_in_place(light, memory), np.float32(1), out=light)
+
+
+@cache
+def _codes_of_light() -> UInt8[np.ndarray, "65536"]:
+    return np.rint(255 * encode_srgb(np.arange(_LIGHT_STEPS + 1) / _LIGHT_STEPS)).astype(np.uint8)
+
+
+def lab_to_rgb_u8(
+    lab: Float32[np.ndarray, "H W 3"], rgb: UInt8[np.ndarray, "H W 3"] | None = None
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Convert Lab to 8-bit sRGB, clipped, by OpenCV alone, whose calls hold no lock; see `chroma.compose.compose_u8`.
+
+    Args:
+        lab: L in [0, 100] and ab in Lab units, float32, shape (H, W, 3).
+        rgb: takes the result, where it is given.
+
+    Returns:
+        sRGB, uint8, shape (H, W, 3).
+    """
+    light = cv2.cvtColor(lab, cv2.COLOR_Lab2LRGB)
+    # The curve from a table takes a third less time than from OpenCV's splines.
+    steps = cv2.addWeighted(light, _LIGHT_STEPS, light, 0, 0, dtype=cv2.CV_16U)
+    return np.asarray(cv2.LUT(steps, _codes_of_light(), rgb), np.uint8)
 
 
 def split_lab(

@@ -1,7 +1,10 @@
 """Large pictures in strips of rows: bounded memory, and work for several threads."""
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,9 +48,43 @@ def map_strips(work: Callable[[int, int], T], height: int, rows: int, *, workers
     stops = [min(start + rows, height) for start in starts]
     if workers == 1 or len(starts) == 1:
         return map(work, starts, stops)
-    return _in_threads(work, starts, stops, min(workers, len(starts)))
+    return _in_threads(work, list(zip(starts, stops, strict=True)), min(workers, len(starts)))
 
 
-def _in_threads(work: Callable[[int, int], T], starts: range, stops: list[int], workers: int) -> Iterator[T]:
-    with ThreadPoolExecutor(workers, thread_name_prefix="strips") as pool:
-        yield from pool.map(work, starts, stops)
+def _in_threads(work: Callable[[int, int], T], strips: Sequence[tuple[int, int]], workers: int) -> Iterator[T]:
+    """Do the calling thread's share here: it would only wait, and waking another one takes as long as a small strip."""
+    results = [Future[T]() for _ in strips]
+    left = deque(zip(results, strips, strict=True))
+
+    def go_on() -> bool:
+        try:
+            result, strip = left.popleft()
+        except IndexError:
+            return False
+        try:
+            result.set_result(work(*strip))
+        except BaseException as error:
+            result.set_exception(error)
+        return True
+
+    def help_out() -> None:
+        while go_on():
+            pass
+
+    helpers = [_helpers().submit(help_out) for _ in range(workers - 1)]
+    try:
+        for result in results:
+            while not result.done() and go_on():
+                pass
+            yield result.result()
+    finally:
+        left.clear()
+        wait([helper for helper in helpers if not helper.cancel()])
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Return the threads that help; they stay, since starting one takes as long as some strips."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_helpers.cache_clear)  # Threads are not in the child.
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="strips")

@@ -15,10 +15,10 @@ from jaxtyping import Float, Shaped
 
 from chroma import decoding
 from chroma.bins import load_centers
-from chroma.compose import ComposedRows, LightnessRows
+from chroma.compose import ComposedRows
 from chroma.confidence import confidence_map
 from chroma.decoding import Knobs
-from chroma.framing import head_lightness, network_size, resize_lightness, size_within
+from chroma.framing import LightnessRows, head_lightness, network_size, resize_lightness, size_within
 from chroma.hints import apply_hints
 from chroma.looks import look_shift
 from chroma.modes import MODE_OUTPUTS, outputs_to_ab
@@ -135,10 +135,10 @@ def prepare(
         The picture on its way.
     """
     L = store_lightness(picture.pixels, workers=workers)
-    return prepare_lightness(L, options, stamp, deep=picture.is_deep if deep is None else deep, workers=workers)
+    return prepare_lightness(L, options, stamp, deep=picture.is_deep if deep is None else deep)
 
 
-def prepare_lightness(L: StoredLightness, options: Options, stamp: Stamp, *, deep: bool, workers: int = 1) -> Prepared:
+def prepare_lightness(L: StoredLightness, options: Options, stamp: Stamp, *, deep: bool) -> Prepared:
     """Do what `prepare` does, for a picture of which only L is there.
 
     Args:
@@ -146,13 +146,12 @@ def prepare_lightness(L: StoredLightness, options: Options, stamp: Stamp, *, dee
         options: the caller's.
         stamp: of the model.
         deep: whether the answer has 16 bits a channel.
-        workers: threads that make L small.
 
     Returns:
         The picture on its way.
     """
     shape = network_size(L.shape[0], L.shape[1], options.size or stamp.size)
-    seen, is_stretched = L.resized(shape, workers=workers), False
+    seen, is_stretched = resize_lightness(L, shape), False
     if options.tone == "auto":
         seen, is_stretched = stretch_tones(seen)
     return Prepared(L, Query(seen, KEPT_OUTPUTS), knobs_of(options, stamp), deep, options, is_stretched)
@@ -372,7 +371,7 @@ def prepare_kept(
         The picture on its way to `finish`, no larger than `options.max_side`.
     """
     shape = size_within(pixels.L.shape[0], pixels.L.shape[1], options.max_side)
-    L = pixels.L if shape == pixels.L.shape[:2] else pixels.L.resized(shape)
+    L = pixels.L if shape == pixels.L.shape[:2] else resize_lightness(pixels.L, shape)
     is_deep = pixels.is_deep if deep is None else deep
     query = Query(kept.posterior.lightness, ())
     return Prepared(L, query, knobs_of(options, stamp), is_deep, options, kept.is_stretched)

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 
-from chroma.compose import LightnessRows
+from chroma.framing import LightnessRows
 from chroma.signature import Stamp
 from chroma.variants import Versions
 from service.engine.answer_file import make_file

@@ -164,11 +164,15 @@ class Exchange:
 
     async def _hand_over(self, kind: str, body: memoryview, *, more: bool) -> None:
         while len(body) > PIECE_BYTES:
-            await self._send({"type": kind, "body": bytes(body[:PIECE_BYTES]), "more_body": True})
+            await self._send({"type": kind, "body": self._piece(body[:PIECE_BYTES]), "more_body": True})
             self._transfer.note(PIECE_BYTES)
             body = body[PIECE_BYTES:]
-        await self._send({"type": kind, "body": bytes(body), "more_body": more})
+        await self._send({"type": kind, "body": self._piece(body), "more_body": more})
         self._transfer.note(len(body))
+
+    def _piece(self, body: memoryview) -> bytes | memoryview:
+        """Return a piece as the server takes it: other servers than ours may want bytes, which are a copy."""
+        return body if self.can_break else bytes(body)
 
     async def break_off(self) -> None:
         """Break the connection in the middle of an answer, so that nobody takes what there is for all of it."""

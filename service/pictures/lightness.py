@@ -1,31 +1,22 @@
 """Pixels -> L, strip by strip, wherever the pixels are; and L in few bytes."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
-from chroma.framing import resize_lightness
-from chroma.lab import gray_to_lightness, rgb_to_lightness, rgb_u8_to_lightness
+from chroma.lab import L_STEPS, gray_to_lightness, rgb_to_lightness, rgb_to_lightness_u16, rgb_u8_to_lightness
 from chroma.strips import each_strip
 from service.pictures.levels import Alpha, Rows
 
-STRIP_PIXELS: Final = 1 << 16
-"""Pixels whose L is computed at a time: temporaries stay in a core's cache."""
-
-L_STEPS: Final = 65535
-"""Steps from black to white in which a color picture's L is stored: 0.0015, a code of 16 bits."""
+STRIP_PIXELS: Final = 1 << 17
+"""Pixels whose L is computed at a time: temporaries take little, and threads seldom wait for one another."""
 
 DROPPED_PIXELS: Final = 1 << 22
 """Pixels after which their memory is given back."""
-
-RESIZED_BYTES: Final = 1 << 24
-"""Bytes of columns that are made smaller at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,26 +53,6 @@ class StoredLightness:
     def part(self, rows: slice, columns: slice) -> Float32[np.ndarray, "h w 1"]:
         """Return L in [0, 100] of some rows and columns."""
         return self._of(self.levels[rows, columns])
-
-    def resized(self, shape: tuple[int, int], *, workers: int = 1) -> Float32[np.ndarray, "h w 1"]:
-        """Return what `chroma.framing.resize_lightness` gives for all of L, bit for bit, with few columns at a time.
-
-        Args:
-            shape: (height, width) wanted, px.
-            workers: threads that take columns.
-        """
-        height, width = self.levels.shape
-        if shape[0] >= height:
-            return resize_lightness(self[:], shape)
-        columns = max(min(RESIZED_BYTES // (4 * height), math.ceil(width / workers)), 1)
-        lower = np.empty((shape[0], width, 1), np.float32)
-
-        def lower_some(left: int, right: int) -> None:
-            L = self.part(np.s_[:], np.s_[left:right])
-            lower[:, left:right, 0] = cv2.resize(L, (right - left, shape[0]), interpolation=cv2.INTER_AREA)
-
-        each_strip(lower_some, width, columns, workers=workers)
-        return resize_lightness(lower, shape)
 
     def _of(self, levels: Shaped[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w 1"]:
         if self.is_lightness:
@@ -122,11 +93,11 @@ def store_lightness(pixels: Rows, *, workers: int = 1, drop: Callable[[int], Non
 
     def fill(top: int, start: int, stop: int) -> None:
         strip = pixels[top + start : top + stop]
+        into = levels[top + start : top + stop]
         if channels:
-            L = _lightness_of(strip)[..., 0]
-            L *= np.float32(L_STEPS / 100)
-            strip = np.rint(L, out=L)
-        levels[top + start : top + stop] = strip
+            rgb_to_lightness_u16(strip, into)
+        else:
+            into[:] = strip
 
     rows = max(STRIP_PIXELS // width, 1)
     band = height if drop is None else max(DROPPED_PIXELS // width, 1) // rows * rows or rows

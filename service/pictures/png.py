@@ -90,7 +90,8 @@ def encode_parts(
 
     def deflate(start: int, stop: int) -> tuple[bytes, int, int]:
         filtered = _filter(pixels, start, stop, row_bytes).reshape(-1)
-        return _deflate(filtered, stop == height), isal_zlib.adler32(filtered), filtered.size
+        packed = _chunk(b"IDAT", *_deflate(filtered, stop == height))
+        return packed, isal_zlib.adler32(filtered), filtered.size
 
     yield from _join([(b"IHDR", head), *chunks], map_strips(deflate, height, rows, workers=workers))
 
@@ -120,39 +121,41 @@ def _filter(pixels: Rows, start: int, stop: int, row_bytes: int) -> UInt8[np.nda
     return filtered
 
 
-def _deflate(filtered: UInt8[np.ndarray, "bytes"], is_last: bool) -> bytes:
-    """Deflate a strip on its own, a few bytes longer than in one go.
+def _deflate(filtered: UInt8[np.ndarray, "bytes"], is_last: bool) -> tuple[bytes, ...]:
+    """Deflate a strip on its own, a few bytes longer than in one go; return what together is that.
 
     At levels 1 and 2 ISA-L (2.32.1 and before, `write_first_byte`) takes a bit of its state's address for the hash of
     the third byte: depending on where that lies in memory, one run in some strips is found or not, and the bytes
     differ. A head too short for that loop makes it start with the right hashes.
     """
     engine = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
-    head = engine.compress(filtered[:HEAD_BYTES]) + engine.flush(isal_zlib.Z_SYNC_FLUSH)
+    head = engine.compress(filtered[:HEAD_BYTES]), engine.flush(isal_zlib.Z_SYNC_FLUSH)
     end = isal_zlib.Z_FINISH if is_last else isal_zlib.Z_FULL_FLUSH
-    return head + engine.compress(filtered[HEAD_BYTES:]) + engine.flush(end)
+    return *head, engine.compress(filtered[HEAD_BYTES:]), engine.flush(end)
 
 
 def zlib_stream(data: UInt8[np.ndarray, "bytes"]) -> bytes:
     """Deflate bytes into a stream of their own (RFC 1950), the same for the same bytes."""
-    return _ZLIB_HEADER + _deflate(data, is_last=True) + struct.pack(">I", isal_zlib.adler32(data))
+    return b"".join((_ZLIB_HEADER, *_deflate(data, is_last=True), struct.pack(">I", isal_zlib.adler32(data))))
 
 
 def _join(
     chunks: Iterable[tuple[bytes, bytes]], strips: Iterator[tuple[bytes, int, int]]
 ) -> Generator[bytes, None, None]:
-    """Put the file together; every strip becomes a chunk, between one with zlib's header and one with its checksum."""
+    """Put the file together: every strip is a chunk, between one with zlib's header and one with its checksum."""
     checksum, head = 1, SIGNATURE
     head += b"".join(_chunk(kind, content) for kind, content in (*chunks, (b"IDAT", _ZLIB_HEADER)))
     for packed, adler, size in strips:
-        yield head + _chunk(b"IDAT", packed)
+        yield head + packed
         head, checksum = b"", _combine_adler(checksum, adler, size)
     yield _chunk(b"IDAT", struct.pack(">I", checksum)) + _chunk(b"IEND", b"")
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = isal_zlib.crc32(content, isal_zlib.crc32(kind))
-    return b"".join((struct.pack(">I", len(content)), kind, content, struct.pack(">I", checksum)))
+def _chunk(kind: bytes, *content: bytes) -> bytes:
+    checksum = isal_zlib.crc32(kind)
+    for part in content:
+        checksum = isal_zlib.crc32(part, checksum)
+    return b"".join((struct.pack(">I", sum(map(len, content))), kind, *content, struct.pack(">I", checksum)))
 
 
 def _combine_adler(first: int, second: int, second_bytes: int) -> int:

@@ -10,7 +10,7 @@ from chroma.bins import load_centers
 from chroma.compose import compose_u8
 from chroma.decoding import argmax_ab, fuse
 from chroma.framing import network_size, resize_lightness
-from chroma.lab import gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
+from chroma.lab import L_STEPS, gray_to_lightness, rgb_u8_to_lab, rgb_u8_to_lightness
 from chroma.modes import MODES, Mode
 from chroma.signature import LIGHTNESS, OUTPUT_NAMES
 from chroma.tone import stretch_tones
@@ -23,7 +23,7 @@ from service.pictures.answer_formats import BY_ROWS, LOSSLESS, OutputFormat
 from service.pictures.decode import Picture
 from service.pictures.encode import encode
 from service.pictures.levels import to_depth
-from service.pictures.lightness import L_STEPS, lightness_of
+from service.pictures.lightness import lightness_of
 from tests import onnx_factory
 from tests.pictures import levels, smooth_gray
 

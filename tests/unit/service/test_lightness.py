@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from chroma import framing
 from chroma.framing import resize_lightness
-from chroma.lab import gray_to_lightness, rgb_to_lightness
-from service.pictures import lightness
-from service.pictures.lightness import L_STEPS, StoredLightness, lightness_of, store_lightness
+from chroma.lab import L_STEPS, gray_to_lightness, rgb_to_lightness
+from service.pictures.lightness import StoredLightness, lightness_of, store_lightness
 
 SHAPES = {"fraction": (61, 47), "whole": (40, 30), "one side grows": (61, 400), "other grows": (500, 47)}
 
@@ -40,13 +40,15 @@ def test_lightness_of_a_color_picture_is_rounded_to_a_code_of_16_bits(dtype: typ
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "color"])
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("few", [0, framing.SMALL_PIXELS], ids=["few rows at a time", "all at once"])
 def test_it_is_made_smaller_bit_for_bit_as_the_whole(
-    monkeypatch: pytest.MonkeyPatch, kind: str, shape: tuple[int, int]
+    monkeypatch: pytest.MonkeyPatch, kind: str, shape: tuple[int, int], few: int
 ) -> None:
     found = stored(kind)
-    monkeypatch.setattr(lightness, "RESIZED_BYTES", 4 * 360 * 17)
-    for workers in (1, 3):
-        np.testing.assert_array_equal(found.resized(shape, workers=workers), resize_lightness(found[:], shape))
+    whole = resize_lightness(found[:], shape)
+    monkeypatch.setattr(framing, "SMALL_PIXELS", few)
+    np.testing.assert_array_equal(resize_lightness(found, shape), resize_lightness(found[:], shape))
+    np.testing.assert_allclose(resize_lightness(found, shape), whole, atol=2e-5)
 
 
 def test_rows_are_those_of_the_whole() -> None:
