@@ -41,7 +41,7 @@ from service.pictures.lightness import Lightness, StoredLightness, store_lightne
 DECODE_PIXELS: Final = 512
 """Pixels of the network's grid that are decoded at a time: temporaries stay in a core's cache."""
 
-PIXELS_A_THREAD: Final = 8192
+PIXELS_A_THREAD: Final = 1536
 """Threads for fewer would cost more than they save; at 224 px there are 3,136."""
 
 SAMPLE_SIDE_PX: Final = 256
