@@ -8,11 +8,14 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from chroma.signature import HEAD_STRIDE, SIZE_MULTIPLE
+from chroma.strips import each_strip
 
 LONGEST_FACTOR = 4
 """A side of the network's input is at most this many times the inference size."""
 SMALL_PIXELS = 1 << 21
 """Up to so many OpenCV's area filter is the faster one: it weighs each pixel by itself, but in one call."""
+MEAN_ROWS = 16
+"""Rows of a lower picture that a thread makes at a time."""
 
 
 @runtime_checkable
@@ -70,12 +73,13 @@ def size_within(height: int, width: int, side: int | None) -> tuple[int, int]:
     return max(round(height * factor), 1), max(round(width * factor), 1)
 
 
-def resize_lightness(L: LightnessRows, shape: tuple[int, int]) -> Float[np.ndarray, "h w 1"]:
+def resize_lightness(L: LightnessRows, shape: tuple[int, int], *, workers: int = 1) -> Float[np.ndarray, "h w 1"]:
     """Resize L: area average along a side that shrinks, bilinear (half-pixel centers) along one that grows.
 
     Args:
         L: lightness in [0, 100], float32, shape (H, W, 1); an array, or something whose rows come as arrays.
         shape: (height, width) wanted, px.
+        workers: threads that make a large one lower.
 
     Returns:
         Lightness in [0, 100], float32, shape (height, width, 1).
@@ -83,25 +87,29 @@ def resize_lightness(L: LightnessRows, shape: tuple[int, int]) -> Float[np.ndarr
     height, width = shape
     # One side at a time: OpenCV's area filter turns into a cruder one when either side grows.
     if height < L.shape[0]:
-        resized = _mean_rows(L, height)
+        resized = _mean_rows(L, height, workers)
     else:
         resized = cv2.resize(L[:][..., 0], (L.shape[1], height), interpolation=cv2.INTER_LINEAR)
     filtering = cv2.INTER_AREA if width <= L.shape[1] else cv2.INTER_LINEAR
     return cv2.resize(resized, (width, height), interpolation=filtering).reshape(height, width, 1)
 
 
-def _mean_rows(L: LightnessRows, height: int) -> Float32[np.ndarray, "height W"]:
+def _mean_rows(L: LightnessRows, height: int, workers: int) -> Float32[np.ndarray, "height W"]:
     """Return L brought to fewer rows by area mean, taking few at a time."""
     scale = L.shape[0] / height
     means = np.empty((height, L.shape[1]), np.float32)
     if L.shape[0] * L.shape[1] <= SMALL_PIXELS:
         return cv2.resize(np.asarray(L[:], np.float32), means.shape[::-1], means, interpolation=cv2.INTER_AREA)
-    for row in range(height):
-        top, bottom = row * scale, min((row + 1) * scale, L.shape[0])
-        first, end = int(top), math.ceil(bottom)
-        edges = np.clip(np.arange(first, end + 1), top, bottom)
-        shares = (np.diff(edges) / (bottom - top)).astype(np.float32)
-        np.add.reduce(np.asarray(L[first:end], np.float32)[..., 0] * shares[:, None], axis=0, out=means[row])
+
+    def fill(start: int, stop: int) -> None:
+        for row in range(start, stop):
+            top, bottom = row * scale, min((row + 1) * scale, L.shape[0])
+            first, end = int(top), math.ceil(bottom)
+            edges = np.clip(np.arange(first, end + 1), top, bottom)
+            shares = (np.diff(edges) / (bottom - top)).astype(np.float32)
+            np.add.reduce(np.asarray(L[first:end], np.float32)[..., 0] * shares[:, None], axis=0, out=means[row])
+
+    each_strip(fill, height, MEAN_ROWS, workers=workers)
     return means
 
 

@@ -362,13 +362,13 @@ class Pipeline:
     ) -> tuple[Prepared, Alpha, Metadata]:
         deep = job.options.is_deep(job.output_format, asked_deep=lightness.is_deep)
         stamp = model.session.stamp
-        prepared = prepare_lightness(lightness.L, job.options, stamp, deep=deep)
+        prepared = prepare_lightness(lightness.L, job.options, stamp, deep=deep, workers=self._threads())
         return prepared, to_depth(lightness.alpha, deep=deep), metadata_of(as_bytes(job.data), job.options, header)
 
     def _prepare_to_keep(self, picture: Picture, job: Job, model: LoadedModel) -> tuple[Prepared, Lightness, Histogram]:
         workers, stamp = self._threads(), model.session.stamp
         L = store_lightness(picture.pixels, workers=workers)
-        prepared = prepare_lightness(L, job.options, stamp, deep=picture.is_deep)
+        prepared = prepare_lightness(L, job.options, stamp, deep=picture.is_deep, workers=workers)
         return prepared, Lightness(L, picture.alpha, picture.is_deep), histogram_of(picture)
 
     def _take_up(

@@ -47,8 +47,11 @@ def test_it_is_made_smaller_bit_for_bit_as_the_whole(
     found = stored(kind)
     whole = resize_lightness(found[:], shape)
     monkeypatch.setattr(framing, "SMALL_PIXELS", few)
-    np.testing.assert_array_equal(resize_lightness(found, shape), resize_lightness(found[:], shape))
-    np.testing.assert_allclose(resize_lightness(found, shape), whole, atol=2e-5)
+    monkeypatch.setattr(framing, "MEAN_ROWS", 7)
+    for workers in (1, 3):
+        smaller = resize_lightness(found, shape, workers=workers)
+        np.testing.assert_array_equal(smaller, resize_lightness(found[:], shape))
+        np.testing.assert_allclose(smaller, whole, atol=2e-5)
 
 
 def test_rows_are_those_of_the_whole() -> None:
