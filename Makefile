@@ -27,8 +27,8 @@ MKDOCS = NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs
 
 TESTS ?= tests
 PYTEST_ARGS ?=
-# Two processes, each with whole files, so that a file's servers and trained miniatures are made once; in the order of the
-# folders, which ends with the short ones. PROCESSES=0 is one. Compiled modules are kept, whatever the environment says: a
+# Two processes, each with whole files, so that a file's servers and trained miniatures are made once; in random order, but
+# long ones first (tests/conftest.py). PROCESSES=0 is one. Compiled modules are kept, whatever the environment says: a
 # hundred programs start here.
 PROCESSES ?= 2
 EXECUTIONS ?= 1000000

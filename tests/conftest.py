@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 # Before any framework is imported: TensorFlow's C++ side logs to stderr otherwise, and Keras picks its backend once.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -33,6 +34,9 @@ install_import_hook("chroma", "beartype.beartype")
 # No deadline: the machine is shared, and a slow example is not a wrong one. CI repeats the same examples every time.
 settings.register_profile("photochrom", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("photochrom")
+
+LONG = ("bench", "e2e", "integration")
+"""Folders whose files take long."""
 
 OPTIONAL_BACKENDS = ("torch", "jax")
 """Markers that are also the name of the package the test needs."""
@@ -64,6 +68,24 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             each.close()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give one process all files that start programs, so that every backend is imported once for them."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneStarter(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            if file not in known:
+                known[file] = "starter" if "starter: " in (config.rootpath / file).read_text("utf-8") else file
+            return known[file]
+
+    known: dict[str, str] = {}
+    return OneStarter(config, log)
+
+
 def pytest_configure() -> None:
     """Let Ctrl-C be tested where it is ignored, as in the background of a shell's script: children inherit that."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -80,8 +102,13 @@ def rewrite_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--rewrite-golden"))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a backend that is not installed, by name, so that the report shows it."""
+    """Skip what needs a backend that is not installed, by name, so that the report shows it; order what is random.
+
+    A file that takes minutes must not be the last to start: the other processes would have nothing left to do.
+    """
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
     for name in OPTIONAL_BACKENDS:
         if importlib.util.find_spec(name) is None:
             for item in items:

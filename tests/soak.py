@@ -30,7 +30,8 @@ MAX_SLOPE_MB: Final = 1.0
 """Growth per 1000 requests."""
 WARM_UP_SHARE: Final = 0.3
 """Allocators reach their plateau first."""
-SAMPLES: Final = 200
+LOOK_S: Final = 0.5
+"""Between two samples of the memory, seconds."""
 GAUGES: Final = ("photochrom_inflight_megapixels", "photochrom_waiting_requests", "photochrom_queue_depth")
 
 
@@ -158,7 +159,7 @@ def run(
                 growth_mb = grown
                 if grown[-1] < flat[1]:
                     break
-            time.sleep(seconds / SAMPLES)
+            time.sleep(LOOK_S)
         stop.set()
         for sender in senders:
             sender.join()

@@ -149,7 +149,12 @@ class Starter:
 
 def _import_frameworks() -> None:
     """Import what a run imports, and make its table of labels; no device is touched: children may choose theirs."""
-    for name in (*FRAMEWORKS, *MORE_FRAMEWORKS.get(os.environ["KERAS_BACKEND"], ()), "training.run.train", "training.cli"):
+    for name in (
+        *FRAMEWORKS,
+        *MORE_FRAMEWORKS.get(os.environ["KERAS_BACKEND"], ()),
+        "training.run.train",
+        "training.cli",
+    ):
         importlib.import_module(name)
     from training.config import LossConfig
     from training.network.losses import label_table

@@ -37,7 +37,10 @@ class Server:
         self.log = log
         program = ["-m", "service"]
         if before:
-            program = ["-c", f"{before}; import runpy; runpy.run_module('service', run_name='__main__', alter_sys=True)"]
+            program = [
+                "-c",
+                f"{before}; import runpy; runpy.run_module('service', run_name='__main__', alter_sys=True)",
+            ]
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
                 [sys.executable, *program, "serve"], cwd=ROOT, env=environment, stdout=stream, stderr=stream

@@ -10,7 +10,7 @@ import pytest
 
 from service.settings import Settings
 from tests import onnx_factory
-from tests.e2e.server import ROOT, Server
+from tests.e2e.server import PATIENCE_S, ROOT, Server
 from tests.pictures import bomb_png, smooth_gray
 
 pytestmark = pytest.mark.e2e
@@ -77,7 +77,7 @@ def test_memory_comes_back_after_a_large_picture(tmp_path: Path) -> None:
         assert answer.status_code == 200
         # docs/operating.md: an inference at this size, the picture, and what its posterior counts as.
         assert peak_mb(server) - idle_mb <= 400 + published_mb_a_megapixel() * (3 + 34) + MARGIN_MB
-        ends = time.monotonic() + 30
+        ends = time.monotonic() + PATIENCE_S
         while tree_mb(server.process.pid) > idle_mb + 60:
             assert time.monotonic() < ends, (idle_mb, tree_mb(server.process.pid))
             time.sleep(0.1)

@@ -122,7 +122,9 @@ def test_what_is_malformed_changes_nothing(tmp_path: Path) -> None:
 def test_a_key_file_that_changes_needs_no_signal(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     put_keys(keys, 0)
-    server = Server(onnx_factory.write_model(tmp_path / "model.onnx"), tmp_path / "log", api_keys_file=keys)
+    model = onnx_factory.write_model(tmp_path / "model.onnx")
+    often = "import service.http.reload as it; it.LOOK_S = 0.5"
+    server = Server(model, tmp_path / "log", before=often, api_keys_file=keys)
     try:
         assert post(server, KEYS[1]).status_code == 401
         put_keys(keys, 1)

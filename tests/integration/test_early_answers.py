@@ -63,7 +63,7 @@ class LastRows:
         def gated(rows: ComposedRows, asked: slice) -> np.ndarray:
             if asked.stop == rows.shape[0]:
                 self.passed += 1
-                assert self.is_open.wait(20)
+                assert self.is_open.wait(60)
                 if self.error:
                     raise self.error
             return compose(rows, asked)
@@ -169,7 +169,7 @@ class Caller:
 
 
 def play(scene: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 60))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(scene(), 300))  # type: ignore[arg-type]
 
 
 async def keep(running: Running) -> str:

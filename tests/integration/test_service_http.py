@@ -530,7 +530,7 @@ def test_a_killed_inference_thread_turns_liveness_red(model_path: Path, monkeypa
         # Whoever waits for the thread, and whoever comes later, is told at once instead of after the deadline.
         for _ in range(2):
             check_problem(post(fresh, GRAY), 503, "failing")
-        batcher._thread.join(20)
+        batcher._thread.join(60)
         check_problem(fresh.get("/health/live"), 503, "failing")
         check_problem(fresh.get("/health/ready"), 503, "failing")
         assert fresh.get("/health").json()["status"] == "failing"

@@ -790,7 +790,7 @@ def test_variants_are_made_a_few_at_a_time(
         def noted(*args: Any, _work: Any = work, _name: str = name, **kwargs: Any) -> Any:
             steps.append(_name)
             if is_small and _name == "finish":
-                meeting.wait(10)  # Nobody comes unless another is at work at the same time.
+                meeting.wait(60)  # Nobody comes unless another is at work at the same time.
             return _work(*args, **kwargs)
 
         monkeypatch.setattr(place, noted)

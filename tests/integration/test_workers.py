@@ -49,7 +49,7 @@ def run(scene: Callable[[DecodePool], Awaitable[None]], workers: int = 2, **opti
     async def play() -> None:
         pool = DecodePool(workers, **{"cpu_s": 60, **options})
         try:
-            await asyncio.wait_for(scene(pool), 60)  # type: ignore[arg-type]
+            await asyncio.wait_for(scene(pool), 300)  # type: ignore[arg-type]
         finally:
             pool.close()
 
@@ -467,7 +467,7 @@ def test_one_caller_leaves_a_worker_to_the_next() -> None:
         header = header_of(GRAY)
         greedy = [asyncio.create_task(pool.decode(GRAY, header, "greedy")) for _ in range(4)]
         await asyncio.sleep(0.05)
-        await asyncio.wait_for(pool.decode(GRAY, header, "modest"), 20)
+        await asyncio.wait_for(pool.decode(GRAY, header, "modest"), 60)
         assert not any(task.done() for task in greedy)
         os.kill(process, signal.SIGCONT)
         await asyncio.gather(*greedy)

@@ -54,9 +54,7 @@ def until(holds: Callable[[], bool]) -> None:
 class Kept:
     """A supervisor in a process of its own, over a service that only writes down which model it was given."""
 
-    def __init__(
-        self, folder: Path, fake: str = WAITING, attempt: str = ATTEMPT, *, try_s: float = PATIENCE_S
-    ) -> None:
+    def __init__(self, folder: Path, fake: str = WAITING, attempt: str = ATTEMPT, *, try_s: float = PATIENCE_S) -> None:
         self.model, self.log, self.said = folder / "model.onnx", folder / "log", folder / "said"
         with self.said.open("wb") as stream:
             self.process = subprocess.Popen(

@@ -33,7 +33,7 @@ class Visitor:
 
 
 def run(scene: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 10))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(scene(), 60))  # type: ignore[arg-type]
 
 
 async def settle() -> None:
@@ -300,16 +300,16 @@ def test_what_would_be_late_is_refused_at_once() -> None:
         admission = Admission(
             max_pictures=1, max_megapixels=9, max_waiting=9, on_change=lambda _, waiting: told.append(waiting)
         )
-        admission.times.add(1, 5)
-        soon = time.monotonic() + 6
+        admission.times.add(1, 50)
+        soon = time.monotonic() + 60
         # Nothing is ahead: whatever was measured, it is tried.
-        holder = Visitor(admission, 1, deadline=time.monotonic() + 1)
+        holder = Visitor(admission, 1, deadline=time.monotonic() + 10)
         await settle()
         assert holder.inside.is_set()
         with pytest.raises(Overloaded, match="in time"):
             await Visitor(admission, 1, deadline=soon).task
         assert told[-1] == admission.waiting == 0  # The metrics hear of it, too.
-        patient = Visitor(admission, 1, deadline=soon + 5)
+        patient = Visitor(admission, 1, deadline=soon + 50)
         await settle()
         assert admission.waiting == 1
         for one in (holder, patient):

@@ -33,7 +33,7 @@ def test_no_more_is_made_than_may_wait() -> None:
 
     with ahead(items(), 3, "ahead-bounded") as numbers:
         assert next(numbers) == 0
-        assert full.wait(10)
+        assert full.wait(60)
         assert len(made) == 5
     assert threads() == []
     assert len(made) <= 6

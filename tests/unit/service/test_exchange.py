@@ -52,7 +52,7 @@ class Caller:
 
 
 def run(scene: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 20))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(scene(), 60))  # type: ignore[arg-type]
 
 
 def limits(held: int = 10 * LARGE, *, upload: int = 1000, rate: int = 0) -> Limits:

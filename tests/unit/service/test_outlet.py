@@ -35,7 +35,7 @@ def _scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(scene: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(scene(), 20))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(scene(), 60))  # type: ignore[arg-type]
 
 
 async def fill(way: Outlet) -> None:
@@ -177,7 +177,7 @@ def test_whoever_makes_what_nobody_takes_ends_with_the_next_part(tmp_path: Path)
 
         def held_up(*given: object) -> object:
             writes.set()
-            assert goes_on.wait(20)
+            assert goes_on.wait(60)
             return append(*given)  # type: ignore[arg-type]
 
         disk.append = held_up  # type: ignore[method-assign, assignment]
