@@ -53,7 +53,7 @@ def map_strips(work: Callable[[int, int], T], height: int, rows: int, *, workers
 
 def _in_threads(work: Callable[[int, int], T], strips: Sequence[tuple[int, int]], workers: int) -> Iterator[T]:
     """Do the calling thread's share here: it would only wait, and waking another one takes as long as a small strip."""
-    results = [Future[T]() for _ in strips]
+    results = deque(Future[T]() for _ in strips)
     left = deque(zip(results, strips, strict=True))
 
     def go_on() -> bool:
@@ -73,7 +73,8 @@ def _in_threads(work: Callable[[int, int], T], strips: Sequence[tuple[int, int]]
 
     helpers = [_helpers().submit(help_out) for _ in range(workers - 1)]
     try:
-        for result in results:
+        while results:
+            result = results.popleft()  # What was taken must not stay: together it may be a large file.
             while not result.done() and go_on():
                 pass
             yield result.result()

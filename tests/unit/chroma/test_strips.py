@@ -1,10 +1,15 @@
 """Strips of rows: all of them, once, in order."""
 
 import threading
+import weakref
 
 import pytest
 
 from chroma.strips import each_strip, map_strips
+
+
+class _Result:
+    """What a strip gives."""
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -24,6 +29,13 @@ def test_results_come_only_as_they_are_taken(workers: int) -> None:
     assert 0 in done
     list(strips)
     assert sorted(done) == [0, 2, 4]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_was_taken_is_not_kept(workers: int) -> None:
+    made = map_strips(lambda *_: _Result(), 6, 1, workers=workers)
+    taken = [weakref.ref(next(made)) for _ in range(5)]
+    assert [each() for each in taken[:4]] == [None] * 4
 
 
 def test_threads_share_the_strips() -> None:
