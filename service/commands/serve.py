@@ -1,11 +1,13 @@
 """``photochrom serve``: the HTTP service."""
 
+import gc
 import logging
 import math
 import os
 import socket
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +39,20 @@ def _listening_socket(fd: int) -> socket.socket:
         found.detach()  # It is somebody's, and not ours to close.
         raise misuse(f"--fd {fd} is no TCP socket that listens")
     return found
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Let nobody look for garbage while the program comes together, nor at what it is made of afterwards.
+
+    What is imported stays; to go through it again and again is an eighth of the time until a service is ready.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
 
 
 def _load(settings: Settings) -> tuple["Pipeline", "Spool | None"]:
@@ -75,39 +91,40 @@ def serve(
     settings = read_settings(host=host, port=port, model=model, device=device)
     listening = None if fd is None else _listening_socket(fd)
 
-    import uvicorn
+    with _starting():
+        import uvicorn
 
-    from service.http.connection import Connection
-    from service.http.server import Server
-    from service.logs import configure_logging
-    from service.machine import share_heaps
+        from service.http.connection import Connection
+        from service.http.server import Server
+        from service.logs import configure_logging
+        from service.machine import share_heaps
 
-    configure_logging(level=settings.log_level, log_format=settings.log_format)
-    share_heaps()
-    try:
-        pipeline, spool = _load(settings)
-    except StartupError as error:
-        raise stop(error) from error
+        configure_logging(level=settings.log_level, log_format=settings.log_format)
+        share_heaps()
+        try:
+            pipeline, spool = _load(settings)
+        except StartupError as error:
+            raise stop(error) from error
 
-    from service.http.app import create_app
+        from service.http.app import create_app
 
-    application = create_app(settings, pipeline=pipeline, spool=spool)
-    server = Server(
-        uvicorn.Config(
-            application,
-            host=settings.host,
-            port=settings.port,
-            http=Connection,
-            proxy_headers=False,  # A caller could name itself: PHOTOCHROM_CLIENT_HEADER says whom to believe.
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=math.ceil(settings.drain_s),
-        ),
-        pipeline,
-        lambda: application.state.reload(),
-        drain_notice_s=settings.drain_notice_s,
-    )
+        application = create_app(settings, pipeline=pipeline, spool=spool)
+        server = Server(
+            uvicorn.Config(
+                application,
+                host=settings.host,
+                port=settings.port,
+                http=Connection,
+                proxy_headers=False,  # A caller could name itself: PHOTOCHROM_CLIENT_HEADER says whom to believe.
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=math.ceil(settings.drain_s),
+            ),
+            pipeline,
+            lambda: application.state.reload(),
+            drain_notice_s=settings.drain_notice_s,
+        )
     with suppress(KeyboardInterrupt):  # Ctrl-C is a normal end; uvicorn has drained by then.
         server.run(None if listening is None else [listening])
     if not server.started:
