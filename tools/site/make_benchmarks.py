@@ -42,10 +42,6 @@ STYLE: Final = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
-BYTES_A_PIXEL: Final = 12
-"""What cannot be spared with 8-bit color: the decoded picture, 3 bytes a pixel, is written and read, and so is the
-answer."""
-
 AUTOMATIC: Final = "automatic precision"
 """As `benchmarks/whole_requests.py` calls the service as it comes."""
 
@@ -305,55 +301,6 @@ def _codecs(results: Results, sizes: Sequence[Mapping[str, Any]]) -> Lines:
     yield from (results.plot("png", figure, "Speed of PNG encoders"), "")
 
 
-def budget(results: Results) -> Lines:
-    """What no program could go below, beside what ours reaches."""
-    found = results.get("growth")
-    if found is None:
-        return
-    limits, networks = found["limits"], results.get("networks")
-    copy_gb_s, gflops_s = limits["copy_gb_s"]["median"], limits["matmul_gflops"]["median"]
-    work = _own_gflops(networks) if networks else None
-    yield from ("## The budget", "")
-    yield (
-        "The limit of a program whose codecs and color science cost nothing. "
-        f"{found['threads']} threads of this machine copied memory at {ranged(limits['copy_gb_s'])} GB/s and "
-        f"multiplied large float32 matrices at {ranged(limits['matmul_gflops'])} GFLOP/s. A request has to move the "
-        f"JPEG, the PNG and {BYTES_A_PIXEL} bytes a pixel"
-        + (
-            f"; the network needs {number(work)} GFLOP, {number(1000 * work / gflops_s)} ms, whatever the picture's "
-            f"size (reached: {number(found['sizes'][-1]['stages_ms']['infer'])} ms)"
-            if work
-            else ""
-        )
-        + "."
-    )
-    yield ""
-    rows = []
-    for row in found["sizes"]:
-        width, height = row["pixels"]
-        moved = row["jpeg_bytes"] + row["ours"]["png_bytes"] + BYTES_A_PIXEL * width * height
-        move_ms = 1000 * moved / (copy_gb_s * 1e9)
-        network_ms = 1000 * work / gflops_s if work else 0.0
-        ours_ms = row["ours"]["ms"]["median"]
-        cells = [f"{row['megapixels']:g}", number(moved / 1e6), number(move_ms)]
-        rows.append((*cells, number(move_ms + network_ms), number(ours_ms), f"{ours_ms / (move_ms + network_ms):.1f}"))
-    head = ["megapixels", "MB to move", "ms for that"]
-    yield from table((*head, "limit, ms", "ours, ms", "times the limit"), rows)
-    largest = found["sizes"][-1]
-    codecs = sum(largest["stages_ms"][name] for name in ("decode", "encode")) / sum(largest["stages_ms"].values())
-    yield (
-        "Decoding the JPEG and making "
-        f"the PNG take {100 * codecs:.0f} % of ours at {largest['megapixels']:g} megapixels."
-    )
-    yield ""
-
-
-def _own_gflops(networks: Mapping[str, Any]) -> float | None:
-    """Return what our network needs at its own size: the first one listed."""
-    own = [row["gflops"] for name, row in networks["networks"].items() if name.startswith("photochrom")]
-    return own[0] if own else None
-
-
 def networks(results: Results) -> Lines:
     """Our network beside those that a user would pick."""
     found = results.get("networks")
@@ -480,15 +427,12 @@ def training(results: Results) -> Lines:
         )
         yield ""
         ms, size = targets["ms"], targets["bytes_a_picture"]
-        side, neighbors = targets["grid_px"], targets["neighbors"]
+        side = targets["grid_px"]
         yield (
             f"The color targets of one picture, {side[0]} x {side[1]}: dense as the original makes them with "
             f"scikit-learn, {ranged(ms['dense'])} ms and {number(size['dense'] / 1e3)} kB; sparse as ours, "
             f"{ranged(ms['sparse'])} ms, **{ranged(targets['times_faster'])} times** faster and "
-            f"**{number(targets['times_smaller'])} times** smaller; with {neighbors['sparse, as the recipe']} "
-            f"neighbors instead of {neighbors['sparse']}, as the recipe, "
-            f"{ranged(targets['times_faster_as_the_recipe'])} times faster. The table, made once, has "
-            f"{number(targets['table_bytes'] / 1e6)} MB."
+            f"**{number(targets['times_smaller'])} times** smaller."
         )
         yield ""
     if pipeline is not None:
@@ -516,7 +460,7 @@ def whole_requests(results: Results) -> Lines:
     )
     yield ""
     if requests := found.get("requests"):
-        names = [name for name in next(iter(requests["ms"].values())) if name != AUTOMATIC]
+        names = [name for name in next(iter(requests["ms"].values())) if name not in (AUTOMATIC, "float32")]
         rows = [
             (
                 f"{size} MP, ms",
@@ -542,12 +486,14 @@ def whole_requests(results: Results) -> Lines:
             (f"{title}, {name}", *(number(by[name][field]["median"]) for field in ("first_s", "whole_s", "peak_mb")))
             for title, by in large["pictures"].items()
             for name in by
+            if name != "float32"
         ]
         yield ""
         yield from table(("", "first byte, s", "all, s", "MB above idle"), rows)
     if ready := found.get("ready"):
         yield ""
-        yield f"Seconds to ready: {'; '.join(f'{name} {ranged(row)}' for name, row in ready['seconds'].items())}."
+        rows = ((name, row) for name, row in ready["seconds"].items() if name != "float32")
+        yield f"Seconds to ready: {'; '.join(f'{name} {ranged(row)}' for name, row in rows)}."
     yield ""
 
 
@@ -601,7 +547,7 @@ def _ms(row: Mapping[str, Any]) -> str:
     return f"{row['median_ms']:,} ({low:,} to {high:,})"
 
 
-SECTIONS: Final = (whole_requests, fast_path, growth, budget, precision, peers, networks, training, startup)
+SECTIONS: Final = (whole_requests, fast_path, growth, precision, peers, networks, training, startup)
 
 
 def render(results: Results) -> str:
