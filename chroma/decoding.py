@@ -26,9 +26,6 @@ from chroma.zones import ZONES, Zone, zone_bins, zone_columns
 MIN_TEMPERATURE: Final = 1e-3
 """Lowest temperature; below it the softmax of logits / T overflows."""
 
-MOST_EXPONENT: Final = 40.0
-"""Sums of odds that are all above exp(-40) lose nothing in float32."""
-
 GUARD_DARK_L: Final = 20.0
 """L up to which a pixel is in full shadow..."""
 GUARD_LIGHT_L: Final = 35.0
@@ -400,12 +397,8 @@ def _corrected(
         weights = capped_log_weights(log_weights.astype(shifted.dtype), cap)
         if weights.ndim > 1:
             weights = weights.reshape(len(weights), *(1,) * (shifted.ndim - 2), -1)
-        weights = _per_picture(tau, shifted) * weights
-        weights -= weights.max(axis=-1, keepdims=True)
-        shifted += weights
-        # The largest lies between the least weight and 0: looked for only where its odds could be too small to sum.
-        if -weights.min() > MOST_EXPONENT * max(np.min(temperature), MIN_TEMPERATURE):
-            shifted -= shifted.max(axis=-1, keepdims=True)
+        shifted += _per_picture(tau, shifted) * weights
+        shifted -= shifted.max(axis=-1, keepdims=True)
     return _annealed(shifted, centers, temperature)
 
 

@@ -15,7 +15,7 @@ LONGEST_FACTOR = 4
 SMALL_PIXELS = 1 << 21
 """Up to so many OpenCV's area filter is the faster one: it weighs each pixel by itself, but in one call."""
 MEAN_ROWS = 16
-"""Rows of a lower picture that a thread makes at a time."""
+"""Rows of the smaller picture that a thread makes at a time."""
 
 
 @runtime_checkable
@@ -79,7 +79,7 @@ def resize_lightness(L: LightnessRows, shape: tuple[int, int], *, workers: int =
     Args:
         L: lightness in [0, 100], float32, shape (H, W, 1); an array, or something whose rows come as arrays.
         shape: (height, width) wanted, px.
-        workers: threads that make a large one lower.
+        workers: threads that share the rows of a large one.
 
     Returns:
         Lightness in [0, 100], float32, shape (height, width, 1).

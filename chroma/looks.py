@@ -11,7 +11,7 @@ References:
 
 from functools import cache
 from importlib import resources
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -22,7 +22,6 @@ from chroma.warmth import warm_shift
 from chroma.zones import RED
 
 Look = Literal["natural", "warm", "vivid", "photochrom", "autochrome", "transparency"]
-LOOKS: Final[tuple[Look, ...]] = get_args(Look)
 VIVIDNESS_OF: Final[dict[Look, float]] = {
     "natural": 0.5,
     "warm": 0.5,

@@ -8,18 +8,17 @@ It wants Chromium, and starts a service of its own.
 import io
 import os
 import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.quality.asking import service  # noqa: E402 - the project need not be installed
+
 OUT = ROOT / "docs" / "images" / "page.webp"
 PHOTOGRAPHS = [
     ROOT / "docs" / "images" / "gallery" / "old" / f"{name}.jpg"
@@ -29,30 +28,6 @@ PHOTOGRAPHS = [
 SIZE = {"width": 1400, "height": 925}
 QUALITY = 82
 PATIENCE_S = 60
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(address: str) -> None:
-    """Wait until a service answers.
-
-    Raises:
-        TimeoutError: it does not.
-    """
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(f"{address}/health").close()
-        except urllib.error.URLError:
-            time.sleep(0.2)
-        else:
-            return
-    raise TimeoutError(f"no service answers at {address}")
 
 
 def photograph_page(address: str) -> bytes:
@@ -77,16 +52,8 @@ def photograph_page(address: str) -> bytes:
 
 def main() -> None:
     """Start a service, photograph its page and write the picture."""
-    port = free_port()
-    service = subprocess.Popen(
-        [sys.executable, "-m", "service", "serve", "--port", str(port)], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_for(f"http://127.0.0.1:{port}")
-        picture = photograph_page(f"http://127.0.0.1:{port}")
-    finally:
-        service.terminate()
-        service.wait()
+    with service(None) as address:
+        picture = photograph_page(address)
     Image.open(io.BytesIO(picture)).convert("RGB").save(OUT, quality=QUALITY, method=6)
     sys.stdout.write(f"{OUT.relative_to(ROOT)}: {OUT.stat().st_size:,} bytes\n")
 

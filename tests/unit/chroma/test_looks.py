@@ -1,6 +1,6 @@
 """chroma.looks: a look is a place on the curve, or leans toward certain photographs, never toward red."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import pytest
 from chroma.bins import Q, load_centers
 from chroma.decoding import softmax
 from chroma.hues import hue_of, in_sector
-from chroma.looks import LOOKS, PERIOD_WEIGHTS, VIOLET_DEGREES, VIVIDNESS_OF, load_period_ratios, look_shift
+from chroma.looks import PERIOD_WEIGHTS, VIOLET_DEGREES, VIVIDNESS_OF, Look, load_period_ratios, look_shift
 from chroma.warmth import warm_shift
 from chroma.zones import RED
 
@@ -24,8 +24,8 @@ def moved(look: Any, place: np.ndarray) -> np.ndarray:
 
 
 def test_each_look_has_a_vividness_and_some_have_a_shift() -> None:
-    assert set(VIVIDNESS_OF) == set(LOOKS)
-    assert [look for look in LOOKS if look_shift(look) is None] == ["natural", "vivid"]
+    assert set(VIVIDNESS_OF) == set(get_args(Look))
+    assert [look for look in get_args(Look) if look_shift(look) is None] == ["natural", "vivid"]
     np.testing.assert_array_equal(look_shift("warm"), warm_shift())
 
 
